@@ -1,0 +1,1 @@
+//! Starts real Redis and Sentinel processes for the tests, the demo and the benches.
