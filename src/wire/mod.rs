@@ -1,0 +1,3 @@
+//! One Redis connection on one socket.
+
+pub(crate) mod codec;
