@@ -26,6 +26,7 @@ mod builder;
 mod client;
 mod config;
 mod deployment;
+pub mod fake;
 mod folder;
 pub mod ports;
 mod server;
