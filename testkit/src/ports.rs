@@ -2,10 +2,12 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 
 use parking_lot::Mutex;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 // Below Linux's (32768) and macOS's (49152) ephemeral ranges, where any outgoing connection could
 // take a port between two starts of the same server; and below 26379, where `make cluster` listens.
@@ -60,7 +62,7 @@ impl Ports {
     fn next(&mut self) -> u16 {
         loop {
             match self.block.next() {
-                Some(port) if bind(port).is_some() => return port,
+                Some(port) if probe(port).is_ok() => return port,
                 Some(_) => {}
                 None => self.claim_block(),
             }
@@ -76,15 +78,22 @@ impl Ports {
         self.claims_left -= 1;
         let first = FIRST + self.cursor * BLOCK_SIZE;
         self.cursor = (self.cursor + STRIDE) % BLOCKS;
-        if let Some(lock) = bind(first) {
+        if let Ok(lock) = TcpListener::bind((Ipv4Addr::LOCALHOST, first)) {
             self.locks.push(lock);
             self.block = first + 1..first + BLOCK_SIZE;
         }
     }
 }
 
-fn bind(port: u16) -> Option<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+// Binds without listening: a process that another thread forks at this moment holds a copy of the
+// socket until it execs, and a listening copy would keep the server off its port.
+fn probe(port: u16) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(SocketAddr::from((
+        Ipv4Addr::LOCALHOST,
+        port,
+    ))))
 }
 
 #[cfg(test)]
@@ -98,6 +107,12 @@ mod tests {
     fn never_hands_out_a_port_twice() {
         let ports = take(3 * usize::from(BLOCK_SIZE));
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len());
+    }
+
+    #[test]
+    fn notices_a_port_that_somebody_listens_on() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, unused())).unwrap();
+        assert!(probe(listener.local_addr().unwrap().port()).is_err());
     }
 
     #[test]

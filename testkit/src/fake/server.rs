@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 use super::command;
 use super::conn::Conn;
@@ -59,6 +60,7 @@ type Handler = dyn Fn(&Conn, &[Vec<u8>]) -> Action + Send + Sync;
 pub struct FakeServer {
     port: u16,
     shared: Arc<Shared>,
+    listener: Arc<TcpListener>,
     acceptor: Option<thread::JoinHandle<()>>,
 }
 
@@ -99,13 +101,15 @@ impl FakeServer {
             connections: Mutex::new(Vec::new()),
             commands: Mutex::new(Vec::new()),
         });
+        let listener = Arc::new(listener);
         let acceptor = thread::spawn({
-            let shared = Arc::clone(&shared);
+            let (shared, listener) = (Arc::clone(&shared), Arc::clone(&listener));
             move || shared.accept(&listener)
         });
         Self {
             port,
             shared,
+            listener,
             acceptor: Some(acceptor),
         }
     }
@@ -177,7 +181,10 @@ impl FakeServer {
 impl Drop for FakeServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // The acceptor sits in accept until somebody comes.
+        // On Linux this refuses new connections at once and wakes the acceptor. Closing alone would
+        // not: a process just forked by another thread may hold a copy until it execs.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        // Elsewhere the acceptor sits in accept until somebody comes.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
