@@ -1,0 +1,43 @@
+# Every target installs what it needs when it is missing; only Rust itself is assumed.
+
+CARGO ?= cargo
+# Most tests wait for servers rather than compute.
+TEST_THREADS ?= 4
+# How long to fuzz.
+SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench fuzz deny cluster redis
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: redis ## a real failover under load, told as it happens
+	$(CARGO) run --release --locked --example failover
+
+test: redis ## every test, on real Redis and Sentinel processes
+	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
+
+lint: ## formatting, clippy, documentation; warnings are errors
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
+
+bench: redis ## benchmarks
+	$(CARGO) bench --locked
+
+fuzz: ## fuzz the codec for SECONDS (60); needs a nightly toolchain
+	@scripts/need-cargo-tool fuzz
+	$(CARGO) +nightly fuzz run codec -- -max_total_time=$(SECONDS)
+
+deny: ## licences, bans and sources of every dependency
+	@scripts/need-cargo-tool deny
+	$(CARGO) deny check licenses bans sources
+
+cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26379, until Ctrl-C
+	@$(CARGO) run --quiet --locked --package redis-rw-pool-testkit --bin cluster
+
+redis:
+	@scripts/need-redis

@@ -1,0 +1,342 @@
+//! How a deployment is to be, and its start.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::deployment::Deployment;
+use crate::folder::{Folder, random};
+use crate::ports;
+use crate::server::{Blueprint, Server, StartFailure};
+
+const HEALTHY_TIMEOUT: Duration = Duration::from_secs(20);
+
+// Sentinel's own periods are 10 s, 1 s, 1 s and 2 s, and 30 s for TILT. (During a failover it asks
+// replicas for INFO once a second whatever is set here.) A node that has said for four
+// publish-periods that it is a master and should be a replica is demoted. That must take longer than
+// the leader of a failover needs to see the promotion and tell the others, which is more than a
+// second, or they undo it.
+const FAST_PERIODS: [(&str, &str); 5] = [
+    ("info-period", "200"),
+    ("ping-period", "100"),
+    ("ask-period", "100"),
+    ("publish-period", "500"),
+    ("tilt-period", "2000"),
+];
+
+/// What a [`Deployment`] consists of; see [`Deployment::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    replicas: usize,
+    sentinels: usize,
+    quorum: Option<usize>,
+    down_after: Duration,
+    failover_timeout: Duration,
+    fast: bool,
+    master_name: String,
+    password: Option<String>,
+    sentinel_password: Option<String>,
+    node_config: Vec<String>,
+    sentinel_config: Vec<String>,
+    fixed_ports: Option<(u16, u16)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            replicas: 2,
+            sentinels: 3,
+            quorum: None,
+            down_after: Duration::from_secs(1),
+            failover_timeout: Duration::from_secs(3),
+            fast: true,
+            master_name: "mymaster".to_owned(),
+            password: None,
+            sentinel_password: None,
+            node_config: Vec::new(),
+            sentinel_config: Vec::new(),
+            fixed_ports: None,
+        }
+    }
+}
+
+impl Builder {
+    /// How many replicas; 2 if not said.
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// How many Sentinels; 3 if not said.
+    pub fn sentinels(mut self, count: usize) -> Self {
+        self.sentinels = count;
+        self
+    }
+
+    /// How many Sentinels must agree that the master is down; the majority if not said.
+    pub fn quorum(mut self, count: usize) -> Self {
+        self.quorum = Some(count);
+        self
+    }
+
+    /// Silence after which a node counts as down; 1 s if not said. Less gives false alarms.
+    pub fn down_after(mut self, silence: Duration) -> Self {
+        self.down_after = silence;
+        self
+    }
+
+    /// Sentinel's `failover-timeout`; 3 s if not said. After a failed attempt the next one waits
+    /// twice as long.
+    pub fn failover_timeout(mut self, timeout: Duration) -> Self {
+        self.failover_timeout = timeout;
+        self
+    }
+
+    /// Whether the Sentinels look and talk much more often than by default; they do if not said.
+    ///
+    /// Then a replaced master is demoted two to three seconds after the switch. With `false` it stays
+    /// writable for some ten seconds, as in production.
+    pub fn fast(mut self, fast: bool) -> Self {
+        self.fast = fast;
+        self
+    }
+
+    /// The name the Sentinels know the master by; `mymaster` if not said.
+    pub fn master_name(mut self, name: impl Into<String>) -> Self {
+        self.master_name = name.into();
+        self
+    }
+
+    /// The password of the data nodes' default user.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// One more user on every data node, with rules such as `~* &* +@all -@dangerous`.
+    pub fn username_acl(self, username: &str, password: &str, rules: &str) -> Self {
+        self.node_config(format!("user {username} on >{password} {rules}"))
+    }
+
+    /// The password of the Sentinels' default user.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
+    /// One more line for the configuration of every data node.
+    pub fn node_config(mut self, line: impl Into<String>) -> Self {
+        self.node_config.push(line.into());
+        self
+    }
+
+    /// One more line for the configuration of every Sentinel.
+    pub fn sentinel_config(mut self, line: impl Into<String>) -> Self {
+        self.sentinel_config.push(line.into());
+        self
+    }
+
+    /// Fixed ports: data nodes from `nodes` upwards, Sentinels from `sentinels` upwards.
+    pub fn ports(mut self, nodes: u16, sentinels: u16) -> Self {
+        self.fixed_ports = Some((nodes, sentinels));
+        self
+    }
+
+    /// Starts everything and returns when it is healthy.
+    #[must_use]
+    pub fn start(self) -> Deployment {
+        for _ in 0..3 {
+            match self.try_start() {
+                Ok(deployment) => {
+                    deployment.wait_healthy(HEALTHY_TIMEOUT);
+                    return deployment;
+                }
+                Err(failure) if failure.port_taken && self.fixed_ports.is_none() => {}
+                Err(failure) => panic!("{}", failure.text),
+            }
+        }
+        panic!("ports that looked free were taken three times running");
+    }
+
+    fn try_start(&self) -> Result<Deployment, StartFailure> {
+        let folder = Arc::new(Folder::create());
+        let (node_ports, sentinel_ports) = self.choose_ports();
+
+        let mut nodes = Vec::new();
+        for (index, &port) in node_ports.iter().enumerate() {
+            nodes.push(self.create_node(&folder, port, (index > 0).then_some(node_ports[0])));
+        }
+        // A replica that does not find its master tries again only a second later, and a Sentinel
+        // that finds a replica without its master asks again only a second later.
+        nodes[0].spawn();
+        nodes[0].await_ready()?;
+        start_all(&nodes[1..])?;
+        for node in &nodes[1..] {
+            await_link(node)?;
+        }
+
+        let ids: Vec<String> = sentinel_ports.iter().map(|_| random_id()).collect();
+        let sentinels: Vec<Server> = (0..sentinel_ports.len())
+            .map(|own| self.create_sentinel(&folder, &node_ports, &sentinel_ports, &ids, own))
+            .collect();
+        start_all(&sentinels)?;
+        Ok(Deployment::new(self.master_name.clone(), nodes, sentinels))
+    }
+
+    fn choose_ports(&self) -> (Vec<u16>, Vec<u16>) {
+        let (nodes, sentinels) = (self.replicas + 1, self.sentinels);
+        match self.fixed_ports {
+            Some((first_node, first_sentinel)) => (
+                (first_node..).take(nodes).collect(),
+                (first_sentinel..).take(sentinels).collect(),
+            ),
+            None => (ports::take(nodes), ports::take(sentinels)),
+        }
+    }
+
+    fn create_node(&self, folder: &Arc<Folder>, port: u16, master: Option<u16>) -> Server {
+        let name = format!("node-{port}");
+        let mut config = config::node(folder.path(), &name, port);
+        if let Some(password) = &self.password {
+            push(&mut config, format_args!("requirepass \"{password}\""));
+            push(&mut config, format_args!("masterauth \"{password}\""));
+        }
+        if let Some(master) = master {
+            push(&mut config, format_args!("replicaof 127.0.0.1 {master}"));
+        }
+        for line in &self.node_config {
+            push(&mut config, format_args!("{line}"));
+        }
+        let password = self.password.clone();
+        Server::create(
+            folder,
+            Blueprint {
+                name,
+                port,
+                sentinel: false,
+                config,
+                password,
+                after_start: Vec::new(),
+            },
+        )
+    }
+
+    fn create_sentinel(
+        &self,
+        folder: &Arc<Folder>,
+        nodes: &[u16],
+        sentinels: &[u16],
+        ids: &[String],
+        own: usize,
+    ) -> Server {
+        let port = sentinels[own];
+        let name = format!("sentinel-{port}");
+        let peers = sentinels.iter().zip(ids);
+        let peers = peers.filter(|(peer, _)| **peer != port);
+        let config = self.sentinel_lines(folder.path(), &name, port, &ids[own], nodes, peers);
+        let mut after_start = Vec::new();
+        if self.fast && config::redis_version() >= (7, 0) {
+            let mut command = vec!["SENTINEL".to_owned(), "DEBUG".to_owned()];
+            for (key, value) in FAST_PERIODS {
+                command.extend([key.to_owned(), value.to_owned()]);
+            }
+            after_start.push(command);
+        }
+        let password = self.sentinel_password.clone();
+        Server::create(
+            folder,
+            Blueprint {
+                name,
+                port,
+                sentinel: true,
+                config,
+                password,
+                after_start,
+            },
+        )
+    }
+
+    // Sentinels need seconds to discover each other and the replicas; told from the start, they
+    // need none.
+    fn sentinel_lines<'a>(
+        &self,
+        folder: &Path,
+        name: &str,
+        port: u16,
+        id: &str,
+        nodes: &[u16],
+        peers: impl Iterator<Item = (&'a u16, &'a String)>,
+    ) -> String {
+        let master = &self.master_name;
+        let quorum = self.quorum.unwrap_or(self.sentinels / 2 + 1);
+        let down_after = self.down_after.as_millis();
+        let failover_timeout = self.failover_timeout.as_millis();
+        let mut config = config::process(folder, name, port);
+        let text = &mut config;
+        if let Some(password) = &self.sentinel_password {
+            push(text, format_args!("requirepass \"{password}\""));
+            push(text, format_args!("sentinel sentinel-pass \"{password}\""));
+        }
+        push(text, format_args!("sentinel myid {id}"));
+        push(
+            text,
+            format_args!("sentinel monitor {master} 127.0.0.1 {} {quorum}", nodes[0]),
+        );
+        push(
+            text,
+            format_args!("sentinel down-after-milliseconds {master} {down_after}"),
+        );
+        push(
+            text,
+            format_args!("sentinel failover-timeout {master} {failover_timeout}"),
+        );
+        if let Some(password) = &self.password {
+            push(
+                text,
+                format_args!("sentinel auth-pass {master} \"{password}\""),
+            );
+        }
+        for replica in &nodes[1..] {
+            push(
+                text,
+                format_args!("sentinel known-replica {master} 127.0.0.1 {replica}"),
+            );
+        }
+        for (peer, peer_id) in peers {
+            push(
+                text,
+                format_args!("sentinel known-sentinel {master} 127.0.0.1 {peer} {peer_id}"),
+            );
+        }
+        for line in &self.sentinel_config {
+            push(text, format_args!("{line}"));
+        }
+        config
+    }
+}
+
+fn push(config: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(config, "{line}").expect("writing to a String cannot fail");
+}
+
+fn start_all(servers: &[Server]) -> Result<(), StartFailure> {
+    servers.iter().for_each(Server::spawn);
+    servers.iter().try_for_each(Server::await_ready)
+}
+
+fn await_link(replica: &Server) -> Result<(), StartFailure> {
+    replica.await_that(|replica| {
+        let role = replica.try_cmd(&["ROLE"]);
+        role.is_ok_and(|role| {
+            role.array().get(3).and_then(|state| state.text()) == Some("connected")
+        })
+    })
+}
+
+fn random_id() -> String {
+    let id = format!("{:016x}{:016x}{:016x}", random(), random(), random());
+    id[..40].to_owned()
+}
