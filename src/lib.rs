@@ -2,7 +2,12 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings))))]
 
+mod excluded;
 mod node;
+mod printable;
+mod sentinel;
+mod wire;
 
+pub use excluded::Excluded;
 pub use node::{Node, Role};
 pub use redis;

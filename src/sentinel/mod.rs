@@ -1,0 +1,1 @@
+//! The Sentinels: asking them, understanding them.

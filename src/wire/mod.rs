@@ -1,0 +1,4 @@
+//! One Redis connection on one socket.
+
+pub(crate) mod command;
+pub(crate) mod session;
