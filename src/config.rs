@@ -230,7 +230,6 @@ impl Config {
     }
 
     /// The seeds, each once, in the order in which they were given.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called once the pool connects"))]
     pub(crate) fn sentinel_nodes(&self) -> Vec<Node> {
         let mut seen = HashSet::new();
         self.sentinels
