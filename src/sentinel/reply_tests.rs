@@ -228,7 +228,7 @@ fn replicas_in_both_protocols() {
         list([map(&replica_fields())]),
     ] {
         let replicas = replicas(&reply).unwrap();
-        assert_eq!(replicas.entries, [expected.clone()]);
+        assert_eq!(replicas.entries, std::slice::from_ref(&expected));
         assert_eq!(replicas.dropped, 0);
     }
     assert_eq!(replicas(&list([])), Ok(Replicas::default()));
