@@ -92,7 +92,10 @@ impl Connection {
         }
         let master = pooled.home().topology().snapshot().master.clone();
         let moved_to = master.filter(|master| *master != pooled.target.node);
-        Err(pooled.wire().failure(Cause::Superseded(moved_to), false).into())
+        Err(pooled
+            .wire()
+            .failure(Cause::Superseded(moved_to), false)
+            .into())
     }
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
@@ -127,9 +130,9 @@ impl ConnectionLike for Connection {
             let wire = self.pooled_mut().wire();
             let result = wire.pipeline(pipeline, offset, count).await;
             let doubt = match &result {
-                Ok(values) => values.iter().any(
-                    |value| matches!(value, Value::ServerError(error) if casts_doubt(error)),
-                ),
+                Ok(values) => values
+                    .iter()
+                    .any(|value| matches!(value, Value::ServerError(error) if casts_doubt(error))),
                 Err(error) => is_failure(error),
             };
             if doubt {
@@ -149,9 +152,7 @@ fn casts_doubt(error: &redis::ServerError) -> bool {
     match error.kind() {
         Some(kind) => matches!(
             kind,
-            ServerErrorKind::ReadOnly
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::BusyLoading
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
         ),
         None => matches!(error.code(), "NOREPLICAS" | "UNBLOCKED"),
     }

@@ -129,7 +129,10 @@ impl Dialer {
     /// The caller must hold a permit of the pool: each call may lead to one more connection.
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Pooled, Error> {
         let started = Instant::now();
-        let patience = self.config.failover_timeout.max(self.config.connect_timeout);
+        let patience = self
+            .config
+            .failover_timeout
+            .max(self.config.connect_timeout);
         loop {
             let (mut arrival, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
@@ -161,7 +164,10 @@ impl Dialer {
     pub(crate) fn dial_ahead(self: &Arc<Self>, count: usize) {
         let max_active = self.limits().max_active;
         for _ in 0..count {
-            if !self.dock.reserve(|pending| self.open() + pending < max_active) {
+            if !self
+                .dock
+                .reserve(|pending| self.open() + pending < max_active)
+            {
                 return;
             }
             self.spawn_dial();
@@ -315,6 +321,10 @@ impl Dialer {
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let targets = snapshot.targets(self.policy());
         let Some((target, place)) = self.fleet.take_place(self, targets) else {
+            if snapshot.in_motion() {
+                // A replica is about to be readable; the pace is that of the looks at it.
+                let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
+            }
             return Err(self.nowhere_to_go());
         };
         if let Some(until) = self.fleet.paused_until(&target.node) {
@@ -362,7 +372,7 @@ impl Dialer {
     /// Whether trying again would only repeat the refusal.
     fn is_final(&self, error: &Error) -> bool {
         match error {
-            Error::NoReplica { .. } => true,
+            Error::NoReplica { .. } => !self.topology.snapshot().in_motion(),
             Error::Connect { source, .. } => is_refusal(source),
             _ => false,
         }
@@ -374,7 +384,10 @@ impl Dialer {
             .replicas
             .iter()
             .filter_map(|replica| {
-                Some((replica.node.to_string(), replica.excluded.as_ref()?.to_string()))
+                Some((
+                    replica.node.to_string(),
+                    replica.excluded.as_ref()?.to_string(),
+                ))
             })
             .collect();
         Error::NoReplica { said }

@@ -72,7 +72,9 @@ pub enum Error {
     },
 
     /// Every connection is in use, and the pool was told not to wait.
-    #[error("all {max_active} {pool} connections are in use ({open} open, {in_use} in use) and wait_timeout is zero{blocker}")]
+    #[error(
+        "all {max_active} {pool} connections are in use ({open} open, {in_use} in use) and wait_timeout is zero{blocker}"
+    )]
     Exhausted {
         /// Which pool: the write pool serves the master role, the read pool the replica role.
         pool: PoolName,
@@ -87,7 +89,9 @@ pub enum Error {
     },
 
     /// No connection came free within `wait_timeout`.
-    #[error("no {pool} connection came free within {waited:?}: {open} of {max_active} open, {in_use} in use, {waiting} still waiting{blocker}")]
+    #[error(
+        "no {pool} connection came free within {waited:?}: {open} of {max_active} open, {in_use} in use, {waiting} still waiting{blocker}"
+    )]
     WaitTimeout {
         /// Which pool: the write pool serves the master role, the read pool the replica role.
         pool: PoolName,
@@ -186,7 +190,9 @@ pub struct Said(pub(crate) Arc<[(String, String)]>);
 impl Said {
     /// Who spoke, and what was said.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(who, what)| (who.as_str(), what.as_str()))
+        self.0
+            .iter()
+            .map(|(who, what)| (who.as_str(), what.as_str()))
     }
 }
 

@@ -8,12 +8,7 @@ use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits,
-    dialer::Dialer,
-    error::Error,
-    node::Node,
-    pooled::Pooled,
-    stats::Discard,
+    config::PoolLimits, dialer::Dialer, error::Error, node::Node, pooled::Pooled, stats::Discard,
 };
 
 /// One type for both pools; which of them it serves is data in its [`Dialer`].

@@ -8,12 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    config::PoolLimits,
-    manager::expiry,
-    pooled::Pooled,
-    side::Side,
-    stats::Discard,
-    task::Task,
+    config::PoolLimits, manager::expiry, pooled::Pooled, side::Side, stats::Discard, task::Task,
     topology::Topology,
 };
 
@@ -140,9 +135,8 @@ mod tests {
     async fn surplus_is_what_was_idle_at_the_busiest_moment_of_the_window() {
         let start = Instant::now();
         let mut demand = Demand::new(start);
-        let mut observe = |idle, second: u32| {
-            demand.observe(idle, 10 * SECOND, start + second * SECOND)
-        };
+        let mut observe =
+            |idle, second: u32| demand.observe(idle, 10 * SECOND, start + second * SECOND);
         assert_eq!(observe(8, 1), None);
         assert_eq!(observe(3, 5), None);
         assert_eq!(observe(9, 10), Some(3));

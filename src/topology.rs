@@ -115,9 +115,9 @@ impl Topology {
 
     /// Whether something is about to change by itself, so that it is worth looking again soon.
     pub(crate) fn in_motion(&self) -> bool {
-        self.replicas.iter().any(|replica| {
-            replica.excluded.as_ref().is_some_and(Excluded::is_passing)
-        })
+        self.replicas
+            .iter()
+            .any(|replica| replica.excluded.as_ref().is_some_and(Excluded::is_passing))
     }
 
     /// Whether a connection to this target may still be lent.

@@ -73,11 +73,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn ask(
-    conn: &mut Option<Exclusive>,
-    address: &Node,
-    config: &Config,
-) -> RedisResult<Answer> {
+async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> RedisResult<Answer> {
     let deadline = Instant::now() + config.sentinel_timeout;
     if let Some(mut reused) = conn.take_if(|conn| !conn.is_stale())
         && let Ok(replies) = reused.exchange(&questions(config), deadline).await
@@ -101,7 +97,12 @@ async fn ask(
 /// A Sentinel's own credentials; never those of the data nodes.
 pub(super) fn auth(config: &Config) -> Option<Cmd> {
     let password = config.sentinel_password.as_ref()?;
-    Some(cmd("AUTH").arg(&config.sentinel_username).arg(password).take())
+    Some(
+        cmd("AUTH")
+            .arg(&config.sentinel_username)
+            .arg(password)
+            .take(),
+    )
 }
 
 fn questions(config: &Config) -> Vec<Cmd> {

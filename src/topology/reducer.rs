@@ -131,12 +131,7 @@ fn may_challenge(current: &Topology, claim: &Claim<'_>, majority: bool) -> bool 
 }
 
 /// Whether a node that proved to be master takes the place of the current one.
-fn dethrones(
-    current: &Topology,
-    claim: &Claim<'_>,
-    proofs: &Proofs,
-    ask: &mut Vec<Node>,
-) -> bool {
+fn dethrones(current: &Topology, claim: &Claim<'_>, proofs: &Proofs, ask: &mut Vec<Node>) -> bool {
     let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
         return true;
     };
@@ -242,16 +237,26 @@ fn follows(proof: Option<&Proof>, master: &Node) -> bool {
 /// What a node's own word says against reading from it.
 pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
     match proof {
-        Proof::Replica { master, addresses, link } => {
+        Proof::Replica {
+            master,
+            addresses,
+            link,
+        } => {
             if !same_server(our_master, master, addresses) {
-                return Some(Excluded::WrongMaster { follows: master.to_string() });
+                return Some(Excluded::WrongMaster {
+                    follows: master.to_string(),
+                });
             }
-            link.as_ref().map(|state| Excluded::Syncing { state: state.clone() })
+            link.as_ref().map(|state| Excluded::Syncing {
+                state: state.clone(),
+            })
         }
         Proof::SomeReplica => None,
         Proof::Master => Some(Excluded::ReportsMaster),
         Proof::Unprovable(_) => None,
-        Proof::Failed(error) => Some(Excluded::Unreachable { error: error.clone() }),
+        Proof::Failed(error) => Some(Excluded::Unreachable {
+            error: error.clone(),
+        }),
     }
 }
 

@@ -16,7 +16,10 @@ pub(super) async fn error(pipeline: &Pipeline, replies: Vec<Value>) -> RedisErro
     for reply in &replies {
         match reply {
             Value::ServerError(error) => {
-                let detail = error.details().unwrap_or_default().replace(['\r', '\n'], " ");
+                let detail = error
+                    .details()
+                    .unwrap_or_default()
+                    .replace(['\r', '\n'], " ");
                 let line = format!("-{} {detail}\r\n", error.code());
                 bytes.extend_from_slice(line.as_bytes());
             }
@@ -27,9 +30,11 @@ pub(super) async fn error(pipeline: &Pipeline, replies: Vec<Value>) -> RedisErro
         Value::ServerError(error) => Some(RedisError::from(error)),
         _ => None,
     });
-    replay(pipeline, &bytes).await.err().or(refused).unwrap_or_else(|| {
-        (ErrorKind::Client, "the server refused the transaction").into()
-    })
+    replay(pipeline, &bytes)
+        .await
+        .err()
+        .or(refused)
+        .unwrap_or_else(|| (ErrorKind::Client, "the server refused the transaction").into())
 }
 
 async fn replay(pipeline: &Pipeline, replies: &[u8]) -> Result<Vec<Value>, RedisError> {

@@ -57,7 +57,14 @@ pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisRes
     let stream = dial(node, deadline).await?;
     let mut limits = ReplyLimits::default();
     limits.max_reply_bytes = SENTINEL_REPLY_BYTES;
-    Ok(Exclusive::new(stream, node.clone(), Role::Master, 0, limits, None))
+    Ok(Exclusive::new(
+        stream,
+        node.clone(),
+        Role::Master,
+        0,
+        limits,
+        None,
+    ))
 }
 
 /// A reply about 1 024 replicas with 40 fields each fits; a hostile one is cut off here.
@@ -141,7 +148,11 @@ async fn greet_without_hello(
         Some(RoleReply::Replica { .. }) => Some(Role::Replica),
         _ => None,
     };
-    Ok(Greeting { role, detail, unproven })
+    Ok(Greeting {
+        role,
+        detail,
+        unproven,
+    })
 }
 
 fn hello(config: &Config) -> Cmd {
@@ -167,8 +178,11 @@ fn select(config: &Config) -> Option<Cmd> {
 /// Shows in `CLIENT LIST` who is connected, from Redis 7.2 on; older servers refuse, which does
 /// no harm.
 fn set_info() -> [Cmd; 2] {
-    [("LIB-NAME", env!("CARGO_PKG_NAME")), ("LIB-VER", env!("CARGO_PKG_VERSION"))]
-        .map(|(key, value)| cmd("CLIENT").arg("SETINFO").arg(key).arg(value).take())
+    [
+        ("LIB-NAME", env!("CARGO_PKG_NAME")),
+        ("LIB-VER", env!("CARGO_PKG_VERSION")),
+    ]
+    .map(|(key, value)| cmd("CLIENT").arg("SETINFO").arg(key).arg(value).take())
 }
 
 /// Whether the server refused `HELLO` itself, as opposed to what we said with it.
@@ -214,7 +228,11 @@ fn hello_role(hello: &Value) -> RedisResult<Option<Role>> {
             .chunks_exact(2)
             .map(|pair| (&pair[0], &pair[1]))
             .collect(),
-        _ => return Err(unexpected("HELLO was answered with something else".to_owned())),
+        _ => {
+            return Err(unexpected(
+                "HELLO was answered with something else".to_owned(),
+            ));
+        }
     };
     let field = |name: &str| {
         pairs
@@ -223,9 +241,7 @@ fn hello_role(hello: &Value) -> RedisResult<Option<Role>> {
             .and_then(|(_, value)| text(value))
     };
     match (field("mode"), field("role")) {
-        (Some("sentinel"), _) => {
-            Err(unexpected("this is a Sentinel, not a data node".to_owned()))
-        }
+        (Some("sentinel"), _) => Err(unexpected("this is a Sentinel, not a data node".to_owned())),
         (_, Some("master")) => Ok(Some(Role::Master)),
         (_, Some("replica" | "slave")) => Ok(Some(Role::Replica)),
         _ => Ok(None),
