@@ -17,13 +17,15 @@ mod line;
 mod reply;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::mem;
 
 use bytes::{Buf as _, BytesMut};
 use redis::Value;
 
-use reply::{Input, Reply};
+use reply::Reply;
+use token::{Fault, Input};
 
 /// Room for one read while replies are small, and what an idle decoder may keep.
 const SMALL_READ: usize = 2 * 1024;
@@ -90,13 +92,13 @@ pub(crate) enum CodecError {
 
 impl CodecError {
     #[cold]
-    fn malformed(what: &'static str, bytes: &[u8]) -> Self {
+    fn malformed(what: &'static str, bytes: &[u8]) -> Fault {
         let shown = &bytes[..bytes.len().min(FOUND_LIMIT)];
         let cut = if shown.len() < bytes.len() { "..." } else { "" };
-        Self::Malformed {
+        Box::new(Self::Malformed {
             what,
             found: format!("{}{cut}", shown.escape_ascii()),
-        }
+        })
     }
 }
 
@@ -161,22 +163,51 @@ impl Decoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        self.peak = self.peak.max(self.buf.capacity());
+        // The commonest replies end here, each made where it is returned.
+        if self.taken == 0 {
+            let mut input = Input::new(&self.buf, 0);
+            let longest = self.limits.max_reply_bytes;
+            if let Some(data) = input.whole_bulk(&self.limits)
+                && input.used() <= longest
+            {
+                let used = input.used();
+                self.buf.advance(used);
+                return Ok(Some(Value::BulkString(data)));
+            }
+            if let Some(number) = input.whole_integer()
+                && input.used() <= longest
+            {
+                let used = input.used();
+                self.buf.advance(used);
+                return Ok(Some(Value::Int(number)));
+            }
+            if input.whole_ok() && input.used() <= longest {
+                let used = input.used();
+                self.reply.forget_line();
+                self.buf.advance(used);
+                return Ok(Some(Value::Okay));
+            }
+        }
+        self.decode_any()
+    }
+
+    fn decode_any(&mut self) -> Result<Option<Value>, CodecError> {
         let mut input = Input::new(&self.buf, self.taken);
         let decoded = self.reply.decode(&mut input, &self.limits);
         let used = input.used();
-        self.peak = self.peak.max(self.buf.capacity());
         self.buf.advance(used);
         self.taken += used;
-        let seen = match &decoded {
-            Ok(Some(_)) => mem::take(&mut self.taken),
-            Ok(None) => self.taken + self.buf.len(),
-            Err(_) => 0,
+        let value = decoded.map_err(|fault| self.fail(*fault))?;
+        let seen = match &value {
+            Some(_) => mem::take(&mut self.taken),
+            None => self.taken + self.buf.len(),
         };
         let limit = self.limits.max_reply_bytes;
         if seen > limit {
             return Err(self.fail(CodecError::ReplyTooLong { limit }));
         }
-        decoded.map_err(|error| self.fail(error))
+        Ok(value)
     }
 
     /// True at a reply boundary: no unread bytes and no half-decoded reply.
