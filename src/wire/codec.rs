@@ -1,15 +1,15 @@
 //! RESP2 and RESP3 replies to [`redis::Value`], from a buffer the socket is read into.
 //!
 //! A reply may arrive cut anywhere. Whatever part of it is complete leaves the buffer at once for
-//! the value under construction (`reply`), so no byte is looked at twice however often the peer
-//! pauses, and a big bulk string is never held twice. What can stay behind is the beginning of one
-//! line (`line`).
+//! the value under construction (`reply`, `frame`), so no byte is looked at twice however often the
+//! peer pauses, and a big bulk string is never held twice. What can stay behind is the beginning of
+//! one header or line (`token`, `line`).
 //!
 //! The peer is not trusted: a declared length is a claim, memory follows only the bytes that came.
 //!
 //! For every well-formed reply the value is the one `redis::parse_redis_value` gives. Where that
 //! parser is lax this one refuses, since after a malformed reply nobody knows where the next one
-//! starts; `reply` and `line` say so at each place. There is one difference the other way: an error
+//! starts; `token` and `line` say so at each place. There is one difference the other way: an error
 //! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
 
 mod frame;
@@ -162,6 +162,9 @@ impl Decoder {
     pub(crate) fn decode(&mut self) -> Result<Option<Value>, CodecError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
+        }
+        if self.buf.is_empty() {
+            return Ok(None);
         }
         self.peak = self.peak.max(self.buf.capacity());
         // The commonest replies end here, each made where it is returned.

@@ -38,7 +38,7 @@ impl Reply {
         self.fill(input, limits)
     }
 
-    /// To be called when a line that may have been looked at before was taken past this.
+    /// The line at the front was taken by another way.
     #[inline(always)]
     pub(super) fn forget_line(&mut self) {
         self.tokens.searched = 0;

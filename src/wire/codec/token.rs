@@ -1,8 +1,8 @@
 //! The next token of a reply: a value that holds no others, or the header of an aggregate.
 //!
-//! Moving a `Value` or a token from hand to hand costs more than reading it. So the two commonest
-//! replies, integers and bulk strings, have a way of their own when they are all there, inlined
-//! into the place where the value is to stay; the rest comes as a token.
+//! Moving a `Value` or a token from hand to hand costs more than reading it. So the commonest
+//! replies have a way of their own when they are all there (`Input::whole_…`), inlined into the place
+//! where the value is to stay; the rest comes as a token.
 
 use redis::{Value, VerbatimFormat};
 
@@ -15,7 +15,7 @@ use super::{
 /// A bulk string starts with room for this much even if fewer bytes are at hand.
 const BULK_START: usize = 4 * 1024;
 
-/// Boxed to keep the results small that every token comes in.
+/// Boxed, because every token comes in a result that has room for it.
 pub(super) type Fault = Box<CodecError>;
 
 /// The bytes at hand and how far they are used.
@@ -56,6 +56,8 @@ impl<'a> Input<'a> {
         None
     }
 
+    /// `+OK`, if it comes next and is all there. The caller tells `Tokens`, which may have looked at
+    /// the beginning of that line.
     #[inline(always)]
     pub(super) fn whole_ok(&mut self) -> bool {
         const OK: &[u8] = b"+OK\r\n";
@@ -285,7 +287,7 @@ fn aggregate(kind: Kind, input: &mut Input<'_>, limits: &ReplyLimits) -> Result<
             input.position += 1 + used;
             // The data that an attribute describes follows its entries.
             let data = usize::from(kind == Kind::Attribute);
-            Ok(Token::Open(kind, elements + data))
+            Ok(Token::Open(kind, elements.saturating_add(data)))
         }
         _ => Err(Box::new(CodecError::TooManyElements {
             declared: elements,
