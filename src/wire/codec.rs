@@ -9,12 +9,13 @@
 //!
 //! For every well-formed reply the value is the one `redis::parse_redis_value` gives. Where that
 //! parser is lax this one refuses, since after a malformed reply nobody knows where the next one
-//! starts; `token` and `line` say so at each place. There is one difference the other way: an error
+//! starts; `token`, `line` and `scalar` say so at each place. There is one difference the other way: an error
 //! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
 
 mod frame;
 mod line;
 mod reply;
+mod scalar;
 #[cfg(test)]
 mod tests;
 mod token;
