@@ -87,7 +87,7 @@ impl Connection {
         if pooled.home().takes_turns() || pooled.vet() {
             return Ok(());
         }
-        let master = pooled.home().topology().snapshot().master.clone();
+        let master = pooled.home().topology.snapshot().master.clone();
         let moved_to = master.filter(|master| *master != pooled.target.node);
         Err(pooled.wire().failure(Cause::Superseded(moved_to)).into())
     }
@@ -100,7 +100,7 @@ impl Connection {
             Doubt::Node => {}
             Doubt::Connection => pooled.condemn(),
         }
-        pooled.home().suspect(&pooled.target.node);
+        pooled.home().topology.suspect(&pooled.target.node);
     }
 }
 
@@ -144,7 +144,7 @@ impl ConnectionLike for Connection {
     }
 
     fn get_db(&self) -> i64 {
-        self.pooled().home().config().db
+        self.pooled().home().config.db
     }
 }
 

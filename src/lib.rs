@@ -7,6 +7,7 @@ mod connection;
 mod dialer;
 mod error;
 mod excluded;
+mod home;
 #[cfg(any(test, feature = "unstable-internals"))]
 #[doc(hidden)]
 pub mod internals;

@@ -30,10 +30,10 @@ const NO_WAIT: Timeouts = Timeouts {
 
 impl Side {
     pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
-        let mut config = PoolConfig::new(dialer.limits().max_active);
+        let mut config = PoolConfig::new(dialer.home().limits().max_active);
         // Writes reuse the connection returned last, so that those too many grow old and are
         // pruned; reads take turns, so that every replica gets its share.
-        config.queue_mode = match dialer.name() {
+        config.queue_mode = match dialer.home().name {
             PoolName::Write => QueueMode::Lifo,
             PoolName::Read => QueueMode::Fifo,
         };
@@ -54,18 +54,18 @@ impl Side {
 
     async fn wait(&self) -> Result<Connection, Error> {
         let dialer = self.dialer();
-        let wait_timeout = dialer.limits().wait_timeout;
+        let wait_timeout = dialer.home().limits().wait_timeout;
         if wait_timeout == Some(Duration::ZERO) {
             let status = self.status();
             return Err(Error::Exhausted {
-                pool: dialer.name(),
+                pool: dialer.home().name,
                 max_active: status.max_active,
                 open: status.active,
                 in_use: status.active - status.idle.min(status.active),
                 blocker: dialer.blocker(),
             });
         }
-        let waiting = dialer.stats().wait();
+        let waiting = dialer.home().stats.wait();
         let timeouts = Timeouts {
             wait: wait_timeout,
             ..NO_WAIT
@@ -76,7 +76,7 @@ impl Side {
         if let Err(PoolError::Timeout(TimeoutType::Wait)) = result {
             let status = self.status();
             return Err(Error::WaitTimeout {
-                pool: dialer.name(),
+                pool: dialer.home().name,
                 waited,
                 max_active: status.max_active,
                 open: status.active,
@@ -134,11 +134,11 @@ impl Side {
 
     pub(crate) fn status(&self) -> PoolStatus {
         let dialer = self.dialer();
-        let stats = dialer.stats();
+        let stats = &dialer.home().stats;
         PoolStatus {
-            max_active: dialer.limits().max_active,
+            max_active: dialer.home().limits().max_active,
             idle: self.idle(),
-            active: dialer.open(),
+            active: dialer.home().open(),
             waiting: stats.waiting.load(Relaxed),
             wait_count: stats.wait_count.load(Relaxed),
             wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),
