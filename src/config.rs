@@ -1,0 +1,358 @@
+//! What a pool is told at its start.
+
+mod address_map;
+mod error;
+mod limits;
+mod reply_limits;
+mod seed;
+mod url;
+mod validate;
+
+use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
+
+use crate::Node;
+
+pub use self::{
+    address_map::AddressMap, error::ConfigError, limits::PoolLimits, reply_limits::ReplyLimits,
+};
+
+/// Where the Sentinels are, which master they watch, and how the pool behaves.
+///
+/// Start from [`Config::new`] or [`Config::from_url`] and set the fields that should differ from
+/// their defaults.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use redis_rw_pool::{Config, ReadFrom};
+///
+/// let mut config = Config::new(["10.0.0.1", "10.0.0.2", "10.0.0.3"], "mymaster");
+/// config.username = Some("app".into());
+/// config.password = Some("secret".into());
+/// config.write.max_active = 32;
+/// config.read.idle_timeout = Some(Duration::from_secs(240));
+/// config.read_from = ReadFrom::Any;
+/// config.validate()?;
+/// assert!(!format!("{config:?}").contains("secret"));
+/// # Ok::<(), redis_rw_pool::ConfigError>(())
+/// ```
+///
+/// # What is checked, and when
+///
+/// [`Config::validate`] has the rules. They are applied when the pool connects, and by
+/// [`Config::from_url`], never later; a value is either used as it is or refused.
+///
+/// # Secrets
+///
+/// `Debug` shows whether user names and passwords are set, not what they are, and a
+/// [`ConfigError`] never repeats them.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The Sentinels to ask first; the others are learned from them.
+    ///
+    /// Each is `host`, `host:port`, `[ipv6]`, `[ipv6]:port` or the absolute path of a Unix socket.
+    /// The port defaults to 26379.
+    pub sentinels: Vec<String>,
+
+    /// The name under which the Sentinels watch the master (`sentinel monitor <name> …`).
+    ///
+    /// Letters, digits, `.`, `_` and `-`, as Sentinel itself demands.
+    pub master_name: String,
+
+    /// The ACL user to authenticate as at the Sentinels; needs `sentinel_password`.
+    ///
+    /// Defaults to `None`, the Sentinel's default user.
+    pub sentinel_username: Option<String>,
+
+    /// The password for the Sentinels. The one for data nodes is never sent to them.
+    ///
+    /// Defaults to `None`, no authentication.
+    pub sentinel_password: Option<String>,
+
+    /// The ACL user to authenticate as at the master and its replicas; needs `password`.
+    ///
+    /// Defaults to `None`, the server's default user.
+    pub username: Option<String>,
+
+    /// The password for the master and its replicas.
+    ///
+    /// It is sent to whatever address the Sentinels announce. Defaults to `None`, no
+    /// authentication.
+    pub password: Option<String>,
+
+    /// The database that every connection selects.
+    ///
+    /// From 0 to 2147483647; how many there are is the server's `databases` setting. Defaults to 0.
+    pub db: i64,
+
+    /// The name that connections give themselves in `CLIENT LIST`.
+    ///
+    /// Printable ASCII without spaces. Defaults to `None`, no name.
+    pub client_name: Option<String>,
+
+    /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
+    pub write: PoolLimits,
+
+    /// Limits of the pool of connections to read from. Defaults to [`PoolLimits::default`].
+    pub read: PoolLimits,
+
+    /// Which nodes reads go to. Defaults to [`ReadFrom::ReplicaPreferred`].
+    pub read_from: ReadFrom,
+
+    /// The version of the Redis protocol to speak. Defaults to [`Protocol::Resp3`].
+    pub protocol: Protocol,
+
+    /// How long it may take to dial a node and finish the handshake.
+    ///
+    /// Connecting the pool as a whole is bounded by it too. Greater than zero. Defaults to
+    /// 2 seconds.
+    pub connect_timeout: Duration,
+
+    /// How long a command may take until its whole reply is here.
+    ///
+    /// Commands that block on the server, such as `BLPOP`, get the time they ask for on top.
+    /// `None` waits for ever, even for a node that is frozen; zero is refused. Defaults to
+    /// 3 seconds.
+    pub command_timeout: Option<Duration>,
+
+    /// How long one exchange with one Sentinel may take, dialling included.
+    ///
+    /// Sentinels are asked in parallel, so a slow one delays nothing while others answer. Greater
+    /// than zero. Defaults to 500 milliseconds.
+    pub sentinel_timeout: Duration,
+
+    /// How often the Sentinels are asked when nothing seems to have happened.
+    ///
+    /// Each interval is drawn from within ±20 % of this. Sentinel events and errors that hint at a
+    /// failover are followed up at once, whatever the interval. Greater than zero. Defaults to
+    /// 5 seconds.
+    pub refresh_interval: Duration,
+
+    /// How long a call may wait for a master to exist while one is being replaced.
+    ///
+    /// Zero does not wait: without a usable master the call fails at once. Defaults to 10 seconds.
+    pub failover_timeout: Duration,
+
+    /// Addresses to dial instead of those the Sentinels announce. Defaults to `None`.
+    pub address_map: Option<AddressMap>,
+
+    /// How large a reply may be. Defaults to [`ReplyLimits::default`].
+    pub reply_limits: ReplyLimits,
+}
+
+impl Config {
+    /// A configuration with defaults for everything but the Sentinels and the master's name.
+    ///
+    /// Nothing is checked yet; see [`Config::validate`].
+    pub fn new(
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+        master_name: impl Into<String>,
+    ) -> Self {
+        Self {
+            sentinels: sentinels.into_iter().map(Into::into).collect(),
+            master_name: master_name.into(),
+            sentinel_username: None,
+            sentinel_password: None,
+            username: None,
+            password: None,
+            db: 0,
+            client_name: None,
+            write: PoolLimits::default(),
+            read: PoolLimits::default(),
+            read_from: ReadFrom::default(),
+            protocol: Protocol::default(),
+            connect_timeout: Duration::from_secs(2),
+            command_timeout: Some(Duration::from_secs(3)),
+            sentinel_timeout: Duration::from_millis(500),
+            refresh_interval: Duration::from_secs(5),
+            failover_timeout: Duration::from_secs(10),
+            address_map: None,
+            reply_limits: ReplyLimits::default(),
+        }
+    }
+
+    /// Reads a configuration from a URL, and validates it.
+    ///
+    /// ```text
+    /// redis-sentinel://[[user]:password@]host[:port][,host[:port]…][/db][?option=value&…]#master_name
+    /// ```
+    ///
+    /// The hosts are the Sentinels, port 26379 unless given, IPv6 addresses in brackets. User and
+    /// password are those of the data nodes. Everything else is an option, named like its field:
+    ///
+    /// | option | value |
+    /// |---|---|
+    /// | `sentinel_username`, `sentinel_password`, `client_name` | text |
+    /// | `read_from` | `replica_preferred`, `replica`, `master`, `any` |
+    /// | `protocol` | `resp2`, `resp3` |
+    /// | `connect_timeout`, `sentinel_timeout`, `refresh_interval`, `failover_timeout` | duration |
+    /// | `command_timeout` | duration or `none` |
+    /// | `max_active`, `min_idle` | number |
+    /// | `max_idle` | number or `none` |
+    /// | `wait_timeout`, `idle_timeout`, `max_lifetime`, `test_idle_after` | duration or `none` |
+    /// | `reply_limits.max_depth`, `reply_limits.max_bulk_bytes`, `reply_limits.max_elements`, `reply_limits.max_reply_bytes` | number |
+    ///
+    /// A limit of the pools sets both of them; `write.max_active` or `read.max_active` sets one.
+    /// A duration is a whole number with a unit: `500ms`, `5s`, `30m`, `2h`.
+    ///
+    /// Percent-encoding is decoded in user name, password, host, option value and master name.
+    /// Encode there whatever is not a letter, a digit or one of `-._~`: what could be misunderstood
+    /// is refused, above all a second `:` or `@` around the password and an `@` anywhere after the
+    /// hosts. A `+` is a plus sign, not a space.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use redis_rw_pool::Config;
+    ///
+    /// let config = Config::from_url(
+    ///     "redis-sentinel://app:p%40ss@10.0.0.1,10.0.0.2:26380/2?write.max_active=32&idle_timeout=4m#mymaster",
+    /// )?;
+    /// assert_eq!(config.sentinels, ["10.0.0.1", "10.0.0.2:26380"]);
+    /// assert_eq!(config.password.as_deref(), Some("p@ss"));
+    /// assert_eq!(config.write.max_active, 32);
+    /// assert_eq!(config.read.idle_timeout, Some(Duration::from_secs(240)));
+    /// # Ok::<(), redis_rw_pool::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Names the part that cannot be used, and never repeats the URL:
+    ///
+    /// - another scheme; TLS (`rediss`) is not supported yet;
+    /// - a host, port, `db` or percent-escape that is malformed, or no master name;
+    /// - an option that is unknown, given twice, without a value or with a malformed one, or a pool
+    ///   limit given both for one pool and for both;
+    /// - whatever [`Config::validate`] refuses.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        url::parse(url)
+    }
+
+    /// The seeds, each once, in the order in which they were given.
+    pub(crate) fn sentinel_nodes(&self) -> Vec<Node> {
+        let mut seen = HashSet::new();
+        self.sentinels
+            .iter()
+            // Validation has refused the malformed ones before anybody asks.
+            .filter_map(|text| seed::parse(text).ok())
+            .filter(|node| seen.insert(node.clone()))
+            .collect()
+    }
+}
+
+impl FromStr for Config {
+    type Err = ConfigError;
+
+    /// Same as [`Config::from_url`].
+    fn from_str(url: &str) -> Result<Self, ConfigError> {
+        Self::from_url(url)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Naming every field here makes the compiler ask whether a new one is a secret.
+        let Self {
+            sentinels,
+            master_name,
+            sentinel_username,
+            sentinel_password,
+            username,
+            password,
+            db,
+            client_name,
+            write,
+            read,
+            read_from,
+            protocol,
+            connect_timeout,
+            command_timeout,
+            sentinel_timeout,
+            refresh_interval,
+            failover_timeout,
+            address_map,
+            reply_limits,
+        } = self;
+        f.debug_struct("Config")
+            .field("sentinels", &Seeds(sentinels))
+            .field("master_name", master_name)
+            .field("sentinel_username", &redacted(sentinel_username.as_ref()))
+            .field("sentinel_password", &redacted(sentinel_password.as_ref()))
+            .field("username", &redacted(username.as_ref()))
+            .field("password", &redacted(password.as_ref()))
+            .field("db", db)
+            .field("client_name", client_name)
+            .field("write", write)
+            .field("read", read)
+            .field("read_from", read_from)
+            .field("protocol", protocol)
+            .field("connect_timeout", connect_timeout)
+            .field("command_timeout", command_timeout)
+            .field("sentinel_timeout", sentinel_timeout)
+            .field("refresh_interval", refresh_interval)
+            .field("failover_timeout", failover_timeout)
+            .field("address_map", address_map)
+            .field("reply_limits", reply_limits)
+            .finish()
+    }
+}
+
+/// Which nodes [`Config::read`] connections go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// A replica; the master when no replica is readable. The default.
+    #[default]
+    ReplicaPreferred,
+    /// Only replicas; without a readable one reads fail.
+    Replica,
+    /// Only the master, still over the connections and limits of the read pool.
+    Master,
+    /// Replicas and master alike, each with its share.
+    Any,
+}
+
+/// A version of the Redis protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// The protocol of Redis before 6.
+    Resp2,
+    /// The protocol with maps, sets and out-of-band pushes. The default.
+    #[default]
+    Resp3,
+}
+
+/// Stands in for a value that must not be shown.
+struct Redacted;
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+fn redacted(secret: Option<&String>) -> Option<Redacted> {
+    secret.map(|_| Redacted)
+}
+
+/// A seed with an `@` is a URL in the wrong place, perhaps with a password in it.
+struct Seeds<'a>(&'a [String]);
+
+impl fmt::Debug for Seeds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        for seed in self.0 {
+            if seed.contains('@') {
+                list.entry(&Redacted);
+            } else {
+                list.entry(seed);
+            }
+        }
+        list.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

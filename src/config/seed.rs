@@ -1,0 +1,200 @@
+//! The address of a Sentinel as people write it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::Node;
+
+/// Reads `host`, `host:port`, `[v6]`, `[v6]:port` or `/path/of/unix.sock`.
+///
+/// The error says what is wrong without repeating any of the text.
+pub(super) fn parse(text: &str) -> Result<Node, &'static str> {
+    if text.is_empty() {
+        return Err("the address is empty");
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("an address holds no spaces and no control characters");
+    }
+    if text.contains("://") || text.contains('@') {
+        return Err("must be a plain address, not a URL");
+    }
+    if text.starts_with('/') {
+        return parse_unix(text);
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest
+            .split_once(']')
+            .ok_or("the `[` before an IPv6 address lacks its `]`")?;
+        return Ok(Node::new(parse_ipv6(host)?, parse_port_suffix(port)?));
+    }
+    let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+    if port.matches(':').count() > 1 {
+        return Err("has more than one `:`; an IPv6 address is written in brackets");
+    }
+    check_host(host)?;
+    Ok(Node::new(host, parse_port_suffix(port)?))
+}
+
+fn parse_unix(path: &str) -> Result<Node, &'static str> {
+    if path.ends_with('/') {
+        return Err("the path of a Unix socket must not end with `/`");
+    }
+    if path.len() > MAX_UNIX_PATH_BYTES {
+        return Err("the path of a Unix socket has at most 107 bytes");
+    }
+    Ok(Node::unix(path))
+}
+
+/// Writes the address the way Sentinels announce it, so that a seed and the same Sentinel learned
+/// from another one are one node.
+fn parse_ipv6(text: &str) -> Result<String, &'static str> {
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (text, None),
+    };
+    let address: Ipv6Addr = address
+        .parse()
+        .map_err(|_| "what stands in the brackets is not an IPv6 address")?;
+    if address.is_unspecified() {
+        return Err(UNSPECIFIED);
+    }
+    match zone {
+        None => Ok(address.to_string()),
+        Some(zone) if !zone.is_empty() && zone.chars().all(is_name_char) => {
+            Ok(format!("{address}%{zone}"))
+        }
+        Some(_) => Err("the zone of an IPv6 address is a letter, digit, `.`, `_` or `-`"),
+    }
+}
+
+fn parse_port_suffix(suffix: &str) -> Result<u16, &'static str> {
+    if suffix.is_empty() {
+        return Ok(DEFAULT_PORT);
+    }
+    suffix
+        .strip_prefix(':')
+        .filter(|port| port.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|port| port.parse().ok())
+        .filter(|&port| port != 0)
+        .ok_or("the port must be a number from 1 to 65535")
+}
+
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if host.is_empty() {
+        return Err("the host is empty");
+    }
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    let well_formed = |label: &str| {
+        (1..=MAX_LABEL_BYTES).contains(&label.len())
+            && label.chars().all(|c| is_name_char(c) && c != '.')
+    };
+    if host.len() > MAX_HOST_BYTES || !labels.split('.').all(well_formed) {
+        return Err("the host must be a name of letters, digits, `.`, `_` and `-`, or an address");
+    }
+    // Resolvers read `10.1` and `12345` as abbreviated addresses, which nobody means.
+    if labels.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        let address: Ipv4Addr = host.parse().map_err(|_| "not a whole IPv4 address")?;
+        if address.is_unspecified() {
+            return Err(UNSPECIFIED);
+        }
+    }
+    Ok(())
+}
+
+/// What Sentinel allows in a master name; host names need no more.
+pub(super) fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+const DEFAULT_PORT: u16 = 26379;
+const MAX_HOST_BYTES: usize = 254;
+const MAX_LABEL_BYTES: usize = 63;
+const MAX_UNIX_PATH_BYTES: usize = 107;
+const UNSPECIFIED: &str = "an unspecified address is for listening, not for dialling";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_an_address_is_read() {
+        for (text, node) in [
+            ("localhost", Node::new("localhost", 26379)),
+            ("localhost:1", Node::new("localhost", 1)),
+            (
+                "sentinel_1.my-net.:65535",
+                Node::new("sentinel_1.my-net.", 65535),
+            ),
+            ("10.0.0.7", Node::new("10.0.0.7", 26379)),
+            ("10.0.0.7:5000", Node::new("10.0.0.7", 5000)),
+            ("[::1]", Node::new("::1", 26379)),
+            ("[::1]:5000", Node::new("::1", 5000)),
+            ("[0:0:0:0:0:0:0:1]:5000", Node::new("::1", 5000)),
+            ("[FE80::1%eth0]:5000", Node::new("fe80::1%eth0", 5000)),
+            ("/run/sentinel.sock", Node::unix("/run/sentinel.sock")),
+        ] {
+            assert_eq!(parse(text), Ok(node), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_addresses_are_refused() {
+        let long_label = "x".repeat(64);
+        let long_host = "x.".repeat(128);
+        let long_path = format!("/{}", "x".repeat(107));
+        for text in [
+            "",
+            ":26379",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:-1",
+            "host:+1",
+            "host:1x",
+            "host:port",
+            "host:1:2",
+            "::1",
+            "::1:26379",
+            "[::1",
+            "[::1]x",
+            "[::1]26379",
+            "[]",
+            "[host]:1",
+            "[10.0.0.1]:1",
+            "[::1%]",
+            "[::1%a/b]",
+            "[::]:26379",
+            "0.0.0.0",
+            "10.0.0.256",
+            "10.1",
+            "12345",
+            "a..b",
+            ".",
+            ".a",
+            "a,b",
+            "a/b",
+            "a b",
+            " a",
+            "a\r\n",
+            "a\0",
+            "a%20b",
+            "hôte",
+            "user@host",
+            "redis://host",
+            "/",
+            "/run/",
+            "/run/a b",
+            &long_label,
+            &long_host,
+            &long_path,
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_in_the_place_of_an_address_is_called_by_its_name() {
+        for text in ["redis://host:1", "redis://:password@host", "user@host"] {
+            assert_eq!(parse(text), Err("must be a plain address, not a URL"));
+        }
+    }
+}

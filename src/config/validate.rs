@@ -1,0 +1,184 @@
+//! The rules that a configuration must keep.
+
+use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
+
+use super::{Config, ConfigError, PoolLimits, ReplyLimits, seed};
+
+impl Config {
+    /// Checks every field, so that a mistake is found before the first connection.
+    ///
+    /// Connecting a pool and [`Config::from_url`] do this too. Nothing is adjusted: what is not
+    /// refused is used as it is.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that cannot be used:
+    ///
+    /// - no Sentinel, or an address that is empty or malformed;
+    /// - a master name that is empty or has characters other than letters, digits, `.`, `_`, `-`;
+    /// - a user name without a password; an empty user name, password or client name; a user name
+    ///   with white space or a NUL; a client name with spaces or non-printable characters;
+    /// - a `db` that is negative or greater than 2147483647;
+    /// - a timeout, interval, idle time or lifetime of zero where zero has no meaning, or one of
+    ///   more than 36500 days;
+    /// - `max_active` of 0 or more than 65535, `max_idle` greater than `max_active`, `min_idle`
+    ///   greater than `max_idle`;
+    /// - a reply limit of zero.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_sentinels()?;
+        self.validate_identity()?;
+        self.validate_times()?;
+        self.write.validate("write")?;
+        self.read.validate("read")?;
+        validate_reply_limits(&self.reply_limits)
+    }
+
+    fn validate_sentinels(&self) -> Result<(), ConfigError> {
+        if self.sentinels.is_empty() {
+            return Err(ConfigError::new("sentinels", "name at least one Sentinel"));
+        }
+        for (index, text) in self.sentinels.iter().enumerate() {
+            seed::parse(text).map_err(|reason| {
+                ConfigError::new(format!("sentinels[{index}]"), reason).with_text(text)
+            })?;
+        }
+        if self.master_name.is_empty() || !self.master_name.chars().all(seed::is_name_char) {
+            let reason = "must be one or more letters, digits, `.`, `_` or `-`";
+            return Err(ConfigError::new("master_name", reason).with_text(&self.master_name));
+        }
+        Ok(())
+    }
+
+    fn validate_identity(&self) -> Result<(), ConfigError> {
+        validate_credentials(
+            ["sentinel_username", "sentinel_password"],
+            self.sentinel_username.as_deref(),
+            self.sentinel_password.as_deref(),
+        )?;
+        validate_credentials(
+            ["username", "password"],
+            self.username.as_deref(),
+            self.password.as_deref(),
+        )?;
+        within("db", &self.db, &(0..=MAX_DB))?;
+        match &self.client_name {
+            Some(name) if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) => {
+                let reason = "must be one or more printable ASCII characters, no spaces";
+                Err(ConfigError::new("client_name", reason).with_text(name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_times(&self) -> Result<(), ConfigError> {
+        positive("connect_timeout", Some(self.connect_timeout))?;
+        positive("command_timeout", self.command_timeout)?;
+        positive("sentinel_timeout", Some(self.sentinel_timeout))?;
+        positive("refresh_interval", Some(self.refresh_interval))?;
+        any_length("failover_timeout", Some(self.failover_timeout))
+    }
+}
+
+impl PoolLimits {
+    fn validate(&self, pool: &str) -> Result<(), ConfigError> {
+        let field = |name: &str| format!("{pool}.{name}");
+        within(field("max_active"), &self.max_active, &(1..=MAX_ACTIVE))?;
+        if let Some(max_idle) = self.max_idle.filter(|&idle| idle > self.max_active) {
+            let reason = format!("must be at most `max_active` ({})", self.max_active);
+            return Err(ConfigError::new(field("max_idle"), reason).with_value(max_idle));
+        }
+        let max_idle = self.effective_max_idle();
+        if self.min_idle > max_idle {
+            let limit = self.max_idle.map_or("max_active", |_| "max_idle");
+            let reason = format!("must be at most `{limit}` ({max_idle})");
+            return Err(ConfigError::new(field("min_idle"), reason).with_value(self.min_idle));
+        }
+        any_length(field("wait_timeout"), self.wait_timeout)?;
+        positive(field("idle_timeout"), self.idle_timeout)?;
+        positive(field("max_lifetime"), self.max_lifetime)?;
+        any_length(field("test_idle_after"), self.test_idle_after)
+    }
+}
+
+fn validate_reply_limits(limits: &ReplyLimits) -> Result<(), ConfigError> {
+    for (name, value) in [
+        ("reply_limits.max_depth", limits.max_depth),
+        ("reply_limits.max_bulk_bytes", limits.max_bulk_bytes),
+        ("reply_limits.max_elements", limits.max_elements),
+        ("reply_limits.max_reply_bytes", limits.max_reply_bytes),
+    ] {
+        if value == 0 {
+            return Err(ConfigError::new(name, "must be at least 1").with_value(value));
+        }
+    }
+    Ok(())
+}
+
+fn validate_credentials(
+    [username_field, password_field]: [&'static str; 2],
+    username: Option<&str>,
+    password: Option<&str>,
+) -> Result<(), ConfigError> {
+    if password == Some("") {
+        return Err(ConfigError::new(password_field, "must not be empty"));
+    }
+    let Some(username) = username else {
+        return Ok(());
+    };
+    // The same characters that `ACL SETUSER` refuses.
+    if username.is_empty() || username.contains(|c: char| c.is_ascii_whitespace() || c == '\0') {
+        let reason = "must not be empty and holds no white space and no NUL";
+        return Err(ConfigError::new(username_field, reason));
+    }
+    if password.is_none() {
+        return Err(ConfigError::new(
+            password_field,
+            format!("must be set when `{username_field}` is"),
+        ));
+    }
+    Ok(())
+}
+
+fn within<T: PartialOrd + fmt::Debug + fmt::Display>(
+    field: impl Into<Cow<'static, str>>,
+    value: &T,
+    range: &RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    let reason = format!("must be from {} to {}", range.start(), range.end());
+    Err(ConfigError::new(field, reason).with_value(value))
+}
+
+fn positive(
+    field: impl Into<Cow<'static, str>>,
+    value: Option<Duration>,
+) -> Result<(), ConfigError> {
+    if value == Some(Duration::ZERO) {
+        return Err(ConfigError::new(field, "must be greater than zero").with_value(Duration::ZERO));
+    }
+    any_length(field, value)
+}
+
+fn any_length(
+    field: impl Into<Cow<'static, str>>,
+    value: Option<Duration>,
+) -> Result<(), ConfigError> {
+    match value {
+        Some(value) if value > MAX_DURATION => {
+            Err(ConfigError::new(field, "must be at most 36500 days").with_value(value))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// deadpool allocates room for all of them at once, so an absurd number would abort the process.
+const MAX_ACTIVE: usize = 65_535;
+/// The greatest index that `SELECT` can read.
+const MAX_DB: i64 = 2_147_483_647;
+/// Far from where adding a duration to an instant overflows.
+const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Where finished connections arrive and callers wait in line for them.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{error::Error, pooled::Pooled};
+
+type Ticket = oneshot::Sender<Result<Pooled, Error>>;
+
+#[derive(Debug, Default)]
+struct State {
+    /// Connections that nobody was waiting for when they arrived, oldest first.
+    docked: VecDeque<Pooled>,
+    line: VecDeque<Ticket>,
+    /// Dials under way.
+    pending: usize,
+    last_error: Option<Error>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Dock {
+    /// Guards the line, the connections in it and the number of dials; never held across an await
+    /// nor while a connection is dropped.
+    state: Mutex<State>,
+}
+
+/// What somebody who wants a connection gets at once.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Here(Box<Pooled>),
+    /// A place in the line, and whether a dial has to be begun for it.
+    InLine(oneshot::Receiver<Result<Pooled, Error>>, bool),
+    Closed,
+}
+
+impl Dock {
+    /// Takes a docked connection or a place in the line.
+    pub(super) fn enter(&self) -> Arrival {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Arrival::Closed;
+        }
+        if let Some(pooled) = state.docked.pop_front() {
+            return Arrival::Here(Box::new(pooled));
+        }
+        let (ticket, arrival) = oneshot::channel();
+        // Callers who left make room, so that their dials serve those who come now.
+        state.line.retain(|ticket| !ticket.is_closed());
+        state.line.push_back(ticket);
+        let dial = state.pending < state.line.len();
+        state.pending += usize::from(dial);
+        Arrival::InLine(arrival, dial)
+    }
+
+    /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under way.
+    pub(super) fn reserve(&self, room: impl FnOnce(usize) -> bool) -> bool {
+        let mut state = self.state.lock();
+        let reserve = !state.closed && room(state.pending);
+        state.pending += usize::from(reserve);
+        reserve
+    }
+
+    /// A dial has ended with a connection: it goes to the first in line, or stays.
+    pub(super) fn arrive(&self, mut pooled: Pooled) {
+        let mut state = self.state.lock();
+        state.pending -= 1;
+        state.last_error = None;
+        if state.closed {
+            drop(state);
+            pooled.close(crate::stats::Discard::PoolClosed);
+            return;
+        }
+        while let Some(ticket) = state.line.pop_front() {
+            match ticket.send(Ok(pooled)) {
+                Ok(()) => return,
+                Err(refused) => match refused {
+                    Ok(back) => pooled = back,
+                    Err(_) => return,
+                },
+            }
+        }
+        state.docked.push_back(pooled);
+    }
+
+    /// A dial has failed; says whether it should be tried again, because somebody waits for it.
+    pub(super) fn failed(&self, error: Error) -> bool {
+        let mut state = self.state.lock();
+        state.last_error = Some(error);
+        state.line.retain(|ticket| !ticket.is_closed());
+        let again = !state.closed && state.pending <= state.line.len();
+        state.pending -= usize::from(!again);
+        again
+    }
+
+    /// A dial has failed for good: everybody in line gets the error.
+    pub(super) fn refused(&self, error: &Error) {
+        let mut state = self.state.lock();
+        state.pending -= 1;
+        state.last_error = Some(error.clone());
+        for ticket in state.line.drain(..) {
+            // Whoever left needs no answer.
+            let _ = ticket.send(Err(error.clone()));
+        }
+    }
+
+    /// Exchanges a connection for the one that has been docked longest, if there is one.
+    pub(super) fn exchange(&self, pooled: &mut Pooled) {
+        let mut state = self.state.lock();
+        if let Some(other) = state.docked.pop_front() {
+            state.docked.push_back(std::mem::replace(pooled, other));
+        }
+    }
+
+    /// Takes out the docked connections that the rule speaks against.
+    pub(super) fn sweep<R>(&self, mut rule: impl FnMut(&Pooled) -> Option<R>) -> Vec<(Pooled, R)> {
+        let mut out = Vec::new();
+        let mut state = self.state.lock();
+        let mut keep = VecDeque::with_capacity(state.docked.len());
+        for pooled in state.docked.drain(..) {
+            match rule(&pooled) {
+                Some(reason) => out.push((pooled, reason)),
+                None => keep.push_back(pooled),
+            }
+        }
+        state.docked = keep;
+        out
+    }
+
+    pub(super) fn docked(&self) -> usize {
+        self.state.lock().docked.len()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.state.lock().pending
+    }
+
+    pub(super) fn last_error(&self) -> Option<Error> {
+        self.state.lock().last_error.clone()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Sends everybody home and closes what is docked.
+    pub(super) fn close(&self) -> Vec<Pooled> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        for ticket in state.line.drain(..) {
+            let _ = ticket.send(Err(Error::Closed));
+        }
+        state.docked.drain(..).collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! How many connections each node has, and which of them has trouble.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::Dialer;
+use crate::{jitter, node::Node, topology::Target};
+
+/// Dials to one node at a time; a server that just came up is not run over by all its clients'
+/// pools at once.
+const DIALS_PER_NODE: usize = 4;
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Member {
+    /// Connections open or being dialled.
+    places: usize,
+    gate: Arc<Semaphore>,
+    /// No dial before this moment, and how long that pause was.
+    pause: Option<(Instant, Duration)>,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            places: 0,
+            gate: Arc::new(Semaphore::new(DIALS_PER_NODE)),
+            pause: None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    /// Touched when a connection is made, closed or fails to be made; never by a checkout.
+    members: Mutex<HashMap<Node, Member>>,
+    /// Connections open, not counting those being dialled.
+    open: AtomicUsize,
+}
+
+/// One connection's place in the count of its node, from before the dial until it is closed.
+#[derive(Debug)]
+pub(crate) struct Place {
+    home: Arc<Dialer>,
+    node: Node,
+    open: bool,
+}
+
+impl Place {
+    /// The dial succeeded: from now on this is an open connection.
+    pub(super) fn opened(mut self) -> Self {
+        self.home.fleet.open.fetch_add(1, Relaxed);
+        self.open = true;
+        self
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Dialer> {
+        &self.home
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.open {
+            self.home.fleet.open.fetch_sub(1, Relaxed);
+        }
+        let mut members = self.home.fleet.members.lock();
+        if let Some(member) = members.get_mut(&self.node) {
+            member.places -= 1;
+            if member.places == 0 && member.pause.is_none() {
+                members.remove(&self.node);
+            }
+        }
+    }
+}
+
+impl Fleet {
+    /// Takes a place on the target with the fewest connections; those that have trouble come last.
+    pub(super) fn take_place(
+        &self,
+        home: &Arc<Dialer>,
+        targets: Vec<Target>,
+    ) -> Option<(Target, Place)> {
+        let now = Instant::now();
+        let mut members = self.members.lock();
+        let target = targets.into_iter().min_by_key(|target| {
+            let member = members.get(&target.node);
+            let paused = member
+                .and_then(|member| member.pause)
+                .is_some_and(|(until, _)| until > now);
+            (paused, member.map_or(0, |member| member.places))
+        })?;
+        members.entry(target.node.clone()).or_default().places += 1;
+        let place = Place {
+            home: Arc::clone(home),
+            node: target.node.clone(),
+            open: false,
+        };
+        Some((target, place))
+    }
+
+    pub(super) fn gate(&self, node: &Node) -> Arc<Semaphore> {
+        Arc::clone(&self.members.lock().entry(node.clone()).or_default().gate)
+    }
+
+    /// The moment before which this node should be left alone.
+    pub(super) fn paused_until(&self, node: &Node) -> Option<Instant> {
+        self.members.lock().get(node)?.pause.map(|(until, _)| until)
+    }
+
+    /// After a failure the node is left alone for a while, longer each time and never for the same
+    /// time twice, so that many clients do not come back together.
+    pub(super) fn failed(&self, node: &Node) {
+        let mut members = self.members.lock();
+        let member = members.entry(node.clone()).or_default();
+        let before = member.pause.map_or(FIRST_BACKOFF, |(_, pause)| pause);
+        let pause = jitter::between(FIRST_BACKOFF, before * 3).min(LONGEST_BACKOFF);
+        member.pause = Some((Instant::now() + pause, pause));
+    }
+
+    pub(super) fn succeeded(&self, node: &Node) {
+        if let Some(member) = self.members.lock().get_mut(node) {
+            member.pause = None;
+        }
+    }
+
+    /// Connections open on any node.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// How many connections each target has, also those that have none.
+    pub(super) fn census(&self, targets: &[Target]) -> Vec<usize> {
+        let members = self.members.lock();
+        let places = |target: &Target| members.get(&target.node).map_or(0, |m| m.places);
+        targets.iter().map(places).collect()
+    }
+
+    pub(super) fn places(&self, node: &Node) -> usize {
+        self.members.lock().get(node).map_or(0, |m| m.places)
+    }
+}

@@ -1,0 +1,281 @@
+//! What can go wrong, said so that the reader knows what to do.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use redis::RedisError;
+
+use crate::{
+    config::ConfigError,
+    node::{Node, Role},
+};
+
+/// Why a pool could not be connected or could not lend a connection.
+///
+/// Commands on a lent connection fail with [`redis::RedisError`], as everywhere in the redis crate;
+/// an [`Error`] converts into one, so a function that returns [`redis::RedisResult`] can use `?` on
+/// both.
+///
+/// Texts name the role, the node and the limit, never a secret. The cause, where there is one, is
+/// in [`source`](std::error::Error::source) only.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration contradicts itself or names something impossible.
+    #[error("invalid configuration")]
+    Config(#[from] ConfigError),
+
+    /// No Sentinel answered.
+    #[error("no Sentinel of {master_name:?} could be reached: {said}")]
+    NoSentinel {
+        /// The master name that was asked for.
+        master_name: String,
+        /// What each Sentinel said, or why it could not be asked.
+        said: Said,
+    },
+
+    /// Sentinels answered, and none of them monitors this master name.
+    #[error("no Sentinel monitors a master named {master_name:?}, check the name: {said}")]
+    UnknownMaster {
+        /// The master name that was asked for.
+        master_name: String,
+        /// What each Sentinel said.
+        said: Said,
+    },
+
+    /// Sentinels named a master, and no node proved to be it.
+    #[error("no node proved to be the master of {master_name:?} within {waited:?}: {said}")]
+    NoMaster {
+        /// The master name that was asked for.
+        master_name: String,
+        /// How long the call waited for a master to exist.
+        waited: Duration,
+        /// What the Sentinels and the nodes themselves said.
+        said: Said,
+    },
+
+    /// The read policy allows replicas only, and none is readable.
+    #[error("no replica is readable: {said}")]
+    NoReplica {
+        /// Every known replica and why it is left out.
+        said: Said,
+    },
+
+    /// A node could not be connected to, or refused the handshake.
+    #[error("cannot connect to the {role} at {node}")]
+    Connect {
+        /// The role the node should have had.
+        role: Role,
+        /// The node's address as the Sentinels announce it.
+        node: Node,
+        /// What the node, or the operating system, said.
+        source: RedisError,
+    },
+
+    /// Every connection is in use, and the pool was told not to wait.
+    #[error(
+        "all {max_active} {pool} connections are in use ({open} open, {in_use} in use) and wait_timeout is zero{blocker}"
+    )]
+    Exhausted {
+        /// Which pool: the write pool serves the master role, the read pool the replica role.
+        pool: PoolName,
+        /// The limit.
+        max_active: usize,
+        /// How many connections were open.
+        open: usize,
+        /// How many of them were lent.
+        in_use: usize,
+        /// What else stood in the way, if anything.
+        blocker: Blocker,
+    },
+
+    /// No connection came free within `wait_timeout`.
+    #[error(
+        "no {pool} connection came free within {waited:?}: {open} of {max_active} open, {in_use} in use, {waiting} still waiting{blocker}"
+    )]
+    WaitTimeout {
+        /// Which pool: the write pool serves the master role, the read pool the replica role.
+        pool: PoolName,
+        /// How long the call waited.
+        waited: Duration,
+        /// The limit.
+        max_active: usize,
+        /// How many connections were open.
+        open: usize,
+        /// How many of them were lent.
+        in_use: usize,
+        /// How many other callers were waiting.
+        waiting: usize,
+        /// What else stood in the way, if anything.
+        blocker: Blocker,
+    },
+
+    /// [`Pool::close`](crate::Pool::close) was called.
+    #[error("the pool is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the call ran out of time: a wait for a connection, a dial, or a wait for a master.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::WaitTimeout { .. } | Self::NoMaster { .. } => true,
+            Self::Connect { source, .. } => source.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// Whether the pool was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the same call may succeed later without anybody changing the configuration.
+    ///
+    /// False for a bad configuration, a closed pool, an unknown master name, and where a node
+    /// refuses the credentials.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed => false,
+            Self::Connect { source, .. } => !is_refusal(source),
+            _ => true,
+        }
+    }
+}
+
+/// Whether the server understood and said no, so that asking again would only repeat the refusal.
+pub(crate) fn is_refusal(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
+        || error.kind() == redis::ErrorKind::InvalidClientConfig
+}
+
+impl From<Error> for RedisError {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Connect { source, .. } if is_refusal(source) => return source.clone(),
+            Error::Config(_) => io::ErrorKind::InvalidInput,
+            error if error.is_timeout() => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::NotConnected,
+        };
+        io::Error::new(kind, error).into()
+    }
+}
+
+/// Which of the two pools a message speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "the crate is about exactly two pools"
+)]
+pub enum PoolName {
+    /// The pool of connections to the master.
+    Write,
+    /// The pool of connections for reads.
+    Read,
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "write",
+            Self::Read => "read",
+        })
+    }
+}
+
+/// What the parties to a decision said, one line each: `127.0.0.1:26379: connection refused`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said(pub(crate) Arc<[(String, String)]>);
+
+impl Said {
+    /// Who spoke, and what was said.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(who, what)| (who.as_str(), what.as_str()))
+    }
+}
+
+impl FromIterator<(String, String)> for Said {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(said: I) -> Self {
+        Self(said.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nobody said anything");
+        }
+        for (i, (who, what)) in self.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{who}: {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What, besides the callers ahead, kept a checkout waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Blocker {
+    /// Nothing: the connections were simply in use.
+    #[default]
+    None,
+    /// New connections could not be made; this is what the last attempt met.
+    Dialing(String),
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Dialing(reason) => write!(f, "; the last dial failed: {reason}"),
+        }
+    }
+}
+
+/// How a command failed on the connection, as opposed to an error reply of the server.
+///
+/// Travels inside [`RedisError`] as the payload of an [`io::Error`]. Whether the server may have
+/// executed the command decides if a caller may send it again, so every text says it.
+#[derive(Debug, thiserror::Error)]
+#[error("{role} {node}: {cause}; {}", if *sent { "the outcome is unknown" } else { "the command was not executed" })]
+pub(crate) struct Failure {
+    pub(crate) role: Role,
+    pub(crate) node: Node,
+    pub(crate) cause: Cause,
+    /// Whether any byte of the command may have reached the server.
+    pub(crate) sent: bool,
+}
+
+/// Why a command failed on the connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("no complete reply within {0:?}")]
+    Timeout(Duration),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("{0}")]
+    Io(String, io::ErrorKind),
+    #[error("{0}")]
+    Protocol(String),
+    #[error("an earlier command on this connection was cancelled or failed; take a new connection")]
+    Unusable,
+    #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
+    Superseded(Option<Node>),
+}
+
+impl From<Failure> for RedisError {
+    fn from(failure: Failure) -> Self {
+        let kind = match &failure.cause {
+            Cause::Timeout(_) => io::ErrorKind::TimedOut,
+            Cause::Closed => io::ErrorKind::UnexpectedEof,
+            Cause::Io(_, kind) => *kind,
+            Cause::Protocol(_) => io::ErrorKind::InvalidData,
+            Cause::Unusable => io::ErrorKind::NotConnected,
+            Cause::Superseded(_) => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, failure).into()
+    }
+}

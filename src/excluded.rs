@@ -1,0 +1,129 @@
+//! Why a replica is not read from.
+
+use std::{fmt, time::Duration};
+
+/// Why a replica that Sentinel knows takes no reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Excluded {
+    /// It is the current master.
+    IsMaster,
+    /// A failover is promoting it.
+    Promoted,
+    /// It says of itself that it is a master.
+    ReportsMaster,
+    /// It says of itself that it is a Sentinel.
+    ReportsSentinel,
+    /// A Sentinel has had no valid answer from it for `down-after-milliseconds`.
+    SubjectivelyDown,
+    /// Its link to its master is down.
+    #[non_exhaustive]
+    LinkDown {
+        /// For how long, where Sentinel knows.
+        since: Option<Duration>,
+    },
+    /// It follows another master than the current one.
+    #[non_exhaustive]
+    WrongMaster {
+        /// The address of the master it follows.
+        follows: String,
+    },
+    /// It is copying its master's data or has not begun to.
+    #[non_exhaustive]
+    Syncing {
+        /// The state of its link to the master, in Redis's words.
+        state: String,
+    },
+    /// It is loading its data from disk.
+    Loading,
+    /// No connection to it could be made, or it did not answer.
+    #[non_exhaustive]
+    Unreachable {
+        /// What happened instead.
+        error: String,
+    },
+    /// It has not yet been asked for its role.
+    NotProven,
+}
+
+impl Excluded {
+    /// Whether it is likely to end by itself soon, so that it is worth looking again.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Promoted
+                | Self::ReportsMaster
+                | Self::LinkDown { .. }
+                | Self::WrongMaster { .. }
+                | Self::Syncing { .. }
+                | Self::Loading
+                | Self::NotProven
+        )
+    }
+}
+
+impl fmt::Display for Excluded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IsMaster => f.write_str("is the master"),
+            Self::Promoted => f.write_str("is being promoted"),
+            Self::ReportsMaster => f.write_str("reports the role master"),
+            Self::ReportsSentinel => f.write_str("is a sentinel"),
+            Self::SubjectivelyDown => f.write_str("is down according to sentinel"),
+            Self::LinkDown { since: None } => f.write_str("has lost its master"),
+            Self::LinkDown { since: Some(since) } => {
+                write!(f, "has lost its master for {since:?}")
+            }
+            Self::WrongMaster { follows } => write!(f, "follows another master, {follows}"),
+            Self::Syncing { state } => write!(f, "is not in sync with its master: {state}"),
+            Self::Loading => f.write_str("is loading its data"),
+            Self::Unreachable { error } => write!(f, "is unreachable: {error}"),
+            Self::NotProven => f.write_str("has not yet proved its role"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_a_reason() {
+        for (excluded, text) in [
+            (Excluded::IsMaster, "is the master"),
+            (Excluded::Promoted, "is being promoted"),
+            (Excluded::ReportsMaster, "reports the role master"),
+            (Excluded::ReportsSentinel, "is a sentinel"),
+            (Excluded::SubjectivelyDown, "is down according to sentinel"),
+            (Excluded::LinkDown { since: None }, "has lost its master"),
+            (
+                Excluded::LinkDown {
+                    since: Some(Duration::from_millis(1500)),
+                },
+                "has lost its master for 1.5s",
+            ),
+            (
+                Excluded::WrongMaster {
+                    follows: "a:1".into(),
+                },
+                "follows another master, a:1",
+            ),
+            (
+                Excluded::Syncing {
+                    state: "sync".into(),
+                },
+                "is not in sync with its master: sync",
+            ),
+            (Excluded::Loading, "is loading its data"),
+            (
+                Excluded::Unreachable {
+                    error: "timed out".into(),
+                },
+                "is unreachable: timed out",
+            ),
+            (Excluded::NotProven, "has not yet proved its role"),
+        ] {
+            assert_eq!(excluded.to_string(), text);
+        }
+    }
+}

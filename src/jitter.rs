@@ -1,0 +1,44 @@
+//! Chance, so that many clients do not do the same thing at the same moment.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+/// A duration drawn evenly from `base` ± `percent`.
+pub(crate) fn around(base: Duration, percent: u32) -> Duration {
+    let share = f64::from(percent) / 100.0;
+    base.mul_f64(1.0 - share + 2.0 * share * unit())
+}
+
+/// A duration drawn evenly from `low` to `high`.
+pub(crate) fn between(low: Duration, high: Duration) -> Duration {
+    low + high.saturating_sub(low).mul_f64(unit())
+}
+
+/// A number from 0 up to 1. Every `RandomState` has keys of its own, which is all the chance that
+/// spreading timers needs; a crate for it would earn nothing.
+fn unit() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8) >> 11;
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "53 bits are what an f64 holds exactly"
+    )]
+    let fraction = bits as f64 / (1_u64 << 53) as f64;
+    fraction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_stay_in_range_and_differ() {
+        let base = Duration::from_secs(100);
+        let drawn: Vec<_> = (0..200).map(|_| around(base, 10)).collect();
+        assert!(drawn.iter().all(|d| (90..=110).contains(&d.as_secs())));
+        assert!(drawn.iter().any(|d| *d < base) && drawn.iter().any(|d| *d > base));
+        let low = Duration::from_millis(5);
+        assert!((0..200).all(|_| between(low, base) >= low && between(low, base) <= base));
+    }
+}

@@ -1,0 +1,284 @@
+//! The pool: where everything is wired together, and nothing is decided.
+
+use std::{fmt, sync::Arc};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    config::Config,
+    connection::Connection,
+    dialer::Dialer,
+    error::{Error, PoolName},
+    reaper,
+    refresh::{Refresh, Report, Verdict},
+    side::Side,
+    stats::Status,
+    task::Task,
+    topology::{Handle, Topology},
+};
+
+/// Two pools of connections to one Redis deployment behind Sentinel: to the master for writes, to
+/// the replicas for reads.
+///
+/// Cloning is cheap and gives another handle to the same pool. When the last handle is dropped the
+/// background tasks end and idle connections are closed; connections still lent are closed when
+/// their guards are dropped.
+///
+/// # Limits
+///
+/// `max_active` of each pool is hard: never are more connections of that pool open at once. Callers
+/// beyond it wait, at most `wait_timeout`, and are served in the order in which they came.
+///
+/// # Fairness and parked futures
+///
+/// A future of [`write`](Self::write) or [`read`](Self::read) that was polled once keeps its place in
+/// line. If it is then left alone, neither polled nor dropped, a connection may wait with it; do not
+/// keep such futures parked.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    topology: Arc<Handle>,
+    report: Arc<Report>,
+    write: Side,
+    read: Side,
+    tasks: Vec<Task>,
+}
+
+impl Pool {
+    /// Checks the configuration, finds the master and the replicas, and starts the background tasks.
+    ///
+    /// All Sentinels are asked at once. The master that they name is connected to and must say itself
+    /// that it is the master. Takes two exchanges on a healthy deployment and ends within
+    /// `connect_timeout` in any case.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), redis_rw_pool::Error> {
+    /// use redis_rw_pool::{Config, Pool};
+    ///
+    /// let config = Config::new(["10.0.0.1:26379", "10.0.0.2:26379"], "mymaster");
+    /// let pool = Pool::connect(config).await?;
+    /// println!("the master is {}", pool.topology().master.as_ref().expect("there is one"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Config`] if the configuration contradicts itself;
+    /// - [`Error::NoSentinel`] if no Sentinel answered;
+    /// - [`Error::UnknownMaster`] if none of those that answered monitors the master name;
+    /// - [`Error::Connect`] if the master refuses the credentials;
+    /// - [`Error::NoMaster`] if within `connect_timeout` no node proved to be the master.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops everything that it started.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time and I/O enabled.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        config.validate()?;
+        let config = Arc::new(config);
+        let topology = Arc::new(Handle::new());
+        let report = Arc::new(Report::new());
+        let refresh = Refresh::spawn(
+            Arc::clone(&config),
+            Arc::clone(&topology),
+            Arc::clone(&report),
+        );
+        first_look(&config, &topology, &report).await?;
+        let side = |name| {
+            let (config, topology) = (Arc::clone(&config), Arc::clone(&topology));
+            Side::new(Dialer::new(name, config, topology))
+        };
+        let (write, read) = (side(PoolName::Write), side(PoolName::Read));
+        let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
+        let tasks = vec![refresh, reaper(&write), reaper(&read)];
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                topology,
+                report,
+                write,
+                read,
+                tasks,
+            }),
+        })
+    }
+
+    /// Lends an exclusive connection to the master.
+    ///
+    /// If the master cannot be reached, the call waits up to `failover_timeout` for it to come back
+    /// or for another one to take its place.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Exhausted`] or [`Error::WaitTimeout`] if all `max_active` connections stay in use;
+    /// - [`Error::Connect`] if the master refuses us, by a wrong password for instance;
+    /// - [`Error::NoMaster`] if no master could be connected to within `failover_timeout`;
+    /// - [`Error::Closed`] after [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses the place in line and nothing else: a connection that is being made
+    /// for it goes to the next caller.
+    pub async fn write(&self) -> Result<Connection, Error> {
+        self.inner.write.checkout().await
+    }
+
+    /// Lends an exclusive connection for reading, to a node that `read_from` allows.
+    ///
+    /// Reads may be stale: Redis replicates asynchronously, so a replica may not have yet what was
+    /// just written to the master.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), and [`Error::NoReplica`] if `read_from` is
+    /// [`ReadFrom::Replica`](crate::ReadFrom::Replica) and no replica is readable.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`write`](Self::write).
+    pub async fn read(&self) -> Result<Connection, Error> {
+        self.inner.read.checkout().await
+    }
+
+    /// What both pools are doing now, and how they stand with the Sentinels.
+    pub fn status(&self) -> Status {
+        Status {
+            write: self.inner.write.status(),
+            read: self.inner.read.status(),
+            sentinel: self.inner.report.status(),
+        }
+    }
+
+    /// Who is master and who is replica, as the pool knows it now.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.inner.topology.snapshot()
+    }
+
+    /// Follows the topology: the receiver always holds the newest snapshot.
+    pub fn watch(&self) -> watch::Receiver<Arc<Topology>> {
+        self.inner.topology.subscribe()
+    }
+
+    /// Asks all Sentinels now, and returns what the topology is once enough of them have answered.
+    ///
+    /// The pool does this by itself, on events, on trouble and every `refresh_interval`. Many calls at
+    /// once cost one or two questions.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoSentinel`] if no Sentinel answered; the topology stays as it was;
+    /// - [`Error::UnknownMaster`] if those that answered do not monitor the master name any more;
+    /// - [`Error::Closed`] after [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing: the Sentinels are asked all the same.
+    pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
+        if self.inner.write.dialer().is_closed() {
+            return Err(Error::Closed);
+        }
+        let config = &self.inner.config;
+        let wanted = self.inner.report.status().looks + 1;
+        let mut progress = self.inner.report.progress();
+        self.inner.topology.request_look();
+        let patience = config.sentinel_timeout + config.connect_timeout;
+        let completed = progress.wait_for(|look| *look >= wanted);
+        // Without an end in time the verdict so far is what there is to say.
+        let _ = tokio::time::timeout(patience, completed).await;
+        match self.verdict() {
+            Some(error @ (Error::NoSentinel { .. } | Error::UnknownMaster { .. })) => Err(error),
+            _ => Ok(self.topology()),
+        }
+    }
+
+    /// Closes both pools: waiting callers get [`Error::Closed`] at once, idle connections are closed
+    /// now, lent ones when they come back. Calling it again does nothing.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    fn verdict(&self) -> Option<Error> {
+        verdict(&self.inner.config, &self.inner.report)
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.write.close();
+        self.read.close();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("master_name", &self.inner.config.master_name)
+            .field("topology", &self.topology())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for the first topology, or for the reason why there will be none.
+async fn first_look(config: &Config, topology: &Handle, report: &Report) -> Result<(), Error> {
+    let started = Instant::now();
+    let deadline = started + config.connect_timeout;
+    let mut progress = report.progress();
+    let mut settled_by = deadline;
+    loop {
+        if topology.snapshot().master.is_some() {
+            if *progress.borrow_and_update() > 0 {
+                return Ok(());
+            }
+            // A replica that hangs must not hold up a service whose master is there.
+            settled_by = settled_by.min(Instant::now() + config.sentinel_timeout);
+        } else if let Some(error) = verdict(config, report) {
+            return Err(error);
+        }
+        let changed = tokio::time::timeout_at(settled_by, progress.changed());
+        if changed.await.is_err() {
+            return if topology.snapshot().master.is_some() {
+                Ok(())
+            } else {
+                Err(Error::NoMaster {
+                    master_name: config.master_name.clone(),
+                    waited: started.elapsed(),
+                    said: report.status().said,
+                })
+            };
+        }
+    }
+}
+
+/// What the last look means, as an error.
+fn verdict(config: &Config, report: &Report) -> Option<Error> {
+    let master_name = config.master_name.clone();
+    let said = report.status().said;
+    match report.verdict() {
+        Verdict::Open => None,
+        Verdict::NoSentinel => Some(Error::NoSentinel { master_name, said }),
+        Verdict::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
+        Verdict::Refused(node, source) => Some(Error::Connect {
+            role: crate::node::Role::Master,
+            node,
+            source,
+        }),
+    }
+}

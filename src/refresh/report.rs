@@ -1,0 +1,110 @@
+//! How the refresh task tells others where it stands.
+
+use parking_lot::Mutex;
+use redis::RedisError;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{error::Said, node::Node, stats::SentinelStatus, topology::reducer::Proof};
+
+/// What the last look means for somebody who waits for a master to be found.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Verdict {
+    /// It may still be found.
+    #[default]
+    Open,
+    NoSentinel,
+    UnknownMaster,
+    /// The node that should be the master does not let us in.
+    Refused(Node, RedisError),
+}
+
+/// What a look has come to so far.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) verdict: Verdict,
+    pub(super) known: usize,
+    pub(super) reachable: usize,
+    pub(super) answered: bool,
+    pub(super) said: Said,
+    /// The look that is over: enough Sentinels answered, and every node that had to be asked was.
+    pub(super) completed: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    status: SentinelStatus,
+    last_answer: Option<Instant>,
+    verdict: Verdict,
+}
+
+/// Written by the refresh task, read by everybody.
+#[derive(Debug)]
+pub(crate) struct Report {
+    state: Mutex<State>,
+    /// Changes whenever there is something new to read; the value is the last completed look.
+    progress: watch::Sender<u64>,
+}
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            progress: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn status(&self) -> SentinelStatus {
+        let state = self.state.lock();
+        SentinelStatus {
+            last_answer: state.last_answer.map(|at| at.elapsed()),
+            ..state.status.clone()
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.state.lock().verdict.clone()
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    pub(super) fn look_began(&self, look: u64) {
+        self.state.lock().status.looks = look;
+    }
+
+    pub(super) fn event(&self) {
+        self.state.lock().status.events += 1;
+    }
+
+    pub(super) fn stale_answer(&self) {
+        self.state.lock().status.stale_answers += 1;
+    }
+
+    pub(super) fn update(&self, update: Update) {
+        {
+            let mut state = self.state.lock();
+            state.verdict = update.verdict;
+            state.status.known = update.known;
+            state.status.reachable = update.reachable;
+            state.status.said = update.said;
+            if update.answered {
+                state.last_answer = Some(Instant::now());
+            }
+        }
+        self.progress.send_modify(|completed| {
+            *completed = update.completed.unwrap_or(0).max(*completed);
+        });
+    }
+}
+
+/// What a node's word says against it, for a human reader.
+pub(super) fn complaint(proof: &Proof) -> Option<String> {
+    match proof {
+        Proof::Master | Proof::SomeReplica | Proof::Replica { link: None, .. } => None,
+        Proof::Replica {
+            link: Some(state), ..
+        } => Some(format!("its link to its master is {state}")),
+        Proof::Unprovable(reason) | Proof::Failed(reason) => Some(reason.clone()),
+    }
+}

@@ -1,0 +1,165 @@
+//! Which addresses from a Sentinel are fit to be dialled.
+//!
+//! The password for the data nodes is sent to whatever address a Sentinel names, so one that no Redis deployment announces
+//! is refused before anything else looks at it.
+
+use std::net::IpAddr;
+
+use crate::Node;
+
+/// The longest host name DNS allows.
+const MAX_HOST: usize = 253;
+
+pub(crate) fn node(host: &[u8], port: &[u8]) -> Option<Node> {
+    Some(Node::new(self::host(host)?, self::port(port)?))
+}
+
+pub(crate) fn host(host: &[u8]) -> Option<&str> {
+    let fit = |b: &u8| b.is_ascii_alphanumeric() || b".-_:%".contains(b);
+    if host.is_empty() || host.len() > MAX_HOST || !host.iter().all(fit) {
+        return None;
+    }
+    let host = std::str::from_utf8(host).ok()?;
+    match ip(host) {
+        Some(ip) => dialled(ip).then_some(host),
+        // What has a colon and is no IPv6 address is "host:port" in the wrong place.
+        None => (!host.contains([':', '%'])).then_some(host),
+    }
+}
+
+/// Decimal digits only: `str::parse` also takes a plus sign, which no Sentinel writes.
+pub(crate) fn port(port: &[u8]) -> Option<u16> {
+    if !port.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let port = std::str::from_utf8(port).ok()?.parse().ok()?;
+    (port != 0).then_some(port)
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    match host.split_once('%') {
+        // The scope after the percent sign names a network interface.
+        Some((ip, scope)) if !scope.is_empty() => ip.parse().ok().filter(IpAddr::is_ipv6),
+        Some(_) => None,
+        None => host.parse().ok(),
+    }
+}
+
+/// An unspecified address is a node that does not know its own; connecting to it would reach this very host.
+/// Link-local ones are where clouds keep their metadata services.
+fn dialled(ip: IpAddr) -> bool {
+    let link_local = match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let ip = ip.to_canonical();
+    !(ip.is_unspecified() || ip.is_multicast() || link_local)
+}
+
+/// Whether two addresses name the same server; `None` where one is a name and the other an IP address, which only a resolver
+/// could compare.
+pub(crate) fn same(a: &Node, b: &Node) -> Option<bool> {
+    if a.port() != b.port() {
+        return Some(false);
+    }
+    match (ip(a.host()), ip(b.host())) {
+        (Some(_), Some(_)) if a.host() == b.host() => Some(true),
+        // Two scopes may lead to two servers.
+        (Some(one), Some(other)) => {
+            Some(one == other && !a.host().contains('%') && !b.host().contains('%'))
+        }
+        (None, None) => Some(a.host().eq_ignore_ascii_case(b.host())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_names_and_addresses() {
+        for host in [
+            "10.0.0.7",
+            "127.0.0.1",
+            "::1",
+            "2001:db8::7",
+            "redis-0.redis.default.svc.cluster.local",
+            "my_redis",
+            "R2",
+        ] {
+            let node = node(host.as_bytes(), b"6379");
+            assert_eq!(node, Some(Node::new(host, 6379)));
+        }
+        assert_eq!(host(&[b'a'; 253]).map(str::len), Some(253));
+    }
+
+    #[test]
+    fn refuses_what_no_sentinel_announces() {
+        for bad in [
+            &b""[..],
+            b" 10.0.0.7",
+            b"10.0.0.7\r\nQUIT",
+            b"a b",
+            b"user@host",
+            b"/run/redis.sock",
+            b"host:6379",
+            b"[::1]",
+            b"fe80::1%",
+            b"1%eth0",
+            b"gr\xc3\xb6sse",
+            b"\xff\xfe",
+            b"a\0b",
+            b"0.0.0.0",
+            b"::",
+            b"::ffff:0.0.0.0",
+            b"169.254.169.254",
+            b"::ffff:169.254.169.254",
+            b"fe80::1",
+            b"fe80::1%eth0",
+            b"224.0.0.1",
+            b"255.255.255.255",
+            b"?",
+            &[b'a'; 254],
+        ] {
+            assert_eq!(host(bad), None, "{}", bad.escape_ascii());
+        }
+        for bad in [
+            "",
+            "0",
+            "00",
+            "-1",
+            "+1",
+            "65536",
+            "99999999999999999999",
+            " 1",
+            "1 ",
+            "6379.0",
+            "0x1",
+            "١",
+        ] {
+            assert_eq!(port(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(port(b"65535"), Some(65535));
+    }
+
+    #[test]
+    fn compares_what_can_be_compared() {
+        for (a, b, expected) in [
+            (("10.0.0.7", 1), ("10.0.0.7", 1), Some(true)),
+            (("10.0.0.7", 1), ("10.0.0.7", 2), Some(false)),
+            (("10.0.0.7", 1), ("10.0.0.8", 1), Some(false)),
+            (("::1", 1), ("0:0:0:0:0:0:0:1", 1), Some(true)),
+            (("Redis-0", 1), ("redis-0", 1), Some(true)),
+            (("redis-0", 1), ("redis-1", 1), Some(false)),
+            (("redis-0", 1), ("10.0.0.7", 1), None),
+            (("redis-0", 1), ("10.0.0.7", 2), Some(false)),
+        ] {
+            assert_eq!(
+                same(&Node::new(a.0, a.1), &Node::new(b.0, b.1)),
+                expected,
+                "{a:?} {b:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Asks one Sentinel what it believes, whenever a look is called for.
+//!
+//! Every known Sentinel has a task of its own, so all are asked at once and one that hangs delays
+//! nobody. A look that is called for while a question is under way is answered by one more
+//! question, however many were called for.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    Message,
+    reply::{self, Malformed, Peer},
+};
+use crate::{
+    config::Config,
+    node::Node,
+    topology::reducer::View,
+    wire::{exclusive::Exclusive, handshake},
+};
+
+/// Keeps a storm of suspicions from becoming a storm of questions.
+const REST: Duration = Duration::from_millis(5);
+
+/// What one Sentinel answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Its own id, by which it is known under whatever address.
+    pub(crate) id: Option<String>,
+    /// What it believes; `None` when it does not monitor our master name.
+    pub(crate) view: Option<View>,
+    /// The other Sentinels it knows.
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// Where to reach a Sentinel, and what it goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Contact {
+    /// How it was configured, or announced by another Sentinel.
+    pub(crate) name: Node,
+    /// Where to connect to.
+    pub(crate) address: Node,
+}
+
+pub(crate) async fn run(
+    contact: Contact,
+    config: Arc<Config>,
+    mut looks: watch::Receiver<u64>,
+    out: mpsc::Sender<Message>,
+) {
+    let mut conn = None;
+    loop {
+        let look = *looks.borrow_and_update();
+        if look > 0 {
+            let said = ask(&mut conn, &contact.address, &config).await;
+            let message = Message::Answer {
+                sentinel: contact.name.clone(),
+                look,
+                answer: said.map(Box::new).map_err(|error| error.to_string()),
+            };
+            if out.send(message).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(REST).await;
+        }
+        if looks.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> RedisResult<Answer> {
+    let deadline = Instant::now() + config.sentinel_timeout;
+    if let Some(mut reused) = conn.take_if(|conn| !conn.is_stale())
+        && let Ok(replies) = reused.exchange(&questions(config), deadline).await
+    {
+        *conn = Some(reused);
+        return read(replies, config);
+    }
+    *conn = None;
+    let mut fresh = handshake::connect_sentinel(address, deadline).await?;
+    let mut cmds: Vec<Cmd> = auth(config).into_iter().collect();
+    let own = cmds.len();
+    cmds.extend(questions(config));
+    let mut replies = fresh.exchange(&cmds, deadline).await?;
+    if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
+        return Err(error.into());
+    }
+    *conn = Some(fresh);
+    read(replies, config)
+}
+
+/// A Sentinel's own credentials; never those of the data nodes.
+pub(super) fn auth(config: &Config) -> Option<Cmd> {
+    let password = config.sentinel_password.as_ref()?;
+    Some(
+        cmd("AUTH")
+            .arg(&config.sentinel_username)
+            .arg(password)
+            .take(),
+    )
+}
+
+fn questions(config: &Config) -> Vec<Cmd> {
+    let ask = |what: &str| cmd("SENTINEL").arg(what).arg(&config.master_name).take();
+    vec![
+        ask("GET-MASTER-ADDR-BY-NAME"),
+        ask("MASTER"),
+        ask("REPLICAS"),
+        ask("SENTINELS"),
+        cmd("SENTINEL").arg("MYID").take(),
+    ]
+}
+
+fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
+    let mut replies = replies.into_iter();
+    let mut next = || replies.next().unwrap_or_default();
+    let (address, master, replicas, sentinels, id) = (next(), next(), next(), next(), next());
+    if let Value::ServerError(error) = address {
+        return Err(error.into());
+    }
+    // Before 6.2 a Sentinel does not tell its id to clients; its address must do then.
+    let id = match id {
+        Value::BulkString(id) => String::from_utf8(id).ok(),
+        _ => None,
+    };
+    let Some(address) = reply::master_addr(&address).map_err(malformed)? else {
+        return Ok(Answer {
+            id,
+            view: None,
+            peers: Vec::new(),
+        });
+    };
+    for reply in [&master, &replicas, &sentinels] {
+        if let Value::ServerError(error) = reply {
+            return Err(error.clone().into());
+        }
+    }
+    let replicas = reply::replicas(&replicas).map_err(malformed)?;
+    if replicas.dropped > 0 {
+        tracing::warn!(
+            dropped = replicas.dropped,
+            master_name = config.master_name,
+            "a Sentinel listed replicas with unusable addresses"
+        );
+    }
+    Ok(Answer {
+        id,
+        view: Some(View {
+            master: address,
+            epoch: reply::master_info(&master).map_err(malformed)?.epoch,
+            replicas: replicas.entries,
+        }),
+        peers: reply::sentinels(&sentinels).map_err(malformed)?,
+    })
+}
+
+fn malformed(error: Malformed) -> RedisError {
+    (
+        ErrorKind::UnexpectedReturnType,
+        "the answer makes no sense",
+        error.to_string(),
+    )
+        .into()
+}

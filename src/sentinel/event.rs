@@ -1,0 +1,600 @@
+//! What a Sentinel publishes, understood as a hint to look.
+//!
+//! An event is never an address to adopt. Its channel carries no epoch, a Sentinel that was restarted or cut off publishes
+//! masters long replaced, messages get lost without a trace, and whoever may PUBLISH can forge one. So an event says that it
+//! is time to ask, and which node to be wary of until the answer is there.
+
+use super::address;
+use crate::Node;
+
+/// What a Sentinel published about our master, one of its replicas, or the Sentinels around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) kind: EventKind,
+    pub(crate) subject: Subject,
+    /// The instance it is about; `None` where it is about the publishing Sentinel itself.
+    pub(crate) node: Option<Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Master,
+    Replica,
+    Sentinel,
+}
+
+/// The steps of a failover come first, in their order. All of them but [`SwitchMaster`](Self::SwitchMaster) and
+/// [`ConfigUpdated`](Self::ConfigUpdated) are published only by the Sentinel that leads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    SubjectivelyDown,
+    ObjectivelyDown,
+    /// The node is the master to be replaced.
+    TryFailover,
+    ElectedLeader,
+    SelectingReplica,
+    /// The node is the candidate.
+    SelectedReplica,
+    /// The candidate is about to be told to be a master: from here on it may take writes.
+    SendReplicaOfNoOne,
+    AwaitingPromotion,
+    /// The candidate says that it is a master. The earliest moment at which the Sentinels' answer can have changed.
+    Promoted,
+    RepointingReplicas,
+    /// The node is a replica that was, is being or could not be pointed to the new master.
+    RepointedReplica,
+    FailoverEnded,
+    /// A Sentinel that did not lead learned of a newer configuration from the node, another Sentinel.
+    ConfigUpdated,
+    /// The leader publishes it last, up to `failover-timeout` after the promotion.
+    SwitchMaster {
+        old: Node,
+        new: Node,
+    },
+    /// The failover came to nothing. The candidate may have been told to be a master even so.
+    Aborted,
+    SubjectivelyUp,
+    ObjectivelyUp,
+    ReplicaAdded,
+    /// A former master came back and is made a replica; until now it took writes.
+    Demoted,
+    Rebooted,
+    RoleChanged,
+    Reset,
+    Monitored,
+    Unmonitored,
+    SentinelChanged,
+    /// The publishing Sentinel no longer trusts its clock: it answers, but acts on nothing.
+    TiltEntered,
+    TiltLeft,
+}
+
+/// What stands in the payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    /// An instance, of one sort or of any, and nothing else.
+    Instance(Option<Subject>),
+    /// An instance, and words of explanation.
+    Explained(Option<Subject>),
+    Switch,
+    Tilt,
+}
+
+const MASTER: Payload = Payload::Instance(Some(Subject::Master));
+const REPLICA: Payload = Payload::Instance(Some(Subject::Replica));
+const ANY: Payload = Payload::Instance(None);
+
+/// The names with their signs, as Redis 5.0 to 8.0 and Valkey 8 publish them; the documentation lists some without.
+const EVENTS: &[(&str, Payload)] = &[
+    (
+        "+config-update-from",
+        Payload::Instance(Some(Subject::Sentinel)),
+    ),
+    ("+convert-to-slave", REPLICA),
+    ("+elected-leader", MASTER),
+    ("+failover-end", MASTER),
+    ("+failover-end-for-timeout", MASTER),
+    ("+failover-state-reconf-slaves", MASTER),
+    ("+failover-state-select-slave", MASTER),
+    ("+failover-state-send-slaveof-noone", REPLICA),
+    ("+failover-state-wait-promotion", REPLICA),
+    ("+fix-slave-config", REPLICA),
+    ("+monitor", Payload::Explained(Some(Subject::Master))),
+    ("+odown", Payload::Explained(Some(Subject::Master))),
+    ("+promoted-slave", REPLICA),
+    ("+reboot", ANY),
+    ("+reset-master", MASTER),
+    ("+role-change", Payload::Explained(None)),
+    ("+sdown", ANY),
+    ("+selected-slave", REPLICA),
+    ("+sentinel", Payload::Instance(Some(Subject::Sentinel))),
+    ("+sentinel-address-switch", Payload::Explained(None)),
+    ("+sentinel-address-update", Payload::Explained(None)),
+    ("+slave", REPLICA),
+    ("+slave-reconf-done", REPLICA),
+    ("+slave-reconf-inprog", REPLICA),
+    ("+slave-reconf-sent", REPLICA),
+    ("+slave-reconf-sent-be", REPLICA),
+    ("+switch-master", Payload::Switch),
+    ("+tilt", Payload::Tilt),
+    ("+try-failover", MASTER),
+    ("-failover-abort-no-good-slave", MASTER),
+    ("-failover-abort-not-elected", MASTER),
+    ("-failover-abort-slave-timeout", MASTER),
+    ("-monitor", MASTER),
+    ("-odown", MASTER),
+    ("-role-change", Payload::Explained(None)),
+    ("-sdown", ANY),
+    ("-slave-reconf-sent-timeout", REPLICA),
+    ("-tilt", Payload::Tilt),
+];
+
+/// The channels to subscribe to, on every Sentinel.
+pub(crate) const CHANNELS: &[&str] = &{
+    let mut channels = [""; EVENTS.len()];
+    let mut i = 0;
+    while i < EVENTS.len() {
+        channels[i] = EVENTS[i].0;
+        i += 1;
+    }
+    channels
+};
+
+/// A master's name, two host names and the words around them fit in many times over.
+const MAX_PAYLOAD: usize = 2048;
+
+/// `None` for what is about another master, and for what no Sentinel publishes.
+pub(crate) fn parse(channel: &[u8], payload: &[u8], master_name: &str) -> Option<Event> {
+    if payload.len() > MAX_PAYLOAD {
+        return None;
+    }
+    let (channel, shape) = EVENTS.iter().find(|(name, _)| name.as_bytes() == channel)?;
+    match shape {
+        Payload::Instance(sort) => instance(channel, payload, master_name, *sort, false),
+        Payload::Explained(sort) => instance(channel, payload, master_name, *sort, true),
+        Payload::Switch => switch(payload, master_name),
+        // It names no master since it concerns all of them.
+        Payload::Tilt => payload.starts_with(b"#tilt mode ").then(|| Event {
+            kind: if *channel == "+tilt" {
+                EventKind::TiltEntered
+            } else {
+                EventKind::TiltLeft
+            },
+            subject: Subject::Sentinel,
+            node: None,
+        }),
+    }
+}
+
+fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
+    let mut words = payload.split(|b| *b == b' ');
+    let [name, old_host, old_port, new_host, new_port] = take(&mut words)?;
+    if name != master_name.as_bytes() || words.next().is_some() {
+        return None;
+    }
+    let new = address::node(new_host, new_port)?;
+    Some(Event {
+        kind: EventKind::SwitchMaster {
+            old: address::node(old_host, old_port)?,
+            new: new.clone(),
+        },
+        subject: Subject::Master,
+        node: Some(new),
+    })
+}
+
+/// `<sort> <name> <host> <port>`, and unless it is a master `@ <master's name> <master's host> <master's port>`. A replica's
+/// name is its address written once more and a Sentinel's its id.
+fn instance(
+    channel: &str,
+    payload: &[u8],
+    master_name: &str,
+    expected: Option<Subject>,
+    explained: bool,
+) -> Option<Event> {
+    let mut words = payload.split(|b| *b == b' ');
+    let [sort, name, host, port] = take(&mut words)?;
+    let subject = match sort {
+        b"master" => Subject::Master,
+        b"slave" => Subject::Replica,
+        b"sentinel" => Subject::Sentinel,
+        _ => return None,
+    };
+    let master = if subject == Subject::Master {
+        name
+    } else {
+        let [at, master, host, port] = take(&mut words)?;
+        address::node(host, port).filter(|_| at == b"@")?;
+        master
+    };
+    if master != master_name.as_bytes()
+        || expected.is_some_and(|expected| expected != subject)
+        || (!explained && words.next().is_some())
+    {
+        return None;
+    }
+    Some(Event {
+        kind: kind(channel)?,
+        subject,
+        node: Some(address::node(host, port)?),
+    })
+}
+
+fn take<'a, const N: usize>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<[&'a [u8]; N]> {
+    let mut taken = [&[][..]; N];
+    for word in &mut taken {
+        *word = words.next()?;
+    }
+    Some(taken)
+}
+
+fn kind(channel: &str) -> Option<EventKind> {
+    Some(match channel {
+        "+sdown" => EventKind::SubjectivelyDown,
+        "-sdown" => EventKind::SubjectivelyUp,
+        "+odown" => EventKind::ObjectivelyDown,
+        "-odown" => EventKind::ObjectivelyUp,
+        "+try-failover" => EventKind::TryFailover,
+        "+elected-leader" => EventKind::ElectedLeader,
+        "+failover-state-select-slave" => EventKind::SelectingReplica,
+        "+selected-slave" => EventKind::SelectedReplica,
+        "+failover-state-send-slaveof-noone" => EventKind::SendReplicaOfNoOne,
+        "+failover-state-wait-promotion" => EventKind::AwaitingPromotion,
+        "+promoted-slave" => EventKind::Promoted,
+        "+failover-state-reconf-slaves" => EventKind::RepointingReplicas,
+        "+fix-slave-config"
+        | "+slave-reconf-done"
+        | "+slave-reconf-inprog"
+        | "+slave-reconf-sent"
+        | "+slave-reconf-sent-be"
+        | "-slave-reconf-sent-timeout" => EventKind::RepointedReplica,
+        "+failover-end" | "+failover-end-for-timeout" => EventKind::FailoverEnded,
+        "+config-update-from" => EventKind::ConfigUpdated,
+        "-failover-abort-no-good-slave"
+        | "-failover-abort-not-elected"
+        | "-failover-abort-slave-timeout" => EventKind::Aborted,
+        "+slave" => EventKind::ReplicaAdded,
+        "+convert-to-slave" => EventKind::Demoted,
+        "+reboot" => EventKind::Rebooted,
+        "+role-change" | "-role-change" => EventKind::RoleChanged,
+        "+reset-master" => EventKind::Reset,
+        "+monitor" => EventKind::Monitored,
+        "-monitor" => EventKind::Unmonitored,
+        "+sentinel" | "+sentinel-address-switch" | "+sentinel-address-update" => {
+            EventKind::SentinelChanged
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OURS: &str = "mymaster";
+    const MASTER_PAYLOAD: &str = "master mymaster 10.0.0.1 6379";
+    const REPLICA_PAYLOAD: &str = "slave 10.0.0.2:6380 10.0.0.2 6380 @ mymaster 10.0.0.1 6379";
+    const SENTINEL_PAYLOAD: &str =
+        "sentinel 0123456789012345678901234567890123456789 10.0.0.3 26379 @ mymaster 10.0.0.1 6379";
+
+    fn parsed(channel: &str, payload: &str) -> Option<Event> {
+        parse(channel.as_bytes(), payload.as_bytes(), OURS)
+    }
+
+    fn event(kind: EventKind, subject: Subject) -> Option<Event> {
+        let node = match subject {
+            Subject::Master => Node::new("10.0.0.1", 6379),
+            Subject::Replica => Node::new("10.0.0.2", 6380),
+            Subject::Sentinel => Node::new("10.0.0.3", 26379),
+        };
+        Some(Event {
+            kind,
+            subject,
+            node: Some(node),
+        })
+    }
+
+    #[test]
+    fn every_channel_has_a_kind_and_a_payload_it_takes() {
+        for (channel, payload) in EVENTS {
+            let line = match payload {
+                Payload::Switch => "mymaster 10.0.0.1 6379 10.0.0.2 6380",
+                Payload::Tilt => "#tilt mode entered",
+                Payload::Instance(sort) | Payload::Explained(sort) => match sort {
+                    Some(Subject::Master) => MASTER_PAYLOAD,
+                    Some(Subject::Replica) | None => REPLICA_PAYLOAD,
+                    Some(Subject::Sentinel) => SENTINEL_PAYLOAD,
+                },
+            };
+            assert!(parsed(channel, line).is_some(), "{channel}");
+        }
+        assert_eq!(CHANNELS.len(), EVENTS.len());
+        assert!(CHANNELS.is_sorted());
+        for chatter in [
+            "+new-epoch",
+            "+vote-for-leader",
+            "+set",
+            "__sentinel__:hello",
+        ] {
+            assert!(!CHANNELS.contains(&chatter));
+        }
+    }
+
+    #[test]
+    fn a_failover_in_its_order() {
+        use EventKind::*;
+        for (channel, payload, kind, subject) in [
+            ("+sdown", MASTER_PAYLOAD, SubjectivelyDown, Subject::Master),
+            (
+                "+odown",
+                "master mymaster 10.0.0.1 6379 #quorum 2/2",
+                ObjectivelyDown,
+                Subject::Master,
+            ),
+            (
+                "+try-failover",
+                MASTER_PAYLOAD,
+                TryFailover,
+                Subject::Master,
+            ),
+            (
+                "+elected-leader",
+                MASTER_PAYLOAD,
+                ElectedLeader,
+                Subject::Master,
+            ),
+            (
+                "+failover-state-select-slave",
+                MASTER_PAYLOAD,
+                SelectingReplica,
+                Subject::Master,
+            ),
+            (
+                "+selected-slave",
+                REPLICA_PAYLOAD,
+                SelectedReplica,
+                Subject::Replica,
+            ),
+            (
+                "+failover-state-send-slaveof-noone",
+                REPLICA_PAYLOAD,
+                SendReplicaOfNoOne,
+                Subject::Replica,
+            ),
+            (
+                "+failover-state-wait-promotion",
+                REPLICA_PAYLOAD,
+                AwaitingPromotion,
+                Subject::Replica,
+            ),
+            (
+                "+promoted-slave",
+                REPLICA_PAYLOAD,
+                Promoted,
+                Subject::Replica,
+            ),
+            (
+                "+failover-state-reconf-slaves",
+                MASTER_PAYLOAD,
+                RepointingReplicas,
+                Subject::Master,
+            ),
+            (
+                "+slave-reconf-sent",
+                REPLICA_PAYLOAD,
+                RepointedReplica,
+                Subject::Replica,
+            ),
+            (
+                "+slave-reconf-done",
+                REPLICA_PAYLOAD,
+                RepointedReplica,
+                Subject::Replica,
+            ),
+            (
+                "+failover-end",
+                MASTER_PAYLOAD,
+                FailoverEnded,
+                Subject::Master,
+            ),
+            (
+                "+config-update-from",
+                SENTINEL_PAYLOAD,
+                ConfigUpdated,
+                Subject::Sentinel,
+            ),
+            ("+slave", REPLICA_PAYLOAD, ReplicaAdded, Subject::Replica),
+            (
+                "+convert-to-slave",
+                REPLICA_PAYLOAD,
+                Demoted,
+                Subject::Replica,
+            ),
+            (
+                "-failover-abort-not-elected",
+                MASTER_PAYLOAD,
+                Aborted,
+                Subject::Master,
+            ),
+        ] {
+            assert_eq!(parsed(channel, payload), event(kind, subject), "{channel}");
+        }
+        let (old, new) = (Node::new("10.0.0.1", 6379), Node::new("10.0.0.2", 6380));
+        assert_eq!(
+            parsed("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6380"),
+            Some(Event {
+                kind: SwitchMaster {
+                    old,
+                    new: new.clone()
+                },
+                subject: Subject::Master,
+                node: Some(new),
+            })
+        );
+    }
+
+    #[test]
+    fn everything_else_that_may_mean_a_change() {
+        use EventKind::*;
+        for (channel, payload, kind, subject) in [
+            (
+                "-sdown",
+                SENTINEL_PAYLOAD,
+                SubjectivelyUp,
+                Subject::Sentinel,
+            ),
+            ("-odown", MASTER_PAYLOAD, ObjectivelyUp, Subject::Master),
+            ("+reboot", REPLICA_PAYLOAD, Rebooted, Subject::Replica),
+            ("+reset-master", MASTER_PAYLOAD, Reset, Subject::Master),
+            (
+                "+monitor",
+                "master mymaster 10.0.0.1 6379 quorum 2",
+                Monitored,
+                Subject::Master,
+            ),
+            ("-monitor", MASTER_PAYLOAD, Unmonitored, Subject::Master),
+            (
+                "+sentinel",
+                SENTINEL_PAYLOAD,
+                SentinelChanged,
+                Subject::Sentinel,
+            ),
+        ] {
+            assert_eq!(parsed(channel, payload), event(kind, subject), "{channel}");
+        }
+        let changed = format!("{REPLICA_PAYLOAD} new reported role is master");
+        assert_eq!(
+            parsed("-role-change", &changed),
+            event(RoleChanged, Subject::Replica)
+        );
+        let moved = format!("{MASTER_PAYLOAD} ip 10.0.0.9 port 26379 for 0123");
+        assert_eq!(
+            parsed("+sentinel-address-switch", &moved),
+            event(SentinelChanged, Subject::Master)
+        );
+        for (channel, payload, kind) in [
+            ("+tilt", "#tilt mode entered", TiltEntered),
+            ("-tilt", "#tilt mode exited", TiltLeft),
+        ] {
+            let tilt = Event {
+                kind,
+                subject: Subject::Sentinel,
+                node: None,
+            };
+            assert_eq!(parsed(channel, payload), Some(tilt));
+        }
+    }
+
+    #[test]
+    fn names_and_ipv6_addresses_are_nodes_too() {
+        let v6 = parsed(
+            "+slave",
+            "slave [2001:db8::2]:6380 2001:db8::2 6380 @ mymaster 2001:db8::1 6379",
+        );
+        assert_eq!(
+            v6.and_then(|event| event.node),
+            Some(Node::new("2001:db8::2", 6380))
+        );
+        let name = parsed(
+            "+sdown",
+            "slave redis-1:6379 redis-1 6379 @ mymaster redis-0 6379",
+        );
+        assert_eq!(
+            name.and_then(|event| event.node),
+            Some(Node::new("redis-1", 6379))
+        );
+    }
+
+    #[test]
+    fn ignores_other_masters_wrong_arity_and_garbage() {
+        for (channel, payload) in [
+            ("+switch-master", "other 10.0.0.1 6379 10.0.0.2 6380"),
+            ("+switch-master", "mymaster2 10.0.0.1 6379 10.0.0.2 6380"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2"),
+            (
+                "+switch-master",
+                "mymaster 10.0.0.1 6379 10.0.0.2 6380 6381",
+            ),
+            ("+switch-master", "mymaster 10.0.0.1  6379 10.0.0.2 6380"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 0"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 65536"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 0.0.0.0 6380"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 a@b 6380"),
+            ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6380\r\n"),
+            ("+switch-master", MASTER_PAYLOAD),
+            ("switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6380"),
+            ("+SWITCH-MASTER", "mymaster 10.0.0.1 6379 10.0.0.2 6380"),
+            ("+sdown", "master other 10.0.0.1 6379"),
+            (
+                "+sdown",
+                "slave mymaster 10.0.0.2 6380 @ other 10.0.0.1 6379",
+            ),
+            ("+sdown", "slave 10.0.0.2:6380 10.0.0.2 6380"),
+            (
+                "+sdown",
+                "slave 10.0.0.2:6380 10.0.0.2 6380 # mymaster 10.0.0.1 6379",
+            ),
+            (
+                "+sdown",
+                "slave 10.0.0.2:6380 10.0.0.2 6380 @ mymaster 10.0.0.1",
+            ),
+            (
+                "+sdown",
+                "slave 10.0.0.2:6380 10.0.0.2 6380 @ mymaster 10.0.0.1 6379 more",
+            ),
+            (
+                "+sdown",
+                "slave 10.0.0.2:6380 10.0.0.2 -1 @ mymaster 10.0.0.1 6379",
+            ),
+            (
+                "+sdown",
+                "replica 10.0.0.2:6380 10.0.0.2 6380 @ mymaster 10.0.0.1 6379",
+            ),
+            ("+sdown", ""),
+            ("+sdown", " "),
+            ("+promoted-slave", MASTER_PAYLOAD),
+            ("+try-failover", REPLICA_PAYLOAD),
+            ("+tilt", "tilt"),
+            ("+new-epoch", "7"),
+            ("+vote-for-leader", "0123 7"),
+            (
+                "__sentinel__:hello",
+                "10.0.0.3,26379,0123,7,mymaster,10.0.0.1,6379,7",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(parsed(channel, payload), None, "{channel} {payload}");
+        }
+        let long = format!("{MASTER_PAYLOAD} {}", "#".repeat(MAX_PAYLOAD));
+        assert_eq!(parsed("+odown", &long), None);
+        assert_eq!(
+            parse(b"+sdown", b"master mymaster \xff\xfe 6379", OURS),
+            None
+        );
+        assert_eq!(parse(b"\xff", b"\xff", OURS), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(channel: Vec<u8>, payload: Vec<u8>, name: String) {
+            parse(&channel, &payload, &name);
+            for channel in CHANNELS {
+                parse(channel.as_bytes(), &payload, &name);
+            }
+        }
+
+        #[test]
+        fn shuffled_words_never_panic(
+            channel in prop::sample::select(CHANNELS),
+            words in prop::collection::vec(prop::sample::select(vec![
+                "master", "slave", "sentinel", "@", "mymaster", "10.0.0.1", "::1", "6379", "0", "", "#quorum",
+            ]), 0..12),
+        ) {
+            if let Some(Event { node: Some(node), .. }) = parsed(channel, &words.join(" ")) {
+                prop_assert!(node.port() != 0 && !node.host().is_empty());
+            }
+        }
+    }
+}

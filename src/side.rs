@@ -1,0 +1,157 @@
+//! One of the two pools: a deadpool pool, and the way a connection is taken out of it.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use deadpool::managed::{self, Object, PoolConfig, PoolError, QueueMode, TimeoutType, Timeouts};
+
+use crate::{
+    connection::Connection,
+    dialer::Dialer,
+    error::{Error, PoolName},
+    manager::Manager,
+    pooled::Pooled,
+    stats::{Discard, PoolStatus},
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Side {
+    pool: managed::Pool<Manager>,
+}
+
+/// Take a free permit or fail at once: the common case pays for no timer.
+const NO_WAIT: Timeouts = Timeouts {
+    wait: Some(Duration::ZERO),
+    create: None,
+    recycle: None,
+};
+
+impl Side {
+    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+        let mut config = PoolConfig::new(dialer.limits().max_active);
+        // Writes reuse the connection returned last, so that those too many grow old and are
+        // pruned; reads take turns, so that every replica gets its share.
+        config.queue_mode = match dialer.name() {
+            PoolName::Write => QueueMode::Lifo,
+            PoolName::Read => QueueMode::Fifo,
+        };
+        let pool = managed::Pool::builder(Manager::new(dialer))
+            .config(config)
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .expect("BUG: a pool with a runtime can be built");
+        Self { pool }
+    }
+
+    pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
+        match self.pool.timeout_get(&NO_WAIT).await {
+            Err(PoolError::Timeout(TimeoutType::Wait)) => self.wait().await,
+            result => self.finish(result),
+        }
+    }
+
+    async fn wait(&self) -> Result<Connection, Error> {
+        let dialer = self.dialer();
+        let wait_timeout = dialer.limits().wait_timeout;
+        if wait_timeout == Some(Duration::ZERO) {
+            let status = self.status();
+            return Err(Error::Exhausted {
+                pool: dialer.name(),
+                max_active: status.max_active,
+                open: status.active,
+                in_use: status.active - status.idle.min(status.active),
+                blocker: dialer.blocker(),
+            });
+        }
+        let waiting = dialer.stats().wait();
+        let timeouts = Timeouts {
+            wait: wait_timeout,
+            ..NO_WAIT
+        };
+        let result = self.pool.timeout_get(&timeouts).await;
+        let waited = waiting.since.elapsed();
+        drop(waiting);
+        if let Err(PoolError::Timeout(TimeoutType::Wait)) = result {
+            let status = self.status();
+            return Err(Error::WaitTimeout {
+                pool: dialer.name(),
+                waited,
+                max_active: status.max_active,
+                open: status.active,
+                in_use: status.active - status.idle.min(status.active),
+                waiting: status.waiting,
+                blocker: dialer.blocker(),
+            });
+        }
+        self.finish(result)
+    }
+
+    fn finish(
+        &self,
+        result: Result<Object<Manager>, PoolError<Error>>,
+    ) -> Result<Connection, Error> {
+        match result {
+            // A checkout that had its permit when the pool was closed gets a connection all the
+            // same; it must not be lent any more.
+            Ok(mut object) if self.pool.is_closed() => {
+                object.close(Discard::PoolClosed);
+                drop(Object::take(object));
+                Err(Error::Closed)
+            }
+            Ok(object) => Ok(Connection::new(object)),
+            Err(PoolError::Backend(error)) => Err(error),
+            // Without deadpool's own timeouts and hooks nothing else is left.
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        self.pool.manager().dialer()
+    }
+
+    /// Closes every idle connection that the rule speaks against.
+    pub(crate) fn sweep(&self, mut rule: impl FnMut(&Pooled) -> Option<Discard>) {
+        let mut reasons = Vec::new();
+        let swept = self.pool.retain(|pooled, _| match rule(pooled) {
+            None => true,
+            Some(reason) => {
+                reasons.push(reason);
+                false
+            }
+        });
+        for (mut pooled, reason) in swept.removed.into_iter().zip(reasons) {
+            pooled.close(reason);
+        }
+        self.dialer().sweep(rule);
+    }
+
+    /// Connections that are open and not lent.
+    pub(crate) fn idle(&self) -> usize {
+        self.pool.retain(|_, _| true).retained + self.dialer().docked()
+    }
+
+    pub(crate) fn status(&self) -> PoolStatus {
+        let dialer = self.dialer();
+        let stats = dialer.stats();
+        PoolStatus {
+            max_active: dialer.limits().max_active,
+            idle: self.idle(),
+            active: dialer.open(),
+            waiting: stats.waiting.load(Relaxed),
+            wait_count: stats.wait_count.load(Relaxed),
+            wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),
+            created: stats.created.load(Relaxed),
+            dial_failures: stats.dial_failures.load(Relaxed),
+            discards: stats.discards(),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        // First no new checkout succeeds, then what is idle goes, then those at the dock are told.
+        self.pool.close();
+        self.sweep(|_| Some(Discard::PoolClosed));
+        self.dialer().close();
+    }
+}

@@ -1,0 +1,212 @@
+//! What a pool counts, and why it closes connections.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Why the pool closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Discard {
+    /// It was idle for longer than `idle_timeout`.
+    Idle,
+    /// It was open for longer than `max_lifetime`.
+    Lifetime,
+    /// It was returned while `max_idle` connections were idle already.
+    MaxIdle,
+    /// More were open than were ever in use at once during `idle_timeout`.
+    Surplus,
+    /// Its replica had more connections than its share.
+    Rebalance,
+    /// Its node is no longer the master.
+    RoleChanged,
+    /// Its node is no longer one that reads may go to.
+    NodeGone,
+    /// The server closed it, it timed out, or it broke the protocol.
+    Broken,
+    /// A command on it was cancelled half way.
+    Cancelled,
+    /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, SUBSCRIBE, …
+    Dirty,
+    /// It failed the PING that `test_idle_after` asks for.
+    TestFailed,
+    /// The pool was closed.
+    PoolClosed,
+}
+
+impl Discard {
+    /// Every reason, in the order in which [`Discards`] counts them.
+    pub const ALL: [Self; 12] = [
+        Self::Idle,
+        Self::Lifetime,
+        Self::MaxIdle,
+        Self::Surplus,
+        Self::Rebalance,
+        Self::RoleChanged,
+        Self::NodeGone,
+        Self::Broken,
+        Self::Cancelled,
+        Self::Dirty,
+        Self::TestFailed,
+        Self::PoolClosed,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::MaxIdle => "max_idle",
+            Self::Surplus => "surplus",
+            Self::Rebalance => "rebalance",
+            Self::RoleChanged => "role_changed",
+            Self::NodeGone => "node_gone",
+            Self::Broken => "broken",
+            Self::Cancelled => "cancelled",
+            Self::Dirty => "dirty",
+            Self::TestFailed => "test_failed",
+            Self::PoolClosed => "pool_closed",
+        }
+    }
+}
+
+impl fmt::Display for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How many connections were closed, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Discards([u64; Discard::ALL.len()]);
+
+impl Discards {
+    /// How many were closed for this reason.
+    pub fn get(&self, reason: Discard) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many were closed for any reason.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Every reason with its count, also those that are zero.
+    pub fn iter(&self) -> impl Iterator<Item = (Discard, u64)> {
+        Discard::ALL.into_iter().zip(self.0)
+    }
+}
+
+impl fmt::Debug for Discards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.iter().filter(|(_, count)| *count > 0))
+            .finish()
+    }
+}
+
+/// A look at the whole pool at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The pool of connections to the master.
+    pub write: PoolStatus,
+    /// The pool of connections for reads.
+    pub read: PoolStatus,
+    /// How the pool stands with the Sentinels.
+    pub sentinel: SentinelStatus,
+}
+
+/// A look at one of the two pools at one moment.
+///
+/// The counters only grow. `active`, `idle` and `waiting` are read one after another while the pool
+/// is at work, so under load they may be off by the checkouts that happened in between.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// The limit: connections open at once.
+    pub max_active: usize,
+    /// Connections open now: idle and in use.
+    pub active: usize,
+    /// Connections open and not lent.
+    pub idle: usize,
+    /// Callers waiting for a connection now.
+    pub waiting: usize,
+    /// Checkouts that had to wait for a connection to come free, since the pool was made.
+    pub wait_count: u64,
+    /// The time those checkouts waited, together.
+    pub wait_duration: Duration,
+    /// Connections made since the pool was made.
+    pub created: u64,
+    /// Dials that failed since the pool was made.
+    pub dial_failures: u64,
+    /// Connections closed, by reason.
+    pub discards: Discards,
+}
+
+/// How the pool stands with the Sentinels.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SentinelStatus {
+    /// Sentinels known: those configured and those learned.
+    pub known: usize,
+    /// Sentinels that answered when last asked.
+    pub reachable: usize,
+    /// How long ago a Sentinel last answered; `None` before the first answer.
+    pub last_answer: Option<Duration>,
+    /// Questions asked of all Sentinels so far.
+    pub looks: u64,
+    /// Answers that were put aside because they came with an older epoch.
+    pub stale_answers: u64,
+    /// Events about this master that the Sentinels published.
+    pub events: u64,
+    /// What each Sentinel said last, for a human reader.
+    pub said: crate::error::Said,
+}
+
+/// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) wait_count: AtomicU64,
+    pub(crate) wait_nanos: AtomicU64,
+    pub(crate) created: AtomicU64,
+    pub(crate) dial_failures: AtomicU64,
+    discards: [AtomicU64; Discard::ALL.len()],
+}
+
+impl Stats {
+    pub(crate) fn discarded(&self, reason: Discard) {
+        self.discards[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn discards(&self) -> Discards {
+        Discards(std::array::from_fn(|i| self.discards[i].load(Relaxed)))
+    }
+
+    /// Counts a caller as waiting until the guard is dropped, also when its future is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Relaxed);
+        self.wait_count.fetch_add(1, Relaxed);
+        Waiting {
+            stats: self,
+            since: tokio::time::Instant::now(),
+        }
+    }
+}
+
+/// Counts one caller as waiting for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    stats: &'a Stats,
+    pub(crate) since: tokio::time::Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.stats.waiting.fetch_sub(1, Relaxed);
+        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stats.wait_nanos.fetch_add(nanos, Relaxed);
+    }
+}

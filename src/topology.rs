@@ -1,0 +1,282 @@
+//! Who is master and who is replica: the immutable snapshot, and the handle that publishes it.
+
+pub(crate) mod reducer;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    config::ReadFrom,
+    excluded::Excluded,
+    node::{Node, Role},
+};
+
+/// What the pool believes about the deployment, at one moment.
+///
+/// A snapshot never changes; a change is published as a new one with a higher `version`. Get the
+/// current one from [`Pool::topology`](crate::Pool::topology) and follow changes with
+/// [`Pool::watch`](crate::Pool::watch).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Topology {
+    /// Grows by one with every published change.
+    pub version: u64,
+    /// The configuration epoch under which the Sentinels announced the master.
+    pub epoch: u64,
+    /// The master, proven on the node itself. `None` only before the first one was found.
+    pub master: Option<Node>,
+    /// Every known replica, readable or not, in the order of their addresses.
+    pub replicas: Vec<Replica>,
+    /// Why the master could not be asked for its role, where it could not.
+    ///
+    /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
+    /// trusts what most Sentinels say, and states here what stood in the way.
+    pub unproven: Option<String>,
+    /// The version that made `master` the master.
+    pub(crate) master_since: u64,
+}
+
+/// One replica in a [`Topology`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replica {
+    /// The replica's address as the Sentinels announce it.
+    pub node: Node,
+    /// Why no read goes to this replica; `None` when it is readable.
+    pub excluded: Option<Excluded>,
+    /// The version in which this node became a replica; earlier connections to it are stale.
+    pub(crate) since: u64,
+}
+
+impl Replica {
+    /// Whether reads may go to this replica.
+    pub fn is_readable(&self) -> bool {
+        self.excluded.is_none()
+    }
+}
+
+/// A node that connections of one pool may go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) node: Node,
+    pub(crate) role: Role,
+    /// The version that admitted the node. A connection is stamped with it before its address is
+    /// resolved, so a switch during the dial makes the connection stale instead of fresh.
+    pub(crate) since: u64,
+}
+
+impl Topology {
+    /// The replicas that reads may go to.
+    pub fn readable(&self) -> impl Iterator<Item = &Node> {
+        self.replicas
+            .iter()
+            .filter(|replica| replica.is_readable())
+            .map(|replica| &replica.node)
+    }
+
+    /// The nodes that connections of a pool with this policy may go to. `None` is the write pool.
+    pub(crate) fn targets(&self, policy: Option<ReadFrom>) -> Vec<Target> {
+        let master = self.master.iter().map(|node| Target {
+            node: node.clone(),
+            role: Role::Master,
+            since: self.master_since,
+        });
+        let replicas = self
+            .replicas
+            .iter()
+            .filter(|replica| replica.is_readable())
+            .map(|replica| Target {
+                node: replica.node.clone(),
+                role: Role::Replica,
+                since: replica.since,
+            });
+        match policy {
+            None | Some(ReadFrom::Master) => master.collect(),
+            Some(ReadFrom::Replica) => replicas.collect(),
+            Some(ReadFrom::Any) => replicas.chain(master).collect(),
+            Some(ReadFrom::ReplicaPreferred) => {
+                let replicas: Vec<_> = replicas.collect();
+                if replicas.is_empty() {
+                    master.collect()
+                } else {
+                    replicas
+                }
+            }
+        }
+    }
+
+    /// Whether something is about to change by itself, so that it is worth looking again soon.
+    pub(crate) fn in_motion(&self) -> bool {
+        self.replicas
+            .iter()
+            .any(|replica| replica.excluded.as_ref().is_some_and(Excluded::is_passing))
+    }
+
+    /// Whether a connection to this target may still be lent.
+    pub(crate) fn admits(&self, policy: Option<ReadFrom>, target: &Target) -> bool {
+        self.targets(policy).contains(target)
+    }
+}
+
+/// Publishes snapshots, and takes the suspicions that ask for a new one.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// The version of the newest snapshot, for a look without a lock before every command.
+    version: AtomicU64,
+    sender: watch::Sender<Arc<Topology>>,
+    suspects: Mutex<HashSet<Node>>,
+    suspicion: Notify,
+}
+
+impl Handle {
+    pub(crate) fn new() -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            sender: watch::Sender::new(Arc::default()),
+            suspects: Mutex::default(),
+            suspicion: Notify::new(),
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Topology> {
+        Arc::clone(&self.sender.borrow())
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Topology>> {
+        self.sender.subscribe()
+    }
+
+    /// Publishes a snapshot. Only the refresh task calls this.
+    ///
+    /// The version is raised after the snapshot is in place: whoever sees the new version finds a
+    /// snapshot at least as new.
+    pub(crate) fn publish(&self, topology: Topology) {
+        let version = topology.version;
+        self.sender.send_replace(Arc::new(topology));
+        self.version.store(version, Ordering::Release);
+    }
+
+    /// Asks for a look at the Sentinels because this node misbehaved. Any number of suspicions
+    /// that arrive before the look begins cost that one look.
+    pub(crate) fn suspect(&self, node: &Node) {
+        let first = self.suspects.lock().insert(node.clone());
+        if first {
+            self.suspicion.notify_one();
+        }
+    }
+
+    /// Asks for a look at the Sentinels with nobody under suspicion.
+    pub(crate) fn request_look(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Waits until somebody asks for a look.
+    pub(crate) async fn look_requested(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// The nodes under suspicion, which are thereby cleared of it.
+    pub(crate) fn take_suspects(&self) -> HashSet<Node> {
+        std::mem::take(&mut *self.suspects.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(port: u16) -> Node {
+        Node::new("10.0.0.1", port)
+    }
+
+    fn topology(readable: &[u16], excluded: &[u16]) -> Topology {
+        let replica = |port: &u16, excluded| Replica {
+            node: node(*port),
+            excluded,
+            since: 2,
+        };
+        Topology {
+            version: 3,
+            master: Some(node(1)),
+            master_since: 1,
+            replicas: readable
+                .iter()
+                .map(|port| replica(port, None))
+                .chain(
+                    excluded
+                        .iter()
+                        .map(|port| replica(port, Some(Excluded::SubjectivelyDown))),
+                )
+                .collect(),
+            ..Topology::default()
+        }
+    }
+
+    #[test]
+    fn each_policy_reads_where_it_says() {
+        let ports = |topology: &Topology, policy| {
+            topology
+                .targets(policy)
+                .iter()
+                .map(|target| target.node.port())
+                .collect::<Vec<_>>()
+        };
+        let healthy = topology(&[2, 3], &[4]);
+        let bare = topology(&[], &[2, 3]);
+        let table = [
+            (None, vec![1], vec![1]),
+            (Some(ReadFrom::Master), vec![1], vec![1]),
+            (Some(ReadFrom::Replica), vec![2, 3], vec![]),
+            (Some(ReadFrom::ReplicaPreferred), vec![2, 3], vec![1]),
+            (Some(ReadFrom::Any), vec![2, 3, 1], vec![1]),
+        ];
+        for (policy, with_replicas, without) in table {
+            assert_eq!(ports(&healthy, policy), with_replicas, "{policy:?}");
+            assert_eq!(ports(&bare, policy), without, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_from_before_the_switch_is_stale_even_if_its_node_is_master_again() {
+        let mut topology = topology(&[2], &[]);
+        let target = topology.targets(None).remove(0);
+        assert!(topology.admits(None, &target));
+        topology.master_since = 7;
+        assert!(!topology.admits(None, &target));
+    }
+
+    #[test]
+    fn a_replica_that_joins_does_not_make_other_connections_stale() {
+        let policy = Some(ReadFrom::ReplicaPreferred);
+        let target = topology(&[2], &[]).targets(policy).remove(0);
+        assert!(topology(&[2, 3], &[]).admits(policy, &target));
+        assert!(!topology(&[3], &[2]).admits(policy, &target));
+    }
+
+    #[tokio::test]
+    async fn many_suspicions_cost_one_look() {
+        let handle = Handle::new();
+        for port in [1, 1, 2, 1, 2] {
+            handle.suspect(&node(port));
+        }
+        handle.look_requested().await;
+        assert_eq!(handle.take_suspects().len(), 2);
+        let second = tokio::time::timeout(
+            std::time::Duration::from_millis(10),
+            handle.look_requested(),
+        );
+        assert!(second.await.is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! Which answer to believe: pure rules over what the Sentinels and the nodes themselves say.
+//!
+//! Sentinels nominate, the node itself proves. An address comes from `GET-MASTER-ADDR-BY-NAME`, its
+//! epoch from `SENTINEL MASTER`; the highest epoch whose node proves to be master wins.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use super::{Replica, Topology};
+use crate::{
+    excluded::Excluded,
+    node::Node,
+    sentinel::{address, reply::ReplicaInfo},
+};
+
+/// What one Sentinel believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) master: Node,
+    pub(crate) epoch: u64,
+    pub(crate) replicas: Vec<ReplicaInfo>,
+}
+
+/// What a node says, or fails to say, about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It says it is a master.
+    Master,
+    /// It says it replicates from `master`, whose name resolves to `addresses`; `link` is the
+    /// state of its replication link where that is not `connected`.
+    Replica {
+        master: Node,
+        addresses: Vec<IpAddr>,
+        link: Option<String>,
+    },
+    /// It is a replica by `HELLO`, and its ACL keeps `ROLE`, hence the link, from us.
+    SomeReplica,
+    /// It can be reached and may not tell its role.
+    Unprovable(String),
+    /// It cannot be reached, or does not answer as a data node does.
+    Failed(String),
+}
+
+/// What is known of nodes from themselves.
+pub(crate) type Proofs = HashMap<Node, Proof>;
+
+/// A node that Sentinels say is the master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim<'a> {
+    node: &'a Node,
+    epoch: u64,
+    votes: usize,
+}
+
+/// The master to go on with, and what is still to be asked before more can be said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Election {
+    /// The master with its epoch; `None` keeps what is.
+    pub(crate) adopt: Option<(Node, u64)>,
+    /// Why the adopted master has not proven its role itself, where it has not.
+    pub(crate) unproven: Option<String>,
+    /// Nodes whose own word is needed.
+    pub(crate) ask: Vec<Node>,
+    /// Whether a claim stands that could be neither adopted nor put aside, so that it is worth
+    /// looking again soon.
+    pub(crate) contested: bool,
+}
+
+/// Decides who is master, from the latest word of each Sentinel that answered.
+pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
+    let mut election = Election::default();
+    for claim in claims(views) {
+        let majority = claim.votes * 2 > views.len();
+        if !may_challenge(current, &claim, majority) {
+            continue;
+        }
+        let incumbent = current.master.as_ref() == Some(claim.node);
+        match proofs.get(claim.node) {
+            Some(Proof::Master) if dethrones(current, &claim, proofs, &mut election.ask) => {}
+            Some(Proof::Unprovable(reason)) if majority => {
+                election.unproven = Some(reason.clone());
+            }
+            // Known before and still named by the Sentinels: being unreachable for a moment does
+            // not cost a master its place, only another node's proof does.
+            _ if incumbent => return election,
+            Some(_) => {
+                election.contested = true;
+                continue;
+            }
+            None => {
+                election.contested = true;
+                election.ask.push(claim.node.clone());
+                continue;
+            }
+        }
+        election.adopt = Some((claim.node.clone(), claim.epoch));
+        return election;
+    }
+    election
+}
+
+/// The claims, most credible first: by epoch, then by how many Sentinels make them.
+fn claims(views: &[View]) -> Vec<Claim<'_>> {
+    let mut claims: Vec<Claim<'_>> = Vec::new();
+    for view in views {
+        match claims.iter_mut().find(|claim| *claim.node == view.master) {
+            Some(claim) => {
+                claim.votes += 1;
+                claim.epoch = claim.epoch.max(view.epoch);
+            }
+            None => claims.push(Claim {
+                node: &view.master,
+                epoch: view.epoch,
+                votes: 1,
+            }),
+        }
+    }
+    claims.sort_by_key(|claim| std::cmp::Reverse((claim.epoch, claim.votes)));
+    claims
+}
+
+/// Whether a claim is worth a look at its node at all.
+///
+/// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
+/// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment that
+/// changed and not one Sentinel that lags.
+fn may_challenge(current: &Topology, claim: &Claim<'_>, majority: bool) -> bool {
+    current.master.is_none()
+        || claim.epoch > current.epoch
+        || majority
+        || (claim.epoch == current.epoch && current.master.as_ref() == Some(claim.node))
+}
+
+/// Whether a node that proved to be master takes the place of the current one.
+fn dethrones(current: &Topology, claim: &Claim<'_>, proofs: &Proofs, ask: &mut Vec<Node>) -> bool {
+    let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
+        return true;
+    };
+    if claim.epoch >= current.epoch {
+        return true;
+    }
+    match proofs.get(old) {
+        Some(Proof::Master | Proof::Unprovable(_)) => false,
+        Some(_) => true,
+        None => {
+            ask.push(old.clone());
+            false
+        }
+    }
+}
+
+/// Every node the Sentinels, or the last snapshot, call a replica of `master`, each with the reason
+/// that keeps it from being read, and the nodes whose own word is still missing.
+pub(crate) fn replicas(
+    current: &Topology,
+    master: &Node,
+    views: &[View],
+    proofs: &Proofs,
+    version: u64,
+) -> (Vec<Replica>, Vec<Node>) {
+    let views: Vec<_> = views.iter().filter(|view| view.master == *master).collect();
+    let mut nodes: Vec<&Node> = views
+        .iter()
+        .flat_map(|view| view.replicas.iter().map(|replica| &replica.node))
+        .chain(current.replicas.iter().map(|replica| &replica.node))
+        // The deposed master is listed as a replica only from `+switch-master` on; knowing it at
+        // once lets it be read as soon as it follows the new one.
+        .chain(current.master.as_ref())
+        .filter(|node| *node != master)
+        .collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+
+    let mut ask = Vec::new();
+    let mut replicas = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let before = current.replicas.iter().find(|r| r.node == *node);
+        let nomination = nomination(node, master, &views);
+        if nomination.is_none() && !follows(proofs.get(node), master) {
+            // Nobody lists it any more and it does not follow our master: it is gone. Without its
+            // own word it stays, since a Sentinel that was just reset lists nobody for a while.
+            if proofs.contains_key(node) || before.is_none() {
+                continue;
+            }
+        }
+        let objection = nomination.flatten();
+        let excluded = match (objection, proofs.get(node)) {
+            // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
+            (Some(objection), _) if is_final(&objection) => Some(objection),
+            // What Sentinel saw in its last INFO may be 10 s old; the node itself knows better.
+            (_, Some(proof)) => exclusion(proof, master),
+            (objection, None) => {
+                ask.push(node.clone());
+                // Right after a switch every replica is unproven; the last good word stands until
+                // the node itself has spoken.
+                before.map_or_else(
+                    || Some(objection.unwrap_or(Excluded::NotProven)),
+                    |replica| replica.excluded.clone(),
+                )
+            }
+        };
+        replicas.push(Replica {
+            node: node.clone(),
+            excluded,
+            since: before.map_or(version, |replica| replica.since),
+        });
+    }
+    (replicas, ask)
+}
+
+/// Whether the node itself need not be asked.
+fn is_final(objection: &Excluded) -> bool {
+    matches!(objection, Excluded::IsMaster | Excluded::SubjectivelyDown)
+}
+
+/// `None` where no Sentinel lists the node; else whether most of those that do give a reason
+/// against it, so that one confused Sentinel cannot take a replica away.
+fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excluded>> {
+    let listed: Vec<_> = views
+        .iter()
+        .filter_map(|view| view.replicas.iter().find(|replica| replica.node == *node))
+        .map(|replica| replica.excluded(master))
+        .collect();
+    let against = listed.iter().flatten().count();
+    if listed.is_empty() {
+        None
+    } else if against * 2 > listed.len() {
+        Some(listed.into_iter().flatten().next())
+    } else {
+        Some(None)
+    }
+}
+
+fn follows(proof: Option<&Proof>, master: &Node) -> bool {
+    proof.is_some_and(|proof| exclusion(proof, master).is_none())
+}
+
+/// What a node's own word says against reading from it.
+pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
+    match proof {
+        Proof::Replica {
+            master,
+            addresses,
+            link,
+        } => {
+            if !same_server(our_master, master, addresses) {
+                return Some(Excluded::WrongMaster {
+                    follows: master.to_string(),
+                });
+            }
+            link.as_ref().map(|state| Excluded::Syncing {
+                state: state.clone(),
+            })
+        }
+        Proof::SomeReplica => None,
+        Proof::Master => Some(Excluded::ReportsMaster),
+        Proof::Unprovable(_) => None,
+        Proof::Failed(error) => Some(Excluded::Unreachable {
+            error: error.clone(),
+        }),
+    }
+}
+
+/// A replica may know its master by another name than the Sentinels do (`replicaof localhost`).
+fn same_server(ours: &Node, theirs: &Node, addresses: &[IpAddr]) -> bool {
+    address::same(ours, theirs).unwrap_or_else(|| {
+        ours.host()
+            .parse()
+            .is_ok_and(|ours: IpAddr| addresses.contains(&ours))
+    })
+}

@@ -1,0 +1,174 @@
+//! RESP2 and RESP3 replies to [`redis::Value`], from a buffer the socket is read into.
+//!
+//! A reply may arrive cut anywhere. Whatever part of it is complete leaves the buffer at once for
+//! the value under construction (`reply`), so no byte is looked at twice however often the peer
+//! pauses, and a big bulk string is never held twice. What can stay behind is the beginning of one
+//! line (`line`).
+//!
+//! The peer is not trusted: a declared length is a claim, memory follows only the bytes that came.
+//!
+//! For every well-formed reply the value is the one `redis::parse_redis_value` gives. Where that
+//! parser is lax this one refuses, since after a malformed reply nobody knows where the next one
+//! starts; `reply` and `line` say so at each place. There is one difference the other way: an error
+//! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
+
+mod frame;
+mod line;
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+
+use bytes::{Buf as _, BytesMut};
+use redis::Value;
+
+use self::reply::{Input, Reply};
+use crate::config::ReplyLimits;
+
+/// Room for one read while replies are small, and what an idle decoder may keep.
+const SMALL_READ: usize = 2 * 1024;
+/// Room for one read while a big reply comes in: more saves no time, the kernel's copy dominates.
+const LARGE_READ: usize = 64 * 1024;
+/// A line is a status, an error or a number; Redis's own are far below 1 KiB.
+const LINE_LIMIT: usize = 64 * 1024;
+/// Dropping, cloning or printing a nested value takes stack for every level, so no setting may ask
+/// for more levels than a small thread stack can bear.
+const DEPTH_CEILING: usize = 512;
+/// How much of what was malformed an error shows.
+const FOUND_LIMIT: usize = 32;
+
+/// Why the bytes are not a reply that we take. The connection cannot be used any further.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub(crate) enum CodecError {
+    #[error("reply is nested deeper than max_depth ({limit} levels)")]
+    TooDeep { limit: usize },
+    #[error("bulk string of {declared} bytes is longer than max_bulk_bytes ({limit})")]
+    BulkTooLong { declared: u64, limit: usize },
+    #[error("aggregate of {declared} elements has more than max_elements ({limit})")]
+    TooManyElements { declared: u64, limit: usize },
+    #[error("reply is longer than max_reply_bytes ({limit})")]
+    ReplyTooLong { limit: usize },
+    #[error("line has no end within {limit} bytes")]
+    LineTooLong { limit: usize },
+    /// `found` is escaped and cut short: it comes from the peer and goes to logs.
+    #[error("malformed reply: {what}, found \"{found}\"")]
+    Malformed { what: &'static str, found: String },
+}
+
+impl CodecError {
+    #[cold]
+    fn malformed(what: &'static str, bytes: &[u8]) -> Self {
+        let shown = &bytes[..bytes.len().min(FOUND_LIMIT)];
+        let cut = if shown.len() < bytes.len() { "..." } else { "" };
+        Self::Malformed {
+            what,
+            found: format!("{}{cut}", shown.escape_ascii()),
+        }
+    }
+}
+
+/// Decodes the replies of one connection, in order.
+pub(crate) struct Decoder {
+    limits: ReplyLimits,
+    buf: BytesMut,
+    /// The reply whose beginning has left the buffer already.
+    reply: Reply,
+    /// How many bytes of it have left.
+    taken: usize,
+    /// Room that the last `reserve` made; 0 before the first.
+    room: usize,
+    /// The most `buf` has held since the last `shrink`: its capacity alone does not tell, for it
+    /// counts from the first unread byte.
+    peak: usize,
+    failed: Option<CodecError>,
+}
+
+impl Decoder {
+    pub(crate) fn new(limits: ReplyLimits) -> Self {
+        Self {
+            limits: ReplyLimits {
+                max_depth: limits.max_depth.min(DEPTH_CEILING),
+                ..limits
+            },
+            buf: BytesMut::new(),
+            reply: Reply::default(),
+            taken: 0,
+            room: 0,
+            peak: 0,
+            failed: None,
+        }
+    }
+
+    /// Where the caller puts the socket's bytes, at the end.
+    pub(crate) fn buf_mut(&mut self) -> &mut BytesMut {
+        &mut self.buf
+    }
+
+    /// Makes room for the next read.
+    pub(crate) fn reserve(&mut self) {
+        let filled = self.room > 0 && self.buf.len() == self.buf.capacity();
+        if filled {
+            // A full read says that more is waiting. What a header declares says nothing.
+            self.room = (self.room * 4).min(LARGE_READ);
+        } else if self.room == 0 || self.is_idle() {
+            self.room = SMALL_READ;
+        }
+        // Half the room is good enough where bytes are left: asking for all of it would move or
+        // regrow the buffer before every read. An empty one starts at its front again for nothing.
+        let spare = self.buf.capacity() - self.buf.len();
+        if self.buf.is_empty() || spare < self.room / 2 {
+            self.buf.reserve(self.room);
+            self.peak = self.peak.max(self.buf.capacity());
+        }
+    }
+
+    /// The next complete reply, or `None` when it needs more bytes. An error stays: it is what
+    /// every later call gives.
+    pub(crate) fn decode(&mut self) -> Result<Option<Value>, CodecError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let mut input = Input::new(&self.buf, self.taken);
+        let decoded = self.reply.decode(&mut input, &self.limits);
+        let used = input.used();
+        self.peak = self.peak.max(self.buf.capacity());
+        self.buf.advance(used);
+        self.taken += used;
+        let seen = match &decoded {
+            Ok(Some(_)) => mem::take(&mut self.taken),
+            Ok(None) => self.taken + self.buf.len(),
+            Err(_) => 0,
+        };
+        let limit = self.limits.max_reply_bytes;
+        if seen > limit {
+            return Err(self.fail(CodecError::ReplyTooLong { limit }));
+        }
+        decoded.map_err(|error| self.fail(error))
+    }
+
+    /// True at a reply boundary: no unread bytes and no half-decoded reply.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.buf.is_empty() && self.taken == 0 && self.failed.is_none()
+    }
+
+    /// Gives back what grew for a big reply, so that an idle connection keeps at most 2 KiB of
+    /// buffer. Unread bytes stay.
+    pub(crate) fn shrink(&mut self) {
+        if self.peak > SMALL_READ {
+            // A copy, because the allocation is as large as it ever was. The next `reserve` makes
+            // the room: a connection put aside needs none.
+            self.buf = BytesMut::from(&self.buf[..]);
+            self.peak = self.buf.capacity();
+            self.room = 0;
+        }
+        self.reply.shrink();
+    }
+
+    #[cold]
+    fn fail(&mut self, error: CodecError) -> CodecError {
+        self.reply = Reply::default();
+        self.failed = Some(error.clone());
+        error
+    }
+}

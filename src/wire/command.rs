@@ -1,0 +1,586 @@
+//! What a command means to the connection it passes over, told by its name and, for a few, by its arguments.
+
+use std::{fmt, time::Duration};
+
+use redis::{Arg, Cmd};
+
+/// What a connection was left in that the next borrower must not inherit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dirt {
+    /// `MULTI` without a proven `EXEC` or `DISCARD`.
+    Transaction,
+    /// `WATCH` without a proven `EXEC`, `DISCARD` or `UNWATCH`.
+    Watch,
+    /// A database other than the one the handshake selected, or an unknown one.
+    Database,
+    /// At least one subscription was asked for.
+    Subscribed,
+    /// `MONITOR`.
+    Monitor,
+    /// `CLIENT REPLY OFF` or `SKIP`.
+    ReplyMode,
+    /// Another user, protocol or name than the handshake's.
+    Identity,
+    /// `CLIENT TRACKING` or `CACHING`.
+    Tracking,
+    /// A per-connection switch such as `READONLY`, `ASKING`, `CLIENT NO-EVICT` or `SCRIPT DEBUG`.
+    Mode,
+    /// The connection speaks the replication protocol, or its node was told to change its role.
+    Replication,
+    /// `QUIT` or `SHUTDOWN`: the server is about to close the socket.
+    Closing,
+}
+
+impl Dirt {
+    /// In the order in which they are reported when several apply: what would harm the next borrower most comes first.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Transaction,
+        Self::Subscribed,
+        Self::ReplyMode,
+        Self::Monitor,
+        Self::Replication,
+        Self::Identity,
+        Self::Database,
+        Self::Watch,
+        Self::Tracking,
+        Self::Mode,
+        Self::Closing,
+    ];
+
+    pub(crate) const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+impl fmt::Display for Dirt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transaction => "left in MULTI",
+            Self::Watch => "left with WATCHed keys",
+            Self::Database => "left on another database",
+            Self::Subscribed => "left subscribed",
+            Self::Monitor => "left in MONITOR",
+            Self::ReplyMode => "left with CLIENT REPLY OFF or SKIP",
+            Self::Identity => "left with another user, protocol or name",
+            Self::Tracking => "left with client tracking",
+            Self::Mode => "left in another mode",
+            Self::Replication => "left in replication",
+            Self::Closing => "being closed by the server",
+        })
+    }
+}
+
+/// What can be subscribed to; the server counts channels and patterns together and shard channels apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+/// The argument of `CLIENT REPLY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replies {
+    On,
+    Skip,
+    Off,
+}
+
+/// Where a blocking command carries its timeout, and in which unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timeout {
+    LastSeconds,
+    FirstSeconds,
+    Millis(usize),
+    Stream,
+}
+
+/// How long the server may keep a command waiting on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// It answers at once, or refuses.
+    No,
+    For(Duration),
+    Forever,
+}
+
+impl Block {
+    /// How long two commands, one after the other, may be kept waiting.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Forever, _) | (_, Self::Forever) => Self::Forever,
+            (Self::For(one), Self::For(other)) => Self::For(one.saturating_add(other)),
+            (Self::For(time), Self::No) | (Self::No, Self::For(time)) => Self::For(time),
+            (Self::No, Self::No) => Self::No,
+        }
+    }
+}
+
+/// What a command does to its connection. Everything that is not listed by name does nothing: its reply is one reply
+/// and nothing of it remains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    /// No arguments at all. The server skips such a command without an answer.
+    Empty,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
+    Select,
+    Reset,
+    Subscribe(Topic),
+    Unsubscribe(Topic),
+    Replies(Replies),
+    Leaves(Dirt),
+    /// What follows is no longer one reply a command.
+    Streams(Dirt),
+    Blocks(Timeout),
+    /// Which of its subcommands act on the connection changes with every version, so all of them do.
+    Debug,
+    /// The next three are decided by their arguments; [`Kind::of`] never returns them.
+    Client,
+    Hello,
+    Script,
+}
+
+/// Sorted by first letter: `START` and `LENGTHS` are computed from it.
+const NAMES: &[(&str, Kind)] = &[
+    ("ASKING", Kind::Leaves(Dirt::Mode)),
+    ("AUTH", Kind::Leaves(Dirt::Identity)),
+    ("BLMOVE", Kind::Blocks(Timeout::LastSeconds)),
+    ("BLMPOP", Kind::Blocks(Timeout::FirstSeconds)),
+    ("BLPOP", Kind::Blocks(Timeout::LastSeconds)),
+    ("BRPOP", Kind::Blocks(Timeout::LastSeconds)),
+    ("BRPOPLPUSH", Kind::Blocks(Timeout::LastSeconds)),
+    ("BZMPOP", Kind::Blocks(Timeout::FirstSeconds)),
+    ("BZPOPMAX", Kind::Blocks(Timeout::LastSeconds)),
+    ("BZPOPMIN", Kind::Blocks(Timeout::LastSeconds)),
+    ("CLIENT", Kind::Client),
+    ("DEBUG", Kind::Debug),
+    ("DISCARD", Kind::Discard),
+    ("EXEC", Kind::Exec),
+    ("FAILOVER", Kind::Leaves(Dirt::Replication)),
+    ("HELLO", Kind::Hello),
+    ("MONITOR", Kind::Streams(Dirt::Monitor)),
+    ("MULTI", Kind::Multi),
+    ("PSUBSCRIBE", Kind::Subscribe(Topic::Pattern)),
+    ("PSYNC", Kind::Streams(Dirt::Replication)),
+    ("PUNSUBSCRIBE", Kind::Unsubscribe(Topic::Pattern)),
+    ("QUIT", Kind::Leaves(Dirt::Closing)),
+    ("READONLY", Kind::Leaves(Dirt::Mode)),
+    ("READWRITE", Kind::Leaves(Dirt::Mode)),
+    ("REPLCONF", Kind::Leaves(Dirt::Replication)),
+    ("REPLICAOF", Kind::Leaves(Dirt::Replication)),
+    ("RESET", Kind::Reset),
+    ("SCRIPT", Kind::Script),
+    ("SELECT", Kind::Select),
+    ("SHUTDOWN", Kind::Leaves(Dirt::Closing)),
+    ("SLAVEOF", Kind::Leaves(Dirt::Replication)),
+    ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
+    ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
+    ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
+    ("SYNC", Kind::Streams(Dirt::Replication)),
+    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Channel)),
+    ("UNWATCH", Kind::Unwatch),
+    ("WAIT", Kind::Blocks(Timeout::Millis(2))),
+    ("WAITAOF", Kind::Blocks(Timeout::Millis(3))),
+    ("WATCH", Kind::Watch),
+    ("XREAD", Kind::Blocks(Timeout::Stream)),
+    ("XREADGROUP", Kind::Blocks(Timeout::Stream)),
+];
+
+// The low five bits of an ASCII letter are the same in both cases.
+const fn letter(first: u8) -> usize {
+    (first & 31) as usize
+}
+
+/// For each first letter, which lengths its listed names have, as a bit set: the test that lets GET, SET, MGET, LRANGE and
+/// nearly every other command through without comparing a string.
+const LENGTHS: [u16; 32] = {
+    let mut lengths = [0; 32];
+    let mut i = 0;
+    while i < NAMES.len() {
+        let name = NAMES[i].0.as_bytes();
+        lengths[letter(name[0])] |= 1 << name.len();
+        i += 1;
+    }
+    lengths
+};
+
+const START: [usize; 32] = {
+    let mut start = [NAMES.len(); 32];
+    let mut i = NAMES.len();
+    while i > 0 {
+        i -= 1;
+        start[letter(NAMES[i].0.as_bytes()[0])] = i;
+    }
+    start
+};
+
+#[inline]
+fn lookup(name: &[u8]) -> Kind {
+    let Some(&first) = name.first() else {
+        return Kind::Plain;
+    };
+    if name.len() >= 16 || LENGTHS[letter(first)] & (1 << name.len()) == 0 {
+        return Kind::Plain;
+    }
+    search(name, letter(first))
+}
+
+#[inline(never)]
+fn search(name: &[u8], first: usize) -> Kind {
+    NAMES[START[first]..]
+        .iter()
+        .take_while(|(listed, _)| letter(listed.as_bytes()[0]) == first)
+        .find(|(listed, _)| listed.as_bytes().eq_ignore_ascii_case(name))
+        .map_or(Kind::Plain, |&(_, kind)| kind)
+}
+
+impl Kind {
+    #[inline]
+    pub(crate) fn of(cmd: &Cmd) -> Self {
+        let kind = match cmd.args_iter().next() {
+            Some(Arg::Simple(name)) => lookup(name),
+            Some(_) => Self::Plain,
+            None => Self::Empty,
+        };
+        match kind {
+            Self::Client => client(cmd),
+            Self::Hello if cmd.args_iter().len() > 1 => Self::Leaves(Dirt::Identity),
+            // A bare HELLO only reports; it is how a node's role is asked for.
+            Self::Hello => Self::Plain,
+            Self::Script if is(arg(cmd, 1), "DEBUG") => Self::Leaves(Dirt::Mode),
+            Self::Script => Self::Plain,
+            kind => kind,
+        }
+    }
+}
+
+/// The argument at `index`, 0 being the command's name. A cursor's value is not to be had from `Cmd`; none of the
+/// commands looked into takes one.
+pub(crate) fn arg(cmd: &Cmd, index: usize) -> Option<&[u8]> {
+    match cmd.args_iter().nth(index) {
+        Some(Arg::Simple(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn is(arg: Option<&[u8]>, word: &str) -> bool {
+    arg.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+const HARMLESS_CLIENT: [&str; 12] = [
+    "GETNAME",
+    "GETREDIR",
+    "HELP",
+    "ID",
+    "INFO",
+    "KILL",
+    "LIST",
+    "PAUSE",
+    "SETINFO",
+    "TRACKINGINFO",
+    "UNBLOCK",
+    "UNPAUSE",
+];
+
+#[cold]
+fn client(cmd: &Cmd) -> Kind {
+    let args = cmd.args_iter().len();
+    let (sub, value) = (arg(cmd, 1), arg(cmd, 2));
+    if args < 2 || HARMLESS_CLIENT.iter().any(|word| is(sub, word)) {
+        return Kind::Plain;
+    }
+    if is(sub, "REPLY") {
+        return match value {
+            // Anything but exactly one known word is refused with an error and changes nothing.
+            _ if args != 3 => Kind::Plain,
+            on if is(on, "ON") => Kind::Replies(Replies::On),
+            skip if is(skip, "SKIP") => Kind::Replies(Replies::Skip),
+            off if is(off, "OFF") => Kind::Replies(Replies::Off),
+            _ => Kind::Plain,
+        };
+    }
+    let off = is(value, "OFF");
+    let switch = |word| is(sub, word);
+    if switch("SETNAME") {
+        Kind::Leaves(Dirt::Identity)
+    } else if switch("CACHING") || (switch("TRACKING") && !off) {
+        Kind::Leaves(Dirt::Tracking)
+    } else if off && ["TRACKING", "NO-EVICT", "NO-TOUCH"].into_iter().any(switch) {
+        // What a new connection has anyway; it does not undo an earlier ON, which stays noted.
+        Kind::Plain
+    } else {
+        // NO-EVICT, NO-TOUCH, and whatever later servers add.
+        Kind::Leaves(Dirt::Mode)
+    }
+}
+
+/// Whether a connection that several callers share must not be used for this command.
+pub(crate) fn needs_own_connection(cmd: &Cmd) -> bool {
+    match Kind::of(cmd) {
+        Kind::Plain | Kind::Empty => false,
+        Kind::Blocks(timeout) => block(timeout, cmd) != Block::No,
+        _ => true,
+    }
+}
+
+/// How long the server may hold `cmd` back, for a connection that is not in a transaction.
+pub(crate) fn block_time(cmd: &Cmd) -> Block {
+    block_of(Kind::of(cmd), cmd)
+}
+
+#[inline]
+pub(crate) fn block_of(kind: Kind, cmd: &Cmd) -> Block {
+    match kind {
+        Kind::Blocks(timeout) => block(timeout, cmd),
+        Kind::Debug => debug_sleep(cmd),
+        _ => Block::No,
+    }
+}
+
+#[cold]
+fn block(timeout: Timeout, cmd: &Cmd) -> Block {
+    match timeout {
+        Timeout::LastSeconds => match cmd.args_iter().len() {
+            // Without a key and a timeout the server refuses it.
+            0..=2 => Block::No,
+            len => seconds(arg(cmd, len - 1)),
+        },
+        Timeout::FirstSeconds => seconds(arg(cmd, 1)),
+        Timeout::Millis(index) => millis(arg(cmd, index)),
+        Timeout::Stream => stream(cmd),
+    }
+}
+
+/// Beyond this a timeout counts as for ever, so that no caller overflows an `Instant` by adding it. 30 years is also where
+/// tokio puts its far future.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+fn wait(time: Duration) -> Block {
+    if time.is_zero() || time > FAR {
+        Block::Forever
+    } else {
+        Block::For(time)
+    }
+}
+
+fn number<T: std::str::FromStr>(arg: Option<&[u8]>) -> Option<T> {
+    std::str::from_utf8(arg?).ok()?.parse().ok()
+}
+
+// The server takes the seconds as a float and refuses what is negative, not a number, or more than an i64 of
+// milliseconds.
+fn seconds(arg: Option<&[u8]>) -> Block {
+    match number::<f64>(arg) {
+        Some(0.0) => Block::Forever,
+        // Since 7.0 anything above zero waits at least a millisecond; before, it was cut to zero, which is for ever.
+        Some(secs) if secs > 0.0 && secs < 0.001 => Block::For(Duration::from_millis(1)),
+        Some(secs) if secs > 0.0 && secs * 1000.0 < 9.2e18 => {
+            Duration::try_from_secs_f64(secs).map_or(Block::No, wait)
+        }
+        _ => Block::No,
+    }
+}
+
+fn millis(arg: Option<&[u8]>) -> Block {
+    match number::<i64>(arg).map(u64::try_from) {
+        Some(Ok(millis)) => wait(Duration::from_millis(millis)),
+        _ => Block::No,
+    }
+}
+
+/// Options stand before STREAMS, and a consumer group may be named after one, so their values are stepped over.
+fn stream(cmd: &Cmd) -> Block {
+    let mut block = Block::No;
+    let mut args = cmd.args_iter().skip(1);
+    while let Some(Arg::Simple(option)) = args.next() {
+        let option = Some(option);
+        if is(option, "BLOCK") {
+            block = match args.next() {
+                Some(Arg::Simple(value)) => millis(Some(value)),
+                _ => Block::No,
+            };
+        } else if is(option, "COUNT") || is(option, "CLAIM") {
+            args.next();
+        } else if is(option, "GROUP") {
+            args.nth(1);
+        } else if is(option, "STREAMS") {
+            break;
+        }
+    }
+    block
+}
+
+fn debug_sleep(cmd: &Cmd) -> Block {
+    match number::<f64>(arg(cmd, 2)) {
+        Some(secs) if secs > 0.0 && is(arg(cmd, 1), "SLEEP") => {
+            Duration::try_from_secs_f64(secs).map_or(Block::Forever, wait)
+        }
+        _ => Block::No,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn cmd(line: &str) -> Cmd {
+        let mut cmd = Cmd::new();
+        for word in line.split_ascii_whitespace() {
+            cmd.arg(word);
+        }
+        cmd
+    }
+
+    fn secs(secs: f64) -> Block {
+        Block::For(Duration::from_secs_f64(secs))
+    }
+
+    #[test]
+    fn names_are_sorted_by_first_letter_and_found_in_any_case() {
+        assert!(NAMES.is_sorted_by_key(|(name, _)| name.as_bytes()[0]));
+        for &(name, kind) in NAMES {
+            let mixed = format!("{}{}", &name[..2].to_ascii_lowercase(), &name[2..]);
+            for name in [name, &name.to_ascii_lowercase(), &mixed] {
+                assert_eq!(lookup(name.as_bytes()), kind, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_else_is_plain() {
+        for name in [
+            "GET",
+            "set",
+            "MGET",
+            "LRANGE",
+            "HMGET",
+            "HKEYS",
+            "SINTER",
+            "XADD",
+            "EVAL",
+            "EVALSHA",
+            "FCALL",
+            "PING",
+            "PUBLISH",
+            "WATCHX",
+            "MULT1",
+            "7ATCH",
+            "",
+            "SUBSCRIBESUBSCRIBE",
+            "é",
+        ] {
+            assert_eq!(lookup(name.as_bytes()), Kind::Plain, "{name}");
+        }
+        assert_eq!(Kind::of(&Cmd::new()), Kind::Empty);
+        assert_eq!(Kind::of(Cmd::new().cursor_arg(7)), Kind::Plain);
+    }
+
+    #[test]
+    fn block_times() {
+        for (line, expected) in [
+            ("BLPOP k 1.5", secs(1.5)),
+            ("blpop a b c 2", secs(2.0)),
+            ("BRPOP k 0", Block::Forever),
+            ("BRPOP k 0.0", Block::Forever),
+            ("BRPOP k -0", Block::Forever),
+            ("BLPOP k 0.0001", secs(0.001)),
+            ("BRPOPLPUSH a b 3", secs(3.0)),
+            ("BLMOVE a b LEFT RIGHT 4", secs(4.0)),
+            ("BZPOPMIN z 5", secs(5.0)),
+            ("BZPOPMAX z 6", secs(6.0)),
+            ("BLMPOP 7 1 k LEFT COUNT 10", secs(7.0)),
+            ("BZMPOP 0 2 a b MIN", Block::Forever),
+            ("BLPOP k -1", Block::No),
+            ("BLPOP k inf", Block::No),
+            ("BLPOP k nan", Block::No),
+            ("BLPOP k x", Block::No),
+            ("BLPOP k 1e17", Block::No),
+            ("BLPOP k 1e10", Block::Forever),
+            ("BLPOP 5", Block::No),
+            ("BLPOP", Block::No),
+            ("BLMPOP", Block::No),
+            ("XREAD BLOCK 250 STREAMS s $", secs(0.25)),
+            ("XREAD COUNT 5 block 0 STREAMS s $", Block::Forever),
+            ("XREAD STREAMS BLOCK 10", Block::No),
+            ("XREAD BLOCK", Block::No),
+            ("XREAD BLOCK -1 STREAMS s 0", Block::No),
+            ("XREAD BLOCK 1.5 STREAMS s 0", Block::No),
+            ("XREADGROUP GROUP block 10 COUNT 1 STREAMS s >", Block::No),
+            (
+                "XREADGROUP GROUP g streams NOACK BLOCK 10 STREAMS s >",
+                secs(0.01),
+            ),
+            (
+                "XREADGROUP GROUP g c CLAIM 60000 BLOCK 20 STREAMS s >",
+                secs(0.02),
+            ),
+            ("WAIT 1 100", secs(0.1)),
+            ("WAIT 1 0", Block::Forever),
+            ("WAIT 1", Block::No),
+            ("WAIT 1 99999999999999999999", Block::No),
+            ("WAIT 1 9223372036854775807", Block::Forever),
+            ("WAITAOF 1 0 50", secs(0.05)),
+            ("DEBUG SLEEP 0.5", secs(0.5)),
+            ("DEBUG SLEEP 0", Block::No),
+            ("DEBUG OBJECT 3", Block::No),
+            ("CLIENT PAUSE 1000", Block::No),
+            ("LPOP k 5", Block::No),
+            ("GET k", Block::No),
+            ("", Block::No),
+        ] {
+            assert_eq!(block_time(&cmd(line)), expected, "{line}");
+        }
+        assert_eq!(block_time(cmd("BLPOP k").arg(b"\xff")), Block::No);
+        assert_eq!(block_time(cmd("BLPOP k").cursor_arg(5)), Block::No);
+        assert_eq!(block_time(cmd("XREAD BLOCK").cursor_arg(5)), Block::No);
+    }
+
+    #[test]
+    fn what_a_shared_connection_must_not_carry() {
+        for line in [
+            "BLPOP k 0",
+            "XREAD BLOCK 0 STREAMS s $",
+            "WAIT 1 0",
+            "WATCH k",
+            "MULTI",
+            "EXEC",
+            "DISCARD",
+            "SUBSCRIBE c",
+            "PSUBSCRIBE c",
+            "SSUBSCRIBE c",
+            "UNSUBSCRIBE",
+            "MONITOR",
+            "SELECT 0",
+            "CLIENT REPLY OFF",
+            "AUTH x",
+            "HELLO 3",
+            "RESET",
+            "QUIT",
+            "CLIENT SETNAME x",
+            "CLIENT TRACKING ON",
+            "READONLY",
+            "PSYNC ? -1",
+            "DEBUG SLEEP 1",
+        ] {
+            assert!(needs_own_connection(&cmd(line)), "{line}");
+        }
+        for line in [
+            "GET k",
+            "EVAL x 0",
+            "XREAD STREAMS s 0",
+            "BLPOP k x",
+            "CLIENT ID",
+            "CLIENT LIST",
+            "HELLO",
+            "SCRIPT LOAD x",
+            "",
+        ] {
+            assert!(!needs_own_connection(&cmd(line)), "{line}");
+        }
+    }
+}

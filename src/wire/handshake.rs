@@ -1,0 +1,266 @@
+//! The first exchange on a new connection: who we are, and proof of what the node is.
+//!
+//! `HELLO` answers with the node's role, so the proof costs nothing. Everything goes out in one
+//! write. Where `HELLO` is refused (a server before 6.0, an ACL without it), a second exchange
+//! signs in with `AUTH` and asks `ROLE` instead.
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use tokio::time::Instant;
+
+use super::{exclusive::Exclusive, stream::Stream};
+use crate::{
+    config::{Config, Protocol, ReplyLimits},
+    node::{Node, Role},
+    sentinel::reply::{self, RoleReply},
+};
+
+/// What a node revealed about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// Its role, from `HELLO` or from `ROLE`.
+    pub(crate) role: Option<Role>,
+    /// Its own `ROLE`, where it was asked for and given.
+    pub(crate) detail: Option<RoleReply>,
+    /// Why its role could not be had.
+    pub(crate) unproven: Option<String>,
+}
+
+/// Connects to a data node and signs in. `role` is what the node is expected to be; whether it is
+/// so is for the caller to judge from the [`Greeting`].
+pub(crate) async fn connect(
+    config: &Config,
+    node: &Node,
+    role: Role,
+    deadline: Instant,
+) -> RedisResult<(Exclusive, Greeting)> {
+    let address = match &config.address_map {
+        Some(map) => map.apply(node),
+        None => node.clone(),
+    };
+    let stream = dial(&address, deadline).await?;
+    let limits = config.reply_limits;
+    let mut conn = Exclusive::new(
+        stream,
+        node.clone(),
+        role,
+        config.db,
+        limits,
+        config.command_timeout,
+    );
+    let greeting = greet(config, &mut conn, role, deadline).await?;
+    Ok((conn, greeting))
+}
+
+/// Connects to a Sentinel. Nothing is sent yet: a Sentinel knows neither `SELECT` nor the
+/// credentials of the data nodes, and must never see them.
+pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisResult<Exclusive> {
+    let stream = dial(node, deadline).await?;
+    let mut limits = ReplyLimits::default();
+    limits.max_reply_bytes = SENTINEL_REPLY_BYTES;
+    Ok(Exclusive::new(
+        stream,
+        node.clone(),
+        Role::Master,
+        0,
+        limits,
+        None,
+    ))
+}
+
+/// A reply about 1 024 replicas with 40 fields each fits; a hostile one is cut off here.
+const SENTINEL_REPLY_BYTES: usize = 4 << 20;
+
+async fn dial(address: &Node, deadline: Instant) -> RedisResult<Stream> {
+    match tokio::time::timeout_at(deadline, Stream::connect(address)).await {
+        Ok(stream) => Ok(stream?),
+        Err(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            "no TCP connection within the deadline",
+        )
+        .into()),
+    }
+}
+
+async fn greet(
+    config: &Config,
+    conn: &mut Exclusive,
+    role: Role,
+    deadline: Instant,
+) -> RedisResult<Greeting> {
+    let mut first = vec![hello(config)];
+    first.extend(select(config));
+    let ask_role = role == Role::Replica;
+    if ask_role {
+        first.push(cmd("ROLE"));
+    }
+    first.extend(set_info());
+    let mut replies = conn.exchange(&first, deadline).await?.into_iter();
+    let hello = replies.next().unwrap_or_default();
+    if let Value::ServerError(error) = hello {
+        let error = RedisError::from(error);
+        return if speaks_no_hello(&error) {
+            greet_without_hello(config, conn, deadline).await
+        } else {
+            Err(error)
+        };
+    }
+    if config.db != 0 {
+        refuse_error(replies.next())?;
+    }
+    let (detail, unproven) = if ask_role {
+        read_role(replies.next().unwrap_or_default())?
+    } else {
+        (None, None)
+    };
+    Ok(Greeting {
+        role: hello_role(&hello)?,
+        detail,
+        unproven,
+    })
+}
+
+async fn greet_without_hello(
+    config: &Config,
+    conn: &mut Exclusive,
+    deadline: Instant,
+) -> RedisResult<Greeting> {
+    let mut cmds = Vec::new();
+    if let Some(password) = &config.password {
+        let mut auth = cmd("AUTH");
+        auth.arg(&config.username).arg(password);
+        cmds.push(auth);
+    }
+    cmds.extend(select(config));
+    let required = cmds.len();
+    cmds.push(cmd("ROLE"));
+    if let Some(name) = &config.client_name {
+        let mut set_name = cmd("CLIENT");
+        set_name.arg("SETNAME").arg(name);
+        cmds.push(set_name);
+    }
+    let mut replies = conn.exchange(&cmds, deadline).await?.into_iter();
+    for _ in 0..required {
+        refuse_error(replies.next())?;
+    }
+    let (detail, unproven) = read_role(replies.next().unwrap_or_default())?;
+    let role = match detail {
+        Some(RoleReply::Master { .. }) => Some(Role::Master),
+        Some(RoleReply::Replica { .. }) => Some(Role::Replica),
+        _ => None,
+    };
+    Ok(Greeting {
+        role,
+        detail,
+        unproven,
+    })
+}
+
+fn hello(config: &Config) -> Cmd {
+    let mut hello = cmd("HELLO");
+    hello.arg(match config.protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    });
+    if let Some(password) = &config.password {
+        let username = config.username.as_deref().unwrap_or("default");
+        hello.arg("AUTH").arg(username).arg(password);
+    }
+    if let Some(name) = &config.client_name {
+        hello.arg("SETNAME").arg(name);
+    }
+    hello
+}
+
+fn select(config: &Config) -> Option<Cmd> {
+    (config.db != 0).then(|| cmd("SELECT").arg(config.db).take())
+}
+
+/// Shows in `CLIENT LIST` who is connected, from Redis 7.2 on; older servers refuse, which does
+/// no harm.
+fn set_info() -> [Cmd; 2] {
+    [
+        ("LIB-NAME", env!("CARGO_PKG_NAME")),
+        ("LIB-VER", env!("CARGO_PKG_VERSION")),
+    ]
+    .map(|(key, value)| cmd("CLIENT").arg("SETINFO").arg(key).arg(value).take())
+}
+
+/// Whether the server refused `HELLO` itself, as opposed to what we said with it.
+fn speaks_no_hello(error: &RedisError) -> bool {
+    match error.code() {
+        Some("NOPERM" | "NOPROTO") => true,
+        Some("ERR") => error
+            .detail()
+            .is_some_and(|detail| detail.to_ascii_lowercase().contains("unknown command")),
+        _ => false,
+    }
+}
+
+fn refuse_error(reply: Option<Value>) -> RedisResult<()> {
+    match reply {
+        Some(Value::ServerError(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// `ROLE`, or why the ACL keeps it from us.
+fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
+    match value {
+        Value::ServerError(error) => {
+            let error = RedisError::from(error);
+            if error.code() == Some("NOPERM") {
+                Ok((None, Some(error.to_string())))
+            } else {
+                Err(error)
+            }
+        }
+        value => match reply::role(&value) {
+            Ok(role) => Ok((Some(role), None)),
+            Err(malformed) => Err(unexpected(malformed.to_string())),
+        },
+    }
+}
+
+fn hello_role(hello: &Value) -> RedisResult<Option<Role>> {
+    let pairs: Vec<(&Value, &Value)> = match hello {
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .map(|pair| (&pair[0], &pair[1]))
+            .collect(),
+        _ => {
+            return Err(unexpected(
+                "HELLO was answered with something else".to_owned(),
+            ));
+        }
+    };
+    let field = |name: &str| {
+        pairs
+            .iter()
+            .find(|(key, _)| text(key) == Some(name))
+            .and_then(|(_, value)| text(value))
+    };
+    match (field("mode"), field("role")) {
+        (Some("sentinel"), _) => Err(unexpected("this is a Sentinel, not a data node".to_owned())),
+        (_, Some("master")) => Ok(Some(Role::Master)),
+        (_, Some("replica" | "slave")) => Ok(Some(Role::Replica)),
+        _ => Ok(None),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn unexpected(detail: String) -> RedisError {
+    (
+        ErrorKind::UnexpectedReturnType,
+        "the handshake failed",
+        detail,
+    )
+        .into()
+}

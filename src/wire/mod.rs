@@ -1,0 +1,9 @@
+//! One Redis connection on one socket.
+
+mod aborted;
+pub(crate) mod codec;
+pub(crate) mod command;
+pub(crate) mod exclusive;
+pub(crate) mod handshake;
+pub(crate) mod session;
+pub(crate) mod stream;

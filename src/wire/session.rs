@@ -1,0 +1,835 @@
+//! What the commands that passed over an exclusive connection left behind.
+//!
+//! A connection goes back to its pool only when it is provably as the handshake left it: the next borrower of one left in
+//! MULTI or subscribed would read replies that are not its own. Every doubt counts as dirt, since closing a connection is
+//! cheap. So what makes a connection dirty counts from the moment the command is written, and what makes it clean again
+//! only once the server's reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
+//! watched keys in place.
+
+use redis::{Cmd, ServerErrorKind, Value};
+
+use super::command::{Block, Dirt, Kind, Replies, Topic, arg, block_of};
+
+/// What the wire must read for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    One,
+    /// One reply, to be handed to [`Session::settle`] together with the claim.
+    Proof(Claim),
+    /// So many confirmations, or one error in place of all of them.
+    Confirmations(usize),
+    /// Confirmations up to and including the one that counts 0 subscriptions left, or one error. A bare `UNSUBSCRIBE`
+    /// is confirmed once for each channel that was still subscribed, duplicates not counted twice.
+    ConfirmationsToZero,
+    None,
+    /// From here on replies cannot be counted, so the command must not be written: MONITOR and PSYNC begin a stream,
+    /// SUBSCRIBE in MULTI puts one element for each channel behind EXEC's array header, CLIENT REPLY OFF in MULTI
+    /// leaves that array unfinished. The session stays dirty whether or not it is.
+    Unframed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) expect: Expect,
+    pub(crate) block: Block,
+}
+
+/// That a connection is clean again in one respect, if the reply proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    what: Claimed,
+    // Replies to a pipeline come when later commands are already noted; a claim must not undo what those began.
+    at: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claimed {
+    Executed,
+    Discarded,
+    Unwatched,
+    Selected(i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Answers,
+    SkipsNext,
+    Silent,
+    Lost,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Session {
+    home: i64,
+    // None while a SELECT is unproven.
+    db: Option<i64>,
+    left: u16,
+    // As the commands were written. Whether the server saw it so is what `left` keeps account of.
+    queuing: bool,
+    framing: Framing,
+    channels: bool,
+    patterns: bool,
+    shards: bool,
+    transactions: u32,
+    selects: u32,
+}
+
+impl Session {
+    /// `db` is the database the handshake selected.
+    pub(crate) fn new(db: i64) -> Self {
+        Self {
+            home: db,
+            db: Some(db),
+            left: 0,
+            queuing: false,
+            framing: Framing::Answers,
+            channels: false,
+            patterns: false,
+            shards: false,
+            transactions: 0,
+            selects: 0,
+        }
+    }
+
+    /// To be called for every command, in order, before it is written.
+    #[inline]
+    pub(crate) fn note(&mut self, cmd: &Cmd) -> Noted {
+        let kind = Kind::of(cmd);
+        if kind == Kind::Plain && self.framing == Framing::Answers {
+            return Noted {
+                expect: Expect::One,
+                block: Block::No,
+            };
+        }
+        let block = if self.queuing {
+            Block::No
+        } else {
+            block_of(kind, cmd)
+        };
+        Noted {
+            expect: self.expect(kind, cmd),
+            block,
+        }
+    }
+
+    /// The `MULTI` that the wire writes itself around an atomic pipeline.
+    pub(crate) fn note_multi(&mut self) -> Expect {
+        self.framed(Kind::Multi, Self::multi)
+    }
+
+    /// The `EXEC` that the wire writes itself around an atomic pipeline.
+    pub(crate) fn note_exec(&mut self) -> Expect {
+        self.framed(Kind::Exec, Self::exec)
+    }
+
+    fn expect(&mut self, kind: Kind, cmd: &Cmd) -> Expect {
+        self.framed(kind, |session| session.apply(kind, cmd))
+    }
+
+    fn framed(&mut self, kind: Kind, apply: impl FnOnce(&mut Self) -> Expect) -> Expect {
+        let before = self.framing;
+        if before == Framing::SkipsNext {
+            self.framing = Framing::Answers;
+        }
+        let expect = apply(self);
+        match before {
+            Framing::Lost => self.framing = Framing::Lost,
+            Framing::Answers => {}
+            Framing::SkipsNext | Framing::Silent => match (kind, expect) {
+                // Confirmations come even with replies off, RESET turns them on in 6.2 and later, and SKIP before it
+                // swallows its answer in some versions: too many cases to count on any.
+                (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset, _) => {
+                    self.framing = Framing::Lost;
+                }
+                // The one command that is answered while replies are off.
+                (Kind::Replies(Replies::On), expect) => return expect,
+                (_, Expect::Unframed) => {}
+                _ => return Expect::None,
+            },
+        }
+        if self.framing == Framing::Lost {
+            Expect::Unframed
+        } else {
+            expect
+        }
+    }
+
+    fn apply(&mut self, kind: Kind, cmd: &Cmd) -> Expect {
+        match kind {
+            Kind::Empty => return Expect::None,
+            Kind::Multi => return self.multi(),
+            Kind::Exec => return self.exec(),
+            Kind::Discard => {
+                self.queuing = false;
+                return self.claim(Claimed::Discarded, self.transactions);
+            }
+            Kind::Watch => self.begin(Dirt::Watch),
+            Kind::Unwatch => return self.claim(Claimed::Unwatched, self.transactions),
+            Kind::Select => return self.select(cmd),
+            Kind::Subscribe(topic) => return self.subscribe(topic, cmd),
+            Kind::Unsubscribe(topic) => return self.unsubscribe(topic, cmd),
+            Kind::Replies(replies) => return self.reply_mode(replies),
+            Kind::Leaves(dirt) => self.leave(dirt),
+            Kind::Debug => self.leave(Dirt::Mode),
+            Kind::Streams(dirt) => {
+                self.leave(dirt);
+                return self.lose();
+            }
+            Kind::Reset => return self.reset(),
+            Kind::Plain | Kind::Blocks(_) | Kind::Client | Kind::Hello | Kind::Script => {}
+        }
+        Expect::One
+    }
+
+    fn leave(&mut self, dirt: Dirt) {
+        self.left |= dirt.bit();
+    }
+
+    fn lose(&mut self) -> Expect {
+        self.framing = Framing::Lost;
+        Expect::Unframed
+    }
+
+    fn claim(&self, what: Claimed, at: u32) -> Expect {
+        Expect::Proof(Claim { what, at })
+    }
+
+    fn begin(&mut self, dirt: Dirt) {
+        self.leave(dirt);
+        self.transactions = self.transactions.wrapping_add(1);
+    }
+
+    fn multi(&mut self) -> Expect {
+        self.queuing = true;
+        self.begin(Dirt::Transaction);
+        Expect::One
+    }
+
+    fn exec(&mut self) -> Expect {
+        self.queuing = false;
+        self.claim(Claimed::Executed, self.transactions)
+    }
+
+    fn select(&mut self, cmd: &Cmd) -> Expect {
+        let wanted = arg(cmd, 1)
+            .and_then(|db| std::str::from_utf8(db).ok())
+            .and_then(|db| db.parse().ok());
+        if !self.queuing && wanted == self.db && self.db == Some(self.home) {
+            // Refused or not, it stays where it is.
+            return Expect::One;
+        }
+        self.db = None;
+        self.selects = self.selects.wrapping_add(1);
+        match wanted {
+            Some(db) if !self.queuing => self.claim(Claimed::Selected(db), self.selects),
+            // In MULTI it happens at EXEC or not at all.
+            _ => Expect::One,
+        }
+    }
+
+    fn subscribe(&mut self, topic: Topic, cmd: &Cmd) -> Expect {
+        self.leave(Dirt::Subscribed);
+        if self.queuing {
+            return self.lose();
+        }
+        match topic {
+            Topic::Channel => self.channels = true,
+            Topic::Pattern => self.patterns = true,
+            Topic::Shard => self.shards = true,
+        }
+        // Without a channel it is refused: one error.
+        Expect::Confirmations((cmd.args_iter().len() - 1).max(1))
+    }
+
+    fn unsubscribe(&mut self, topic: Topic, cmd: &Cmd) -> Expect {
+        if self.queuing {
+            self.leave(Dirt::Subscribed);
+            return self.lose();
+        }
+        let named = cmd.args_iter().len() - 1;
+        let (any, others) = match topic {
+            Topic::Channel => (self.channels, self.patterns),
+            Topic::Pattern => (self.patterns, self.channels),
+            Topic::Shard => (self.shards, false),
+        };
+        match named {
+            0 if !any => Expect::Confirmations(1),
+            // The count in a confirmation is that of channels and patterns together: where it ends is not known.
+            0 if others => self.lose(),
+            0 => Expect::ConfirmationsToZero,
+            named => Expect::Confirmations(named),
+        }
+    }
+
+    fn reply_mode(&mut self, replies: Replies) -> Expect {
+        if replies != Replies::On {
+            self.leave(Dirt::ReplyMode);
+        }
+        match replies {
+            _ if self.queuing => {
+                self.leave(Dirt::ReplyMode);
+                return self.lose();
+            }
+            Replies::On => {
+                self.framing = Framing::Answers;
+                return Expect::One;
+            }
+            Replies::Skip if self.framing == Framing::Answers => self.framing = Framing::SkipsNext,
+            Replies::Skip => {}
+            Replies::Off => self.framing = Framing::Silent,
+        }
+        Expect::None
+    }
+
+    fn reset(&mut self) -> Expect {
+        // It also takes the name, the user and the protocol that the handshake set. Servers before 6.2 do not know it.
+        self.leave(Dirt::Identity);
+        if self.queuing {
+            return self.lose();
+        }
+        Expect::One
+    }
+
+    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs here too.
+    pub(crate) fn settle(&mut self, claim: Claim, reply: &Value) {
+        let done = matches!(reply, Value::Okay);
+        let same = claim.at == self.transactions;
+        match claim.what {
+            Claimed::Executed if same && ended(reply) => {
+                self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
+            }
+            Claimed::Discarded if same && done => {
+                self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
+            }
+            Claimed::Unwatched if same && done => self.left &= !Dirt::Watch.bit(),
+            Claimed::Selected(db) if claim.at == self.selects && done => self.db = Some(db),
+            _ => {}
+        }
+    }
+
+    /// What makes the connection unfit for another borrower; `None` means it is provably clean.
+    pub(crate) fn dirt(&self) -> Option<Dirt> {
+        let mut left = self.left;
+        if self.db != Some(self.home) {
+            left |= Dirt::Database.bit();
+        }
+        if left == 0 {
+            return None;
+        }
+        Dirt::ALL.into_iter().find(|dirt| left & dirt.bit() != 0)
+    }
+
+    /// Whether messages may arrive between replies, in RESP2 in the shape of arrays.
+    pub(crate) fn subscribed(&self) -> bool {
+        self.left & Dirt::Subscribed.bit() != 0
+    }
+}
+
+// EXECABORT closes the transaction as well; any other error, such as EXEC without MULTI, leaves the watched keys.
+fn ended(reply: &Value) -> bool {
+    match reply {
+        Value::Array(_) | Value::Nil => true,
+        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::ExecAbort),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::command::tests::cmd, *};
+
+    fn error(line: &str) -> Value {
+        redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+    }
+
+    fn queued() -> Value {
+        Value::SimpleString("QUEUED".into())
+    }
+
+    /// Runs commands one at a time, each as the server would answer it when nothing is refused.
+    fn after(lines: &[&str]) -> Session {
+        let mut session = Session::new(0);
+        for line in lines {
+            if let Expect::Proof(claim) = session.note(&cmd(line)).expect {
+                let reply = if *line == "EXEC" {
+                    Value::Array(vec![])
+                } else if session.queuing {
+                    queued()
+                } else {
+                    Value::Okay
+                };
+                session.settle(claim, &reply);
+            }
+        }
+        session
+    }
+
+    #[test]
+    fn every_way_to_leave_a_connection_dirty() {
+        for (lines, dirt) in [
+            (&["MULTI"][..], Dirt::Transaction),
+            (&["multi", "SET k 1"], Dirt::Transaction),
+            (&["MULTI", "MULTI"], Dirt::Transaction),
+            (&["MULTI", "WATCH k"], Dirt::Transaction),
+            (&["MULTI", "EXEC", "MULTI"], Dirt::Transaction),
+            (&["WATCH k"], Dirt::Watch),
+            (&["WATCH k", "UNWATCH", "watch k"], Dirt::Watch),
+            (&["MULTI", "DISCARD", "WATCH k"], Dirt::Watch),
+            (&["SELECT 3"], Dirt::Database),
+            (&["SELECT x"], Dirt::Database),
+            (&["SELECT"], Dirt::Database),
+            (&["SELECT -1"], Dirt::Database),
+            (&["SELECT 0", "select 1"], Dirt::Database),
+            (&["MULTI", "SELECT 1", "EXEC"], Dirt::Database),
+            (&["MULTI", "SELECT 0", "EXEC"], Dirt::Database),
+            (&["SUBSCRIBE c"], Dirt::Subscribed),
+            (&["PSUBSCRIBE c*"], Dirt::Subscribed),
+            (&["SSUBSCRIBE c"], Dirt::Subscribed),
+            (&["SUBSCRIBE c", "UNSUBSCRIBE"], Dirt::Subscribed),
+            (&["MONITOR"], Dirt::Monitor),
+            (&["CLIENT REPLY OFF"], Dirt::ReplyMode),
+            (&["client reply skip", "GET k"], Dirt::ReplyMode),
+            (&["CLIENT REPLY OFF", "CLIENT REPLY ON"], Dirt::ReplyMode),
+            (&["AUTH secret"], Dirt::Identity),
+            (&["HELLO 3"], Dirt::Identity),
+            (&["RESET"], Dirt::Identity),
+            (&["MULTI", "RESET"], Dirt::Transaction),
+            (&["CLIENT SETNAME me"], Dirt::Identity),
+            (&["CLIENT TRACKING ON"], Dirt::Tracking),
+            (
+                &["CLIENT TRACKING ON BCAST", "CLIENT TRACKING OFF"],
+                Dirt::Tracking,
+            ),
+            (&["CLIENT CACHING YES"], Dirt::Tracking),
+            (&["READONLY"], Dirt::Mode),
+            (&["READWRITE"], Dirt::Mode),
+            (&["ASKING"], Dirt::Mode),
+            (&["CLIENT NO-EVICT ON"], Dirt::Mode),
+            (&["CLIENT no-touch on"], Dirt::Mode),
+            (&["CLIENT SOMETHING-NEW"], Dirt::Mode),
+            (&["SCRIPT DEBUG YES"], Dirt::Mode),
+            (&["DEBUG SLEEP 0"], Dirt::Mode),
+            (&["SYNC"], Dirt::Replication),
+            (&["PSYNC ? -1"], Dirt::Replication),
+            (&["REPLCONF ACK 1"], Dirt::Replication),
+            (&["REPLICAOF NO ONE"], Dirt::Replication),
+            (&["SLAVEOF NO ONE"], Dirt::Replication),
+            (&["FAILOVER"], Dirt::Replication),
+            (&["QUIT"], Dirt::Closing),
+            (&["SHUTDOWN NOSAVE"], Dirt::Closing),
+        ] {
+            assert_eq!(after(lines).dirt(), Some(dirt), "{lines:?}");
+        }
+        let mut session = Session::new(0);
+        session.note(cmd("SELECT").cursor_arg(0));
+        assert_eq!(session.dirt(), Some(Dirt::Database));
+    }
+
+    #[test]
+    fn every_way_to_come_back_clean() {
+        for lines in [
+            &[][..],
+            &["MULTI", "SET k 1", "EXEC"],
+            &["multi", "set k 1", "discard"],
+            &["WATCH k", "MULTI", "EXEC"],
+            &["WATCH k", "MULTI", "DISCARD"],
+            &["WATCH k", "GET k", "UNWATCH"],
+            &["MULTI", "MULTI", "WATCH k", "EXEC"],
+            &["SELECT 3", "SELECT 0"],
+            &["SELECT x", "SELECT 0"],
+            &["SELECT 0"],
+            &["MULTI", "SELECT 1", "EXEC", "SELECT 0"],
+            &["UNWATCH"],
+            &["UNSUBSCRIBE", "PUNSUBSCRIBE x", "SUNSUBSCRIBE"],
+            &[
+                "HELLO",
+                "CLIENT ID",
+                "CLIENT GETNAME",
+                "CLIENT LIST",
+                "CLIENT KILL ID 7",
+            ],
+            &[
+                "CLIENT SETINFO LIB-NAME x",
+                "CLIENT INFO",
+                "CLIENT PAUSE 1",
+                "CLIENT",
+            ],
+            &[
+                "CLIENT TRACKING OFF",
+                "CLIENT NO-EVICT OFF",
+                "CLIENT REPLY ON",
+            ],
+            &["CLIENT REPLY FOO", "CLIENT REPLY", "CLIENT REPLY OFF now"],
+            &[
+                "EVAL x 0",
+                "EVALSHA x 0",
+                "FCALL f 0",
+                "SCRIPT LOAD x",
+                "FUNCTION LIST",
+            ],
+            &[
+                "BLPOP k 0",
+                "XREAD BLOCK 0 STREAMS s $",
+                "WAIT 1 0",
+                "PUBLISH c x",
+                "",
+            ],
+        ] {
+            assert_eq!(after(lines).dirt(), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_reply_proves_that_a_connection_is_clean() {
+        for (lines, reply, dirt) in [
+            (&["MULTI", "EXEC"][..], Value::Nil, None),
+            (
+                &["MULTI", "EXEC"],
+                error("EXECABORT Transaction discarded"),
+                None,
+            ),
+            (
+                &["WATCH k", "EXEC"],
+                error("ERR EXEC without MULTI"),
+                Some(Dirt::Watch),
+            ),
+            (
+                &["MULTI", "EXEC"],
+                error("NOPERM no"),
+                Some(Dirt::Transaction),
+            ),
+            (&["MULTI", "EXEC"], Value::Okay, Some(Dirt::Transaction)),
+            (&["MULTI", "EXEC"], queued(), Some(Dirt::Transaction)),
+            (
+                &["MULTI", "DISCARD"],
+                error("NOPERM no"),
+                Some(Dirt::Transaction),
+            ),
+            (
+                &["WATCH k", "DISCARD"],
+                error("ERR DISCARD without MULTI"),
+                Some(Dirt::Watch),
+            ),
+            (
+                &["WATCH k", "UNWATCH"],
+                error("NOPERM no"),
+                Some(Dirt::Watch),
+            ),
+            (
+                &["MULTI", "WATCH k", "UNWATCH"],
+                queued(),
+                Some(Dirt::Transaction),
+            ),
+            (
+                &["SELECT 1", "SELECT 0"],
+                error("BUSY script"),
+                Some(Dirt::Database),
+            ),
+            (&["SELECT 1", "SELECT 0"], queued(), Some(Dirt::Database)),
+            (
+                &["SELECT 1"],
+                error("ERR DB index is out of range"),
+                Some(Dirt::Database),
+            ),
+        ] {
+            let mut session = Session::new(0);
+            let mut last = None;
+            for line in lines {
+                last = Some(session.note(&cmd(line)).expect);
+            }
+            assert!(session.dirt().is_some(), "{lines:?} before the reply");
+            let Some(Expect::Proof(claim)) = last else {
+                panic!("{lines:?} expected {last:?}");
+            };
+            session.settle(claim, &reply);
+            assert_eq!(session.dirt(), dirt, "{lines:?} {reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_reply_does_not_undo_what_a_later_command_began() {
+        let mut session = Session::new(2);
+        assert_eq!(session.note_multi(), Expect::One);
+        let Expect::Proof(first) = session.note_exec() else {
+            panic!("EXEC needs its reply");
+        };
+        session.note_multi();
+        session.settle(first, &Value::Array(vec![]));
+        assert_eq!(session.dirt(), Some(Dirt::Transaction));
+        let Expect::Proof(second) = session.note_exec() else {
+            panic!("EXEC needs its reply");
+        };
+        session.settle(second, &Value::Array(vec![]));
+        assert_eq!(session.dirt(), None);
+
+        session.note(&cmd("SELECT 1"));
+        let Expect::Proof(home) = session.note(&cmd("SELECT 2")).expect else {
+            panic!("SELECT needs its reply");
+        };
+        session.note(&cmd("SELECT 3"));
+        session.settle(home, &Value::Okay);
+        assert_eq!(session.dirt(), Some(Dirt::Database));
+    }
+
+    #[test]
+    fn what_must_be_read() {
+        use Expect::{Confirmations, ConfirmationsToZero, None, One, Unframed};
+        for (lines, expected) in [
+            (&["GET k", "BLPOP k 1", "AUTH x"][..], &[One, One, One][..]),
+            (&["", "GET k"], &[None, One]),
+            (
+                &["SUBSCRIBE", "SUBSCRIBE a b a", "GET k"],
+                &[Confirmations(1), Confirmations(3), One],
+            ),
+            (
+                &["UNSUBSCRIBE", "UNSUBSCRIBE a b"],
+                &[Confirmations(1), Confirmations(2)],
+            ),
+            (
+                &["SUBSCRIBE a b", "UNSUBSCRIBE"],
+                &[Confirmations(2), ConfirmationsToZero],
+            ),
+            (
+                &["PSUBSCRIBE a", "UNSUBSCRIBE"],
+                &[Confirmations(1), Confirmations(1)],
+            ),
+            (
+                &["PSUBSCRIBE a", "SUBSCRIBE a", "UNSUBSCRIBE"],
+                &[Confirmations(1), Confirmations(1), Unframed],
+            ),
+            (
+                &["SUBSCRIBE a", "SSUBSCRIBE s", "SUNSUBSCRIBE", "UNSUBSCRIBE"],
+                &[
+                    Confirmations(1),
+                    Confirmations(1),
+                    ConfirmationsToZero,
+                    ConfirmationsToZero,
+                ],
+            ),
+            (&["CLIENT REPLY SKIP", "GET k", "GET k"], &[None, None, One]),
+            (
+                &["CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "GET k", "GET k"],
+                &[None, None, None, One],
+            ),
+            (&["CLIENT REPLY SKIP", "", "GET k"], &[None, None, One]),
+            (
+                &["CLIENT REPLY SKIP", "CLIENT REPLY ON", "GET k"],
+                &[None, One, One],
+            ),
+            (
+                &[
+                    "CLIENT REPLY OFF",
+                    "GET k",
+                    "CLIENT REPLY SKIP",
+                    "EXEC",
+                    "CLIENT REPLY ON",
+                    "GET k",
+                ],
+                &[None, None, None, None, One, One],
+            ),
+            (&["CLIENT REPLY OFF", "SUBSCRIBE c"], &[None, Unframed]),
+            (
+                &["CLIENT REPLY SKIP", "RESET", "GET k"],
+                &[None, Unframed, Unframed],
+            ),
+            (&["CLIENT REPLY FOO", "GET k"], &[One, One]),
+            (
+                &["MULTI", "SUBSCRIBE a b", "EXEC"],
+                &[One, Unframed, Unframed],
+            ),
+            (&["MULTI", "UNSUBSCRIBE"], &[One, Unframed]),
+            (&["MULTI", "CLIENT REPLY OFF"], &[One, Unframed]),
+            (&["MULTI", "RESET"], &[One, Unframed]),
+            (&["MONITOR", "GET k"], &[Unframed, Unframed]),
+            (&["SYNC"], &[Unframed]),
+            (&["PSYNC ? -1"], &[Unframed]),
+        ] {
+            let mut session = Session::new(0);
+            let read: Vec<_> = lines
+                .iter()
+                .map(|line| session.note(&cmd(line)).expect)
+                .collect();
+            assert_eq!(read, expected, "{lines:?}");
+            if read.contains(&Unframed) {
+                assert!(session.dirt().is_some(), "{lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_blocks_inside_a_transaction() {
+        let mut session = Session::new(0);
+        assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+        session.note(&cmd("MULTI"));
+        assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::No);
+        session.note(&cmd("EXEC"));
+        assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+    }
+
+    #[test]
+    fn knows_that_it_is_subscribed() {
+        assert!(!after(&["GET k", "UNSUBSCRIBE"]).subscribed());
+        assert!(after(&["SUBSCRIBE c"]).subscribed());
+        assert!(after(&["SSUBSCRIBE c"]).subscribed());
+    }
+
+    #[test]
+    fn every_kind_of_dirt_is_reported_in_lower_case() {
+        let mut seen = 0;
+        for dirt in Dirt::ALL {
+            seen |= dirt.bit();
+            assert!(dirt.to_string().starts_with(char::is_lowercase));
+        }
+        assert_eq!(seen.count_ones(), 11);
+        assert_eq!(Dirt::Transaction.to_string(), "left in MULTI");
+    }
+
+    /// A server's view of one connection, down to the reply; `denied` stands for an ACL or a busy script.
+    #[derive(Default)]
+    struct Server {
+        multi: Option<Vec<i64>>,
+        aborted: bool,
+        watching: bool,
+        db: i64,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Op {
+        Multi,
+        Exec,
+        Discard,
+        Watch,
+        Unwatch,
+        Select(i64),
+        Get,
+    }
+
+    impl Op {
+        fn line(self) -> String {
+            match self {
+                Self::Select(db) => format!("SELECT {db}"),
+                Self::Get => "GET k".into(),
+                Self::Watch => "WATCH k".into(),
+                other => format!("{other:?}").to_ascii_uppercase(),
+            }
+        }
+    }
+
+    impl Server {
+        fn end(&mut self) -> Vec<i64> {
+            self.aborted = false;
+            self.watching = false;
+            self.multi.take().unwrap_or_default()
+        }
+
+        fn run(&mut self, op: Op, denied: bool) -> Value {
+            match op {
+                Op::Exec if self.multi.is_some() && (denied || self.aborted) => {
+                    self.end();
+                    error("EXECABORT Transaction discarded")
+                }
+                _ if denied => {
+                    self.aborted |= self.multi.is_some();
+                    error("NOPERM no")
+                }
+                Op::Multi | Op::Watch if self.multi.is_some() => error("ERR not inside MULTI"),
+                Op::Multi => {
+                    self.multi = Some(vec![]);
+                    Value::Okay
+                }
+                Op::Exec | Op::Discard if self.multi.is_none() => error("ERR without MULTI"),
+                Op::Exec => {
+                    if let Some(&db) = self.end().last() {
+                        self.db = db;
+                    }
+                    Value::Array(vec![])
+                }
+                Op::Discard => {
+                    self.end();
+                    Value::Okay
+                }
+                Op::Select(db) if self.multi.is_some() => {
+                    self.multi.get_or_insert_default().push(db);
+                    queued()
+                }
+                _ if self.multi.is_some() => queued(),
+                Op::Watch => {
+                    self.watching = true;
+                    Value::Okay
+                }
+                Op::Unwatch => {
+                    self.watching = false;
+                    Value::Okay
+                }
+                Op::Select(db) => {
+                    self.db = db;
+                    Value::Okay
+                }
+                Op::Get => Value::Nil,
+            }
+        }
+
+        fn clean(&self) -> bool {
+            self.multi.is_none() && !self.watching && self.db == 0
+        }
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            Just(Op::Multi),
+            Just(Op::Exec),
+            Just(Op::Discard),
+            Just(Op::Watch),
+            Just(Op::Unwatch),
+            (0..3_i64).prop_map(Op::Select),
+            Just(Op::Get),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_counts_as_clean_is_clean_on_the_server(
+            steps in prop::collection::vec((op(), prop::bool::weighted(0.2), any::<bool>()), 0..24),
+        ) {
+            let (mut session, mut server) = (Session::new(0), Server::default());
+            let mut unread = Vec::new();
+            for (op, denied, read) in steps {
+                let expect = session.note(&cmd(&op.line())).expect;
+                unread.push((expect, server.run(op, denied)));
+                // A pipeline's replies are read in order, some time after later commands were noted.
+                if read {
+                    for (expect, reply) in unread.drain(..) {
+                        if let Expect::Proof(claim) = expect {
+                            session.settle(claim, &reply);
+                        }
+                    }
+                }
+                if session.dirt().is_none() {
+                    prop_assert!(server.clean());
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_clean_on_a_willing_server_counts_as_clean(steps in prop::collection::vec(op(), 0..24)) {
+            let (mut session, mut server) = (Session::new(0), Server::default());
+            let mut doubted = false;
+            for op in steps {
+                // SELECT in MULTI counts against the connection even where EXEC brings it home.
+                doubted |= matches!(op, Op::Select(_)) && server.multi.is_some();
+                let expect = session.note(&cmd(&op.line())).expect;
+                let reply = server.run(op, false);
+                if let Expect::Proof(claim) = expect {
+                    session.settle(claim, &reply);
+                }
+                if !doubted {
+                    prop_assert_eq!(session.dirt().is_none(), server.clean());
+                }
+            }
+        }
+    }
+}

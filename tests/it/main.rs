@@ -1,0 +1,19 @@
+//! Tests against real Redis and Sentinel processes, one file per behaviour.
+
+mod support;
+
+mod cancel;
+mod close;
+mod commands;
+mod conservation;
+mod contract;
+mod deadlines;
+mod discovery;
+mod failover;
+mod handshake;
+mod hostile;
+mod idle;
+mod limits;
+mod session;
+mod spread;
+mod weather;
