@@ -26,10 +26,11 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
 bench: redis ## benchmarks
-	$(CARGO) bench --locked
+	$(CARGO) bench --all-features --locked
 
 fuzz: ## fuzz the codec for SECONDS (60); needs a nightly toolchain
 	@scripts/need-cargo-tool fuzz
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
 	$(CARGO) +nightly fuzz run codec -- -max_total_time=$(SECONDS)
 
 deny: ## licences, bans and sources of every dependency
