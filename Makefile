@@ -28,10 +28,11 @@ lint: ## formatting, clippy, documentation; warnings are errors
 bench: redis ## benchmarks
 	$(CARGO) bench --all-features --locked
 
-fuzz: ## fuzz the codec for SECONDS (60); needs a nightly toolchain
+fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz
-	@$(CARGO) +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
-	$(CARGO) +nightly fuzz run codec -- -max_total_time=$(SECONDS)
+	@mkdir -p fuzz/target/corpus
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run codec -s none fuzz/target/corpus fuzz/corpus/codec -- \
+		-max_total_time=$(SECONDS) -max_len=4096
 
 deny: ## licences, bans and sources of every dependency
 	@scripts/need-cargo-tool deny

@@ -51,6 +51,7 @@ pub(crate) struct Dialer {
     stats: Stats,
     dock: Dock,
     fleet: Fleet,
+    closed: AtomicBool,
     /// Some replica has at least two connections fewer than another and the pool is full.
     lopsided: AtomicBool,
 }
@@ -64,6 +65,7 @@ impl Dialer {
             stats: Stats::default(),
             dock: Dock::default(),
             fleet: Fleet::default(),
+            closed: AtomicBool::new(false),
             lopsided: AtomicBool::new(false),
         })
     }
@@ -99,12 +101,17 @@ impl Dialer {
             .map(|lifetime| jitter::around(lifetime, 10))
     }
 
+    /// The nodes that connections of this pool may go to now.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.topology.snapshot().targets(self.policy())
+    }
+
     pub(crate) fn admits(&self, target: &Target) -> bool {
         self.topology.snapshot().admits(self.policy(), target)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.dock.is_closed()
+        self.closed.load(Relaxed)
     }
 
     /// Connections open, not counting those still being dialled.
@@ -181,8 +188,7 @@ impl Dialer {
         if self.policy().is_none() {
             return;
         }
-        let targets = self.topology.snapshot().targets(self.policy());
-        let census = self.fleet.census(&targets);
+        let census = self.fleet.census(&self.targets());
         let (Some(fewest), Some(most)) = (census.iter().min(), census.iter().max()) else {
             return;
         };
@@ -200,8 +206,8 @@ impl Dialer {
         if !self.lopsided.load(Relaxed) {
             return false;
         }
-        let targets = self.topology.snapshot().targets(self.policy());
-        let fewest = self.fleet.census(&targets).into_iter().min().unwrap_or(0);
+        let census = self.fleet.census(&self.targets());
+        let fewest = census.into_iter().min().unwrap_or(0);
         self.fleet.places(node) > fewest + 1
     }
 
@@ -232,7 +238,7 @@ impl Dialer {
 
     /// Each node that this pool may go to, with the number of its connections.
     pub(crate) fn shares(&self) -> Vec<(Node, usize)> {
-        let targets = self.topology.snapshot().targets(self.policy());
+        let targets = self.targets();
         let census = self.fleet.census(&targets);
         targets
             .into_iter()
@@ -269,6 +275,7 @@ impl Dialer {
     }
 
     pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
         for mut pooled in self.dock.close() {
             pooled.close(Discard::PoolClosed);
         }
@@ -403,7 +410,11 @@ impl Dialer {
 
     fn out_of_patience(&self, waited: Duration) -> Error {
         let said = match (self.dock.last_error(), &self.topology.snapshot().master) {
-            (Some(error), _) => (error.to_string(), with_source(&error)),
+            (Some(error), _) if self.takes_turns() => return error,
+            (Some(Error::Connect { node, source, .. }), _) => {
+                (node.to_string(), source.to_string())
+            }
+            (Some(error), _) => ("the pool".to_owned(), with_source(&error)),
             (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
             (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };

@@ -20,6 +20,7 @@ pub(crate) struct Pooled {
     pub(crate) target: Target,
     /// The topology version under which `target` was last known to be good.
     pub(crate) vetted: u64,
+    condemned: bool,
     pub(crate) expires_at: Option<Instant>,
     /// When it last came back; its creation until then.
     pub(crate) idle_since: Instant,
@@ -33,6 +34,7 @@ impl Pooled {
             open: Some((wire, place)),
             target,
             vetted,
+            condemned: false,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             idle_since: now,
         }
@@ -54,22 +56,27 @@ impl Pooled {
 
     /// What its last user left behind that nobody else must see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
-        self.parts().0.dirt()
+        let condemned = self.condemned.then(|| self.home().departed());
+        self.parts().0.dirt().or(condemned)
     }
 
     /// Whether its node still is what this pool wants. Without a change of the topology since the
     /// last look this costs one atomic load.
     pub(crate) fn vet(&mut self) -> bool {
-        let home = Arc::clone(self.home());
-        let version = home.topology().version();
+        let version = self.home().topology().version();
         if self.vetted == version {
             return true;
         }
-        let admitted = home.admits(&self.target);
+        let admitted = self.home().admits(&self.target);
         if admitted {
             self.vetted = version;
         }
         admitted
+    }
+
+    /// What the node itself said that makes this connection worthless; nothing is closed yet.
+    pub(crate) fn condemn(&mut self) {
+        self.condemned = true;
     }
 
     /// Closes the socket and counts why.

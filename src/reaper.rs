@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    config::PoolLimits, manager::expiry, pooled::Pooled, side::Side, stats::Discard, task::Task,
-    topology::Topology,
+    config::PoolLimits, manager::expiry, side::Side, stats::Discard, task::Task, topology::Topology,
 };
 
 /// A sweep looks at memory only; even so there is no need for more than this many in a second.
@@ -38,7 +37,13 @@ fn sweep(side: &Side, demand: &mut Demand) {
     let now = Instant::now();
     let dialer = side.dialer();
     let limits = dialer.limits();
-    side.sweep(|pooled| verdict(pooled, limits, now));
+    let targets = dialer.targets();
+    side.sweep(|pooled| {
+        let gone = !targets.contains(&pooled.target);
+        gone.then(|| dialer.departed())
+            .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
+            .or_else(|| pooled.is_stale().then_some(Discard::Broken))
+    });
     let idle = side.idle();
     if dialer.takes_turns()
         && let Some(window) = limits.idle_timeout
@@ -57,14 +62,6 @@ fn sweep(side: &Side, demand: &mut Demand) {
     let ready = side.idle() + dialer.pending();
     dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
     dialer.balance();
-}
-
-fn verdict(pooled: &Pooled, limits: &PoolLimits, now: Instant) -> Option<Discard> {
-    if !pooled.home().admits(&pooled.target) {
-        return Some(pooled.home().departed());
-    }
-    expiry(limits, pooled.expires_at, pooled.idle_since, now)
-        .or_else(|| pooled.is_stale().then_some(Discard::Broken))
 }
 
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node

@@ -9,7 +9,7 @@ mod probe;
 mod report;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -71,7 +71,8 @@ pub(crate) struct Refresh {
     proofs: HashMap<Node, (Proof, Instant)>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
-    probing: HashSet<Node>,
+    /// Nodes being asked, and whether what they say will be out of date already.
+    probing: HashMap<Node, bool>,
     probed: mpsc::Sender<probe::Probed>,
     messages: mpsc::Sender<Message>,
 }
@@ -92,7 +93,7 @@ impl Refresh {
             links: HashMap::new(),
             proofs: HashMap::new(),
             refusals: HashMap::new(),
-            probing: HashSet::new(),
+            probing: HashMap::new(),
             probed,
             messages,
         };
@@ -123,7 +124,7 @@ impl Refresh {
     fn begin_look(&mut self) {
         let now = Instant::now();
         for suspect in self.handle.take_suspects() {
-            self.proofs.remove(&suspect);
+            self.doubt(&suspect);
         }
         let good_news_last = self.config.refresh_interval / 2;
         self.proofs.retain(|_, (proof, at)| {
@@ -172,7 +173,7 @@ impl Refresh {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.report.event();
         if let Some(node) = &event.node {
-            self.proofs.remove(node);
+            self.doubt(node);
         }
         self.quick = QUICK;
         self.begin_look();
@@ -244,8 +245,18 @@ impl Refresh {
             .collect()
     }
 
+    /// What a node said before now does not count any more, nor what it is just saying.
+    fn doubt(&mut self, node: &Node) {
+        self.proofs.remove(node);
+        if let Some(outdated) = self.probing.get_mut(node) {
+            *outdated = true;
+        }
+    }
+
     fn note(&mut self, probed: probe::Probed) {
-        self.probing.remove(&probed.node);
+        if self.probing.remove(&probed.node) == Some(true) {
+            return self.probe(probed.node);
+        }
         match probed.refusal {
             Some(refusal) => self.refusals.insert(probed.node.clone(), refusal),
             None => self.refusals.remove(&probed.node),
@@ -258,6 +269,16 @@ impl Refresh {
     fn conclude(&mut self) {
         let current = self.handle.snapshot();
         let views = self.views();
+        // A node that a Sentinel now calls the master said that it was a replica before it was one.
+        let now = Instant::now();
+        for claimed in views.iter().map(|view| &view.master) {
+            if let Some((proof, at)) = self.proofs.get(claimed)
+                && *proof != Proof::Master
+                && now - *at > BAD_NEWS_LASTS
+            {
+                self.proofs.remove(claimed);
+            }
+        }
         let proofs: Proofs = self
             .proofs
             .iter()
@@ -315,7 +336,9 @@ impl Refresh {
     }
 
     fn probe(&mut self, node: Node) {
-        if self.probing.insert(node.clone()) {
+        if let Entry::Vacant(free) = self.probing.entry(node) {
+            let node = free.key().clone();
+            free.insert(false);
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
             tokio::spawn(async move {

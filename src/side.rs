@@ -149,9 +149,9 @@ impl Side {
     }
 
     pub(crate) fn close(&self) {
-        // First no new checkout succeeds, then what is idle goes, then those at the dock are told.
-        self.pool.close();
-        self.sweep(|_| Some(Discard::PoolClosed));
+        // Told first, so that what comes back from now on is closed; counted before deadpool drops it.
         self.dialer().close();
+        self.sweep(|_| Some(Discard::PoolClosed));
+        self.pool.close();
     }
 }

@@ -1,6 +1,9 @@
 //! Where finished connections arrive and callers wait in line for them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -25,6 +28,9 @@ pub(super) struct Dock {
     /// Guards the line, the connections in it and the number of dials; never held across an await
     /// nor while a connection is dropped.
     state: Mutex<State>,
+    /// How many connections are docked, so that a checkout can tell without the lock that there is
+    /// nothing to exchange.
+    docked: AtomicUsize,
 }
 
 /// What somebody who wants a connection gets at once.
@@ -44,6 +50,7 @@ impl Dock {
             return Arrival::Closed;
         }
         if let Some(pooled) = state.docked.pop_front() {
+            self.docked.store(state.docked.len(), Relaxed);
             return Arrival::Here(Box::new(pooled));
         }
         let (ticket, arrival) = oneshot::channel();
@@ -83,6 +90,7 @@ impl Dock {
             }
         }
         state.docked.push_back(pooled);
+        self.docked.store(state.docked.len(), Relaxed);
     }
 
     /// A dial has failed; says whether it should be tried again, because somebody waits for it.
@@ -108,6 +116,9 @@ impl Dock {
 
     /// Exchanges a connection for the one that has been docked longest, if there is one.
     pub(super) fn exchange(&self, pooled: &mut Pooled) {
+        if self.docked.load(Relaxed) == 0 {
+            return;
+        }
         let mut state = self.state.lock();
         if let Some(other) = state.docked.pop_front() {
             state.docked.push_back(std::mem::replace(pooled, other));
@@ -126,11 +137,12 @@ impl Dock {
             }
         }
         state.docked = keep;
+        self.docked.store(state.docked.len(), Relaxed);
         out
     }
 
     pub(super) fn docked(&self) -> usize {
-        self.state.lock().docked.len()
+        self.docked.load(Relaxed)
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -141,10 +153,6 @@ impl Dock {
         self.state.lock().last_error.clone()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
     /// Sends everybody home and closes what is docked.
     pub(super) fn close(&self) -> Vec<Pooled> {
         let mut state = self.state.lock();
@@ -152,6 +160,7 @@ impl Dock {
         for ticket in state.line.drain(..) {
             let _ = ticket.send(Err(Error::Closed));
         }
+        self.docked.store(0, Relaxed);
         state.docked.drain(..).collect()
     }
 }

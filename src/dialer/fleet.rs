@@ -93,6 +93,11 @@ impl Fleet {
     ) -> Option<(Target, Place)> {
         let now = Instant::now();
         let mut members = self.members.lock();
+        // Addresses come and go; one that failed long ago and is not used is not worth its memory.
+        members.retain(|_, member| {
+            let recent = |(until, _)| until + LONGEST_BACKOFF > now;
+            member.places > 0 || member.pause.is_some_and(recent)
+        });
         let target = targets.into_iter().min_by_key(|target| {
             let member = members.get(&target.node);
             let paused = member

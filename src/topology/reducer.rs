@@ -81,7 +81,12 @@ pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Elec
             }
             // Known before and still named by the Sentinels: being unreachable for a moment does
             // not cost a master its place, only another node's proof does.
-            _ if incumbent => return election,
+            proof if incumbent => {
+                if proof.is_none() && claim.epoch != current.epoch {
+                    election.ask.push(claim.node.clone());
+                }
+                return election;
+            }
             Some(_) => {
                 election.contested = true;
                 continue;
