@@ -26,7 +26,7 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
 bench: redis ## benchmarks
-	$(CARGO) bench --locked
+	$(CARGO) bench --all-features --locked
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz
