@@ -1,6 +1,6 @@
 //! A read/write-splitting connection pool for Redis behind Sentinel.
 #![forbid(unsafe_code)]
-#![doc(test(attr(deny(warnings))))]
+#![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 mod config;
 mod connection;

@@ -98,8 +98,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {
         let since = Instant::now();
-        let mut limits = PoolLimits::default();
-        limits.test_idle_after = Some(SECOND);
+        let mut limits = PoolLimits {
+            test_idle_after: Some(SECOND),
+            ..PoolLimits::default()
+        };
         assert!(!is_test_due(&limits, since, since));
         assert!(is_test_due(&limits, since, since + SECOND));
         limits.test_idle_after = Some(Duration::ZERO);

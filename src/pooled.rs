@@ -138,8 +138,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_expires_by_age_before_idleness_and_at_the_very_moment() {
         let base = Instant::now() + 100 * SECOND;
-        let mut limits = PoolLimits::default();
-        limits.idle_timeout = Some(10 * SECOND);
+        let mut limits = PoolLimits {
+            idle_timeout: Some(10 * SECOND),
+            ..PoolLimits::default()
+        };
         let at = |seconds: u32| base + seconds * SECOND;
         let table = [
             // expires_at, idle_since, now, expected

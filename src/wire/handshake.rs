@@ -56,8 +56,10 @@ pub(crate) async fn connect(
 /// credentials of the data nodes, and must never see them.
 pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisResult<Exclusive> {
     let stream = dial(node, deadline).await?;
-    let mut limits = ReplyLimits::default();
-    limits.max_reply_bytes = SENTINEL_REPLY_BYTES;
+    let limits = ReplyLimits {
+        max_reply_bytes: SENTINEL_REPLY_BYTES,
+        ..ReplyLimits::default()
+    };
     Ok(Exclusive::new(
         stream,
         node.clone(),
