@@ -4,7 +4,6 @@ use std::fmt;
 
 use deadpool::managed::Object;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio::ConnectionLike};
-use tokio::time::Instant;
 
 use crate::{
     error::Cause,
@@ -177,7 +176,7 @@ impl Drop for Connection {
         };
         match discard_on_return(&mut object) {
             None => {
-                object.idle_since = Instant::now();
+                object.idle_since = object.home().clock.now();
                 drop(object);
             }
             Some(reason) => {

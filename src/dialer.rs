@@ -68,14 +68,14 @@ impl Dialer {
     /// A new connection, or one that was dialled before and never used.
     ///
     /// The caller must hold a permit of the pool: each call may lead to one more connection.
-    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Pooled, Error> {
+    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
         let started = Instant::now();
         let config = &self.home.config;
         let patience = config.failover_timeout.max(config.connect_timeout);
         loop {
             let (mut arrival, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
-                Arrival::Here(pooled) => match self.still_good(*pooled) {
+                Arrival::Here(pooled) => match self.still_good(pooled) {
                     Some(pooled) => return Ok(pooled),
                     None => continue,
                 },
@@ -119,7 +119,7 @@ impl Dialer {
 
     /// Puts a connection back in the queue behind those at the dock and takes the first of them.
     /// Only a pool that takes turns does this; it makes the dock the end of its queue.
-    pub(crate) fn exchange(&self, pooled: &mut Pooled) {
+    pub(crate) fn exchange(&self, pooled: &mut Box<Pooled>) {
         if self.home.takes_turns() {
             self.dock.exchange(pooled);
         }
@@ -144,8 +144,8 @@ impl Dialer {
         }
     }
 
-    fn still_good(&self, mut pooled: Pooled) -> Option<Pooled> {
-        match pooled.discard_reason(Instant::now()) {
+    fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
+        match pooled.discard_reason(self.home.clock.now()) {
             None => Some(pooled),
             Some(reason) => {
                 pooled.close(reason);
@@ -178,7 +178,7 @@ impl Dialer {
         }
     }
 
-    async fn attempt(self: &Arc<Self>) -> Result<Pooled, Error> {
+    async fn attempt(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
         let mut changes = self.home.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let targets = snapshot.targets(self.home.policy());

@@ -13,6 +13,7 @@ use std::{
 use self::fleet::Fleet;
 pub(crate) use self::fleet::Place;
 use crate::{
+    clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
     error::PoolName,
     jitter,
@@ -29,6 +30,7 @@ pub(crate) struct Home {
     pub(crate) topology: Arc<Handle>,
     pub(crate) stats: Stats,
     pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
     closed: AtomicBool,
     /// Some replica has at least two connections fewer than another, and the pool is full.
     lopsided: AtomicBool,
@@ -42,6 +44,7 @@ impl Home {
             topology,
             stats: Stats::default(),
             fleet: Fleet::default(),
+            clock: Clock::new(),
             closed: AtomicBool::new(false),
             lopsided: AtomicBool::new(false),
         }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
+mod clock;
 mod config;
 mod connection;
 mod dialer;

@@ -39,7 +39,7 @@ impl Manager {
         if silent.is_some_and(|silent| pooled.idle_since < silent) {
             return Some(Discard::TestFailed);
         }
-        let deadline = now + self.dialer.home().config.connect_timeout;
+        let deadline = Instant::now() + self.dialer.home().config.connect_timeout;
         let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             // Any reply but PONG, even an error, comes from a server that would serve nobody.
@@ -54,18 +54,19 @@ impl Manager {
 }
 
 impl managed::Manager for Manager {
-    type Type = Pooled;
+    /// Boxed, since deadpool moves it by value again and again.
+    type Type = Box<Pooled>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Pooled, Error> {
+    async fn create(&self) -> Result<Box<Pooled>, Error> {
         self.dialer.obtain().await
     }
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
     /// deadpool drops what is refused without a word, so the reason is counted here.
-    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, pooled: &mut Box<Pooled>, _: &Metrics) -> RecycleResult<Error> {
         self.dialer.exchange(pooled);
-        let now = Instant::now();
+        let now = self.dialer.home().clock.now();
         let mut reason = pooled.discard_reason(now);
         if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
             reason = self.test(pooled, now).await;

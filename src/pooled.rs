@@ -28,17 +28,17 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    pub(crate) fn new(wire: Exclusive, place: Place, target: Target, vetted: u64) -> Self {
+    pub(crate) fn new(wire: Exclusive, place: Place, target: Target, vetted: u64) -> Box<Self> {
         let now = Instant::now();
         let lifetime = place.home().lifetime();
-        Self {
+        Box::new(Self {
             open: Some((wire, place)),
             target,
             vetted,
             condemned: false,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             idle_since: now,
-        }
+        })
     }
 
     pub(crate) fn wire(&mut self) -> &mut Exclusive {

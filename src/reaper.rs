@@ -34,9 +34,9 @@ async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
 }
 
 fn sweep(side: &Side, demand: &mut Demand) {
-    let now = Instant::now();
     let dialer = side.dialer();
     let home = dialer.home();
+    let now = home.clock.tick();
     let limits = home.limits();
     let targets = home.targets();
     side.sweep(|pooled| {
@@ -115,12 +115,16 @@ impl Demand {
 
 /// Often enough to be a small part late, seldom enough to cost nothing.
 fn pause(limits: &PoolLimits) -> Duration {
-    [limits.idle_timeout, limits.max_lifetime]
-        .into_iter()
-        .flatten()
-        .min()
-        .map_or(LONGEST_PAUSE, |shortest| shortest / 10)
-        .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    [
+        limits.idle_timeout,
+        limits.max_lifetime,
+        limits.test_idle_after.filter(|after| !after.is_zero()),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .map_or(LONGEST_PAUSE, |shortest| shortest / 10)
+    .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 
 use crate::{error::Error, pooled::Pooled};
 
-type Ticket = oneshot::Sender<Result<Pooled, Error>>;
+type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
 
 #[derive(Debug, Default)]
 struct State {
     /// Connections that nobody was waiting for when they arrived, oldest first.
-    docked: VecDeque<Pooled>,
+    docked: VecDeque<Box<Pooled>>,
     line: VecDeque<Ticket>,
     /// Dials under way.
     pending: usize,
@@ -38,7 +38,7 @@ pub(super) struct Dock {
 pub(super) enum Arrival {
     Here(Box<Pooled>),
     /// A place in the line, and whether a dial has to be begun for it.
-    InLine(oneshot::Receiver<Result<Pooled, Error>>, bool),
+    InLine(oneshot::Receiver<Result<Box<Pooled>, Error>>, bool),
     Closed,
 }
 
@@ -51,7 +51,7 @@ impl Dock {
         }
         if let Some(pooled) = state.docked.pop_front() {
             self.docked.store(state.docked.len(), Relaxed);
-            return Arrival::Here(Box::new(pooled));
+            return Arrival::Here(pooled);
         }
         let (ticket, arrival) = oneshot::channel();
         // Callers who left make room, so that their dials serve those who come now.
@@ -71,7 +71,7 @@ impl Dock {
     }
 
     /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(super) fn arrive(&self, mut pooled: Pooled) {
+    pub(super) fn arrive(&self, mut pooled: Box<Pooled>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = None;
@@ -115,7 +115,7 @@ impl Dock {
     }
 
     /// Exchanges a connection for the one that has been docked longest, if there is one.
-    pub(super) fn exchange(&self, pooled: &mut Pooled) {
+    pub(super) fn exchange(&self, pooled: &mut Box<Pooled>) {
         if self.docked.load(Relaxed) == 0 {
             return;
         }
@@ -126,7 +126,10 @@ impl Dock {
     }
 
     /// Takes out the docked connections that the rule speaks against.
-    pub(super) fn sweep<R>(&self, mut rule: impl FnMut(&Pooled) -> Option<R>) -> Vec<(Pooled, R)> {
+    pub(super) fn sweep<R>(
+        &self,
+        mut rule: impl FnMut(&Pooled) -> Option<R>,
+    ) -> Vec<(Box<Pooled>, R)> {
         let mut out = Vec::new();
         let mut state = self.state.lock();
         let mut keep = VecDeque::with_capacity(state.docked.len());
@@ -154,7 +157,7 @@ impl Dock {
     }
 
     /// Sends everybody home and closes what is docked.
-    pub(super) fn close(&self) -> Vec<Pooled> {
+    pub(super) fn close(&self) -> Vec<Box<Pooled>> {
         let mut state = self.state.lock();
         state.closed = true;
         for ticket in state.line.drain(..) {
