@@ -234,6 +234,8 @@ impl Dialer {
     /// Whether trying again would only repeat the refusal.
     fn is_final(&self, error: &Error) -> bool {
         match error {
+            // Told not to wait for a master to exist.
+            _ if self.home.config.failover_timeout.is_zero() => true,
             Error::NoReplica { .. } => !self.home.topology.snapshot().in_motion(),
             Error::Connect { source, .. } => is_refusal(source),
             _ => false,

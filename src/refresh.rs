@@ -42,6 +42,8 @@ use crate::{
 /// Where things are in motion (a claim to settle, a replica about to be readable), the next look
 /// comes this soon, and then ever later up to the poll interval.
 const QUICK: Duration = Duration::from_millis(100);
+/// Looks are at least this far apart, so that a storm of hints and suspicions costs a few of them.
+const APART: Duration = Duration::from_millis(5);
 /// A word of a node that speaks against using it is asked for again after this long.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
@@ -65,6 +67,7 @@ pub(crate) struct Refresh {
     report: Arc<Report>,
     looks: watch::Sender<u64>,
     look: u64,
+    last_look: Option<Instant>,
     next_look: Instant,
     quick: Duration,
     links: HashMap<Node, Link>,
@@ -88,6 +91,7 @@ impl Refresh {
             report,
             looks: watch::Sender::new(0),
             look: 0,
+            last_look: None,
             next_look: Instant::now(),
             quick: QUICK,
             links: HashMap::new(),
@@ -113,10 +117,21 @@ impl Refresh {
             tokio::select! {
                 Some(message) = inbox.recv() => self.hear(message),
                 Some(probed) = probes.recv() => self.note(probed),
-                () = handle.look_requested() => self.begin_look(),
+                () = handle.look_requested() => self.look_soon(),
                 () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
             }
             self.conclude();
+        }
+    }
+
+    /// Looks at once, or a moment later where the last look has just begun.
+    fn look_soon(&mut self) {
+        let earliest = self.last_look.map(|began| began + APART);
+        match earliest {
+            Some(earliest) if earliest > Instant::now() => {
+                self.next_look = self.next_look.min(earliest);
+            }
+            _ => self.begin_look(),
         }
     }
 
@@ -132,6 +147,7 @@ impl Refresh {
                 || matches!(proof, Proof::Replica { link: None, .. });
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
+        self.last_look = Some(now);
         self.look += 1;
         self.looks.send_replace(self.look);
         self.report.look_began(self.look);
@@ -164,7 +180,7 @@ impl Refresh {
             Message::Event { sentinel, event } => {
                 self.on_event(&sentinel, &event);
             }
-            Message::Subscribed => self.begin_look(),
+            Message::Subscribed => self.look_soon(),
         }
     }
 
@@ -176,7 +192,7 @@ impl Refresh {
             self.doubt(node);
         }
         self.quick = QUICK;
-        self.begin_look();
+        self.look_soon();
     }
 
     /// Follows up on Sentinels that others know, and lets go of learned ones that are gone.

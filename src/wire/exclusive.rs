@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
 use tokio::{
     io::AsyncWrite,
     time::{Instant, Sleep},
@@ -464,6 +464,7 @@ impl Exclusive {
         loop {
             match self.decoder.decode() {
                 Ok(Some(Value::Push { .. })) if !pushes_count => continue,
+                Ok(Some(value)) if self.session.subscribed() && is_published(&value) => continue,
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Cause::Protocol(error.to_string()))),
@@ -522,6 +523,21 @@ fn unframed() -> redis::RedisError {
         "this command needs a connection outside the pool, because its replies cannot be told apart here",
     )
         .into()
+}
+
+/// Whether this is a message to subscribers, and not a reply to a command.
+fn is_published(value: &Value) -> bool {
+    match value {
+        Value::Push { kind, .. } => matches!(
+            kind,
+            PushKind::Message | PushKind::PMessage | PushKind::SMessage | PushKind::Invalidate
+        ),
+        Value::Array(parts) => matches!(
+            parts.first(),
+            Some(Value::BulkString(kind)) if matches!(&kind[..], b"message" | b"pmessage" | b"smessage")
+        ),
+        _ => false,
+    }
 }
 
 fn counts_zero(confirmation: &Value) -> bool {
