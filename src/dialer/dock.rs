@@ -157,13 +157,13 @@ impl Dock {
     }
 
     /// Sends everybody home and closes what is docked.
-    pub(super) fn close(&self) -> Vec<Box<Pooled>> {
+    pub(super) fn close(&self) -> VecDeque<Box<Pooled>> {
         let mut state = self.state.lock();
         state.closed = true;
         for ticket in state.line.drain(..) {
             let _ = ticket.send(Err(Error::Closed));
         }
         self.docked.store(0, Relaxed);
-        state.docked.drain(..).collect()
+        std::mem::take(&mut state.docked)
     }
 }
