@@ -220,6 +220,14 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             ask: vec![],
         },
         Case {
+            why: "the master was elected anew and has not said so yet: nobody below it counts",
+            current: believing(1, 5),
+            views: vec![view(1, 7), view(2, 6), view(1, 7)],
+            proofs: proofs([(2, Proof::Master)]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
             why: "of three different claims the highest that proves",
             current: Topology::default(),
             views: vec![view(1, 5), view(2, 6), view(3, 7)],
