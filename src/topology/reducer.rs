@@ -68,24 +68,30 @@ pub(crate) struct Election {
 /// Decides who is master, from the latest word of each Sentinel that answered.
 pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
     let mut election = Election::default();
+    let mut floor = current.epoch;
     for claim in claims(views) {
         let majority = claim.votes * 2 > views.len();
-        if !may_challenge(current, &claim, majority) {
+        if !may_challenge(current, floor, &claim, majority) {
             continue;
         }
         let incumbent = current.master.as_ref() == Some(claim.node);
+        let ask = &mut election.ask;
         match proofs.get(claim.node) {
-            Some(Proof::Master) if dethrones(current, &claim, proofs, &mut election.ask) => {}
-            Some(Proof::Unprovable(reason)) if majority => {
+            Some(Proof::Master) if dethrones(current, floor, &claim, proofs, ask) => {}
+            Some(Proof::Unprovable(reason))
+                if majority && dethrones(current, floor, &claim, proofs, ask) =>
+            {
                 election.unproven = Some(reason.clone());
             }
             // Known before and still named by the Sentinels: being unreachable for a moment does
-            // not cost a master its place, only another node's proof does.
+            // not cost a master its place, only another node's proof does. A lone Sentinel that
+            // still names it must not stand in the way of that either.
             proof if incumbent => {
-                if proof.is_none() && claim.epoch != current.epoch {
-                    election.ask.push(claim.node.clone());
+                if proof.is_none() && claim.epoch > current.epoch {
+                    ask.push(claim.node.clone());
                 }
-                return election;
+                floor = floor.max(claim.epoch);
+                continue;
             }
             Some(_) => {
                 election.contested = true;
@@ -128,23 +134,32 @@ fn claims(views: &[View]) -> Vec<Claim<'_>> {
 /// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
 /// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment that
 /// changed and not one Sentinel that lags.
-fn may_challenge(current: &Topology, claim: &Claim<'_>, majority: bool) -> bool {
+fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
     current.master.is_none()
-        || claim.epoch > current.epoch
+        || claim.epoch > floor
         || majority
-        || (claim.epoch == current.epoch && current.master.as_ref() == Some(claim.node))
+        || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
 }
 
-/// Whether a node that proved to be master takes the place of the current one.
-fn dethrones(current: &Topology, claim: &Claim<'_>, proofs: &Proofs, ask: &mut Vec<Node>) -> bool {
+/// Whether a node that proved to be master, or may not prove anything, takes the place of the
+/// current one, whose epoch is `floor`.
+fn dethrones(
+    current: &Topology,
+    floor: u64,
+    claim: &Claim<'_>,
+    proofs: &Proofs,
+    ask: &mut Vec<Node>,
+) -> bool {
     let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
         return true;
     };
-    if claim.epoch >= current.epoch {
+    if claim.epoch >= floor {
         return true;
     }
     match proofs.get(old) {
-        Some(Proof::Master | Proof::Unprovable(_)) => false,
+        Some(Proof::Master) => false,
+        // Where neither may tell its role, most Sentinels are all there is to go by.
+        Some(Proof::Unprovable(_)) => !matches!(proofs.get(claim.node), Some(Proof::Master)),
         Some(_) => true,
         None => {
             ask.push(old.clone());
@@ -218,21 +233,26 @@ fn is_final(objection: &Excluded) -> bool {
 }
 
 /// `None` where no Sentinel lists the node; else whether most of those that do give a reason
-/// against it, so that one confused Sentinel cannot take a replica away.
+/// against it, so that one confused Sentinel cannot take a replica away. A reason that the node
+/// may not answer must itself be that of most.
 fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excluded>> {
     let listed: Vec<_> = views
         .iter()
         .filter_map(|view| view.replicas.iter().find(|replica| replica.node == *node))
         .map(|replica| replica.excluded(master))
         .collect();
-    let against = listed.iter().flatten().count();
     if listed.is_empty() {
-        None
-    } else if against * 2 > listed.len() {
-        Some(listed.into_iter().flatten().next())
-    } else {
-        Some(None)
+        return None;
     }
+    let most = |count: usize| count * 2 > listed.len();
+    let (last, soft): (Vec<_>, Vec<_>) = listed.iter().flatten().partition(|o| is_final(o));
+    Some(if most(last.len()) {
+        last.first().copied().cloned()
+    } else if most(last.len() + soft.len()) {
+        soft.first().copied().cloned()
+    } else {
+        None
+    })
 }
 
 fn follows(proof: Option<&Proof>, master: &Node) -> bool {
@@ -273,3 +293,6 @@ fn same_server(ours: &Node, theirs: &Node, addresses: &[IpAddr]) -> bool {
             .is_ok_and(|ours: IpAddr| addresses.contains(&ours))
     })
 }
+
+#[cfg(test)]
+mod tests;
