@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn count(State(pool): State<Pool>) -> Result<String, Failure> {
     let mut master = pool.write().await?;
     let written: u64 = master.incr("visits", 1).await?;
-    let wrote_to = master.node();
+    let wrote_to = master.node().to_string();
     // Given back before the next checkout: a handler that holds one connection while it waits for
     // another can keep others from both.
     drop(master);
@@ -66,9 +66,11 @@ async fn count(State(pool): State<Pool>) -> Result<String, Failure> {
     let mut replica = pool.read().await?;
     let read: Option<u64> = replica.get("visits").await?;
     let read = read.unwrap_or(0);
-    let (role, node) = (replica.role(), replica.node());
+    let (role, node) = (replica.role().to_string(), replica.node().to_string());
+    // Always of one length, since `ab` takes an answer of another length for a failure.
     Ok(format!(
-        "visit {written}, written to the master {wrote_to}; the {role} {node} says {read}\n"
+        "visit {written:>9}, written to the master  {wrote_to:>21}\n\
+         visit {read:>9}, read from    the {role:<7} {node:>21}\n"
     ))
 }
 
@@ -181,12 +183,17 @@ impl fmt::Display for Failure {
             Self::Command(error) => error,
         };
         write!(f, "{error}")?;
+        let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let more = error.to_string();
+            // An I/O error of the redis crate says itself what its cause says again.
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
