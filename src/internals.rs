@@ -1,10 +1,31 @@
 //! For this crate's benches, fuzz targets and tests only; not part of the public contract.
 #![allow(missing_docs, clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
-use bytes::BytesMut;
-use redis::Value;
+use std::time::Duration;
 
-use crate::{ReplyLimits, wire::codec::Decoder};
+use bytes::BytesMut;
+use redis::{RedisResult, Value};
+use tokio::time::Instant;
+
+use crate::{
+    Config, Node, ReplyLimits, Role,
+    wire::{codec::Decoder, exclusive::Exclusive, handshake},
+};
+
+/// The connection that the pools lend, without a pool: what other pools are compared with.
+#[allow(missing_debug_implementations)]
+pub struct RawConnection(#[allow(dead_code, reason = "held for its size and its drop")] Exclusive);
+
+impl RawConnection {
+    /// Connects to a master on this port of the loopback address.
+    pub async fn connect(port: u16) -> RedisResult<Self> {
+        let config = Config::new(["127.0.0.1"], "any");
+        let node = Node::new("127.0.0.1", port);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let (wire, _) = handshake::connect(&config, &node, Role::Master, deadline).await?;
+        Ok(Self(wire))
+    }
+}
 
 /// The decoder of `wire::codec`, with its error as text.
 #[allow(missing_debug_implementations)]

@@ -1,0 +1,236 @@
+//! A web backend on a pool: `make cluster` in one terminal, `cargo run --release --example web` in
+//! another, and in a third
+//!
+//! ```text
+//! curl http://127.0.0.1:3333/
+//! curl -X PUT http://127.0.0.1:3333/kv/colour -d blue
+//! curl http://127.0.0.1:3333/kv/colour
+//! curl http://127.0.0.1:3333/topology
+//! ab -c 10 -n 20 http://127.0.0.1:3333/
+//! ```
+//!
+//! `LISTEN` moves it elsewhere, `REDIS_URL` names other Sentinels, in the form that
+//! [`Config::from_url`] reads.
+
+use std::{env, error::Error, fmt};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use redis_rw_pool::{Config, Node, Pool, PoolStatus, redis, redis::AsyncCommands};
+use serde_json::{Map, Value, json};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// The ports of `make cluster`.
+const REDIS_URL: &str = "redis-sentinel://127.0.0.1:26379,127.0.0.1:26380,127.0.0.1:26381#mymaster";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = env::var("REDIS_URL").unwrap_or_else(|_| REDIS_URL.to_owned());
+    let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3333".to_owned());
+    let pool = Pool::connect(Config::from_url(&url)?).await?;
+    let app = Router::new()
+        .route("/", get(count))
+        .route("/kv/{key}", get(get_value).put(put_value))
+        .route("/topology", get(topology))
+        .route("/status", get(status))
+        .with_state(pool.clone());
+
+    let listener = TcpListener::bind(&address).await?;
+    println!("listening on http://{}/", listener.local_addr()?);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(asked_to_stop()?)
+        .await?;
+    // Requests under way have been answered; nobody is left to need a connection.
+    pool.close();
+    println!("stopped");
+    Ok(())
+}
+
+/// Counts the visit on the master and reads the count from a replica, which may be a visit behind.
+async fn count(State(pool): State<Pool>) -> Result<String, Failure> {
+    let mut master = pool.write().await?;
+    let written: u64 = master.incr("visits", 1).await?;
+    let wrote_to = master.node().to_string();
+    // Given back before the next checkout: a handler that holds one connection while it waits for
+    // another can keep others from both.
+    drop(master);
+
+    let mut replica = pool.read().await?;
+    let read: Option<u64> = replica.get("visits").await?;
+    let read = read.unwrap_or(0);
+    let (role, node) = (replica.role().to_string(), replica.node().to_string());
+    // Always of one length, since `ab` takes an answer of another length for a failure.
+    Ok(format!(
+        "visit {written:>9}, written to the master  {wrote_to:>21}\n\
+         visit {read:>9}, read from    the {role:<7} {node:>21}\n"
+    ))
+}
+
+async fn get_value(State(pool): State<Pool>, Path(key): Path<String>) -> Result<Response, Failure> {
+    let value: Option<Vec<u8>> = pool.read().await?.get(format!("kv:{key}")).await?;
+    Ok(match value {
+        Some(value) => value.into_response(),
+        None => (StatusCode::NOT_FOUND, "no such key\n").into_response(),
+    })
+}
+
+async fn put_value(
+    State(pool): State<Pool>,
+    Path(key): Path<String>,
+    value: axum::body::Bytes,
+) -> Result<StatusCode, Failure> {
+    let () = pool
+        .write()
+        .await?
+        .set(format!("kv:{key}"), &value[..])
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn topology(State(pool): State<Pool>) -> Json<Value> {
+    let topology = pool.topology();
+    let replicas = topology.replicas.iter().map(|replica| {
+        json!({
+            "node": replica.node.to_string(),
+            "readable": replica.is_readable(),
+            "excluded": replica.excluded.as_ref().map(ToString::to_string),
+        })
+    });
+    Json(json!({
+        "version": topology.version,
+        "epoch": topology.epoch,
+        "master": topology.master.as_ref().map(Node::to_string),
+        "replicas": replicas.collect::<Vec<_>>(),
+    }))
+}
+
+async fn status(State(pool): State<Pool>) -> Json<Value> {
+    let status = pool.status();
+    let sentinel = &status.sentinel;
+    let said: Map<String, Value> = sentinel
+        .said
+        .iter()
+        .map(|(who, what)| (who.to_owned(), what.into()))
+        .collect();
+    Json(json!({
+        "write": pool_status(&status.write),
+        "read": pool_status(&status.read),
+        "sentinel": {
+            "known": sentinel.known,
+            "reachable": sentinel.reachable,
+            "last_answer_ms": sentinel.last_answer.map(|ago| ago.as_secs_f64() * 1e3),
+            "looks": sentinel.looks,
+            "stale_answers": sentinel.stale_answers,
+            "events": sentinel.events,
+            "said": said,
+        },
+    }))
+}
+
+fn pool_status(status: &PoolStatus) -> Value {
+    let discards: Map<String, Value> = status
+        .discards
+        .iter()
+        .map(|(reason, count)| (reason.to_string(), count.into()))
+        .collect();
+    json!({
+        "max_active": status.max_active,
+        "active": status.active,
+        "idle": status.idle,
+        "waiting": status.waiting,
+        "wait_count": status.wait_count,
+        "wait_duration_ms": status.wait_duration.as_secs_f64() * 1e3,
+        "created": status.created,
+        "dial_failures": status.dial_failures,
+        "discards": discards,
+    })
+}
+
+/// Why a request cannot be answered.
+#[derive(Debug)]
+enum Failure {
+    /// No connection could be had: the service is short of something, now.
+    Pool(redis_rw_pool::Error),
+    /// The command failed.
+    Command(redis::RedisError),
+}
+
+impl From<redis_rw_pool::Error> for Failure {
+    fn from(error: redis_rw_pool::Error) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<redis::RedisError> for Failure {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The error with everything that caused it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error: &dyn Error = match self {
+            Self::Pool(error) => error,
+            Self::Command(error) => error,
+        };
+        write!(f, "{error}")?;
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            // An I/O error of the redis crate says itself what its cause says again.
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+impl IntoResponse for Failure {
+    /// What a failover, a full pool or a lost connection does to a request passes: 503 tells proxies
+    /// and clients that they may come again. A command that the server refuses is our mistake.
+    fn into_response(self) -> Response {
+        let passes = match &self {
+            Self::Pool(_) => true,
+            Self::Command(error) => error.is_io_error() || asks_to_wait(error),
+        };
+        let status = if passes {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        eprintln!("{status}: {self}");
+        (status, format!("{self}\n")).into_response()
+    }
+}
+
+/// Replies of a server that is not, or not yet, what we took it for.
+fn asks_to_wait(error: &redis::RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "TRYAGAIN")
+    )
+}
+
+/// Ends at Ctrl-C and at the SIGTERM that service managers send.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
