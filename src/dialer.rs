@@ -219,8 +219,10 @@ impl Dialer {
         let deadline = Instant::now() + self.home.config.connect_timeout;
         let (wire, greeting) =
             handshake::connect(&self.home.config, &target.node, target.role, deadline).await?;
-        let trusted = self.home.topology.snapshot().unproven.is_some();
-        match judge(&greeting, target.role, trusted) {
+        let snapshot = self.home.topology.snapshot();
+        let trusted = snapshot.unproven.is_some();
+        let orphaned = snapshot.is_orphaned(&target.node);
+        match judge(&greeting, target.role, trusted, orphaned) {
             None => Ok(wire),
             Some(trouble) => Err((
                 redis::ErrorKind::UnexpectedReturnType,
@@ -287,13 +289,14 @@ impl Dialer {
 }
 
 /// What speaks against taking a node for what it should be, by its own greeting on this very
-/// socket. `trusted` says that the deployment's nodes may not tell their role.
-fn judge(greeting: &Greeting, role: Role, trusted: bool) -> Option<String> {
+/// socket. `trusted` says that the deployment's nodes may not tell their role, `orphaned` that this
+/// one may be read although it has lost its master.
+fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
     use crate::sentinel::reply::RoleReply;
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),
         (Some(_), _) => match &greeting.detail {
-            Some(RoleReply::Replica { state, .. }) => state
+            Some(RoleReply::Replica { state, .. }) if !orphaned => state
                 .trouble()
                 .map(|state| format!("its link to its master is {state}")),
             _ => None,

@@ -218,13 +218,44 @@ pub(crate) fn replicas(
                 )
             }
         };
+        let in_step = follows(proofs.get(node), master);
         replicas.push(Replica {
             node: node.clone(),
             excluded,
             since: before.map_or(version, |replica| replica.since),
+            synced: in_step || before.is_some_and(|replica| replica.synced),
+            orphaned: false,
         });
     }
+    keep_orphans(&mut replicas, master, proofs, &mut ask);
     (replicas, ask)
+}
+
+/// When a master dies its replicas lose their links all at once. That is no fault of theirs: as long
+/// as the master does not prove that it is there, and no replica has a link, they stay readable.
+fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) {
+    if replicas.iter().any(Replica::is_readable) {
+        return;
+    }
+    let master_is_there = match proofs.get(master) {
+        Some(proof) => *proof == Proof::Master,
+        None => false,
+    };
+    for replica in replicas.iter_mut().filter(|replica| replica.synced) {
+        // A replica that copies its master's data anew may have thrown its own away.
+        let lost_its_link = match &replica.excluded {
+            Some(Excluded::Syncing { state }) => state != "sync",
+            Some(Excluded::LinkDown { .. }) => true,
+            _ => false,
+        };
+        if lost_its_link && !master_is_there {
+            replica.excluded = None;
+            replica.orphaned = true;
+        }
+    }
+    if replicas.iter().any(|replica| replica.orphaned) && !proofs.contains_key(master) {
+        ask.push(master.clone());
+    }
 }
 
 /// Whether the node itself need not be asked.

@@ -62,6 +62,8 @@ fn with_replica(mut topology: Topology, n: u8, excluded: Option<Excluded>) -> To
         node: node(n),
         excluded,
         since: 1,
+        synced: true,
+        orphaned: false,
     });
     topology
 }
@@ -483,6 +485,76 @@ fn a_replica_is_readable_only_by_its_own_word() {
             .collect();
         let got = fate(&current, &views, &proofs);
         assert_eq!(got, (Some(excluded), asked), "{proof:?}");
+    }
+}
+
+#[test]
+fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_gone() {
+    let lost = |state: &str| Proof::Replica {
+        master: node(1),
+        addresses: vec![],
+        link: Some(state.into()),
+    };
+    let readable = |synced, said: &[(u8, Proof)]| {
+        let mut current = with_replica(believing(1, 5), 2, None);
+        current = with_replica(current, 3, None);
+        for replica in &mut current.replicas {
+            replica.synced = synced;
+        }
+        let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
+        let proofs = said.iter().map(|(n, proof)| (node(*n), proof.clone()));
+        let (replicas, ask) = replicas(&current, &node(1), &views, &proofs.collect(), 9);
+        let readable = replicas.iter().filter(|replica| replica.is_readable());
+        let ports: Vec<_> = readable.map(|replica| replica.node.clone()).collect();
+        (ports, ask)
+    };
+    let both = || vec![node(2), node(3)];
+    let connect = || (2, lost("connect"));
+    let table = [
+        // The master is there: it is the replicas that have trouble.
+        (
+            true,
+            vec![(1, Proof::Master), connect(), (3, lost("connect"))],
+            vec![],
+            vec![],
+        ),
+        (
+            true,
+            vec![(1, silent()), connect(), (3, lost("connecting"))],
+            both(),
+            vec![],
+        ),
+        // Whether it is there must be asked; until it answers nothing is taken away.
+        (
+            true,
+            vec![connect(), (3, lost("connect"))],
+            both(),
+            vec![node(1)],
+        ),
+        // One of them is in step, so the master is there for it.
+        (
+            true,
+            vec![(1, silent()), connect(), (3, follower_of(1))],
+            vec![node(3)],
+            vec![],
+        ),
+        // A copy under way may have begun by throwing the old data away.
+        (
+            true,
+            vec![(1, silent()), connect(), (3, lost("sync"))],
+            vec![node(2)],
+            vec![],
+        ),
+        // Never seen in step: what it has may be nothing at all.
+        (
+            false,
+            vec![(1, silent()), connect(), (3, lost("connect"))],
+            vec![],
+            vec![],
+        ),
+    ];
+    for (synced, said, ports, ask) in table {
+        assert_eq!(readable(synced, &said), (ports, ask), "{synced} {said:?}");
     }
 }
 
