@@ -90,3 +90,18 @@ impl Pooled {
             .expect("BUG: a connection is used after it was discarded")
     }
 }
+
+impl Drop for Pooled {
+    /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
+    /// cancelled in the middle of its test.
+    fn drop(&mut self) {
+        if let Some((_, place)) = &self.open {
+            let reason = if place.home().is_closed() {
+                Discard::PoolClosed
+            } else {
+                Discard::Cancelled
+            };
+            self.close(reason);
+        }
+    }
+}

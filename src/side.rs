@@ -149,9 +149,10 @@ impl Side {
     }
 
     pub(crate) fn close(&self) {
-        // First no new checkout succeeds, then what is idle goes, then those at the dock are told.
+        // First those at the dock are told, so that nothing is dialled nor kept any more. Then
+        // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
+        self.dialer().close();
         self.pool.close();
         self.sweep(|_| Some(Discard::PoolClosed));
-        self.dialer().close();
     }
 }
