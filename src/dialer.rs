@@ -134,25 +134,25 @@ impl Dialer {
             .failover_timeout
             .max(self.config.connect_timeout);
         loop {
-            let (mut arrival, dial) = match self.dock.enter() {
+            let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
                 Arrival::Here(pooled) => match self.still_good(*pooled) {
                     Some(pooled) => return Ok(pooled),
                     None => continue,
                 },
-                Arrival::InLine(arrival, dial) => (arrival, dial),
+                Arrival::InLine(place, dial) => (place, dial),
             };
             if dial {
                 self.spawn_dial();
             }
             let first = started + HEDGE;
-            if let Ok(Ok(result)) = tokio::time::timeout_at(first, &mut arrival).await {
+            if let Ok(Ok(result)) = tokio::time::timeout_at(first, place.arrival()).await {
                 return result;
             }
             if self.policy().is_some() {
                 self.dial_ahead(1);
             }
-            return match tokio::time::timeout_at(started + patience, arrival).await {
+            return match tokio::time::timeout_at(started + patience, place.arrival()).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(Error::Closed),
                 Err(_) => Err(self.out_of_patience(started.elapsed())),
