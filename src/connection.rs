@@ -5,6 +5,8 @@ use std::fmt;
 use deadpool::managed::Object;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio::ConnectionLike};
 
+use tokio::time::Instant;
+
 use crate::{
     error::Cause,
     manager::Manager,
@@ -174,9 +176,10 @@ impl Drop for Connection {
         let Some(mut object) = self.object.take() else {
             return;
         };
-        match discard_on_return(&mut object) {
+        let now = object.home().clock.now();
+        match discard_on_return(&mut object, now) {
             None => {
-                object.idle_since = object.home().clock.now();
+                object.idle_since = now;
                 drop(object);
             }
             Some(reason) => {
@@ -189,12 +192,18 @@ impl Drop for Connection {
 }
 
 /// Why a connection that comes back must not be kept; `None` if it may.
-fn discard_on_return(object: &mut Object<Manager>) -> Option<Discard> {
+fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Discard> {
     if let Some(dirt) = object.dirt() {
         return Some(dirt);
     }
     if !object.vet() {
         return Some(object.home().departed());
+    }
+    if object.expires_at.is_some_and(|at| at <= now) {
+        return Some(Discard::Lifetime);
+    }
+    if object.is_stale() {
+        return Some(Discard::Broken);
     }
     object.wire().trim();
     let idle = || Object::pool(object).map_or(0, |pool| pool.status().available);

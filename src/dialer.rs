@@ -73,24 +73,24 @@ impl Dialer {
         let config = &self.home.config;
         let patience = config.failover_timeout.max(config.connect_timeout);
         loop {
-            let (mut arrival, dial) = match self.dock.enter() {
+            let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
                 Arrival::Here(pooled) => match self.still_good(pooled) {
                     Some(pooled) => return Ok(pooled),
                     None => continue,
                 },
-                Arrival::InLine(arrival, dial) => (arrival, dial),
+                Arrival::InLine(place, dial) => (place, dial),
             };
             if dial {
                 self.spawn_dial();
             }
-            if let Ok(result) = tokio::time::timeout_at(started + HEDGE, &mut arrival).await {
+            if let Ok(result) = tokio::time::timeout_at(started + HEDGE, place.arrival()).await {
                 return result.unwrap_or(Err(Error::Closed));
             }
             if self.home.takes_turns() {
                 self.dial_ahead(1);
             }
-            return match tokio::time::timeout_at(started + patience, arrival).await {
+            return match tokio::time::timeout_at(started + patience, place.arrival()).await {
                 Ok(result) => result.unwrap_or(Err(Error::Closed)),
                 Err(_) => Err(self.out_of_patience(started.elapsed())),
             };

@@ -108,6 +108,21 @@ impl Pooled {
     }
 }
 
+impl Drop for Pooled {
+    /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
+    /// cancelled in the middle of its test.
+    fn drop(&mut self) {
+        if let Some((_, place)) = &self.open {
+            let reason = if place.home().is_closed() {
+                Discard::PoolClosed
+            } else {
+                Discard::Cancelled
+            };
+            self.close(reason);
+        }
+    }
+}
+
 /// The rule of `max_lifetime` and `idle_timeout`.
 pub(crate) fn expiry(
     limits: &PoolLimits,

@@ -149,9 +149,10 @@ impl Side {
     }
 
     pub(crate) fn close(&self) {
-        // Told first, so that what comes back from now on is closed; counted before deadpool drops it.
+        // First those at the dock are told, so that nothing is dialled nor kept any more. Then
+        // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
         self.dialer().close();
-        self.sweep(|_| Some(Discard::PoolClosed));
         self.pool.close();
+        self.sweep(|_| Some(Discard::PoolClosed));
     }
 }

@@ -5,10 +5,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::{error::Error, pooled::Pooled};
+use crate::{error::Error, pooled::Pooled, stats::Discard};
 
 type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
 
@@ -35,16 +35,39 @@ pub(super) struct Dock {
 
 /// What somebody who wants a connection gets at once.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum Arrival<'a> {
     Here(Box<Pooled>),
     /// A place in the line, and whether a dial has to be begun for it.
-    InLine(oneshot::Receiver<Result<Box<Pooled>, Error>>, bool),
+    InLine(InLine<'a>, bool),
     Closed,
+}
+
+/// A place in the line. A connection that came for somebody who left before taking it goes to the
+/// next.
+#[derive(Debug)]
+pub(super) struct InLine<'a> {
+    dock: &'a Dock,
+    arrival: oneshot::Receiver<Result<Box<Pooled>, Error>>,
+}
+
+impl InLine<'_> {
+    pub(super) async fn arrival(&mut self) -> Result<Result<Box<Pooled>, Error>, RecvError> {
+        (&mut self.arrival).await
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.arrival.close();
+        if let Ok(Ok(pooled)) = self.arrival.try_recv() {
+            self.dock.pass_on(self.dock.state.lock(), pooled);
+        }
+    }
 }
 
 impl Dock {
     /// Takes a docked connection or a place in the line.
-    pub(super) fn enter(&self) -> Arrival {
+    pub(super) fn enter(&self) -> Arrival<'_> {
         let mut state = self.state.lock();
         if state.closed {
             return Arrival::Closed;
@@ -59,7 +82,11 @@ impl Dock {
         state.line.push_back(ticket);
         let dial = state.pending < state.line.len();
         state.pending += usize::from(dial);
-        Arrival::InLine(arrival, dial)
+        let place = InLine {
+            dock: self,
+            arrival,
+        };
+        Arrival::InLine(place, dial)
     }
 
     /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under way.
@@ -71,13 +98,19 @@ impl Dock {
     }
 
     /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(super) fn arrive(&self, mut pooled: Box<Pooled>) {
+    pub(super) fn arrive(&self, pooled: Box<Pooled>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = None;
+        self.pass_on(state, pooled);
+    }
+
+    /// Under the same lock as what counted the connection before: at no moment may it count
+    /// nowhere, or a dial would take its place.
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut pooled: Box<Pooled>) {
         if state.closed {
             drop(state);
-            pooled.close(crate::stats::Discard::PoolClosed);
+            pooled.close(Discard::PoolClosed);
             return;
         }
         while let Some(ticket) = state.line.pop_front() {

@@ -1,5 +1,6 @@
 //! Tests against real Redis and Sentinel processes, one file per behaviour.
 
+mod stage;
 mod support;
 
 mod cancel;
@@ -16,4 +17,5 @@ mod idle;
 mod limits;
 mod session;
 mod spread;
+mod waiting;
 mod weather;
