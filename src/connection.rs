@@ -14,6 +14,7 @@ use crate::{
     manager::Manager,
     node::{Node, Role},
     pooled::Pooled,
+    side,
     stats::Discard,
 };
 
@@ -172,7 +173,12 @@ impl Drop for Connection {
         match discard_on_return(&mut object, now) {
             None => {
                 object.idle_since = now;
+                let awaited = object.home().is_awaited();
+                let pool = awaited.then(|| Object::pool(&object)).flatten();
                 drop(object);
+                if let Some(pool) = pool {
+                    side::feed(&pool);
+                }
             }
             Some(reason) => {
                 object.close(reason);

@@ -220,6 +220,23 @@ impl Dialer {
         }
     }
 
+    /// Whether somebody may be waiting for a dial.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.dock.is_awaited()
+    }
+
+    /// Gives idle connections, as long as there are any, to those who wait for a dial.
+    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Pooled>) {
+        while self.dock.announce() {
+            let pooled = idle();
+            let more = pooled.is_some();
+            self.dock.bring(pooled);
+            if !more {
+                return;
+            }
+        }
+    }
+
     /// Connections being dialled.
     pub(crate) fn pending(&self) -> usize {
         self.dock.pending()

@@ -39,6 +39,9 @@ fn sweep(side: &Side, demand: &mut Demand) {
     let dialer = side.dialer();
     let limits = dialer.limits();
     side.sweep(|pooled| verdict(pooled, limits, now));
+    if dialer.is_awaited() {
+        side.feed();
+    }
     let idle = side.idle();
     if dialer.takes_turns()
         && let Some(window) = limits.idle_timeout

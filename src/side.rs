@@ -127,6 +127,12 @@ impl Side {
         self.dialer().sweep(rule);
     }
 
+    /// Gives idle connections to callers who found none and wait for a dial, which may take long or
+    /// fail where these are at hand.
+    pub(crate) fn feed(&self) {
+        feed(&self.pool);
+    }
+
     /// Connections that are open and not lent.
     pub(crate) fn idle(&self) -> usize {
         self.pool.retain(|_, _| true).retained + self.dialer().docked()
@@ -155,4 +161,13 @@ impl Side {
         self.pool.close();
         self.sweep(|_| Some(Discard::PoolClosed));
     }
+}
+
+/// As [`Side::feed`], for a connection that comes back and knows only deadpool's pool.
+pub(crate) fn feed(pool: &managed::Pool<Manager>) {
+    pool.manager().dialer().feed(|| {
+        let mut taken = false;
+        let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+        swept.removed.into_iter().next()
+    });
 }

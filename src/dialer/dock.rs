@@ -1,6 +1,9 @@
 //! Where finished connections arrive and callers wait in line for them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot::{self, error::RecvError};
@@ -25,6 +28,9 @@ pub(super) struct Dock {
     /// Guards the line, the connections in it and the number of dials; never held across an await
     /// nor while a connection is dropped.
     state: Mutex<State>,
+    /// Somebody may be in line, for a look without the lock at every return. Only a hint: who comes
+    /// a moment after the look is seen by the reaper.
+    awaited: AtomicBool,
 }
 
 /// What somebody who wants a connection gets at once.
@@ -73,6 +79,7 @@ impl Dock {
         // Callers who left make room, so that their dials serve those who come now.
         state.line.retain(|ticket| !ticket.is_closed());
         state.line.push_back(ticket);
+        self.awaited.store(true, Relaxed);
         let dial = state.pending < state.line.len();
         state.pending += usize::from(dial);
         let place = InLine {
@@ -88,6 +95,31 @@ impl Dock {
         let reserve = !state.closed && room(state.pending);
         state.pending += usize::from(reserve);
         reserve
+    }
+
+    /// Whether somebody may be in line.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    /// Announces an idle connection that the caller is about to bring, if somebody is in line. Until
+    /// it is brought or called off it counts as a dial, so that no dial takes its place meanwhile.
+    pub(super) fn announce(&self) -> bool {
+        let mut state = self.state.lock();
+        state.line.retain(|ticket| !ticket.is_closed());
+        let awaited = !state.line.is_empty();
+        self.awaited.store(awaited, Relaxed);
+        state.pending += usize::from(awaited);
+        awaited
+    }
+
+    /// Brings the connection that was announced, or says that there is none.
+    pub(super) fn bring(&self, pooled: Option<Pooled>) {
+        let mut state = self.state.lock();
+        state.pending -= 1;
+        if let Some(pooled) = pooled {
+            Self::pass_on(state, pooled);
+        }
     }
 
     /// A dial has ended with a connection: it goes to the first in line, or stays.
