@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Cause,
-    manager::Manager,
+    manager::{self, Manager},
     node::{Node, Role},
     pooled::Pooled,
     stats::Discard,
@@ -180,7 +180,12 @@ impl Drop for Connection {
         match discard_on_return(&mut object, now) {
             None => {
                 object.idle_since = now;
+                let awaited = object.home().is_awaited();
+                let pool = awaited.then(|| Object::pool(&object)).flatten();
                 drop(object);
+                if let Some(pool) = pool {
+                    manager::feed(&pool);
+                }
             }
             Some(reason) => {
                 object.close(reason);

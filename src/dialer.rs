@@ -81,6 +81,7 @@ impl Dialer {
                 },
                 Arrival::InLine(place, dial) => (place, dial),
             };
+            self.home.set_awaited(true);
             if dial {
                 self.spawn_dial();
             }
@@ -129,6 +130,23 @@ impl Dialer {
     pub(crate) fn sweep(&self, rule: impl FnMut(&Pooled) -> Option<Discard>) {
         for (mut pooled, reason) in self.dock.sweep(rule) {
             pooled.close(reason);
+        }
+    }
+
+    /// Gives idle connections, as long as there are any, to those who wait for a dial.
+    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Pooled>>) {
+        loop {
+            let awaited = self.dock.announce();
+            self.home.set_awaited(awaited);
+            if !awaited {
+                return;
+            }
+            let pooled = idle();
+            let more = pooled.is_some();
+            self.dock.bring(pooled);
+            if !more {
+                return;
+            }
         }
     }
 

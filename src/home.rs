@@ -32,6 +32,9 @@ pub(crate) struct Home {
     pub(crate) fleet: Fleet,
     pub(crate) clock: Clock,
     closed: AtomicBool,
+    /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom it
+    /// misses is seen by the reaper.
+    awaited: AtomicBool,
     /// Some replica has at least two connections fewer than another, and the pool is full.
     lopsided: AtomicBool,
 }
@@ -46,6 +49,7 @@ impl Home {
             fleet: Fleet::default(),
             clock: Clock::new(),
             closed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             lopsided: AtomicBool::new(false),
         }
     }
@@ -150,6 +154,14 @@ impl Home {
         let full = self.open() + pending >= self.limits().max_active;
         self.lopsided.store(full && most - fewest > 1, Relaxed);
         !full && most > fewest
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    pub(crate) fn set_awaited(&self, awaited: bool) {
+        self.awaited.store(awaited, Relaxed);
     }
 
     pub(crate) fn close(&self) {

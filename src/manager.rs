@@ -81,6 +81,16 @@ impl managed::Manager for Manager {
     }
 }
 
+/// Gives idle connections to callers who found none and wait for a dial, which may take long or fail
+/// where these are at hand.
+pub(crate) fn feed(pool: &managed::Pool<Manager>) {
+    pool.manager().dialer().feed(|| {
+        let mut taken = false;
+        let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+        swept.removed.into_iter().next()
+    });
+}
+
 /// The rule of `test_idle_after`.
 fn is_test_due(limits: &PoolLimits, idle_since: Instant, now: Instant) -> bool {
     limits

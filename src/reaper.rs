@@ -45,6 +45,7 @@ fn sweep(side: &Side, demand: &mut Demand) {
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
             .or_else(|| pooled.is_stale().then_some(Discard::Broken))
     });
+    side.feed();
     let idle = side.idle();
     if home.takes_turns()
         && let Some(window) = limits.idle_timeout

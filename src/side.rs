@@ -11,7 +11,7 @@ use crate::{
     connection::Connection,
     dialer::Dialer,
     error::{Error, PoolName},
-    manager::Manager,
+    manager::{self, Manager},
     pooled::Pooled,
     stats::{Discard, PoolStatus},
 };
@@ -125,6 +125,12 @@ impl Side {
             pooled.close(reason);
         }
         self.dialer().sweep(rule);
+    }
+
+    /// Gives idle connections to callers who found none and wait for a dial, which may take long or
+    /// fail where these are at hand.
+    pub(crate) fn feed(&self) {
+        manager::feed(&self.pool);
     }
 
     /// Connections that are open and not lent.

@@ -97,6 +97,25 @@ impl Dock {
         reserve
     }
 
+    /// Announces an idle connection that the caller is about to bring, if somebody is in line. Until
+    /// it is brought or called off it counts as a dial, so that no dial takes its place meanwhile.
+    pub(super) fn announce(&self) -> bool {
+        let mut state = self.state.lock();
+        state.line.retain(|ticket| !ticket.is_closed());
+        let awaited = !state.line.is_empty();
+        state.pending += usize::from(awaited);
+        awaited
+    }
+
+    /// Brings the connection that was announced, or says that there is none.
+    pub(super) fn bring(&self, pooled: Option<Box<Pooled>>) {
+        let mut state = self.state.lock();
+        state.pending -= 1;
+        if let Some(pooled) = pooled {
+            self.pass_on(state, pooled);
+        }
+    }
+
     /// A dial has ended with a connection: it goes to the first in line, or stays.
     pub(super) fn arrive(&self, pooled: Box<Pooled>) {
         let mut state = self.state.lock();

@@ -193,7 +193,7 @@ async fn drop_after(side: Side, scene: Scene, polls: usize, on_wake: bool) -> bo
     let give_back = async {
         if matches!(scene, Scene::Waiting) && polls > 0 {
             eventually("it waits or has left", LONG, || async {
-                on_wake && stage.status().waiting == 1 || !on_wake
+                !on_wake || stage.status().waiting == 1
             })
             .await;
             lent.pop();
@@ -280,12 +280,13 @@ async fn dials_to_a_server_that_is_down_cost_no_place() {
         let base = alive_tasks();
         stage.server().kill();
         turn().await;
-        let callers = side_by_side((0..20).map(|_| stage.checkout())).await;
+        let callers = side_by_side((0..8).map(|_| stage.checkout())).await;
         assert!(callers.iter().all(Result::is_err), "{side:?}");
         let some_no_master = callers
             .iter()
             .any(|outcome| matches!(outcome, Err(Error::NoMaster { .. })));
-        assert!(some_no_master, "{callers:?}");
+        // A read says what it met last, since it could have gone to any of several nodes.
+        assert_eq!(some_no_master, side == Side::Write, "{callers:?}");
         stage.active_is(0).await;
         assert!(stage.status().dial_failures > 0);
         stage.server().restart();
@@ -359,7 +360,7 @@ async fn dials_that_hang_cost_no_place() {
         config.write.max_active = 4;
         config.write.wait_timeout = Some(SECOND);
         config.read = config.write.clone();
-        config.connect_timeout = SECOND;
+        config.connect_timeout = 2 * SECOND;
         config.failover_timeout = SECOND;
         let pool = Pool::connect(config).await.unwrap();
         let base = alive_tasks();

@@ -1,4 +1,8 @@
 //! Tests against real Redis and Sentinel processes, one file per behaviour.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions only, not in what they share"
+)]
 
 mod stage;
 mod support;
