@@ -1,5 +1,6 @@
 //! Tests against real Redis and Sentinel processes, one file per behaviour.
 
+mod shared;
 mod support;
 
 mod cancel;
