@@ -16,7 +16,10 @@ use std::{
 
 use redis::{FromRedisValue, RedisError, RedisResult, Value};
 use redis_rw_pool::{AddressMap, Config, Connection, Discard, Node, Pool};
-use testkit::{Deployment, Server};
+use testkit::{
+    Deployment, Server,
+    fake::{self, Action, Conn, FakeSentinel, FakeServer, SentinelView},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -285,4 +288,66 @@ pub(crate) fn seen<T: Debug>(result: RedisResult<T>) -> String {
 
 pub(crate) fn is_text(value: &Value, text: &str) -> bool {
     matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes())
+}
+
+/// A master that answers a few commands as Redis would, except those that `evil` takes on.
+pub(crate) fn node_with(
+    evil: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
+) -> FakeServer {
+    FakeServer::start(move |conn, words| {
+        let words = words.iter().map(|word| String::from_utf8_lossy(word));
+        let words: Vec<String> = words.map(std::borrow::Cow::into_owned).collect();
+        evil(conn, &words).unwrap_or_else(|| {
+            let reply = answer(conn, &words);
+            Action::Reply(reply.encode(conn.protocol()))
+        })
+    })
+}
+
+fn answer(conn: &Conn, words: &[String]) -> fake::Value {
+    use fake::Value;
+    let own_id = i64::try_from(conn.id()).unwrap();
+    let command = words[0].to_ascii_uppercase();
+    match (command.as_str(), &words[1..]) {
+        ("HELLO", arguments) => {
+            let protocol = arguments.first().map_or(2, |version| version.parse().unwrap());
+            conn.set_protocol(protocol);
+            let fields = [
+                ("server", Value::bulk("redis")),
+                ("proto", Value::Int(protocol.into())),
+                ("mode", Value::bulk("standalone")),
+                ("role", Value::bulk("master")),
+            ];
+            Value::Map(fields.map(|(key, value)| (Value::bulk(key), value)).into())
+        }
+        ("ROLE", _) => Value::Array(vec![
+            Value::bulk("master"),
+            Value::Int(0),
+            Value::Array(Vec::new()),
+        ]),
+        ("PING", _) => Value::Status("PONG".to_owned()),
+        ("ECHO", [text]) => Value::bulk(text.as_str()),
+        ("CLIENT", [id]) if id == "ID" => Value::Int(own_id),
+        ("SELECT" | "AUTH" | "SET", _) => Value::ok(),
+        _ => Value::error(format!("ERR unknown command '{}'", words[0])),
+    }
+}
+
+/// A Sentinel that names this node as the master, and nothing else.
+pub(crate) fn sentinel_of(port: u16) -> FakeSentinel {
+    fake::sentinel(SentinelView::of_master(port))
+}
+
+/// A configuration for this Sentinel, with a look at it only when something is wrong.
+pub(crate) fn watched_by(sentinel: &FakeServer) -> Config {
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    patient(&mut config);
+    config.refresh_interval = Duration::from_secs(60);
+    config.write.max_active = 1;
+    config
+}
+
+/// Where the tests look for secrets that got out.
+pub(crate) fn assert_hidden(text: &str, secret: &str) {
+    assert!(!text.contains(secret), "a secret is in: {text}");
 }
