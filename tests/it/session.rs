@@ -336,6 +336,24 @@ async fn a_subscribed_connection_answers_in_order_for_its_own_caller() {
 }
 
 #[tokio::test]
+async fn a_message_is_not_taken_for_a_confirmation() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-crossing", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        for round in 0..5 {
+            let () = ask(&mut conn, "SUBSCRIBE session:x-a session:x-b").await;
+            for _ in 0..3 {
+                master().cmd(&["PUBLISH", "session:x-a", "x"]);
+            }
+            // Those messages are in the socket before this is sent.
+            let () = ask(&mut conn, "UNSUBSCRIBE session:x-a session:x-b").await;
+            let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+            assert_eq!(echo, round.to_string(), "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_sent_without_waiting_does_not_shift_the_replies() {
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let pool = single("session-unwaited", |config| config.protocol = protocol).await;
