@@ -403,7 +403,10 @@ impl Dialer {
 
     fn out_of_patience(&self, waited: Duration) -> Error {
         let said = match (self.dock.last_error(), &self.topology.snapshot().master) {
-            (Some(error), _) => (error.to_string(), with_source(&error)),
+            (Some(Error::Connect { node, source, .. }), _) => {
+                (node.to_string(), with_source(&source))
+            }
+            (Some(error), _) => ("the pool".to_owned(), with_source(&error)),
             (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
             (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };
@@ -446,12 +449,16 @@ fn superseded() -> redis::RedisError {
 }
 
 /// An error with its causes in one line, for a text that is itself a cause.
-fn with_source(error: &Error) -> String {
+fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Errors of the redis crate show their cause and name it as their source as well.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text
