@@ -85,7 +85,9 @@ async fn prepare(keys: impl Iterator<Item = String>) {
     for key in keys {
         for (name, length) in [(key.clone(), 40), (format!("{key}:big"), BIG)] {
             let value = value_of(&key, length);
-            client.call(&["SET", name.as_str(), value.as_str()]).unwrap();
+            client
+                .call(&["SET", name.as_str(), value.as_str()])
+                .unwrap();
         }
     }
 }
@@ -112,7 +114,9 @@ async fn at_every_await_point(pool: &Pool, relay: &Relay, job: Job) {
         if let Some(result) = outcome {
             result.unwrap_or_else(|error| panic!("{job:?}: {error}"));
         } else if polls > 0 {
-            let error = run::<Value>(&mut conn, "SET cancel:never 1").await.unwrap_err();
+            let error = run::<Value>(&mut conn, "SET cancel:never 1")
+                .await
+                .unwrap_err();
             let text = chain(&error);
             assert!(text.contains("was not executed"), "{job:?}: {text}");
         }
@@ -303,7 +307,13 @@ async fn a_command_that_was_never_polled_changes_nothing() {
     let pool = single("cancel-unpolled", |_| {}).await;
     let mut conn = pool.write().await.unwrap();
     let first = id(&mut conn).await;
-    for line in ["MULTI", "WATCH k", "SELECT 3", "SUBSCRIBE c", "SET cancel:unpolled 1"] {
+    for line in [
+        "MULTI",
+        "WATCH k",
+        "SELECT 3",
+        "SUBSCRIBE c",
+        "SET cancel:unpolled 1",
+    ] {
         drop(run::<Value>(&mut conn, line));
     }
     assert_eq!(id(&mut conn).await, first);

@@ -43,13 +43,19 @@ async fn expect_timeout<T: std::fmt::Debug>(
     assert!(started.elapsed() >= LIMIT, "{what}: too early");
     let (error, text) = failure(outcome);
     assert!(error.is_timeout(), "{what}: {text}");
-    assert!(text.contains("no complete reply within 300ms"), "{what}: {text}");
+    assert!(
+        text.contains("no complete reply within 300ms"),
+        "{what}: {text}"
+    );
     assert!(text.contains("the outcome is unknown"), "{what}: {text}");
     let node = conn.node().to_string();
     assert!(text.contains(&format!("master {node}")), "{what}: {text}");
 
     let (_, text) = failure(run::<Value>(&mut conn, "ECHO again").await);
-    assert!(text.contains("the command was not executed"), "{what}: {text}");
+    assert!(
+        text.contains("the command was not executed"),
+        "{what}: {text}"
+    );
     drop(conn);
     assert_eq!(discarded(pool, Discard::Broken), before + 1, "{what}");
     let mut conn = pool.write().await.unwrap();
@@ -144,7 +150,10 @@ async fn a_peer_that_does_not_read_ends_a_large_command_in_time() {
     let large = vec![b'x'; 32 << 20];
     let set = redis::cmd("SET").arg("k").arg(&large).take();
     let (error, text) = failure(set.query_async::<Value>(&mut conn).await);
-    assert!(error.is_timeout() && text.contains("the outcome is unknown"), "{text}");
+    assert!(
+        error.is_timeout() && text.contains("the outcome is unknown"),
+        "{text}"
+    );
     drop(conn);
 
     let mut conn = pool.write().await.unwrap();
@@ -156,7 +165,10 @@ async fn a_peer_that_does_not_read_ends_a_large_command_in_time() {
     let mut unanswered = set.clone();
     unanswered.set_no_response(true);
     let (error, text) = failure(unanswered.query_async::<Value>(&mut conn).await);
-    assert!(error.is_timeout() && text.contains("the outcome is unknown"), "{text}");
+    assert!(
+        error.is_timeout() && text.contains("the outcome is unknown"),
+        "{text}"
+    );
     drop(conn);
     assert_eq!(discarded(&pool, Discard::Broken), 2);
 }
@@ -353,7 +365,10 @@ async fn connecting_a_pool_ends_in_time_wherever_the_node_falls_silent() {
 async fn a_dial_ends_in_time_wherever_the_node_falls_silent() {
     let mut tasks = tokio::task::JoinSet::new();
     // A master is dialled without ROLE.
-    for step in STEPS.into_iter().filter(|step| *step != ("ROLE", "at once")) {
+    for step in STEPS
+        .into_iter()
+        .filter(|step| *step != ("ROLE", "at once"))
+    {
         tasks.spawn(async move {
             let silent = Arc::new(AtomicBool::new(false));
             let node = silent_at(step, Arc::clone(&silent));

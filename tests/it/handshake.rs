@@ -60,7 +60,9 @@ fn config_for(deployment: &Deployment, username: Option<&str>, password: Option<
 }
 
 fn connections_received(server: &Server) -> u64 {
-    server.info("stats")["total_connections_received"].parse().unwrap()
+    server.info("stats")["total_connections_received"]
+        .parse()
+        .unwrap()
 }
 
 /// Both pools serve, and each connection is what the configuration asks for.
@@ -117,7 +119,10 @@ async fn where_a_node_may_not_tell_its_role_the_topology_says_that_it_is_unprove
     let config = config_for(without_hello(), Some("norole"), Some(APP_SECRET));
     let pool = Pool::connect(config).await.unwrap();
     let unproven = pool.topology().unproven.clone().expect("nobody proved it");
-    assert!(unproven.contains("NOPERM") || unproven.contains("permission"), "{unproven}");
+    assert!(
+        unproven.contains("NOPERM") || unproven.contains("permission"),
+        "{unproven}"
+    );
     let mut conn = pool.write().await.unwrap();
     let () = conn.set("handshake:unproven", 1).await.unwrap();
     assert_eq!(conn.get::<_, i64>("handshake:unproven").await.unwrap(), 1);
@@ -166,7 +171,9 @@ async fn a_password_that_changes_meanwhile_is_no_reason_for_a_storm() {
     config.write.max_active = 20;
     let pool = Pool::connect(config).await.unwrap();
     let mut held = pool.write().await.unwrap();
-    let () = run(&mut held, "CONFIG SET requirepass second-canary").await.unwrap();
+    let () = run(&mut held, "CONFIG SET requirepass second-canary")
+        .await
+        .unwrap();
     let number = |text: String| -> u64 {
         let line = text
             .lines()
@@ -183,7 +190,10 @@ async fn a_password_that_changes_meanwhile_is_no_reason_for_a_storm() {
             let error = call.await.unwrap().expect_err("the password is wrong now");
             let text = chain(&error);
             assert!(matches!(error, Error::Connect { .. }), "{text}");
-            assert!(text.contains("WRONGPASS") || text.contains("invalid"), "{text}");
+            assert!(
+                text.contains("WRONGPASS") || text.contains("invalid"),
+                "{text}"
+            );
             assert!(!error.is_transient(), "{text}");
             assert_hidden(&format!("{text} {error:?}"), "canary");
         }
@@ -263,7 +273,10 @@ async fn a_sentinel_gets_neither_select_nor_the_credentials_of_the_nodes() {
     let pool = Pool::connect(config).await.unwrap();
     drop(pool.write().await.unwrap());
     pool.refresh().await.unwrap();
-    eventually("a subscription", SOON, || async { sentinel.subscribers() > 0 }).await;
+    eventually("a subscription", SOON, || async {
+        sentinel.subscribers() > 0
+    })
+    .await;
     let commands = sentinel.commands();
     for command in &commands {
         let line = command.join(" ");
@@ -272,9 +285,16 @@ async fn a_sentinel_gets_neither_select_nor_the_credentials_of_the_nodes() {
         let harmless = ["AUTH", "SENTINEL", "PSUBSCRIBE", "SUBSCRIBE", "PING"];
         assert!(harmless.contains(&command[0].as_str()), "{line}");
     }
-    assert!(commands.iter().any(|command| command[..] == ["AUTH", "for-sentinels"]));
+    assert!(
+        commands
+            .iter()
+            .any(|command| command[..] == ["AUTH", "for-sentinels"])
+    );
     let to_node = node.commands();
-    assert!(to_node.iter().any(|command| command[..] == ["SELECT", "5"]), "{to_node:?}");
+    assert!(
+        to_node.iter().any(|command| command[..] == ["SELECT", "5"]),
+        "{to_node:?}"
+    );
     assert!(!to_node.iter().flatten().any(|word| word == "for-sentinels"));
 }
 
@@ -303,7 +323,9 @@ async fn over_a_unix_socket() {
     server.cmd(&["CLIENT", "KILL", "ID", &own.to_string()]);
     eventually("another connection", SOON, || async {
         let mut conn = pool.write().await.unwrap();
-        run::<i64>(&mut conn, "CLIENT ID").await.is_ok_and(|now| now != own)
+        run::<i64>(&mut conn, "CLIENT ID")
+            .await
+            .is_ok_and(|now| now != own)
     })
     .await;
 }
@@ -327,15 +349,43 @@ async fn over_ipv6() {
 
 /// What a node may say at each step that makes it unfit, and what the caller reads then.
 const TROUBLES: [(&str, &str, &str); 9] = [
-    ("HELLO", "-LOADING Redis is loading the dataset in memory\r\n", "loading"),
-    ("HELLO", "-ERR max number of clients reached\r\n", "max number of clients"),
+    (
+        "HELLO",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "loading",
+    ),
+    (
+        "HELLO",
+        "-ERR max number of clients reached\r\n",
+        "max number of clients",
+    ),
     ("HELLO", "+OK\r\n", "HELLO was answered with something else"),
     ("HELLO", "$-1\r\n", "HELLO was answered with something else"),
-    ("HELLO", "%1\r\n$4\r\nrole\r\n$5\r\nslave\r\n", "it is a replica, not a master"),
-    ("HELLO", "%1\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n", "this is a Sentinel"),
-    ("HELLO", "%1\r\n$4\r\nrole\r\n:1\r\n", "does not tell its role"),
-    ("HELLO", "!20\r\nERR a\nFORGED\x1b[31m\r\nb\r\n", "a\\nFORGED\\u{1b}[31m\\r\\nb"),
-    ("SELECT", "-ERR DB index is out of range\r\n", "out of range"),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nrole\r\n$5\r\nslave\r\n",
+        "it is a replica, not a master",
+    ),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n",
+        "this is a Sentinel",
+    ),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nrole\r\n:1\r\n",
+        "does not tell its role",
+    ),
+    (
+        "HELLO",
+        "!20\r\nERR a\nFORGED\x1b[31m\r\nb\r\n",
+        "a\\nFORGED\\u{1b}[31m\\r\\nb",
+    ),
+    (
+        "SELECT",
+        "-ERR DB index is out of range\r\n",
+        "out of range",
+    ),
 ];
 
 #[tokio::test]

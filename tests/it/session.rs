@@ -264,7 +264,10 @@ async fn a_transaction_left_open_is_not_executed_by_the_next_caller() {
     let mut conn = pool.write().await.unwrap();
     let error = run::<Value>(&mut conn, "EXEC").await.unwrap_err();
     assert!(error.to_string().contains("without MULTI"), "{error}");
-    assert_eq!(ask::<Option<i64>>(&mut conn, "GET session:open").await, None);
+    assert_eq!(
+        ask::<Option<i64>>(&mut conn, "GET session:open").await,
+        None
+    );
 }
 
 /// redigo's TestPoolTransactionCleanup, whose pool sends UNWATCH or DISCARD where this one closes.
@@ -311,7 +314,11 @@ async fn monitor_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn subscriptions_of_a_returned_connection_end() {
     let pool = single("session-pubsub", |_| {}).await;
-    leave(&pool, &["SUBSCRIBE session:ended", "PSUBSCRIBE session:ended*"]).await;
+    leave(
+        &pool,
+        &["SUBSCRIBE session:ended", "PSUBSCRIBE session:ended*"],
+    )
+    .await;
     eventually("the subscriptions to end", SOON, || async {
         let subscribers = master().cmd(&["PUBLISH", "session:ended", "x"]);
         subscribers.as_int() == 0
@@ -404,7 +411,9 @@ async fn a_connection_that_kills_itself_is_not_lent_again() {
     // Whether the end is seen at return, at checkout or by the command, another one must follow.
     eventually("another connection", SOON, || async {
         let mut conn = pool.write().await.unwrap();
-        run::<i64>(&mut conn, "CLIENT ID").await.is_ok_and(|now| now != own)
+        run::<i64>(&mut conn, "CLIENT ID")
+            .await
+            .is_ok_and(|now| now != own)
     })
     .await;
     assert_eq!(discarded(&pool, Discard::Broken), 1);

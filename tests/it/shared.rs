@@ -310,7 +310,9 @@ fn answer(conn: &Conn, words: &[String]) -> fake::Value {
     let command = words[0].to_ascii_uppercase();
     match (command.as_str(), &words[1..]) {
         ("HELLO", arguments) => {
-            let protocol = arguments.first().map_or(2, |version| version.parse().unwrap());
+            let protocol = arguments
+                .first()
+                .map_or(2, |version| version.parse().unwrap());
             conn.set_protocol(protocol);
             let fields = [
                 ("server", Value::bulk("redis")),
