@@ -410,6 +410,8 @@ impl Exclusive {
                 let unwritten = self.poll_write(cx)?.is_pending();
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
+                    // Waited for or not, it is no reply to what was sent before.
+                    Poll::Ready(Ok(Value::Push { .. })) if left > total => {}
                     Poll::Ready(Ok(value)) => {
                         if left <= total {
                             each(value);

@@ -1,4 +1,5 @@
 //! Tests against real Redis and Sentinel processes, one file per behaviour.
+#![allow(clippy::unwrap_used, reason = "what helps a test may fail like one")]
 
 mod shared;
 mod support;

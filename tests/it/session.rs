@@ -361,6 +361,24 @@ async fn a_message_is_not_taken_for_a_confirmation() {
 }
 
 #[tokio::test]
+async fn a_message_is_not_taken_for_the_reply_that_nobody_waited_for() {
+    let pool = single("session-owed", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let () = ask(&mut conn, "SUBSCRIBE session:owed").await;
+    for round in 0..5 {
+        master().cmd(&["PUBLISH", "session:owed", "x"]);
+        let () = cmd("ECHO unwaited")
+            .set_no_response(true)
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+        let () = ask(&mut conn, &format!("SUBSCRIBE session:owed:{round}")).await;
+        let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+        assert_eq!(echo, round.to_string());
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_sent_without_waiting_does_not_shift_the_replies() {
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let pool = single("session-unwaited", |config| config.protocol = protocol).await;
