@@ -214,13 +214,13 @@ async fn the_time_that_a_command_blocks_on_purpose_comes_on_top() {
     let spare = pool.clone();
     tasks.spawn(async move {
         let mut conn = spare.write().await.unwrap();
-        let reply: (Option<(String, i64)>, Option<(String, i64)>) = pipe()
+        let reply: (Value, Value) = pipe()
             .blpop("deadlines:none", 0.9)
             .blpop("deadlines:none", 0.9)
             .query_async(&mut conn)
             .await
             .unwrap();
-        assert_eq!(reply, (None, None));
+        assert_eq!(reply, (Value::Nil, Value::Nil));
         let reply: (Value,) = pipe()
             .atomic()
             .blpop("deadlines:none", 0.0)
