@@ -292,7 +292,7 @@ impl Dialer {
         ) {
             (Some(error), _) if self.home.takes_turns() => return error,
             (Some(Error::Connect { node, source, .. }), _) => {
-                (node.to_string(), source.to_string())
+                (node.to_string(), with_source(&source))
             }
             (Some(error), _) => ("the pool".to_owned(), with_source(&error)),
             (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
@@ -338,9 +338,9 @@ fn superseded() -> redis::RedisError {
 }
 
 /// An error with its causes in one line, for a text that is itself a cause.
-fn with_source(error: &Error) -> String {
+fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         let more = cause.to_string();
         // An I/O error of the redis crate says itself what its cause says again.

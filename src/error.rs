@@ -279,7 +279,7 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotExecuted => "; the command was not executed",
-            Self::Unknown => "; whether the command was executed is unknown",
+            Self::Unknown => "; the outcome is unknown",
             Self::Own => "",
         })
     }

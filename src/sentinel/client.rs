@@ -88,7 +88,8 @@ async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> R
     cmds.extend(questions(config));
     let mut replies = fresh.exchange(&cmds, deadline).await?;
     if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
-        return Err(error.into());
+        let secret = config.sentinel_password.as_deref();
+        return Err(handshake::refusal(&error, secret));
     }
     *conn = Some(fresh);
     read(replies, config)
@@ -120,8 +121,8 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_default();
     let (address, master, replicas, sentinels, id) = (next(), next(), next(), next(), next());
-    if let Value::ServerError(error) = address {
-        return Err(error.into());
+    if let Value::ServerError(error) = &address {
+        return Err(handshake::refusal(error, None));
     }
     // Before 6.2 a Sentinel does not tell its id to clients; its address must do then.
     let id = match id {
@@ -137,7 +138,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     };
     for reply in [&master, &replicas, &sentinels] {
         if let Value::ServerError(error) = reply {
-            return Err(error.clone().into());
+            return Err(handshake::refusal(error, None));
         }
     }
     let replicas = reply::replicas(&replicas).map_err(malformed)?;

@@ -47,7 +47,8 @@ async fn listen(
     if let Some(auth) = auth(config) {
         let replies = conn.exchange(&[auth], deadline).await?;
         if let Some(Value::ServerError(error)) = replies.into_iter().next() {
-            return Err(error.into());
+            let secret = config.sentinel_password.as_deref();
+            return Err(handshake::refusal(&error, secret));
         }
     }
     conn.send(cmd("SUBSCRIBE").arg(event::CHANNELS)).await?;
@@ -91,7 +92,7 @@ async fn pass_on(
     out: &mpsc::Sender<Message>,
 ) -> RedisResult<Passed> {
     if let Value::ServerError(error) = message {
-        return Err(error.clone().into());
+        return Err(handshake::refusal(error, None));
     }
     let parts: Vec<&[u8]> = match message {
         Value::Array(parts) | Value::Push { data: parts, .. } => parts.iter().map(bytes).collect(),

@@ -9,7 +9,7 @@ use std::{
     fmt,
     future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use std::{
 use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
 use tokio::{
     io::AsyncWrite,
+    task::unconstrained,
     time::{Instant, Sleep},
 };
 
@@ -116,7 +117,7 @@ impl Exclusive {
     pub(crate) async fn command(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         self.ensure_usable()?;
         if cmd.args_iter().len() == 0 {
-            return Err((redis::ErrorKind::Client, "empty command").into());
+            return Err(empty());
         }
         let noted = self.session.note(cmd);
         if noted.expect == Expect::Unframed {
@@ -124,13 +125,15 @@ impl Exclusive {
         }
         self.begin();
         cmd.write_packed_command(&mut self.out);
-        if cmd.is_no_response() || noted.expect == Expect::None {
-            self.owed += usize::from(noted.expect != Expect::None);
-            self.flush().await?;
-            return Ok(Value::Nil);
-        }
         let deadline = self.deadline(noted.block);
         match noted.expect {
+            Expect::None => self.flush().await,
+            // Confirmations are waited for all the same: nothing tells a late one, which RESP2
+            // spells like any array, from the reply to the next command.
+            Expect::One | Expect::Proof(_) if cmd.is_no_response() => {
+                self.owed += 1;
+                self.flush().await
+            }
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
             Expect::ConfirmationsToZero => self.confirmations(usize::MAX, deadline).await,
             Expect::Proof(claim) => {
@@ -152,6 +155,9 @@ impl Exclusive {
         let mut left = count;
         loop {
             let reply = self.receive(1, true, deadline, |_| ()).await?;
+            if is_message(&reply) {
+                continue;
+            }
             left -= 1;
             let to_zero = count == usize::MAX && counts_zero(&reply);
             if left == 0 || to_zero || is_error(&reply) {
@@ -172,6 +178,9 @@ impl Exclusive {
     ) -> RedisResult<Vec<Value>> {
         self.ensure_usable()?;
         let atomic = pipeline.is_transaction();
+        if pipeline.is_empty() && !atomic {
+            return Err(empty());
+        }
         let (claims, block) = self.note_pipeline(pipeline)?;
         self.begin();
         if atomic {
@@ -261,7 +270,7 @@ impl Exclusive {
         self.ensure_open()?;
         self.begin();
         cmd.write_packed_command(&mut self.out);
-        self.flush().await
+        self.flush().await.map(drop)
     }
 
     /// Waits for what the server sends by itself on a subscribed connection; `None` when nothing
@@ -344,7 +353,8 @@ impl Exclusive {
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
                 // Subscribed under RESP2, messages come as plain arrays.
                 Ok(Some(_)) if self.session.subscribed() => {}
-                Ok(None) if self.owed > 0 || self.session.subscribed() => break,
+                // A look takes what fits into the buffer, which may cut a push in two.
+                Ok(None) if self.owed > 0 || self.session.is_pushed_to() => break,
                 Ok(_) => {
                     let text = "the server sent a reply that no command asked for";
                     return Err(self.fail(Cause::Protocol(text.to_owned())));
@@ -382,7 +392,7 @@ impl Exclusive {
     }
 
     /// Writes what is in the buffer without waiting for a reply.
-    async fn flush(&mut self) -> RedisResult<()> {
+    async fn flush(&mut self) -> RedisResult<Value> {
         let deadline = self.deadline(Block::No);
         let result = poll_fn(|cx| {
             if self.poll_write(cx)?.is_ready() {
@@ -394,7 +404,7 @@ impl Exclusive {
         match result {
             Ok(()) => {
                 self.state = State::Ready;
-                Ok(())
+                Ok(Value::Nil)
             }
             Err(cause) => Err(self.fail(cause)),
         }
@@ -417,6 +427,8 @@ impl Exclusive {
                 let unwritten = self.poll_write(cx)?.is_pending();
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
+                    // Waited for or not, it is no reply to what was sent before.
+                    Poll::Ready(Ok(Value::Push { .. })) if left > total => {}
                     Poll::Ready(Ok(value)) => {
                         if left <= total {
                             each(value);
@@ -464,7 +476,7 @@ impl Exclusive {
         loop {
             match self.decoder.decode() {
                 Ok(Some(Value::Push { .. })) if !pushes_count => continue,
-                Ok(Some(value)) if self.session.subscribed() && is_published(&value) => continue,
+                Ok(Some(value)) if self.session.subscribed() && is_message(&value) => continue,
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Cause::Protocol(error.to_string()))),
@@ -493,7 +505,9 @@ impl Exclusive {
             timer.as_mut().reset(deadline);
         }
         loop {
-            ready!(timer.as_mut().poll(cx));
+            // tokio makes a task that has read much in one go wait its turn, and its timers with
+            // it: a peer that always has more to read would never be cut off.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             if timer.deadline() >= deadline {
                 return Poll::Ready(Err(Cause::Timeout(self.limit)));
             }
@@ -508,12 +522,17 @@ fn poll_read_buf(
     cx: &mut Context<'_>,
     buf: &mut bytes::BytesMut,
 ) -> Poll<io::Result<usize>> {
-    let read = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(stream, buf));
+    let read = pin!(tokio::io::AsyncReadExt::read_buf(stream, buf));
     read.poll(cx)
 }
 
 fn io_cause(error: &io::Error) -> Cause {
     Cause::Io(error.to_string(), error.kind())
+}
+
+/// What the redis crate says of a command or a pipeline without a single word.
+fn empty() -> redis::RedisError {
+    (redis::ErrorKind::Client, "empty command").into()
 }
 
 /// Some commands change how replies are framed, so that the next reply would be taken for another's.
@@ -525,15 +544,15 @@ fn unframed() -> redis::RedisError {
         .into()
 }
 
-/// Whether this is a message to subscribers, and not a reply to a command.
-fn is_published(value: &Value) -> bool {
-    match value {
+/// Whether this is what a subscription brings, which may come ahead of its own confirmations.
+fn is_message(reply: &Value) -> bool {
+    match reply {
         Value::Push { kind, .. } => matches!(
             kind,
             PushKind::Message | PushKind::PMessage | PushKind::SMessage | PushKind::Invalidate
         ),
-        Value::Array(parts) => matches!(
-            parts.first(),
+        Value::Array(items) => matches!(
+            items.first(),
             Some(Value::BulkString(kind)) if matches!(&kind[..], b"message" | b"pmessage" | b"smessage")
         ),
         _ => false,

@@ -4,7 +4,7 @@
 //! write. Where `HELLO` is refused (a server before 6.0, an ACL without it), a second exchange
 //! signs in with `AUTH` and asks `ROLE` instead.
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
 
 use super::{exclusive::Exclusive, stream::Stream};
@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Protocol, ReplyLimits},
     error::Peer,
     node::{Node, Role},
+    printable::printable,
     sentinel::reply::{self, RoleReply},
 };
 
@@ -99,8 +100,9 @@ async fn greet(
     first.extend(set_info());
     let mut replies = conn.exchange(&first, deadline).await?.into_iter();
     let hello = replies.next().unwrap_or_default();
+    let secret = config.password.as_deref();
     if let Value::ServerError(error) = hello {
-        let error = RedisError::from(error);
+        let error = refusal(&error, secret);
         return if speaks_no_hello(&error) {
             greet_without_hello(config, conn, deadline).await
         } else {
@@ -108,7 +110,7 @@ async fn greet(
         };
     }
     if config.db != 0 {
-        refuse_error(replies.next())?;
+        refuse_error(replies.next(), secret)?;
     }
     let (detail, unproven) = if ask_role {
         read_role(replies.next().unwrap_or_default())?
@@ -128,7 +130,8 @@ async fn greet_without_hello(
     deadline: Instant,
 ) -> RedisResult<Greeting> {
     let mut cmds = Vec::new();
-    if let Some(password) = &config.password {
+    let secret = config.password.as_deref();
+    if let Some(password) = secret {
         let mut auth = cmd("AUTH");
         auth.arg(&config.username).arg(password);
         cmds.push(auth);
@@ -143,7 +146,7 @@ async fn greet_without_hello(
     }
     let mut replies = conn.exchange(&cmds, deadline).await?.into_iter();
     for _ in 0..required {
-        refuse_error(replies.next())?;
+        refuse_error(replies.next(), secret)?;
     }
     let (detail, unproven) = read_role(replies.next().unwrap_or_default())?;
     let role = match detail {
@@ -199,10 +202,32 @@ fn speaks_no_hello(error: &RedisError) -> bool {
     }
 }
 
-fn refuse_error(reply: Option<Value>) -> RedisResult<()> {
+fn refuse_error(reply: Option<Value>, secret: Option<&str>) -> RedisResult<()> {
     match reply {
-        Some(Value::ServerError(error)) => Err(error.into()),
+        Some(Value::ServerError(error)) => Err(refusal(&error, secret)),
         _ => Ok(()),
+    }
+}
+
+/// What a server said when it refused us, fit for a log.
+///
+/// A server, or a proxy, that does not know a command repeats its arguments, and those of `AUTH`
+/// and `HELLO` are the credentials; Redis cuts them off somewhere, so what it repeats is not always
+/// found by looking for the secret.
+pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
+    let mut text = error.details().unwrap_or_default().to_owned();
+    if let Some(args) = text.find(", with args beginning with") {
+        text.truncate(args);
+    }
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "***");
+    }
+    let code = printable(error.code().as_bytes());
+    let line = format!("-{code} {}\r\n", printable(text.as_bytes()));
+    // Only the redis crate can build an error reply, and it takes every line that begins so.
+    match redis::parse_redis_value(line.as_bytes()) {
+        Ok(Value::ServerError(error)) => error.into(),
+        _ => (ErrorKind::Client, "the server refused").into(),
     }
 }
 
@@ -210,7 +235,7 @@ fn refuse_error(reply: Option<Value>) -> RedisResult<()> {
 fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
     match value {
         Value::ServerError(error) => {
-            let error = RedisError::from(error);
+            let error = refusal(&error, None);
             if error.code() == Some("NOPERM") {
                 Ok((None, Some(error.to_string())))
             } else {

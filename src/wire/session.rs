@@ -323,6 +323,11 @@ impl Session {
     pub(crate) fn subscribed(&self) -> bool {
         self.left & Dirt::Subscribed.bit() != 0
     }
+
+    /// Whether the server may say something that no command asked for.
+    pub(crate) fn is_pushed_to(&self) -> bool {
+        self.left & (Dirt::Subscribed.bit() | Dirt::Tracking.bit()) != 0
+    }
 }
 
 // EXECABORT closes the transaction as well; any other error, such as EXEC without MULTI, leaves the watched keys.

@@ -1,1 +1,445 @@
+//! The first exchange on a connection: who we are, what the node is, and what is not said to whom.
 
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use redis::{AsyncCommands, Value};
+use redis_rw_pool::{AddressMap, Config, Error, Node, Pool, Protocol, Role};
+use testkit::{
+    Deployment, Server,
+    fake::{self, Action, SentinelView},
+};
+
+use crate::shared::{
+    SOON, ask, assert_hidden, chain, id, identity, node_with, patient, run, sentinel_of, watched_by,
+};
+use crate::support::{self, eventually};
+
+const SECRET: &str = "canary-0f9a;#~";
+const APP_SECRET: &str = "canary-of-the-app";
+
+/// With a password, and users that may not do everything.
+fn guarded() -> &'static Deployment {
+    static SHARED: OnceLock<Deployment> = OnceLock::new();
+    SHARED.get_or_init(|| with_users().start())
+}
+
+/// The same, where nobody may say HELLO.
+fn without_hello() -> &'static Deployment {
+    static SHARED: OnceLock<Deployment> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let builder = with_users();
+        builder.node_config("rename-command HELLO \"\"").start()
+    })
+}
+
+fn with_users() -> testkit::Builder {
+    Deployment::builder()
+        .replicas(1)
+        .sentinels(1)
+        .down_after(Duration::from_secs(60))
+        .password(SECRET)
+        .username_acl("app", APP_SECRET, "~* &* +@all")
+        .username_acl("norole", APP_SECRET, "~* &* +@all -role")
+        .username_acl("nohello", APP_SECRET, "~* &* +@all -hello -role")
+}
+
+fn config_for(deployment: &Deployment, username: Option<&str>, password: Option<&str>) -> Config {
+    let mut config = support::config(deployment);
+    patient(&mut config);
+    config.username = username.map(str::to_owned);
+    config.password = password.map(str::to_owned);
+    config.client_name = Some("handshake".to_owned());
+    config.db = 3;
+    config
+}
+
+fn connections_received(server: &Server) -> u64 {
+    server.info("stats")["total_connections_received"]
+        .parse()
+        .unwrap()
+}
+
+/// Both pools serve, and each connection is what the configuration asks for.
+async fn serves(pool: &Pool, user: &str, resp: &str) {
+    let mut write = pool.write().await.unwrap();
+    assert_eq!(write.role(), Role::Master);
+    let mut read = pool.read().await.unwrap();
+    assert_eq!(read.role(), Role::Replica);
+    let () = write.hset("handshake:h", "f", "v").await.unwrap();
+    for conn in [&mut write, &mut read] {
+        let identity = identity(conn).await;
+        let seen = ["user", "resp", "db", "name"].map(|field| identity[field].as_str());
+        assert_eq!(seen, [user, resp, "3", "handshake"]);
+    }
+    let map: Value = write.hgetall("handshake:h").await.unwrap();
+    assert_eq!(matches!(map, Value::Map(_)), resp == "3", "{map:?}");
+}
+
+#[tokio::test]
+async fn signs_in_with_and_without_a_user_name_in_both_protocols() {
+    for (username, password) in [(None, SECRET), (Some("app"), APP_SECRET)] {
+        for (protocol, resp) in [(Protocol::Resp3, "3"), (Protocol::Resp2, "2")] {
+            let mut config = config_for(guarded(), username, Some(password));
+            config.protocol = protocol;
+            let pool = Pool::connect(config).await.unwrap();
+            serves(&pool, username.unwrap_or("default"), resp).await;
+            assert_eq!(pool.topology().unproven, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn hello_tells_the_role_to_a_user_who_may_not_ask_for_it() {
+    for user in ["norole", "nohello"] {
+        let config = config_for(guarded(), Some(user), Some(APP_SECRET));
+        let pool = Pool::connect(config).await.unwrap();
+        serves(&pool, user, "3").await;
+        assert_eq!(pool.topology().unproven, None);
+    }
+}
+
+#[tokio::test]
+async fn where_hello_is_unknown_it_signs_in_with_auth_and_asks_for_the_role() {
+    for (username, password) in [(None, SECRET), (Some("app"), APP_SECRET)] {
+        let config = config_for(without_hello(), username, Some(password));
+        let pool = Pool::connect(config).await.unwrap();
+        serves(&pool, username.unwrap_or("default"), "2").await;
+        assert_eq!(pool.topology().unproven, None);
+    }
+}
+
+#[tokio::test]
+async fn where_a_node_may_not_tell_its_role_the_topology_says_that_it_is_unproven() {
+    let config = config_for(without_hello(), Some("norole"), Some(APP_SECRET));
+    let pool = Pool::connect(config).await.unwrap();
+    let unproven = pool.topology().unproven.clone().expect("nobody proved it");
+    assert!(
+        unproven.contains("NOPERM") || unproven.contains("permission"),
+        "{unproven}"
+    );
+    let mut conn = pool.write().await.unwrap();
+    let () = conn.set("handshake:unproven", 1).await.unwrap();
+    assert_eq!(conn.get::<_, i64>("handshake:unproven").await.unwrap(), 1);
+    assert_hidden(&format!("{pool:?} {unproven}"), APP_SECRET);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_once_with_the_servers_reason() {
+    let cases = [
+        (None, Some("wrong-canary"), "WRONGPASS"),
+        (Some("app"), Some("wrong-canary"), "WRONGPASS"),
+        (Some("nobody"), Some("wrong-canary"), "WRONGPASS"),
+        (None, None, "NOAUTH"),
+    ];
+    for deployment in [guarded(), without_hello()] {
+        let master = &deployment.nodes()[0];
+        for (username, password, reason) in cases {
+            let before = connections_received(master);
+            let config = config_for(deployment, username, password);
+            let debug = format!("{config:?}");
+            let error = Pool::connect(config).await.unwrap_err();
+            let text = chain(&error);
+            assert!(matches!(error, Error::Connect { .. }), "{text}");
+            let Error::Connect { source, role, node } = &error else {
+                unreachable!()
+            };
+            assert_eq!(source.code(), Some(reason), "{text}");
+            assert_eq!((*role, node.port()), (Role::Master, master.port()));
+            assert!(text.contains(&master.addr()), "{text}");
+            assert!(!error.is_transient() && !error.is_timeout(), "{text}");
+            // The look at the numbers is a connection too, and a Sentinel may come by.
+            let dials = connections_received(master) - before;
+            assert!(dials <= 6, "{dials} connections for one refusal");
+            let all = format!("{text} {error:?} {debug}");
+            assert_hidden(&all, "wrong-canary");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_changes_meanwhile_is_no_reason_for_a_storm() {
+    let server = Server::standalone(&["requirepass first-canary"]);
+    let sentinel = sentinel_of(server.port());
+    let mut config = watched_by(&sentinel);
+    config.password = Some("first-canary".to_owned());
+    config.write.max_active = 20;
+    let pool = Pool::connect(config).await.unwrap();
+    let mut held = pool.write().await.unwrap();
+    let () = run(&mut held, "CONFIG SET requirepass second-canary")
+        .await
+        .unwrap();
+    let number = |text: String| -> u64 {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let before = number(ask(&mut held, "INFO stats").await);
+    for _ in 0..3 {
+        let calls = (0..10).map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.write().await.map(drop) })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            let error = call.await.unwrap().expect_err("the password is wrong now");
+            let text = chain(&error);
+            assert!(matches!(error, Error::Connect { .. }), "{text}");
+            assert!(
+                text.contains("WRONGPASS") || text.contains("invalid"),
+                "{text}"
+            );
+            assert!(!error.is_transient(), "{text}");
+            assert_hidden(&format!("{text} {error:?}"), "canary");
+        }
+    }
+    let dials = number(ask(&mut held, "INFO stats").await) - before;
+    assert!(dials <= 60, "{dials} connections for 30 calls");
+    // Who is in stays in.
+    let own = id(&mut held).await;
+    drop(held);
+    assert_eq!(id(&mut pool.write().await.unwrap()).await, own);
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_its_arguments_does_not_give_the_password_away() {
+    // As Redis answers what `rename-command` took away, and as many a proxy does.
+    fn unknown(words: &[String]) -> Option<Action> {
+        let arguments = words[1..].iter().map(|word| format!("'{word:.100}' "));
+        let arguments: String = arguments.collect();
+        let command = &words[0];
+        matches!(command.as_str(), "HELLO" | "AUTH").then(|| {
+            let text = format!(
+                "-ERR unknown command '{command}', with args beginning with: {arguments}\r\n"
+            );
+            Action::Reply(text.into_bytes())
+        })
+    }
+    fn spiteful(words: &[String]) -> Option<Action> {
+        let text = format!("-ERR\tbad\nline '{}'\r\n", words.last().unwrap());
+        matches!(words[0].as_str(), "HELLO" | "AUTH").then(|| Action::Reply(text.into_bytes()))
+    }
+    let long = "long-canary-".repeat(20);
+    for password in [SECRET.to_owned(), long] {
+        for evil in [unknown, spiteful] {
+            let node = node_with(move |_, words| evil(words));
+            let sentinel = fake::sentinel(SentinelView::of_master(node.port()).with_override(
+                "AUTH",
+                evil(&["AUTH".to_owned(), password.clone()]).unwrap(),
+            ));
+            let mut config = watched_by(&sentinel);
+            config.connect_timeout = Duration::from_millis(500);
+            config.password = Some(password.clone());
+            let error = Pool::connect(config.clone()).await.unwrap_err();
+            let of_node = format!("{} {error:?} {error:#?}", chain(&error));
+            assert!(of_node.contains(&node.addr()), "{of_node}");
+
+            config.sentinel_password = Some(password.clone());
+            let error = Pool::connect(config).await.unwrap_err();
+            let of_sentinel = format!("{} {error:?}", chain(&error));
+            assert!(matches!(error, Error::NoSentinel { .. }), "{of_sentinel}");
+            for text in [of_node, of_sentinel] {
+                assert_hidden(&text, "canary");
+                assert!(!chain_has_control_characters(&text), "{text}");
+            }
+        }
+    }
+}
+
+/// Line ends that `{:#?}` makes itself aside.
+fn chain_has_control_characters(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && c != '\n')
+}
+
+#[tokio::test]
+async fn a_sentinel_gets_neither_select_nor_the_credentials_of_the_nodes() {
+    let node = node_with(|_, _| None);
+    let view = SentinelView {
+        password: Some("for-sentinels".to_owned()),
+        ..SentinelView::of_master(node.port())
+    };
+    let sentinel = fake::sentinel(view);
+    let mut config = watched_by(&sentinel);
+    config.username = Some("user-canary".to_owned());
+    config.password = Some(SECRET.to_owned());
+    config.sentinel_password = Some("for-sentinels".to_owned());
+    config.client_name = Some("handshake".to_owned());
+    config.db = 5;
+    let pool = Pool::connect(config).await.unwrap();
+    drop(pool.write().await.unwrap());
+    pool.refresh().await.unwrap();
+    eventually("a subscription", SOON, || async {
+        sentinel.subscribers() > 0
+    })
+    .await;
+    let commands = sentinel.commands();
+    for command in &commands {
+        let line = command.join(" ");
+        assert!(!line.contains("canary"), "{line}");
+        assert!(!command[0].eq_ignore_ascii_case("SELECT"), "{line}");
+        let harmless = ["AUTH", "SENTINEL", "PSUBSCRIBE", "SUBSCRIBE", "PING"];
+        assert!(harmless.contains(&command[0].as_str()), "{line}");
+    }
+    assert!(
+        commands
+            .iter()
+            .any(|command| command[..] == ["AUTH", "for-sentinels"])
+    );
+    let to_node = node.commands();
+    assert!(
+        to_node.iter().any(|command| command[..] == ["SELECT", "5"]),
+        "{to_node:?}"
+    );
+    assert!(!to_node.iter().flatten().any(|word| word == "for-sentinels"));
+}
+
+#[tokio::test]
+async fn over_a_unix_socket() {
+    let server = Server::standalone(&[]);
+    let sentinel = sentinel_of(server.port());
+    let mut config = watched_by(&sentinel);
+    let (port, socket) = (server.port(), server.unix_socket());
+    let socket = socket.to_str().unwrap().to_owned();
+    config.address_map = Some(AddressMap::new(move |node| match node.port() == port {
+        true => Node::unix(&socket),
+        false => node.clone(),
+    }));
+    let pool = Pool::connect(config).await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    assert_eq!(conn.node(), Node::new("127.0.0.1", server.port()));
+    let info: String = ask(&mut conn, "CLIENT INFO").await;
+    assert!(info.contains(".sock:0"), "{info}");
+    let value = vec![b'u'; 1 << 20];
+    let () = conn.set("k", &value).await.unwrap();
+    assert!(conn.get::<_, Vec<u8>>("k").await.unwrap() == value);
+    drop(conn);
+    // A server that closed it is noticed here too.
+    let own = id(&mut pool.write().await.unwrap()).await;
+    server.cmd(&["CLIENT", "KILL", "ID", &own.to_string()]);
+    eventually("another connection", SOON, || async {
+        let mut conn = pool.write().await.unwrap();
+        run::<i64>(&mut conn, "CLIENT ID")
+            .await
+            .is_ok_and(|now| now != own)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6 loopback address");
+        return;
+    }
+    let server = Server::standalone(&["bind 127.0.0.1 ::1"]);
+    let mut view = SentinelView::of_master(server.port());
+    view.master.0 = "::1".to_owned();
+    let sentinel = fake::sentinel(view);
+    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    assert_eq!(conn.node().to_string(), format!("[::1]:{}", server.port()));
+    let info: String = ask(&mut conn, "CLIENT INFO").await;
+    assert!(info.contains("addr=[::1]:"), "{info}");
+}
+
+/// What a node may say at each step that makes it unfit, and what the caller reads then.
+const TROUBLES: [(&str, &str, &str); 9] = [
+    (
+        "HELLO",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "loading",
+    ),
+    (
+        "HELLO",
+        "-ERR max number of clients reached\r\n",
+        "max number of clients",
+    ),
+    ("HELLO", "+OK\r\n", "HELLO was answered with something else"),
+    ("HELLO", "$-1\r\n", "HELLO was answered with something else"),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nrole\r\n$5\r\nslave\r\n",
+        "it is a replica, not a master",
+    ),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nmode\r\n$8\r\nsentinel\r\n",
+        "this is a Sentinel",
+    ),
+    (
+        "HELLO",
+        "%1\r\n$4\r\nrole\r\n:1\r\n",
+        "does not tell its role",
+    ),
+    (
+        "HELLO",
+        "!20\r\nERR a\nFORGED\x1b[31m\r\nb\r\n",
+        "a\\nFORGED\\u{1b}[31m\\r\\nb",
+    ),
+    (
+        "SELECT",
+        "-ERR DB index is out of range\r\n",
+        "out of range",
+    ),
+];
+
+#[tokio::test]
+async fn whatever_goes_wrong_in_the_handshake_closes_the_socket_and_is_said() {
+    let mut tasks = tokio::task::JoinSet::new();
+    for (command, reply, expected) in TROUBLES {
+        tasks.spawn(async move {
+            let evil = Arc::new(AtomicBool::new(false));
+            let node = node_with({
+                let evil = Arc::clone(&evil);
+                move |_, words| {
+                    let hit = evil.load(SeqCst) && words[0] == command;
+                    hit.then(|| Action::Reply(reply.as_bytes().to_vec()))
+                }
+            });
+            let sentinel = sentinel_of(node.port());
+            let mut config = watched_by(&sentinel);
+            config.db = 1;
+            config.connect_timeout = Duration::from_secs(1);
+            config.failover_timeout = Duration::from_secs(1);
+            let pool = Pool::connect(config).await.unwrap();
+            evil.store(true, SeqCst);
+            let error = pool.write().await.expect_err(reply);
+            let text = chain(&error);
+            assert!(text.contains(expected), "{reply:?}: {text}");
+            assert!(text.contains(&node.addr()), "{reply:?}: {text}");
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+            // Not one dial after the other without a pause.
+            let dials = node.connections().len();
+            assert!(dials < 60, "{reply:?}: {dials} dials in a second");
+            evil.store(false, SeqCst);
+            let patience = tokio::time::timeout(SOON, async {
+                while let Err(error) = pool.write().await {
+                    assert!(error.is_transient(), "{error}");
+                }
+            });
+            patience.await.expect("the node is well again");
+            pool.close();
+            eventually("the sockets to be closed", SOON, || async {
+                node.open_connections() == 0
+            })
+            .await;
+        });
+    }
+    while let Some(result) = tasks.join_next().await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_said_at_connect() {
+    let mut config = config_for(guarded(), None, Some(SECRET));
+    config.connect_timeout = Duration::from_secs(3);
+    config.db = 4_000;
+    let error = Pool::connect(config).await.unwrap_err();
+    assert!(chain(&error).contains("out of range"), "{}", chain(&error));
+}

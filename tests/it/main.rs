@@ -4,6 +4,7 @@
     reason = "clippy.toml allows it in test functions only, not in what they share"
 )]
 
+mod shared;
 mod stage;
 mod support;
 

@@ -1,1 +1,438 @@
+//! What one caller leaves behind on a connection never reaches the next.
 
+use redis::{RedisResult, Value, pipe};
+use redis_rw_pool::{Discard, Pool, Protocol};
+
+use crate::shared::{SOON, ask, cmd, discarded, id, identity, is_text, master, run, single};
+use crate::support::eventually;
+
+/// Everything a caller can do to a connection that another must not meet, command by command.
+const DIRTY: &[&[&str]] = &[
+    &["MULTI"],
+    &["MULTI", "SET session:k 1"],
+    &["MULTI", "NOSUCHCOMMAND"],
+    &["multi", "incr session:k", "DISCARD", "MULTI"],
+    &["WATCH session:k"],
+    &["WATCH session:k", "UNWATCH", "watch session:k"],
+    &["WATCH session:k", "EXEC"],
+    &["WATCH session:k", "DISCARD"],
+    &["WATCH session:k", "MULTI"],
+    &["WATCH session:k", "MULTI", "SET session:k 1"],
+    &["SELECT 3"],
+    &["SELECT 3", "SELECT 4"],
+    &["MULTI", "SELECT 3", "EXEC"],
+    &["SELECT 99999"],
+    &["SUBSCRIBE session:c"],
+    &["SUBSCRIBE session:a session:b session:c"],
+    &["SUBSCRIBE session:c", "UNSUBSCRIBE"],
+    &["SUBSCRIBE session:c", "UNSUBSCRIBE session:c"],
+    &["PSUBSCRIBE session:*"],
+    &["SSUBSCRIBE session:c"],
+    &["MONITOR"],
+    &["CLIENT REPLY OFF"],
+    &["CLIENT REPLY OFF", "SET session:k 1", "GET session:k"],
+    &["CLIENT REPLY OFF", "CLIENT REPLY ON"],
+    &["CLIENT REPLY SKIP"],
+    &["CLIENT REPLY SKIP", "GET session:k"],
+    &["CLIENT REPLY SKIP", "GET session:k", "GET session:k"],
+    &["CLIENT SETNAME somebody-else"],
+    &["CLIENT TRACKING ON"],
+    &["CLIENT TRACKING ON BCAST", "CLIENT TRACKING OFF"],
+    &["CLIENT CACHING YES"],
+    &["CLIENT NO-EVICT ON"],
+    &["CLIENT NO-SUCH-SUBCOMMAND"],
+    &["AUTH default anything"],
+    &["AUTH nobody wrong"],
+    &["HELLO 2"],
+    &["HELLO 3"],
+    &["HELLO 3 SETNAME somebody-else"],
+    &["RESET"],
+    &["READONLY"],
+    &["READWRITE"],
+    &["SCRIPT DEBUG NO"],
+    &["QUIT"],
+    &["DEBUG SLEEP 0"],
+];
+
+/// Ways that begin like the ones above and end where they began.
+const CLEAN: &[&[&str]] = &[
+    &[],
+    &["MULTI", "SET session:k 1", "EXEC"],
+    &["MULTI", "SET session:k 1", "DISCARD"],
+    &["MULTI", "NOSUCHCOMMAND", "EXEC"],
+    &["MULTI", "LPUSH session:string 1", "EXEC"],
+    &["WATCH session:k", "UNWATCH"],
+    &["WATCH session:k", "MULTI", "EXEC"],
+    &["WATCH session:k", "MULTI", "DISCARD"],
+    &["WATCH session:k", "MULTI", "NOSUCHCOMMAND", "EXEC"],
+    &["MULTI", "WATCH session:k", "MULTI", "EXEC"],
+    &["UNWATCH"],
+    &["SELECT 3", "SELECT 0"],
+    &["SELECT 99999", "SELECT 0"],
+    &["MULTI", "SELECT 3", "EXEC", "SELECT 0"],
+    &["SELECT 0"],
+    &["EXEC"],
+    &["DISCARD"],
+    &["NOSUCHCOMMAND"],
+    &["LPUSH session:string 1"],
+    &["UNSUBSCRIBE"],
+    &["PUNSUBSCRIBE session:*"],
+    &["CLIENT REPLY ON"],
+    &["CLIENT REPLY SOMETIMES"],
+    &["CLIENT TRACKING OFF"],
+    &["CLIENT NO-EVICT OFF"],
+    &["CLIENT GETNAME", "CLIENT LIST", "CLIENT INFO"],
+    &["HELLO"],
+    &["PUBLISH session:c x"],
+    &["BLPOP session:nothing 0.01"],
+    &["EVAL return{1,2,{3}} 0"],
+];
+
+async fn leave(pool: &Pool, lines: &[&str]) -> i64 {
+    let mut conn = pool.write().await.unwrap();
+    let before = id(&mut conn).await;
+    for line in lines {
+        // Some of them are refused, and the connection is in doubt all the same.
+        let _: RedisResult<Value> = run(&mut conn, line).await;
+    }
+    before
+}
+
+async fn every_dirty_way(name: &str, protocol: Protocol) {
+    let pool = single(name, |config| config.protocol = protocol).await;
+    let clean = identity(&mut pool.write().await.unwrap()).await;
+    for (round, lines) in DIRTY.iter().enumerate() {
+        let before = leave(&pool, lines).await;
+        assert_eq!(pool.status().write.active, 0, "{lines:?} was kept");
+        let count = u64::try_from(round).unwrap() + 1;
+        assert_eq!(discarded(&pool, Discard::Dirty), count, "{lines:?}");
+
+        let mut conn = pool.write().await.unwrap();
+        let echo: Value = ask(&mut conn, &format!("ECHO round-{round}")).await;
+        assert!(is_text(&echo, &format!("round-{round}")), "{lines:?}");
+        assert_ne!(id(&mut conn).await, before, "{lines:?}");
+        assert_eq!(identity(&mut conn).await, clean, "{lines:?}");
+    }
+    let discards = pool.status().write.discards;
+    assert_eq!(discards.total(), discards.get(Discard::Dirty));
+    eventually("the dirty connections to be closed", SOON, || async {
+        master().client_count_named(name) == 1 && master().client_count_named("somebody-else") == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_every_way_to_leave_it_dirty_the_next_caller_has_a_clean_connection() {
+    every_dirty_way("session-dirty-3", Protocol::Resp3).await;
+}
+
+#[tokio::test]
+async fn after_every_way_to_leave_it_dirty_under_resp2_too() {
+    every_dirty_way("session-dirty-2", Protocol::Resp2).await;
+}
+
+async fn every_clean_way(name: &str, protocol: Protocol) {
+    let pool = single(name, |config| config.protocol = protocol).await;
+    let mut conn = pool.write().await.unwrap();
+    let () = ask(&mut conn, "SET session:string text").await;
+    let clean = identity(&mut conn).await;
+    let first = id(&mut conn).await;
+    drop(conn);
+    for lines in CLEAN {
+        assert_eq!(leave(&pool, lines).await, first, "before {lines:?}");
+        let mut conn = pool.write().await.unwrap();
+        assert_eq!(id(&mut conn).await, first, "after {lines:?}");
+        assert_eq!(identity(&mut conn).await, clean, "{lines:?}");
+    }
+    let status = pool.status().write;
+    assert_eq!((status.created, status.discards.total()), (1, 0));
+}
+
+#[tokio::test]
+async fn every_way_to_come_back_clean_keeps_the_connection() {
+    every_clean_way("session-clean-3", Protocol::Resp3).await;
+}
+
+#[tokio::test]
+async fn every_way_to_come_back_clean_keeps_the_connection_under_resp2_too() {
+    every_clean_way("session-clean-2", Protocol::Resp2).await;
+}
+
+#[tokio::test]
+async fn a_pipeline_is_judged_like_its_commands() {
+    let pool = single("session-pipelines", |_| {}).await;
+    let mut kept = id(&mut pool.write().await.unwrap()).await;
+    let cases: [(&str, bool, &[&str], bool); 14] = [
+        ("plain", false, &["SET session:p 1", "GET session:p"], true),
+        ("atomic", true, &["SET session:p 1", "GET session:p"], true),
+        ("atomic refused", true, &["SET session:p", "GET x"], true),
+        ("atomic failed", true, &["LPUSH session:p 1"], true),
+        ("MULTI", false, &["MULTI", "SET session:p 1"], false),
+        ("EXEC", false, &["MULTI", "SET session:p 1", "EXEC"], true),
+        ("again", false, &["MULTI", "EXEC", "MULTI"], false),
+        ("WATCH", false, &["WATCH session:p", "GET x"], false),
+        ("UNWATCH", false, &["WATCH session:p", "UNWATCH"], true),
+        ("SELECT", false, &["SELECT 3", "GET x"], false),
+        ("SELECT back", false, &["SELECT 3", "SELECT 0"], true),
+        ("atomic SELECT", true, &["SELECT 3"], false),
+        ("SUBSCRIBE", false, &["GET x", "SUBSCRIBE c"], false),
+        ("REPLY OFF", false, &["CLIENT REPLY OFF", "GET x"], false),
+    ];
+    for (what, atomic, lines, keeps) in cases {
+        let mut conn = pool.write().await.unwrap();
+        let mut pipeline = pipe();
+        if atomic {
+            pipeline.atomic();
+        }
+        for line in lines {
+            pipeline.add_command(cmd(line));
+        }
+        let _: RedisResult<Vec<Value>> = pipeline.query_async(&mut conn).await;
+        drop(conn);
+        let mut conn = pool.write().await.unwrap();
+        let now = id(&mut conn).await;
+        assert_eq!(now == kept, keeps, "{what}");
+        assert_eq!(identity(&mut conn).await["db"], "0", "{what}");
+        assert_eq!(identity(&mut conn).await["multi"], "-1", "{what}");
+        kept = now;
+    }
+}
+
+#[tokio::test]
+async fn the_configured_database_is_the_clean_one() {
+    let pool = single("session-db", |config| config.db = 2).await;
+    let mut conn = pool.write().await.unwrap();
+    assert_eq!(identity(&mut conn).await["db"], "2");
+    let first = id(&mut conn).await;
+    drop(conn);
+    assert_eq!(leave(&pool, &["SELECT 0", "SELECT 2"]).await, first);
+    assert_eq!(leave(&pool, &["SELECT 2"]).await, first);
+    assert_eq!(leave(&pool, &["SELECT 0"]).await, first);
+    let mut conn = pool.write().await.unwrap();
+    assert_ne!(id(&mut conn).await, first);
+    assert_eq!(identity(&mut conn).await["db"], "2");
+}
+
+#[tokio::test]
+async fn a_script_cannot_leave_another_database_behind() {
+    let pool = single("session-script", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let first = id(&mut conn).await;
+    let () = redis::cmd("EVAL")
+        .arg("redis.call('SELECT', 5) return redis.status_reply('OK')")
+        .arg(0)
+        .query_async(&mut conn)
+        .await
+        .unwrap();
+    drop(conn);
+    let mut conn = pool.write().await.unwrap();
+    assert_eq!(id(&mut conn).await, first);
+    assert_eq!(identity(&mut conn).await["db"], "0");
+}
+
+#[tokio::test]
+async fn messages_for_a_past_subscription_do_not_reach_the_next_caller() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-messages", |config| config.protocol = protocol).await;
+        leave(&pool, &["SUBSCRIBE session:news", "PSUBSCRIBE session:n*"]).await;
+        let mut conn = pool.write().await.unwrap();
+        for round in 0..20 {
+            master().cmd(&["PUBLISH", "session:news", "extra"]);
+            let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+            assert_eq!(echo, round.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn invalidations_for_a_past_tracker_do_not_reach_the_next_caller() {
+    let pool = single("session-invalidations", |_| {}).await;
+    leave(&pool, &["CLIENT TRACKING ON BCAST PREFIX session:t"]).await;
+    let mut conn = pool.write().await.unwrap();
+    for round in 0..20 {
+        master().cmd(&["SET", "session:t", "1"]);
+        let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+        assert_eq!(echo, round.to_string());
+    }
+    assert!(!identity(&mut conn).await["flags"].contains('t'));
+}
+
+#[tokio::test]
+async fn a_transaction_left_open_is_not_executed_by_the_next_caller() {
+    let pool = single("session-open", |_| {}).await;
+    leave(&pool, &["DEL session:open", "MULTI", "SET session:open 1"]).await;
+    let mut conn = pool.write().await.unwrap();
+    let error = run::<Value>(&mut conn, "EXEC").await.unwrap_err();
+    assert!(error.to_string().contains("without MULTI"), "{error}");
+    assert_eq!(
+        ask::<Option<i64>>(&mut conn, "GET session:open").await,
+        None
+    );
+}
+
+/// redigo's TestPoolTransactionCleanup, whose pool sends UNWATCH or DISCARD where this one closes.
+#[tokio::test]
+async fn a_key_watched_by_one_caller_does_not_abort_the_transaction_of_the_next() {
+    let pool = single("session-watch", |_| {}).await;
+    let cases: [(&[&str], bool); 5] = [
+        (&["WATCH session:w"], false),
+        (&["WATCH session:w", "UNWATCH"], true),
+        (&["WATCH session:w", "MULTI"], false),
+        (&["WATCH session:w", "MULTI", "DISCARD"], true),
+        (&["WATCH session:w", "MULTI", "EXEC"], true),
+    ];
+    for (lines, keeps) in cases {
+        let before = leave(&pool, lines).await;
+        let mut conn = pool.write().await.unwrap();
+        assert_eq!(id(&mut conn).await == before, keeps, "{lines:?}");
+        master().cmd(&["INCR", "session:w"]);
+        let replies: Option<(String,)> = pipe()
+            .atomic()
+            .cmd("PING")
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(replies, Some(("PONG".to_owned(),)), "{lines:?}");
+    }
+}
+
+/// redigo's TestPoolMonitorCleanup; here MONITOR is refused, and the connection closed all the same.
+#[tokio::test]
+async fn monitor_is_refused_before_it_is_sent() {
+    let pool = single("session-monitor", |_| {}).await;
+    let before = master().command_stat("monitor");
+    let mut conn = pool.write().await.unwrap();
+    let error = run::<Value>(&mut conn, "MONITOR").await.unwrap_err();
+    assert!(error.to_string().contains("outside the pool"), "{error}");
+    drop(conn);
+    assert_eq!(master().command_stat("monitor"), before);
+    let status = pool.status().write;
+    assert_eq!((status.created, status.active), (1, 0));
+}
+
+/// redigo's TestPoolPubSubCleanup.
+#[tokio::test]
+async fn subscriptions_of_a_returned_connection_end() {
+    let pool = single("session-pubsub", |_| {}).await;
+    leave(
+        &pool,
+        &["SUBSCRIBE session:ended", "PSUBSCRIBE session:ended*"],
+    )
+    .await;
+    eventually("the subscriptions to end", SOON, || async {
+        let subscribers = master().cmd(&["PUBLISH", "session:ended", "x"]);
+        subscribers.as_int() == 0
+    })
+    .await;
+    assert_eq!(discarded(&pool, Discard::Dirty), 1);
+}
+
+#[tokio::test]
+async fn a_subscribed_connection_answers_in_order_for_its_own_caller() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-own", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        let () = ask(&mut conn, "SUBSCRIBE session:own-a session:own-b").await;
+        let () = ask(&mut conn, "UNSUBSCRIBE").await;
+        for round in 0..10 {
+            master().cmd(&["PUBLISH", "session:own-a", "x"]);
+            let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+            assert_eq!(echo, round.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_not_taken_for_a_confirmation() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-crossing", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        for round in 0..5 {
+            let () = ask(&mut conn, "SUBSCRIBE session:x-a session:x-b").await;
+            for _ in 0..3 {
+                master().cmd(&["PUBLISH", "session:x-a", "x"]);
+            }
+            // Those messages are in the socket before this is sent.
+            let () = ask(&mut conn, "UNSUBSCRIBE session:x-a session:x-b").await;
+            let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+            assert_eq!(echo, round.to_string(), "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_not_taken_for_the_reply_that_nobody_waited_for() {
+    let pool = single("session-owed", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let () = ask(&mut conn, "SUBSCRIBE session:owed").await;
+    for round in 0..5 {
+        master().cmd(&["PUBLISH", "session:owed", "x"]);
+        let () = cmd("ECHO unwaited")
+            .set_no_response(true)
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+        let () = ask(&mut conn, &format!("SUBSCRIBE session:owed:{round}")).await;
+        let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+        assert_eq!(echo, round.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_sent_without_waiting_does_not_shift_the_replies() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-unwaited", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        let () = cmd("SUBSCRIBE session:unwaited-a session:unwaited-b")
+            .set_no_response(true)
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+        let () = cmd("UNSUBSCRIBE")
+            .set_no_response(true)
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+        let echo: String = ask(&mut conn, "ECHO mine").await;
+        assert_eq!(echo, "mine", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tracking_connection_passes_over_any_number_of_invalidations() {
+    let pool = single("session-tracking", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let () = ask(&mut conn, "CLIENT TRACKING ON BCAST PREFIX session:many").await;
+    let mut other = master().connect().unwrap();
+    for round in 0..20 {
+        // More than fits into one look at the socket, so that a push is cut in two there.
+        for key in 0..300 {
+            let key = format!("session:many:{round}:{key}");
+            other.call(&["SET", key.as_str(), "1"]).unwrap();
+        }
+        // Lets the runtime notice that there is something to read; without it the look is skipped.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
+        assert_eq!(echo, round.to_string());
+        let get: Option<i64> = ask(&mut conn, &format!("GET session:many:{round}:7")).await;
+        assert_eq!(get, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_kills_itself_is_not_lent_again() {
+    let pool = single("session-suicide", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let own = id(&mut conn).await;
+    let _: RedisResult<Value> = run(&mut conn, &format!("CLIENT KILL ID {own} SKIPME no")).await;
+    drop(conn);
+    // Whether the end is seen at return, at checkout or by the command, another one must follow.
+    eventually("another connection", SOON, || async {
+        let mut conn = pool.write().await.unwrap();
+        run::<i64>(&mut conn, "CLIENT ID")
+            .await
+            .is_ok_and(|now| now != own)
+    })
+    .await;
+    assert_eq!(discarded(&pool, Discard::Broken), 1);
+}
