@@ -87,6 +87,10 @@ pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Elec
             // not cost a master its place, only another node's proof does. A lone Sentinel that
             // still names it must not stand in the way of that either.
             _ if incumbent => {
+                // Its new epoch counts only once it has spoken under it, like any other.
+                if claim.epoch != current.epoch && !proofs.contains_key(claim.node) {
+                    election.ask.push(claim.node.clone());
+                }
                 floor = floor.max(claim.epoch);
                 continue;
             }

@@ -225,7 +225,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             views: vec![view(1, 7), view(2, 6), view(1, 7)],
             proofs: proofs([(2, Proof::Master)]),
             adopt: None,
-            ask: vec![],
+            ask: vec![1],
         },
         Case {
             why: "of three different claims the highest that proves",
@@ -313,6 +313,20 @@ fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_pr
             proofs([(1, silent())]),
             None,
             vec![2],
+        ),
+        case(
+            "epochs began anew and the master is the same, which has not been asked",
+            vec![view(1, 0), view(1, 0), view(1, 5)],
+            proofs([]),
+            None,
+            vec![],
+        ),
+        case(
+            "epochs began anew for all and the master has not been asked",
+            vec![view(1, 0), view(1, 0), view(1, 0)],
+            proofs([]),
+            None,
+            vec![1],
         ),
         case(
             "epochs began anew and the master is the same",
