@@ -326,6 +326,27 @@ impl Refresh {
         }
     }
 
+    /// What the nodes say of themselves, as far as it is worth telling.
+    fn words(&self, views: &[View]) -> Vec<(String, String)> {
+        let claimed = |node: &Node| views.iter().any(|view| view.master == *node);
+        let words = self.proofs.iter().filter_map(|(node, (proof, _))| {
+            let word = match proof {
+                Proof::Replica { master, .. } if claimed(node) => {
+                    format!("says it is a replica of {master}")
+                }
+                Proof::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
+                proof => report::complaint(proof)?,
+            };
+            Some((node.to_string(), word))
+        });
+        let unheard = self
+            .probing
+            .iter()
+            .filter(|node| claimed(node) && !self.proofs.contains_key(node))
+            .map(|node| (node.to_string(), "has not answered yet".to_owned()));
+        words.chain(unheard).collect()
+    }
+
     fn report_progress(&self, views: &[View], waiting: bool) {
         let reported = self.links.values().filter(|link| link.look >= self.look);
         let (mut failed, mut answered) = (0, 0);
@@ -340,42 +361,43 @@ impl Refresh {
         let refused = views
             .iter()
             .find_map(|view| Some((&view.master, self.refusals.get(&view.master)?)));
-        let verdict = if let Some((node, error)) = refused {
+        let reachable = self.answers().count();
+        // What it is if nothing more is heard; final once everybody has spoken.
+        let outlook = if let Some((node, error)) = refused {
             Verdict::Refused(node.clone(), error.clone())
-        } else if everybody && answered == 0 {
+        } else if reachable == 0 {
             Verdict::NoSentinel
-        } else if everybody && views.is_empty() {
+        } else if views.is_empty() {
             Verdict::UnknownMaster
         } else {
             Verdict::Open
         };
-        let said = self.links.iter().filter_map(|(node, link)| {
-            let said = link.said.as_ref()?;
-            Some((node.to_string(), describe(said)))
-        });
-        let proofs = self
-            .proofs
+        let verdict = match &outlook {
+            Verdict::Refused(..) => outlook.clone(),
+            Verdict::NoSentinel | Verdict::UnknownMaster if everybody => outlook.clone(),
+            _ => Verdict::Open,
+        };
+        let said = self
+            .links
             .iter()
-            .filter_map(|(node, (proof, _))| Some((node.to_string(), report::complaint(proof)?)));
+            .map(|(node, link)| (node.to_string(), describe(link.said.as_ref())));
         self.report.update(report::Update {
             verdict,
+            outlook,
             known: self.links.len(),
-            reachable: self
-                .links
-                .values()
-                .filter(|link| matches!(link.said, Some(Ok(_))))
-                .count(),
+            reachable,
             answered: answered > 0,
-            said: said.chain(proofs).collect(),
+            said: said.chain(self.words(views)).collect(),
             completed: (enough && !waiting).then_some(self.look),
         });
     }
 }
 
-fn describe(said: &Result<Box<Answer>, String>) -> String {
+fn describe(said: Option<&Result<Box<Answer>, String>>) -> String {
     match said {
-        Err(error) => error.clone(),
-        Ok(answer) => match &answer.view {
+        None => "has not answered yet".to_owned(),
+        Some(Err(error)) => error.clone(),
+        Some(Ok(answer)) => match &answer.view {
             None => "does not monitor this master name".to_owned(),
             Some(view) => format!("master is {} (epoch {})", view.master, view.epoch),
         },
