@@ -44,6 +44,9 @@ use crate::{
 const QUICK: Duration = Duration::from_millis(100);
 /// A word of a node that speaks against using it is asked for again after this long.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
+/// Suspicions that come sooner than this after a look share the next one: under load every command
+/// may be one, and looks as frequent as commands would be a storm of their own.
+const REST: Duration = Duration::from_millis(25);
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
 const MAX_SENTINELS: usize = 32;
 
@@ -65,6 +68,7 @@ pub(crate) struct Refresh {
     report: Arc<Report>,
     looks: watch::Sender<u64>,
     look: u64,
+    look_began: Option<Instant>,
     next_look: Instant,
     quick: Duration,
     links: HashMap<Node, Link>,
@@ -87,6 +91,7 @@ impl Refresh {
             report,
             looks: watch::Sender::new(0),
             look: 0,
+            look_began: None,
             next_look: Instant::now(),
             quick: QUICK,
             links: HashMap::new(),
@@ -112,10 +117,18 @@ impl Refresh {
             tokio::select! {
                 Some(message) = inbox.recv() => self.hear(message),
                 Some(probed) = probes.recv() => self.note(probed),
-                () = handle.look_requested() => self.begin_look(),
+                () = handle.look_requested() => self.look_soon(),
                 () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
             }
             self.conclude();
+        }
+    }
+
+    fn look_soon(&mut self) {
+        let now = Instant::now();
+        match self.look_began.map(|began| began + REST) {
+            Some(rested) if rested > now => self.next_look = self.next_look.min(rested),
+            _ => self.begin_look(),
         }
     }
 
@@ -132,6 +145,7 @@ impl Refresh {
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
         self.look += 1;
+        self.look_began = Some(now);
         self.looks.send_replace(self.look);
         self.report.look_began(self.look);
         self.next_look = now + jitter::around(self.config.refresh_interval, 20);
