@@ -5,7 +5,7 @@ mod fleet;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -22,6 +22,10 @@ use crate::{
     topology::{Handle, Target},
 };
 
+/// How often each connection serves before the odd one changes its node: often enough to come out
+/// even within seconds under load, seldom enough for the dial to cost nothing.
+const RETURNS_PER_TURN: usize = 64;
+
 /// Shared by everything that works for one pool, and by every connection of it.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -35,8 +39,10 @@ pub(crate) struct Home {
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom it
     /// misses is seen by the reaper.
     awaited: AtomicBool,
-    /// Some replica has at least two connections fewer than another, and the pool is full.
-    lopsided: AtomicBool,
+    /// By how many connections the best served node exceeds the least, where the pool is full.
+    excess: AtomicUsize,
+    /// Returns since a connection that is one too many for a fair share last changed its node.
+    returns: AtomicUsize,
 }
 
 impl Home {
@@ -50,7 +56,8 @@ impl Home {
             clock: Clock::new(),
             closed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
-            lopsided: AtomicBool::new(false),
+            excess: AtomicUsize::new(0),
+            returns: AtomicUsize::new(0),
         }
     }
 
@@ -87,15 +94,25 @@ impl Home {
         self.fleet.open()
     }
 
-    /// Whether this node has so many more connections than another that one of them should make
-    /// room. Costs one atomic load while shares are even.
-    pub(crate) fn is_overfull(&self, node: &Node) -> bool {
-        if !self.lopsided.load(Relaxed) {
-            return false;
+    /// Whether this node has more connections than its share, so that one of them should make room.
+    /// Costs one atomic load while shares are even.
+    ///
+    /// Where `max_active` is no multiple of the nodes, some have one more than others. Which they are
+    /// changes now and then, so that in the long run each node serves the same.
+    fn is_overfull(&self, node: &Node) -> bool {
+        let period = RETURNS_PER_TURN * self.limits().max_active;
+        match self.excess.load(Relaxed) {
+            0 => return false,
+            1 if self.returns.fetch_add(1, Relaxed) < period => return false,
+            _ => {}
         }
         let census = self.fleet.census(&self.targets());
         let fewest = census.into_iter().min().unwrap_or(0);
-        self.fleet.places(node) > fewest + 1
+        let overfull = self.fleet.places(node) > fewest;
+        if overfull {
+            self.returns.store(0, Relaxed);
+        }
+        overfull
     }
 
     /// Whether connections are lent in turn, oldest return first, and not the latest again.
@@ -152,7 +169,8 @@ impl Home {
             return false;
         };
         let full = self.open() + pending >= self.limits().max_active;
-        self.lopsided.store(full && most - fewest > 1, Relaxed);
+        let excess = if full { most - fewest } else { 0 };
+        self.excess.store(excess, Relaxed);
         !full && most > fewest
     }
 

@@ -258,11 +258,12 @@ async fn first_look(config: &Config, topology: &Handle, report: &Report) -> Resu
             return if topology.snapshot().master.is_some() {
                 Ok(())
             } else {
-                Err(Error::NoMaster {
+                let no_master = || Error::NoMaster {
                     master_name: config.master_name.clone(),
                     waited: started.elapsed(),
                     said: report.status().said,
-                })
+                };
+                Err(explain(config, report, report.outlook()).unwrap_or_else(no_master))
             };
         }
     }
@@ -270,9 +271,13 @@ async fn first_look(config: &Config, topology: &Handle, report: &Report) -> Resu
 
 /// What the last look means, as an error.
 fn verdict(config: &Config, report: &Report) -> Option<Error> {
+    explain(config, report, report.verdict())
+}
+
+fn explain(config: &Config, report: &Report, verdict: Verdict) -> Option<Error> {
     let master_name = config.master_name.clone();
     let said = report.status().said;
-    match report.verdict() {
+    match verdict {
         Verdict::Open => None,
         Verdict::NoSentinel => Some(Error::NoSentinel { master_name, said }),
         Verdict::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),

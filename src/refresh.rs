@@ -42,10 +42,11 @@ use crate::{
 /// Where things are in motion (a claim to settle, a replica about to be readable), the next look
 /// comes this soon, and then ever later up to the poll interval.
 const QUICK: Duration = Duration::from_millis(100);
-/// Looks are at least this far apart, so that a storm of hints and suspicions costs a few of them.
-const APART: Duration = Duration::from_millis(5);
 /// A word of a node that speaks against using it is asked for again after this long.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
+/// Suspicions that come sooner than this after a look share the next one: under load every command
+/// may be one, and looks as frequent as commands would be a storm of their own.
+const REST: Duration = Duration::from_millis(25);
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
 const MAX_SENTINELS: usize = 32;
 
@@ -67,7 +68,7 @@ pub(crate) struct Refresh {
     report: Arc<Report>,
     looks: watch::Sender<u64>,
     look: u64,
-    last_look: Option<Instant>,
+    look_began: Option<Instant>,
     next_look: Instant,
     quick: Duration,
     links: HashMap<Node, Link>,
@@ -91,7 +92,7 @@ impl Refresh {
             report,
             looks: watch::Sender::new(0),
             look: 0,
-            last_look: None,
+            look_began: None,
             next_look: Instant::now(),
             quick: QUICK,
             links: HashMap::new(),
@@ -124,13 +125,10 @@ impl Refresh {
         }
     }
 
-    /// Looks at once, or a moment later where the last look has just begun.
     fn look_soon(&mut self) {
-        let earliest = self.last_look.map(|began| began + APART);
-        match earliest {
-            Some(earliest) if earliest > Instant::now() => {
-                self.next_look = self.next_look.min(earliest);
-            }
+        let now = Instant::now();
+        match self.look_began.map(|began| began + REST) {
+            Some(rested) if rested > now => self.next_look = self.next_look.min(rested),
             _ => self.begin_look(),
         }
     }
@@ -147,8 +145,8 @@ impl Refresh {
                 || matches!(proof, Proof::Replica { link: None, .. });
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
-        self.last_look = Some(now);
         self.look += 1;
+        self.look_began = Some(now);
         self.looks.send_replace(self.look);
         self.report.look_began(self.look);
         self.next_look = now + jitter::around(self.config.refresh_interval, 20);
@@ -180,7 +178,7 @@ impl Refresh {
             Message::Event { sentinel, event } => {
                 self.on_event(&sentinel, &event);
             }
-            Message::Subscribed => self.look_soon(),
+            Message::Subscribed => self.begin_look(),
         }
     }
 
@@ -192,7 +190,7 @@ impl Refresh {
             self.doubt(node);
         }
         self.quick = QUICK;
-        self.look_soon();
+        self.begin_look();
     }
 
     /// Follows up on Sentinels that others know, and lets go of learned ones that are gone.
@@ -365,6 +363,27 @@ impl Refresh {
         }
     }
 
+    /// What the nodes say of themselves, as far as it is worth telling.
+    fn words(&self, views: &[View]) -> Vec<(String, String)> {
+        let claimed = |node: &Node| views.iter().any(|view| view.master == *node);
+        let words = self.proofs.iter().filter_map(|(node, (proof, _))| {
+            let word = match proof {
+                Proof::Replica { master, .. } if claimed(node) => {
+                    format!("says it is a replica of {master}")
+                }
+                Proof::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
+                proof => report::complaint(proof)?,
+            };
+            Some((node.to_string(), word))
+        });
+        let unheard = self
+            .probing
+            .keys()
+            .filter(|node| claimed(node) && !self.proofs.contains_key(*node))
+            .map(|node| (node.to_string(), "has not answered yet".to_owned()));
+        words.chain(unheard).collect()
+    }
+
     fn report_progress(&self, views: &[View], waiting: bool) {
         let reported = self.links.values().filter(|link| link.look >= self.look);
         let (mut failed, mut answered) = (0, 0);
@@ -379,42 +398,43 @@ impl Refresh {
         let refused = views
             .iter()
             .find_map(|view| Some((&view.master, self.refusals.get(&view.master)?)));
-        let verdict = if let Some((node, error)) = refused {
+        let reachable = self.answers().count();
+        // What it is if nothing more is heard; final once everybody has spoken.
+        let outlook = if let Some((node, error)) = refused {
             Verdict::Refused(node.clone(), error.clone())
-        } else if everybody && answered == 0 {
+        } else if reachable == 0 {
             Verdict::NoSentinel
-        } else if everybody && views.is_empty() {
+        } else if views.is_empty() {
             Verdict::UnknownMaster
         } else {
             Verdict::Open
         };
-        let said = self.links.iter().filter_map(|(node, link)| {
-            let said = link.said.as_ref()?;
-            Some((node.to_string(), describe(said)))
-        });
-        let proofs = self
-            .proofs
+        let verdict = match &outlook {
+            Verdict::Refused(..) => outlook.clone(),
+            Verdict::NoSentinel | Verdict::UnknownMaster if everybody => outlook.clone(),
+            _ => Verdict::Open,
+        };
+        let said = self
+            .links
             .iter()
-            .filter_map(|(node, (proof, _))| Some((node.to_string(), report::complaint(proof)?)));
+            .map(|(node, link)| (node.to_string(), describe(link.said.as_ref())));
         self.report.update(report::Update {
             verdict,
+            outlook,
             known: self.links.len(),
-            reachable: self
-                .links
-                .values()
-                .filter(|link| matches!(link.said, Some(Ok(_))))
-                .count(),
+            reachable,
             answered: answered > 0,
-            said: said.chain(proofs).collect(),
+            said: said.chain(self.words(views)).collect(),
             completed: (enough && !waiting).then_some(self.look),
         });
     }
 }
 
-fn describe(said: &Result<Box<Answer>, String>) -> String {
+fn describe(said: Option<&Result<Box<Answer>, String>>) -> String {
     match said {
-        Err(error) => error.clone(),
-        Ok(answer) => match &answer.view {
+        None => "has not answered yet".to_owned(),
+        Some(Err(error)) => error.clone(),
+        Some(Ok(answer)) => match &answer.view {
             None => "does not monitor this master name".to_owned(),
             Some(view) => format!("master is {} (epoch {})", view.master, view.epoch),
         },

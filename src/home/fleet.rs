@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -28,6 +28,8 @@ struct Member {
     gate: Arc<Semaphore>,
     /// No dial before this moment, and how long that pause was.
     pause: Option<(Instant, Duration)>,
+    /// The number of its last dial; of equal nodes the one longest without gets the next.
+    dialled: u64,
 }
 
 impl Default for Member {
@@ -36,6 +38,7 @@ impl Default for Member {
             places: 0,
             gate: Arc::new(Semaphore::new(DIALS_PER_NODE)),
             pause: None,
+            dialled: 0,
         }
     }
 }
@@ -46,6 +49,7 @@ pub(crate) struct Fleet {
     members: Mutex<HashMap<Node, Member>>,
     /// Connections open, not counting those being dialled.
     open: AtomicUsize,
+    dials: AtomicU64,
 }
 
 /// One connection's place in the count of its node, from before the dial until it is closed.
@@ -103,9 +107,13 @@ impl Fleet {
             let paused = member
                 .and_then(|member| member.pause)
                 .is_some_and(|(until, _)| until > now);
-            (paused, member.map_or(0, |member| member.places))
+            let member = member.map_or((0, 0), |member| (member.places, member.dialled));
+            (paused, member)
         })?;
-        members.entry(target.node.clone()).or_default().places += 1;
+        let dials = self.dials.fetch_add(1, Relaxed) + 1;
+        let member = members.entry(target.node.clone()).or_default();
+        member.places += 1;
+        member.dialled = dials;
         let place = Place {
             home: Arc::clone(home),
             node: target.node.clone(),

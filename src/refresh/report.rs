@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Update {
     pub(super) verdict: Verdict,
+    /// The verdict if nobody says anything more.
+    pub(super) outlook: Verdict,
     pub(super) known: usize,
     pub(super) reachable: usize,
     pub(super) answered: bool,
@@ -35,6 +37,7 @@ struct State {
     status: SentinelStatus,
     last_answer: Option<Instant>,
     verdict: Verdict,
+    outlook: Verdict,
 }
 
 /// Written by the refresh task, read by everybody.
@@ -65,6 +68,11 @@ impl Report {
         self.state.lock().verdict.clone()
     }
 
+    /// The verdict for somebody who can wait no longer.
+    pub(crate) fn outlook(&self) -> Verdict {
+        self.state.lock().outlook.clone()
+    }
+
     pub(crate) fn progress(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()
     }
@@ -85,6 +93,7 @@ impl Report {
         {
             let mut state = self.state.lock();
             state.verdict = update.verdict;
+            state.outlook = update.outlook;
             state.status.known = update.known;
             state.status.reachable = update.reachable;
             state.status.said = update.said;

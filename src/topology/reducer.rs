@@ -87,7 +87,7 @@ pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Elec
             // not cost a master its place, only another node's proof does. A lone Sentinel that
             // still names it must not stand in the way of that either.
             proof if incumbent => {
-                if proof.is_none() && claim.epoch > current.epoch {
+                if proof.is_none() && claim.epoch != current.epoch {
                     ask.push(claim.node.clone());
                 }
                 floor = floor.max(claim.epoch);

@@ -317,6 +317,20 @@ fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_pr
             vec![2],
         ),
         case(
+            "epochs began anew and the master is the same, which has not been asked",
+            vec![view(1, 0), view(1, 0), view(1, 5)],
+            proofs([]),
+            None,
+            vec![],
+        ),
+        case(
+            "epochs began anew for all and the master has not been asked",
+            vec![view(1, 0), view(1, 0), view(1, 0)],
+            proofs([]),
+            None,
+            vec![1],
+        ),
+        case(
             "epochs began anew and the master is the same",
             vec![view(1, 0), view(1, 0), view(1, 0)],
             proofs([(1, Proof::Master)]),
