@@ -101,14 +101,15 @@ impl Home {
     /// changes now and then, so that in the long run each node serves the same.
     fn is_overfull(&self, node: &Node) -> bool {
         let period = RETURNS_PER_TURN * self.limits().max_active;
-        match self.excess.load(Relaxed) {
+        let tolerated = match self.excess.load(Relaxed) {
             0 => return false,
             1 if self.returns.fetch_add(1, Relaxed) < period => return false,
-            _ => {}
-        }
+            1 => 0,
+            _ => 1,
+        };
         let census = self.fleet.census(&self.targets());
         let fewest = census.into_iter().min().unwrap_or(0);
-        let overfull = self.fleet.places(node) > fewest;
+        let overfull = self.fleet.places(node) > fewest + tolerated;
         if overfull {
             self.returns.store(0, Relaxed);
         }

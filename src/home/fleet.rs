@@ -81,9 +81,6 @@ impl Drop for Place {
         let mut members = self.home.fleet.members.lock();
         if let Some(member) = members.get_mut(&self.node) {
             member.places -= 1;
-            if member.places == 0 && member.pause.is_none() {
-                members.remove(&self.node);
-            }
         }
     }
 }
@@ -97,10 +94,10 @@ impl Fleet {
     ) -> Option<(Target, Place)> {
         let now = Instant::now();
         let mut members = self.members.lock();
-        // Addresses come and go; one that failed long ago and is not used is not worth its memory.
-        members.retain(|_, member| {
-            let recent = |(until, _)| until + LONGEST_BACKOFF > now;
-            member.places > 0 || member.pause.is_some_and(recent)
+        // Addresses come and go; what is known of one that is neither used nor wanted is not worth its
+        // memory.
+        members.retain(|node, member| {
+            member.places > 0 || targets.iter().any(|target| target.node == *node)
         });
         let target = targets.into_iter().min_by_key(|target| {
             let member = members.get(&target.node);
