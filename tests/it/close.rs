@@ -11,20 +11,14 @@ use testkit::{
 use tokio::task::JoinSet;
 
 use crate::{
-    stage::{LONG, Side, Stage, alive_tasks, deployment, prepare, turn, unique_name},
+    stage::{
+        LONG, Side, Stage, alive_tasks, deployment, prepare, tasks_are_back_to, turn, unique_name,
+    },
     support::eventually,
 };
 
 fn is_closed<T>(outcome: &Result<T, Error>) -> bool {
     matches!(outcome, Err(error @ Error::Closed) if error.is_closed())
-}
-
-/// Waits until only those tasks are left that were there before.
-async fn tasks_are_back_to(base: usize) {
-    eventually("the background tasks have ended", LONG, || async {
-        alive_tasks() == base
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -196,6 +190,33 @@ async fn who_waits_for_a_dial_is_told_at_once_and_the_dial_ends() {
         let status = stage.status();
         assert_eq!(status.active, 0, "{status:?}");
         assert_eq!(status.created, status.discards.total(), "{status:?}");
+    }
+}
+
+/// It has its permit and its connection already, and only waits for the PONG.
+#[tokio::test]
+async fn a_checkout_in_the_middle_of_its_test_gets_nothing_either() {
+    for side in Side::BOTH {
+        let stage = Stage::own(side, |config| {
+            config.write.max_active = 1;
+            config.write.test_idle_after = Some(Duration::ZERO);
+        })
+        .await;
+        drop(stage.take().await);
+        stage.server().pause();
+        let pool = stage.pool.clone();
+        let caller = tokio::spawn(async move { side.checkout(&pool).await.map(drop) });
+        eventually("it tests the connection", LONG, || async {
+            stage.status().idle == 0
+        })
+        .await;
+        stage.pool.close();
+        stage.server().resume();
+        let outcome = tokio::time::timeout(LONG, caller).await.unwrap().unwrap();
+        assert!(is_closed(&outcome), "{outcome:?}");
+        assert_eq!(stage.discarded(Discard::PoolClosed), 1, "{side:?}");
+        stage.active_is(0).await;
+        stage.settled().await;
     }
 }
 

@@ -4,14 +4,13 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use redis::cmd;
-use redis_rw_pool::{Config, Connection, Discard, Error, Pool, redis};
-use testkit::fake::{self, Action, NodeRole, SentinelView};
+use redis_rw_pool::{Connection, Discard, Pool, redis};
 use tokio::task::JoinSet;
 
 use crate::{
     stage::{
-        LONG, SECOND, Side, Stage, Watcher, alive_tasks, poll_then_drop, poll_then_drop_on_wake,
-        prepare, side_by_side, turn, unique_name,
+        LONG, Side, Stage, Watcher, alive_tasks, poll_then_drop, poll_then_drop_on_wake,
+        tasks_are_back_to,
     },
     support::eventually,
 };
@@ -26,11 +25,6 @@ impl Chance {
         self.0 ^= self.0 << 17;
         self.0 % limit
     }
-}
-
-async fn tasks_are_back_to(base: usize) {
-    let back = || async { alive_tasks() <= base };
-    eventually("no task is left over", LONG, back).await;
 }
 
 async fn drain(mut callers: JoinSet<()>) {

@@ -14,6 +14,7 @@ mod commands;
 mod conservation;
 mod contract;
 mod deadlines;
+mod dialing;
 mod discovery;
 mod failover;
 mod handshake;

@@ -252,6 +252,12 @@ pub(crate) fn alive_tasks() -> usize {
         .num_alive_tasks()
 }
 
+/// Waits until no more tasks are left than there were before.
+pub(crate) async fn tasks_are_back_to(base: usize) {
+    let back = || async { alive_tasks() <= base };
+    eventually("no task is left over", LONG, back).await;
+}
+
 /// Looks at the number of connections of one name again and again, from a thread of its own.
 pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
