@@ -9,7 +9,9 @@ use redis::{
 };
 use redis_rw_pool::{Connection, Pool, Protocol};
 
-use crate::shared::{SOON, ask, cmd, id, master, run, seen, single};
+use crate::shared::{
+    SOON, ask, cmd, id, master, node_with, run, seen, sentinel_of, single, watched_by,
+};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Resp2, Protocol::Resp3];
 
@@ -408,6 +410,22 @@ async fn a_pipeline_larger_than_every_buffer_does_not_deadlock() {
     }
     let replies: Vec<Vec<u8>> = large.query_async(&mut conn).await.unwrap();
     assert!((0..64_u8).all(|n| replies[usize::from(n)] == vec![n; 1 << 20]));
+}
+
+/// Redis itself keeps reading and lets its output grow; a proxy, or a Redis whose output buffers are
+/// limited, answers before it reads on.
+#[tokio::test]
+async fn nor_with_a_server_that_reads_no_further_until_its_reply_is_taken() {
+    let node = node_with(|_, _| None);
+    let sentinel = sentinel_of(node.port());
+    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    let mut pipeline = pipe();
+    for n in 0..64_u8 {
+        pipeline.cmd("ECHO").arg(&[b'0' + n % 10; 1 << 20][..]);
+    }
+    let replies: Vec<Vec<u8>> = pipeline.query_async(&mut conn).await.unwrap();
+    assert!((0..64_u8).all(|n| replies[usize::from(n)] == vec![b'0' + n % 10; 1 << 20]));
 }
 
 #[tokio::test]

@@ -253,12 +253,13 @@ fn memory_stays_bounded() {
     const MARK: &str = "HOSTILE_MEMORY_ALONE";
     if std::env::var_os(MARK).is_none() {
         let name = "hostile::memory_stays_bounded";
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture", "--test-threads", "1"])
             .env(MARK, "1")
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success(), "see above");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
