@@ -1,6 +1,6 @@
 //! Sentinels that go, replicas that fall ill, and the traffic that goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis_rw_pool::{
     Config, Discard, Error, Node, Pool, ReadFrom,
@@ -10,6 +10,7 @@ use testkit::{
     Deployment, Server,
     fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
 };
+use tokio::time::Instant;
 
 use crate::support::{self, eventually};
 
@@ -166,10 +167,12 @@ async fn an_event_is_a_reason_to_look_long_before_the_poll() {
     let mut config = to(&sentinel);
     config.refresh_interval = Duration::from_secs(3600);
     let pool = Pool::connect(config).await.expect("all is well");
-    eventually("it has subscribed", LIMIT, || async {
-        sentinel.subscribers() == 1
+    eventually("it has subscribed and looked", LIMIT, || async {
+        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
     })
     .await;
+    // Nothing that was asked before may still be unanswered.
+    pool.refresh().await.expect("it answers");
     sentinel.update(|view| {
         view.master.1 = new.port();
         view.epoch = 1;
