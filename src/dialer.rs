@@ -422,8 +422,11 @@ fn judge(greeting: &Greeting, role: Role, trusted: bool) -> Option<String> {
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),
         (Some(_), _) => match &greeting.detail {
+            // One that only lost its master has its data; whether it may be read from without a
+            // link is for the topology to say, which knows whether the master is alive.
             Some(RoleReply::Replica { state, .. }) => state
                 .trouble()
+                .filter(|state| !matches!(*state, "connect" | "connecting"))
                 .map(|state| format!("its link to its master is {state}")),
             _ => None,
         },

@@ -198,8 +198,10 @@ pub(crate) fn replicas(
         let nomination = nomination(node, master, &views);
         if nomination.is_none() && !follows(proofs.get(node), master) {
             // Nobody lists it any more and it does not follow our master: it is gone. Without its
-            // own word it stays, since a Sentinel that was just reset lists nobody for a while.
-            if proofs.contains_key(node) || before.is_none() {
+            // own word it stays, since a Sentinel that was just reset lists nobody for a while, and
+            // where no Sentinel can be asked, that it is not listed means nothing.
+            let unlisted = proofs.contains_key(node) && !views.is_empty();
+            if unlisted || before.is_none() {
                 continue;
             }
         }
@@ -208,7 +210,10 @@ pub(crate) fn replicas(
             // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
             (Some(objection), _) if is_final(&objection) => Some(objection),
             // What Sentinel saw in its last INFO may be 10 s old; the node itself knows better.
-            (_, Some(proof)) => exclusion(proof, master),
+            (_, Some(proof)) => exclusion(proof, master).filter(|_| {
+                let orphan = before.is_some_and(Replica::is_readable) && has_lost(proof, master);
+                !(orphan && is_gone(master, proofs, &mut ask))
+            }),
             (objection, None) => {
                 ask.push(node.clone());
                 // Right after a switch every replica is unproven; the last good word stands until
@@ -254,6 +259,27 @@ fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excl
     } else {
         None
     })
+}
+
+/// Whether the node is a replica of our master that has its data and only lost the connection.
+fn has_lost(proof: &Proof, our_master: &Node) -> bool {
+    let lost = |state: &str| matches!(state, "connect" | "connecting");
+    matches!(proof, Proof::Replica { master, addresses, link: Some(state) }
+        if lost(state) && same_server(our_master, master, addresses))
+}
+
+/// Whether the master itself is out of reach. A master that dies leaves every replica without a
+/// link at once; they are all there is to read from until the next one is elected. While nothing is
+/// known of it, it is asked, and the replicas stay as they were.
+fn is_gone(master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) -> bool {
+    match proofs.get(master) {
+        Some(Proof::Failed(_)) => true,
+        Some(_) => false,
+        None => {
+            ask.push(master.clone());
+            true
+        }
+    }
 }
 
 fn follows(proof: Option<&Proof>, master: &Node) -> bool {

@@ -590,6 +590,38 @@ fn a_replica_that_has_not_spoken_yet_keeps_its_last_good_state() {
     assert_eq!(fate(&good, &views, &proofs([])), (Some(None), true));
 }
 
+fn orphan(state: &str) -> Proof {
+    Proof::Replica {
+        master: node(1),
+        addresses: Vec::new(),
+        link: Some(state.into()),
+    }
+}
+
+#[test]
+fn a_replica_that_lost_a_dead_master_is_still_read_from() {
+    let good = with_replica(believing(1, 5), 2, None);
+    let bad = with_replica(believing(1, 5), 2, Some(Excluded::Loading));
+    let views = [listing(1, 5, vec![listed(2, 1)])];
+    let table = [
+        ("connect", Some(silent()), &good, true),
+        ("connecting", Some(silent()), &good, true),
+        ("connect", None, &good, true),
+        ("connect", Some(Proof::Master), &good, false),
+        ("sync", Some(silent()), &good, false),
+        ("handshake", Some(silent()), &good, false),
+        ("connect", Some(silent()), &bad, false),
+    ];
+    for (state, master, current, readable) in table {
+        let mut words = proofs([(2, orphan(state))]);
+        words.extend(master.clone().map(|proof| (node(1), proof)));
+        let (found, ask) = replicas(current, &node(1), &views, &words, 9);
+        assert_eq!(found[0].is_readable(), readable, "{state} {master:?}");
+        let asked = ask.contains(&node(1));
+        assert_eq!(asked, master.is_none(), "{state} {master:?}");
+    }
+}
+
 #[test]
 fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
     let good = with_replica(believing(1, 5), 2, None);
@@ -603,6 +635,9 @@ fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
         let state = fate(&good, &nobody, &proofs([(2, gone)]));
         assert_eq!(state, (None, false), "{word}");
     }
+    // Where no Sentinel can be asked, not being listed means nothing.
+    let (state, _) = fate(&good, &[], &proofs([(2, silent())]));
+    assert!(matches!(state, Some(Some(Excluded::Unreachable { .. }))));
     // Listed, its departure is a reason and not a disappearance.
     let listed = [listing(1, 5, vec![listed(2, 1)])];
     let (state, _) = fate(&good, &listed, &proofs([(2, silent())]));
