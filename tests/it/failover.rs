@@ -23,7 +23,8 @@ use tokio::{
 
 use crate::support::{self, eventually};
 
-const LIMIT: Duration = Duration::from_secs(40);
+/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)
@@ -98,12 +99,8 @@ impl Load {
             let (reads, failures) = (Arc::clone(&load.reads), Arc::clone(&load.read_failures));
             load.tasks.spawn(async move {
                 while !stop.load(SeqCst) {
-                    let began = Instant::now();
                     let result: RedisResult<Option<String>> =
                         async { pool.read().await?.get("key:0:0").await }.await;
-                    if began.elapsed() > Duration::from_millis(200) {
-                        eprintln!("STALL {:?}", began.elapsed());
-                    }
                     match result {
                         Ok(_) => drop(reads.fetch_add(1, SeqCst)),
                         Err(error) => failures.lock().push(error.to_string()),
