@@ -197,8 +197,10 @@ pub(crate) fn replicas(
         let nomination = nomination(node, master, &views);
         if nomination.is_none() && !follows(proofs.get(node), master) {
             // Nobody lists it any more and it does not follow our master: it is gone. Without its
-            // own word it stays, since a Sentinel that was just reset lists nobody for a while.
-            if proofs.contains_key(node) || before.is_none() {
+            // own word it stays, since a Sentinel that was just reset lists nobody for a while, and
+            // where no Sentinel can be asked, that it is not listed means nothing.
+            let unlisted = proofs.contains_key(node) && !views.is_empty();
+            if unlisted || before.is_none() {
                 continue;
             }
         }
@@ -231,24 +233,21 @@ pub(crate) fn replicas(
     (replicas, ask)
 }
 
-/// When a master dies its replicas lose their links all at once. That is no fault of theirs: as long
-/// as the master does not prove that it is there, and no replica has a link, they stay readable.
+/// A master that dies leaves every replica without a link at once. They are all there is to read from
+/// until the next one is elected, so as long as the master does not prove that it is there, a replica
+/// that has its data and only lost its link stays readable.
 fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) {
-    if replicas.iter().any(Replica::is_readable) {
+    if proofs.get(master) == Some(&Proof::Master) {
         return;
     }
-    let master_is_there = match proofs.get(master) {
-        Some(proof) => *proof == Proof::Master,
-        None => false,
-    };
     for replica in replicas.iter_mut().filter(|replica| replica.synced) {
-        // A replica that copies its master's data anew may have thrown its own away.
+        // One that copies its master's data anew may have thrown its own away.
         let lost_its_link = match &replica.excluded {
             Some(Excluded::Syncing { state }) => state != "sync",
             Some(Excluded::LinkDown { .. }) => true,
             _ => false,
         };
-        if lost_its_link && !master_is_there {
+        if lost_its_link {
             replica.excluded = None;
             replica.orphaned = true;
         }

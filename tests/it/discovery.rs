@@ -1,10 +1,6 @@
 //! Finding the master, whatever the Sentinels are like.
 
-use std::{
-    collections::BTreeSet,
-    error::Error as _,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, error::Error as _, time::Duration};
 
 use redis_rw_pool::{Config, Error, Node, Pool, redis::AsyncCommands};
 use testkit::{
@@ -12,6 +8,7 @@ use testkit::{
     fake::{self, Action, FakeNode, FakeSentinel, FakeServer, NodeRole, SentinelView},
     ports,
 };
+use tokio::time::Instant;
 
 use crate::support::{self, eventually};
 

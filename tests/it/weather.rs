@@ -1,6 +1,6 @@
 //! Sentinels that go, replicas that fall ill, and the traffic that goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis_rw_pool::{
     Config, Discard, Error, Node, Pool, ReadFrom,
@@ -10,6 +10,7 @@ use testkit::{
     Deployment, Server,
     fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
 };
+use tokio::time::Instant;
 
 use crate::support::{self, eventually};
 
@@ -166,10 +167,12 @@ async fn an_event_is_a_reason_to_look_long_before_the_poll() {
     let mut config = to(&sentinel);
     config.refresh_interval = Duration::from_secs(3600);
     let pool = Pool::connect(config).await.expect("all is well");
-    eventually("it has subscribed", LIMIT, || async {
-        sentinel.subscribers() == 1
+    eventually("it has subscribed and looked", LIMIT, || async {
+        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
     })
     .await;
+    // Nothing that was asked before may still be unanswered.
+    pool.refresh().await.expect("it answers");
     sentinel.update(|view| {
         view.master.1 = new.port();
         view.epoch = 1;
@@ -193,8 +196,7 @@ async fn fakes() -> (FakeNode, [FakeNode; 2], FakeSentinel, Pool) {
     }
     let sentinel = fake::sentinel(view);
     let mut config = to(&sentinel);
-    config.command_timeout = Some(Duration::from_millis(300));
-    config.connect_timeout = Duration::from_secs(2);
+    config.command_timeout = Some(Duration::from_secs(10));
     let pool = Pool::connect(config).await.expect("all is well");
     for replica in &replicas {
         readable(&pool, &local(replica.port())).await;
@@ -281,8 +283,7 @@ async fn replicas_that_die_freeze_or_leave_are_left_out_until_they_are_back() {
     let stranger = Server::standalone(&[]);
     let pool = support::pool(&deployment, |config| {
         config.refresh_interval = Duration::from_millis(300);
-        config.command_timeout = Some(Duration::from_millis(500));
-        config.connect_timeout = Duration::from_secs(1);
+        config.command_timeout = Some(Duration::from_secs(2));
     })
     .await;
     let master = local(deployment.master().port());
@@ -327,6 +328,37 @@ async fn replicas_that_die_freeze_or_leave_are_left_out_until_they_are_back() {
     left_out(&pool, &node, "").await;
     reads_fine().await;
     readable(&pool, &node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_go_on_while_the_master_is_dead_and_nobody_replaces_it() {
+    let deployment = Deployment::builder()
+        .node_config("replica-priority 0")
+        .start();
+    let pool = support::pool(&deployment, |config| {
+        config.refresh_interval = Duration::from_millis(300);
+    })
+    .await;
+    let replicas = [0, 1].map(|i| local(deployment.replicas()[i].port()));
+    for replica in &replicas {
+        readable(&pool, replica).await;
+    }
+    let master = deployment.master();
+    master.kill();
+    let looks = pool.status().sentinel.looks;
+    // New connections must be possible too, not only those from before.
+    let held = [pool.read().await, pool.read().await, pool.read().await];
+    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    while pool.status().sentinel.looks < looks + 10 {
+        let node = read(&pool).await.expect("replicas are alive");
+        assert!(replicas.contains(&node));
+    }
+    assert_eq!(pool.topology().readable().count(), 2);
+    master.restart();
+    eventually("writes go on", LIMIT, || async {
+        write(&pool, "k").await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -545,11 +545,11 @@ fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_
             both(),
             vec![node(1)],
         ),
-        // One of them is in step, so the master is there for it.
+        // It has not been long, or it is only for us that the master is gone.
         (
             true,
             vec![(1, silent()), connect(), (3, follower_of(1))],
-            vec![node(3)],
+            both(),
             vec![],
         ),
         // A copy under way may have begun by throwing the old data away.
@@ -675,6 +675,9 @@ fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
         let state = fate(&good, &nobody, &proofs([(2, gone)]));
         assert_eq!(state, (None, false), "{word}");
     }
+    // Where no Sentinel can be asked, not being listed means nothing.
+    let (state, _) = fate(&good, &[], &proofs([(2, silent())]));
+    assert!(matches!(state, Some(Some(Excluded::Unreachable { .. }))));
     // Listed, its departure is a reason and not a disappearance.
     let listed = [listing(1, 5, vec![listed(2, 1)])];
     let (state, _) = fate(&good, &listed, &proofs([(2, silent())]));
