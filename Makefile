@@ -25,8 +25,8 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-bench: redis ## benchmarks
-	$(CARGO) bench --locked
+bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
+	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 fuzz: ## fuzz the codec for SECONDS (60); needs a nightly toolchain
 	@scripts/need-cargo-tool fuzz
