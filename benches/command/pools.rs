@@ -4,7 +4,7 @@ use deadpool::managed::{Metrics, Object, RecycleResult};
 use redis_rw_pool::{
     Config, Connection, Pool,
     redis::{
-        Client, RedisError,
+        Client, Cmd, Pipeline, RedisError, RedisFuture, Value,
         aio::{ConnectionLike, MultiplexedConnection},
     },
 };
@@ -101,19 +101,16 @@ impl Lend for BareRedis {
 struct Unwrapped(Object<Multiplexed>);
 
 impl ConnectionLike for Unwrapped {
-    fn req_packed_command<'a>(
-        &'a mut self,
-        cmd: &'a redis_rw_pool::redis::Cmd,
-    ) -> redis_rw_pool::redis::RedisFuture<'a, redis_rw_pool::redis::Value> {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.0.req_packed_command(cmd)
     }
 
     fn req_packed_commands<'a>(
         &'a mut self,
-        pipeline: &'a redis_rw_pool::redis::Pipeline,
+        pipeline: &'a Pipeline,
         offset: usize,
         count: usize,
-    ) -> redis_rw_pool::redis::RedisFuture<'a, Vec<redis_rw_pool::redis::Value>> {
+    ) -> RedisFuture<'a, Vec<Value>> {
         self.0.req_packed_commands(pipeline, offset, count)
     }
 
