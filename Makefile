@@ -28,9 +28,11 @@ lint: ## formatting, clippy, documentation; warnings are errors
 bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
-fuzz: ## fuzz the codec for SECONDS (60); needs a nightly toolchain
+fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz
-	$(CARGO) +nightly fuzz run codec -- -max_total_time=$(SECONDS)
+	@mkdir -p fuzz/target/corpus
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run codec -s none fuzz/target/corpus fuzz/corpus/codec -- \
+		-max_total_time=$(SECONDS) -max_len=4096
 
 deny: ## licences, bans and sources of every dependency
 	@scripts/need-cargo-tool deny

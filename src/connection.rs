@@ -3,15 +3,13 @@
 use std::fmt;
 
 use deadpool::managed::Object;
-use redis::{
-    Cmd, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
-    aio::ConnectionLike,
-};
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio::ConnectionLike};
+
 use tokio::time::Instant;
 
 use crate::{
     error::Cause,
-    manager::Manager,
+    manager::{self, Manager},
     node::{Node, Role},
     pooled::Pooled,
     stats::Discard,
@@ -87,21 +85,23 @@ impl Connection {
     /// The place where a write may still be held back or led elsewhere: nothing has been written.
     fn ensure_current(&mut self) -> RedisResult<()> {
         let pooled = self.pooled_mut();
-        if pooled.target.role == Role::Replica || pooled.vet() {
+        if pooled.home().takes_turns() || pooled.vet() {
             return Ok(());
         }
-        let master = pooled.home().topology().snapshot().master.clone();
+        let master = pooled.home().topology.snapshot().master.clone();
         let moved_to = master.filter(|master| *master != pooled.target.node);
-        Err(pooled
-            .wire()
-            .failure(Cause::Superseded(moved_to), false)
-            .into())
+        Err(pooled.wire().failure(Cause::Superseded(moved_to)).into())
     }
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
-    fn suspect(&self) {
-        let pooled = self.pooled();
-        pooled.home().suspect(&pooled.target.node);
+    fn weigh(&mut self, doubt: Doubt) {
+        let pooled = self.pooled_mut();
+        match doubt {
+            Doubt::None => return,
+            Doubt::Node => {}
+            Doubt::Connection => pooled.condemn(),
+        }
+        pooled.home().topology.suspect(&pooled.target.node);
     }
 }
 
@@ -111,8 +111,8 @@ impl ConnectionLike for Connection {
             self.ensure_current()?;
             let result = self.pooled_mut().wire().command(cmd).await;
             match &result {
-                Ok(Value::ServerError(error)) if casts_doubt(error) => self.suspect(),
-                Err(error) if is_failure(error) => self.suspect(),
+                Ok(Value::ServerError(error)) => self.weigh(doubt(error)),
+                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
                 _ => {}
             }
             result
@@ -129,38 +129,46 @@ impl ConnectionLike for Connection {
             self.ensure_current()?;
             let wire = self.pooled_mut().wire();
             let result = wire.pipeline(pipeline, offset, count).await;
-            let doubt = match &result {
-                Ok(values) => values
-                    .iter()
-                    .any(|value| matches!(value, Value::ServerError(error) if casts_doubt(error))),
-                Err(error) => is_failure(error),
-            };
-            if doubt {
-                self.suspect();
+            match &result {
+                Ok(values) => {
+                    let doubts = values.iter().map(|value| match value {
+                        Value::ServerError(error) => doubt(error),
+                        _ => Doubt::None,
+                    });
+                    self.weigh(doubts.max().unwrap_or(Doubt::None));
+                }
+                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
+                Err(_) => {}
             }
             result
         })
     }
 
     fn get_db(&self) -> i64 {
-        self.pooled().home().config().db
+        self.pooled().home().config.db
     }
 }
 
-/// Error replies after which the node's role or health has to be looked at.
-fn casts_doubt(error: &redis::ServerError) -> bool {
+/// What a reply puts in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    None,
+    /// The node has to be looked at; this connection will show by itself what it is worth.
+    Node,
+    /// The node is not what this connection was made for, at least for now.
+    Connection,
+}
+
+/// What an error reply says about the node, beyond the command that it answers.
+fn doubt(error: &redis::ServerError) -> Doubt {
     match error.kind() {
-        Some(kind) => matches!(
-            kind,
-            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
-        ),
-        None => matches!(error.code(), "NOREPLICAS" | "UNBLOCKED"),
+        Some(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading,
+        ) => Doubt::Connection,
+        // A master without enough replicas, and one that was demoted under a blocked command.
+        None if matches!(error.code(), "NOREPLICAS" | "UNBLOCKED") => Doubt::Node,
+        _ => Doubt::None,
     }
-}
-
-/// Whether the connection failed, as opposed to the command.
-fn is_failure(error: &RedisError) -> bool {
-    error.is_io_error()
 }
 
 impl Drop for Connection {
@@ -168,10 +176,16 @@ impl Drop for Connection {
         let Some(mut object) = self.object.take() else {
             return;
         };
-        match discard_on_return(&mut object) {
+        let now = object.home().clock.now();
+        match discard_on_return(&mut object, now) {
             None => {
-                object.idle_since = Instant::now();
+                object.idle_since = now;
+                let awaited = object.home().is_awaited();
+                let pool = awaited.then(|| Object::pool(&object)).flatten();
                 drop(object);
+                if let Some(pool) = pool {
+                    manager::feed(&pool);
+                }
             }
             Some(reason) => {
                 object.close(reason);
@@ -183,12 +197,18 @@ impl Drop for Connection {
 }
 
 /// Why a connection that comes back must not be kept; `None` if it may.
-fn discard_on_return(object: &mut Object<Manager>) -> Option<Discard> {
+fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Discard> {
     if let Some(dirt) = object.dirt() {
         return Some(dirt);
     }
     if !object.vet() {
         return Some(object.home().departed());
+    }
+    if object.expires_at.is_some_and(|at| at <= now) {
+        return Some(Discard::Lifetime);
+    }
+    if object.is_stale() {
+        return Some(Discard::Broken);
     }
     object.wire().trim();
     let idle = || Object::pool(object).map_or(0, |pool| pool.status().available);

@@ -10,106 +10,47 @@
 //! ahead of demand (`min_idle`, a replica without connections) only while there is room.
 
 mod dock;
-mod fleet;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use redis::RedisResult;
 use tokio::time::Instant;
 
-pub(crate) use self::fleet::Place;
-use self::{
-    dock::{Arrival, Dock},
-    fleet::Fleet,
-};
+use self::dock::{Arrival, Dock};
 use crate::{
-    config::{Config, PoolLimits, ReadFrom},
-    error::{Blocker, Error, PoolName, Said, is_refusal},
-    jitter,
-    node::{Node, Role},
+    error::{Blocker, Error, Said, is_refusal},
+    home::Home,
+    node::Role,
     pooled::Pooled,
-    stats::{Discard, Stats},
-    topology::{Handle, Target},
-    wire::handshake::{self, Greeting},
+    stats::Discard,
+    topology::Target,
+    wire::{
+        exclusive::Exclusive,
+        handshake::{self, Greeting},
+    },
 };
 
 /// A dial that has not answered by now gets company, on another node if there is one.
 const HEDGE: Duration = Duration::from_millis(150);
 
-/// One pool's source of connections, and what the pool knows of itself.
+/// One pool's source of connections.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    name: PoolName,
-    config: Arc<Config>,
-    topology: Arc<Handle>,
-    stats: Stats,
+    home: Arc<Home>,
     dock: Dock,
-    fleet: Fleet,
-    /// Some replica has at least two connections fewer than another and the pool is full.
-    lopsided: AtomicBool,
 }
 
 impl Dialer {
-    pub(crate) fn new(name: PoolName, config: Arc<Config>, topology: Arc<Handle>) -> Arc<Self> {
-        Arc::new(Self {
-            name,
-            config,
-            topology,
-            stats: Stats::default(),
-            dock: Dock::default(),
-            fleet: Fleet::default(),
-            lopsided: AtomicBool::new(false),
-        })
+    pub(crate) fn new(home: Arc<Home>) -> Arc<Self> {
+        let dock = Dock::default();
+        Arc::new(Self { home, dock })
     }
 
-    pub(crate) fn name(&self) -> PoolName {
-        self.name
-    }
-
-    pub(crate) fn limits(&self) -> &PoolLimits {
-        match self.name {
-            PoolName::Write => &self.config.write,
-            PoolName::Read => &self.config.read,
-        }
-    }
-
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    pub(crate) fn topology(&self) -> &Handle {
-        &self.topology
-    }
-
-    pub(crate) fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// A lifetime for one more connection: jittered, so that connections made together do not
-    /// expire together.
-    pub(crate) fn lifetime(&self) -> Option<Duration> {
-        self.limits()
-            .max_lifetime
-            .map(|lifetime| jitter::around(lifetime, 10))
-    }
-
-    pub(crate) fn admits(&self, target: &Target) -> bool {
-        self.topology.snapshot().admits(self.policy(), target)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.dock.is_closed()
-    }
-
-    /// Connections open, not counting those still being dialled.
-    pub(crate) fn open(&self) -> usize {
-        self.fleet.open()
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
     }
 
     pub(crate) fn docked(&self) -> usize {
@@ -127,34 +68,31 @@ impl Dialer {
     /// A new connection, or one that was dialled before and never used.
     ///
     /// The caller must hold a permit of the pool: each call may lead to one more connection.
-    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Pooled, Error> {
+    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
         let started = Instant::now();
-        let patience = self
-            .config
-            .failover_timeout
-            .max(self.config.connect_timeout);
+        let config = &self.home.config;
+        let patience = config.failover_timeout.max(config.connect_timeout);
         loop {
-            let (mut arrival, dial) = match self.dock.enter() {
+            let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
-                Arrival::Here(pooled) => match self.still_good(*pooled) {
+                Arrival::Here(pooled) => match self.still_good(pooled) {
                     Some(pooled) => return Ok(pooled),
                     None => continue,
                 },
-                Arrival::InLine(arrival, dial) => (arrival, dial),
+                Arrival::InLine(place, dial) => (place, dial),
             };
+            self.home.set_awaited(true);
             if dial {
                 self.spawn_dial();
             }
-            let first = started + HEDGE;
-            if let Ok(Ok(result)) = tokio::time::timeout_at(first, &mut arrival).await {
-                return result;
+            if let Ok(result) = tokio::time::timeout_at(started + HEDGE, place.arrival()).await {
+                return result.unwrap_or(Err(Error::Closed));
             }
-            if self.policy().is_some() {
+            if self.home.takes_turns() {
                 self.dial_ahead(1);
             }
-            return match tokio::time::timeout_at(started + patience, arrival).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Error::Closed),
+            return match tokio::time::timeout_at(started + patience, place.arrival()).await {
+                Ok(result) => result.unwrap_or(Err(Error::Closed)),
                 Err(_) => Err(self.out_of_patience(started.elapsed())),
             };
         }
@@ -162,12 +100,10 @@ impl Dialer {
 
     /// Dials ahead of demand: up to `count` connections, as long as there is room.
     pub(crate) fn dial_ahead(self: &Arc<Self>, count: usize) {
-        let max_active = self.limits().max_active;
+        let max_active = self.home.limits().max_active;
+        let room = |pending| self.home.open() + pending < max_active;
         for _ in 0..count {
-            if !self
-                .dock
-                .reserve(|pending| self.open() + pending < max_active)
-            {
+            if !self.dock.reserve(room) {
                 return;
             }
             self.spawn_dial();
@@ -175,40 +111,17 @@ impl Dialer {
     }
 
     /// Brings the connections of all readable replicas to the same number, so that each serves the
-    /// same share of the reads. Returns how many connections of which replica are too many for
-    /// that, where the pool is full.
+    /// same share of the reads.
     pub(crate) fn balance(self: &Arc<Self>) {
-        if self.policy().is_none() {
-            return;
-        }
-        let targets = self.topology.snapshot().targets(self.policy());
-        let census = self.fleet.census(&targets);
-        let (Some(fewest), Some(most)) = (census.iter().min(), census.iter().max()) else {
-            return;
-        };
-        let full = self.open() + self.dock.pending() >= self.limits().max_active;
-        self.lopsided.store(full && most - fewest > 1, Relaxed);
-        // Without any connection there is no demand to serve.
-        if !full && most > fewest {
+        if self.home.takes_turns() && self.home.wants_balance(self.dock.pending()) {
             self.dial_ahead(1);
         }
     }
 
-    /// Whether this node has so many more connections than another that one of them should make
-    /// room. Costs one atomic load while shares are even.
-    pub(crate) fn is_overfull(&self, node: &Node) -> bool {
-        if !self.lopsided.load(Relaxed) {
-            return false;
-        }
-        let targets = self.topology.snapshot().targets(self.policy());
-        let fewest = self.fleet.census(&targets).into_iter().min().unwrap_or(0);
-        self.fleet.places(node) > fewest + 1
-    }
-
     /// Puts a connection back in the queue behind those at the dock and takes the first of them.
     /// Only a pool that takes turns does this; it makes the dock the end of its queue.
-    pub(crate) fn exchange(&self, pooled: &mut Pooled) {
-        if self.policy().is_some() {
+    pub(crate) fn exchange(&self, pooled: &mut Box<Pooled>) {
+        if self.home.takes_turns() {
             self.dock.exchange(pooled);
         }
     }
@@ -220,70 +133,37 @@ impl Dialer {
         }
     }
 
+    /// Gives idle connections, as long as there are any, to those who wait for a dial.
+    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Pooled>>) {
+        loop {
+            let awaited = self.dock.announce();
+            self.home.set_awaited(awaited);
+            if !awaited {
+                return;
+            }
+            let pooled = idle();
+            let more = pooled.is_some();
+            self.dock.bring(pooled);
+            if !more {
+                return;
+            }
+        }
+    }
+
     /// Connections being dialled.
     pub(crate) fn pending(&self) -> usize {
         self.dock.pending()
     }
 
-    /// Whether connections are lent in turn, oldest return first, and not the latest again.
-    pub(crate) fn takes_turns(&self) -> bool {
-        self.policy().is_some()
-    }
-
-    /// Each node that this pool may go to, with the number of its connections.
-    pub(crate) fn shares(&self) -> Vec<(Node, usize)> {
-        let targets = self.topology.snapshot().targets(self.policy());
-        let census = self.fleet.census(&targets);
-        targets
-            .into_iter()
-            .map(|target| target.node)
-            .zip(census)
-            .collect()
-    }
-
-    /// Why a connection whose node is not wanted any more is closed.
-    pub(crate) fn departed(&self) -> Discard {
-        match self.name {
-            PoolName::Write => Discard::RoleChanged,
-            PoolName::Read => Discard::NodeGone,
-        }
-    }
-
-    /// Why one more idle connection to this node would be one too many; `None` if it would not.
-    pub(crate) fn unwanted(&self, node: &Node, idle: impl FnOnce() -> usize) -> Option<Discard> {
-        if self.is_closed() {
-            return Some(Discard::PoolClosed);
-        }
-        if self.is_overfull(node) {
-            return Some(Discard::Rebalance);
-        }
-        // Where every connection may stay idle there is nothing to count.
-        let limits = self.limits();
-        let max_idle = limits.effective_max_idle();
-        (max_idle < limits.max_active && idle() >= max_idle).then_some(Discard::MaxIdle)
-    }
-
-    /// A node misbehaved: have it looked at.
-    pub(crate) fn suspect(&self, node: &Node) {
-        self.topology.suspect(node);
-    }
-
     pub(crate) fn close(&self) {
+        self.home.close();
         for mut pooled in self.dock.close() {
             pooled.close(Discard::PoolClosed);
         }
     }
 
-    /// `None` for the pool that writes.
-    fn policy(&self) -> Option<ReadFrom> {
-        match self.name {
-            PoolName::Write => None,
-            PoolName::Read => Some(self.config.read_from),
-        }
-    }
-
-    fn still_good(&self, mut pooled: Pooled) -> Option<Pooled> {
-        match crate::manager::discard_reason(&mut pooled, Instant::now()) {
+    fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
+        match pooled.discard_reason(self.home.clock.now()) {
             None => Some(pooled),
             Some(reason) => {
                 pooled.close(reason);
@@ -302,7 +182,7 @@ impl Dialer {
         loop {
             match self.attempt().await {
                 Ok(pooled) => {
-                    self.stats.created.fetch_add(1, Relaxed);
+                    self.home.stats.created.fetch_add(1, Relaxed);
                     self.dock.arrive(pooled);
                     return self.balance();
                 }
@@ -316,49 +196,51 @@ impl Dialer {
         }
     }
 
-    async fn attempt(self: &Arc<Self>) -> Result<Pooled, Error> {
-        let mut changes = self.topology.subscribe();
+    async fn attempt(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
+        let mut changes = self.home.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
-        let targets = snapshot.targets(self.policy());
-        let Some((target, place)) = self.fleet.take_place(self, targets) else {
+        let targets = snapshot.targets(self.home.policy());
+        let Some((target, place)) = self.home.fleet.take_place(&self.home, targets) else {
             if snapshot.in_motion() {
                 // A replica is about to be readable; the pace is that of the looks at it.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
             return Err(self.nowhere_to_go());
         };
-        if let Some(until) = self.fleet.paused_until(&target.node) {
+        if let Some(until) = self.home.fleet.paused_until(&target.node) {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
                 _ = changes.changed() => {}
             }
         }
-        let gate = self.fleet.gate(&target.node);
+        let gate = self.home.fleet.gate(&target.node);
         let _turn = gate.acquire().await;
-        let version = self.topology.version();
-        if !self.admits(&target) {
+        let version = self.home.topology.version();
+        if !self.home.admits(&target) {
             return Err(self.connect_error(&target, superseded()));
         }
         match self.connect(&target).await {
             Ok(wire) => {
-                self.fleet.succeeded(&target.node);
+                self.home.fleet.succeeded(&target.node);
                 Ok(Pooled::new(wire, place.opened(), target, version))
             }
             Err(error) => {
-                self.stats.dial_failures.fetch_add(1, Relaxed);
-                self.fleet.failed(&target.node);
-                self.suspect(&target.node);
+                self.home.stats.dial_failures.fetch_add(1, Relaxed);
+                self.home.fleet.failed(&target.node);
+                self.home.topology.suspect(&target.node);
                 Err(self.connect_error(&target, error))
             }
         }
     }
 
-    async fn connect(&self, target: &Target) -> RedisResult<crate::wire::exclusive::Exclusive> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+    async fn connect(&self, target: &Target) -> RedisResult<Exclusive> {
+        let deadline = Instant::now() + self.home.config.connect_timeout;
         let (wire, greeting) =
-            handshake::connect(&self.config, &target.node, target.role, deadline).await?;
-        let trusted = self.topology.snapshot().unproven.is_some();
-        match judge(&greeting, target.role, trusted) {
+            handshake::connect(&self.home.config, &target.node, target.role, deadline).await?;
+        let snapshot = self.home.topology.snapshot();
+        let trusted = snapshot.unproven.is_some();
+        let orphaned = snapshot.is_orphaned(&target.node);
+        match judge(&greeting, target.role, trusted, orphaned) {
             None => Ok(wire),
             Some(trouble) => Err((
                 redis::ErrorKind::UnexpectedReturnType,
@@ -372,14 +254,16 @@ impl Dialer {
     /// Whether trying again would only repeat the refusal.
     fn is_final(&self, error: &Error) -> bool {
         match error {
-            Error::NoReplica { .. } => !self.topology.snapshot().in_motion(),
+            // Told not to wait for a master to exist.
+            _ if self.home.config.failover_timeout.is_zero() => true,
+            Error::NoReplica { .. } => !self.home.topology.snapshot().in_motion(),
             Error::Connect { source, .. } => is_refusal(source),
             _ => false,
         }
     }
 
     fn nowhere_to_go(&self) -> Error {
-        let snapshot = self.topology.snapshot();
+        let snapshot = self.home.topology.snapshot();
         let said: Said = snapshot
             .replicas
             .iter()
@@ -402,13 +286,20 @@ impl Dialer {
     }
 
     fn out_of_patience(&self, waited: Duration) -> Error {
-        let said = match (self.dock.last_error(), &self.topology.snapshot().master) {
-            (Some(error), _) => (error.to_string(), with_source(&error)),
+        let said = match (
+            self.dock.last_error(),
+            &self.home.topology.snapshot().master,
+        ) {
+            (Some(error), _) if self.home.takes_turns() => return error,
+            (Some(Error::Connect { node, source, .. }), _) => {
+                (node.to_string(), source.to_string())
+            }
+            (Some(error), _) => ("the pool".to_owned(), with_source(&error)),
             (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
             (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };
         Error::NoMaster {
-            master_name: self.config.master_name.clone(),
+            master_name: self.home.config.master_name.clone(),
             waited,
             said: [said].into_iter().collect(),
         }
@@ -416,13 +307,14 @@ impl Dialer {
 }
 
 /// What speaks against taking a node for what it should be, by its own greeting on this very
-/// socket. `trusted` says that the deployment's nodes may not tell their role.
-fn judge(greeting: &Greeting, role: Role, trusted: bool) -> Option<String> {
+/// socket. `trusted` says that the deployment's nodes may not tell their role, `orphaned` that this
+/// one may be read although it has lost its master.
+fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
     use crate::sentinel::reply::RoleReply;
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),
         (Some(_), _) => match &greeting.detail {
-            Some(RoleReply::Replica { state, .. }) => state
+            Some(RoleReply::Replica { state, .. }) if !orphaned => state
                 .trouble()
                 .map(|state| format!("its link to its master is {state}")),
             _ => None,

@@ -240,13 +240,49 @@ impl fmt::Display for Blocker {
 /// Travels inside [`RedisError`] as the payload of an [`io::Error`]. Whether the server may have
 /// executed the command decides if a caller may send it again, so every text says it.
 #[derive(Debug, thiserror::Error)]
-#[error("{role} {node}: {cause}; {}", if *sent { "the outcome is unknown" } else { "the command was not executed" })]
+#[error("{peer} {node}: {cause}{fate}")]
 pub(crate) struct Failure {
-    pub(crate) role: Role,
+    pub(crate) peer: Peer,
     pub(crate) node: Node,
     pub(crate) cause: Cause,
-    /// Whether any byte of the command may have reached the server.
-    pub(crate) sent: bool,
+    pub(crate) fate: Fate,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Node(Role),
+    Sentinel,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(role) => role.fmt(f),
+            Self::Sentinel => f.write_str("Sentinel"),
+        }
+    }
+}
+
+/// What became of the command that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// No byte of it was written.
+    NotExecuted,
+    /// The server may have executed it.
+    Unknown,
+    /// It was one of our own, which a caller knows nothing of.
+    Own,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotExecuted => "; the command was not executed",
+            Self::Unknown => "; whether the command was executed is unknown",
+            Self::Own => "",
+        })
+    }
 }
 
 /// Why a command failed on the connection.

@@ -12,8 +12,6 @@ pub enum Excluded {
     Promoted,
     /// It says of itself that it is a master.
     ReportsMaster,
-    /// It says of itself that it is a Sentinel.
-    ReportsSentinel,
     /// A Sentinel has had no valid answer from it for `down-after-milliseconds`.
     SubjectivelyDown,
     /// Its link to its master is down.
@@ -34,8 +32,6 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
-    /// It is loading its data from disk.
-    Loading,
     /// No connection to it could be made, or it did not answer.
     #[non_exhaustive]
     Unreachable {
@@ -56,7 +52,6 @@ impl Excluded {
                 | Self::LinkDown { .. }
                 | Self::WrongMaster { .. }
                 | Self::Syncing { .. }
-                | Self::Loading
                 | Self::NotProven
         )
     }
@@ -68,7 +63,6 @@ impl fmt::Display for Excluded {
             Self::IsMaster => f.write_str("is the master"),
             Self::Promoted => f.write_str("is being promoted"),
             Self::ReportsMaster => f.write_str("reports the role master"),
-            Self::ReportsSentinel => f.write_str("is a sentinel"),
             Self::SubjectivelyDown => f.write_str("is down according to sentinel"),
             Self::LinkDown { since: None } => f.write_str("has lost its master"),
             Self::LinkDown { since: Some(since) } => {
@@ -76,7 +70,6 @@ impl fmt::Display for Excluded {
             }
             Self::WrongMaster { follows } => write!(f, "follows another master, {follows}"),
             Self::Syncing { state } => write!(f, "is not in sync with its master: {state}"),
-            Self::Loading => f.write_str("is loading its data"),
             Self::Unreachable { error } => write!(f, "is unreachable: {error}"),
             Self::NotProven => f.write_str("has not yet proved its role"),
         }
@@ -93,7 +86,6 @@ mod tests {
             (Excluded::IsMaster, "is the master"),
             (Excluded::Promoted, "is being promoted"),
             (Excluded::ReportsMaster, "reports the role master"),
-            (Excluded::ReportsSentinel, "is a sentinel"),
             (Excluded::SubjectivelyDown, "is down according to sentinel"),
             (Excluded::LinkDown { since: None }, "has lost its master"),
             (
@@ -114,7 +106,6 @@ mod tests {
                 },
                 "is not in sync with its master: sync",
             ),
-            (Excluded::Loading, "is loading its data"),
             (
                 Excluded::Unreachable {
                     error: "timed out".into(),

@@ -91,13 +91,15 @@
 //! | *not executed*, *unknown* | what is known of a command that failed |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![doc(test(attr(deny(warnings), allow(dead_code))))]
+#![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
+mod clock;
 mod config;
 mod connection;
 mod dialer;
 mod error;
 mod excluded;
+mod home;
 #[cfg(any(test, feature = "unstable-internals"))]
 #[doc(hidden)]
 pub mod internals;

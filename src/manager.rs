@@ -39,14 +39,14 @@ impl Manager {
         if silent.is_some_and(|silent| pooled.idle_since < silent) {
             return Some(Discard::TestFailed);
         }
-        let deadline = now + self.dialer.config().connect_timeout;
+        let deadline = Instant::now() + self.dialer.home().config.connect_timeout;
         let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             // Any reply but PONG, even an error, comes from a server that would serve nobody.
             Ok([Value::SimpleString(pong)]) if pong == "PONG" => None,
             _ => {
                 self.silent_since.lock().insert(node.clone(), now);
-                self.dialer.suspect(&node);
+                self.dialer.home().topology.suspect(&node);
                 Some(Discard::TestFailed)
             }
         }
@@ -54,20 +54,21 @@ impl Manager {
 }
 
 impl managed::Manager for Manager {
-    type Type = Pooled;
+    /// Boxed, since deadpool moves it by value again and again.
+    type Type = Box<Pooled>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Pooled, Error> {
+    async fn create(&self) -> Result<Box<Pooled>, Error> {
         self.dialer.obtain().await
     }
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
     /// deadpool drops what is refused without a word, so the reason is counted here.
-    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, pooled: &mut Box<Pooled>, _: &Metrics) -> RecycleResult<Error> {
         self.dialer.exchange(pooled);
-        let now = Instant::now();
-        let mut reason = discard_reason(pooled, now);
-        if reason.is_none() && is_test_due(self.dialer.limits(), pooled.idle_since, now) {
+        let now = self.dialer.home().clock.now();
+        let mut reason = pooled.discard_reason(now);
+        if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
             reason = self.test(pooled, now).await;
         }
         match reason {
@@ -80,33 +81,14 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Why an idle connection must not be lent again; `None` if it may. Free checks come first.
-pub(crate) fn discard_reason(pooled: &mut Pooled, now: Instant) -> Option<Discard> {
-    if !pooled.vet() {
-        return Some(pooled.home().departed());
-    }
-    let limits = pooled.home().limits();
-    expiry(limits, pooled.expires_at, pooled.idle_since, now)
-        .or_else(|| pooled.is_stale().then_some(Discard::Broken))
-}
-
-/// The rule of `max_lifetime` and `idle_timeout`.
-pub(crate) fn expiry(
-    limits: &PoolLimits,
-    expires_at: Option<Instant>,
-    idle_since: Instant,
-    now: Instant,
-) -> Option<Discard> {
-    if expires_at.is_some_and(|at| at <= now) {
-        Some(Discard::Lifetime)
-    } else if limits
-        .idle_timeout
-        .is_some_and(|timeout| now.saturating_duration_since(idle_since) >= timeout)
-    {
-        Some(Discard::Idle)
-    } else {
-        None
-    }
+/// Gives idle connections to callers who found none and wait for a dial, which may take long or fail
+/// where these are at hand.
+pub(crate) fn feed(pool: &managed::Pool<Manager>) {
+    pool.manager().dialer().feed(|| {
+        let mut taken = false;
+        let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+        swept.removed.into_iter().next()
+    });
 }
 
 /// The rule of `test_idle_after`.
@@ -125,35 +107,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_expires_by_age_before_idleness_and_at_the_very_moment() {
-        let base = Instant::now() + 100 * SECOND;
-        let mut limits = PoolLimits::default();
-        limits.idle_timeout = Some(10 * SECOND);
-        let at = |seconds: u32| base + seconds * SECOND;
-        let table = [
-            // expires_at, idle_since, now, expected
-            (Some(50), 0, 9, None),
-            (Some(50), 0, 10, Some(Discard::Idle)),
-            (Some(50), 45, 49, None),
-            (Some(50), 45, 50, Some(Discard::Lifetime)),
-            (Some(5), 0, 10, Some(Discard::Lifetime)),
-            (None, 0, 9, None),
-            // The clock of another core may be a little behind.
-            (None, 9, 8, None),
-        ];
-        for (expires_at, idle_since, now, expected) in table {
-            let got = expiry(&limits, expires_at.map(at), at(idle_since), at(now));
-            assert_eq!(got, expected, "{expires_at:?} {idle_since} {now}");
-        }
-        limits.idle_timeout = None;
-        assert_eq!(expiry(&limits, None, at(0), at(1_000_000)), None);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {
         let since = Instant::now();
-        let mut limits = PoolLimits::default();
-        limits.test_idle_after = Some(SECOND);
+        let mut limits = PoolLimits {
+            test_idle_after: Some(SECOND),
+            ..PoolLimits::default()
+        };
         assert!(!is_test_due(&limits, since, since));
         assert!(is_test_due(&limits, since, since + SECOND));
         limits.test_idle_after = Some(Duration::ZERO);

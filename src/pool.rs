@@ -9,6 +9,7 @@ use crate::{
     connection::Connection,
     dialer::Dialer,
     error::{Error, PoolName},
+    home::Home,
     reaper,
     refresh::{Refresh, Report, Verdict},
     side::Side,
@@ -94,7 +95,7 @@ impl Pool {
         first_look(&config, &topology, &report).await?;
         let side = |name| {
             let (config, topology) = (Arc::clone(&config), Arc::clone(&topology));
-            Side::new(Dialer::new(name, config, topology))
+            Side::new(Dialer::new(Arc::new(Home::new(name, config, topology))))
         };
         let (write, read) = (side(PoolName::Write), side(PoolName::Read));
         let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
@@ -182,7 +183,7 @@ impl Pool {
     ///
     /// Dropping the future changes nothing: the Sentinels are asked all the same.
     pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
-        if self.inner.write.dialer().is_closed() {
+        if self.inner.write.dialer().home().is_closed() {
             return Err(Error::Closed);
         }
         let config = &self.inner.config;

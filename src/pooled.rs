@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    dialer::{Dialer, Place},
+    config::PoolLimits,
+    home::{Home, Place},
     stats::Discard,
     topology::Target,
     wire::exclusive::Exclusive,
@@ -20,22 +21,24 @@ pub(crate) struct Pooled {
     pub(crate) target: Target,
     /// The topology version under which `target` was last known to be good.
     pub(crate) vetted: u64,
+    condemned: bool,
     pub(crate) expires_at: Option<Instant>,
     /// When it last came back; its creation until then.
     pub(crate) idle_since: Instant,
 }
 
 impl Pooled {
-    pub(crate) fn new(wire: Exclusive, place: Place, target: Target, vetted: u64) -> Self {
+    pub(crate) fn new(wire: Exclusive, place: Place, target: Target, vetted: u64) -> Box<Self> {
         let now = Instant::now();
         let lifetime = place.home().lifetime();
-        Self {
+        Box::new(Self {
             open: Some((wire, place)),
             target,
             vetted,
+            condemned: false,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             idle_since: now,
-        }
+        })
     }
 
     pub(crate) fn wire(&mut self) -> &mut Exclusive {
@@ -43,8 +46,17 @@ impl Pooled {
     }
 
     /// The pool this connection belongs to.
-    pub(crate) fn home(&self) -> &Arc<Dialer> {
+    pub(crate) fn home(&self) -> &Arc<Home> {
         self.parts().1.home()
+    }
+
+    /// Why this idle connection must not be lent again; `None` if it may. Free checks come first.
+    pub(crate) fn discard_reason(&mut self, now: Instant) -> Option<Discard> {
+        if !self.vet() {
+            return Some(self.home().departed());
+        }
+        expiry(self.home().limits(), self.expires_at, self.idle_since, now)
+            .or_else(|| self.is_stale().then_some(Discard::Broken))
     }
 
     /// Whether the server has closed it or has spoken out of turn. Costs no round trip.
@@ -54,27 +66,32 @@ impl Pooled {
 
     /// What its last user left behind that nobody else must see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
-        self.parts().0.dirt()
+        let condemned = self.condemned.then(|| self.home().departed());
+        self.parts().0.dirt().or(condemned)
     }
 
     /// Whether its node still is what this pool wants. Without a change of the topology since the
     /// last look this costs one atomic load.
     pub(crate) fn vet(&mut self) -> bool {
-        let home = Arc::clone(self.home());
-        let version = home.topology().version();
+        let version = self.home().topology.version();
         if self.vetted == version {
             return true;
         }
-        let admitted = home.admits(&self.target);
+        let admitted = self.home().admits(&self.target);
         if admitted {
             self.vetted = version;
         }
         admitted
     }
 
+    /// What the node itself said that makes this connection worthless; nothing is closed yet.
+    pub(crate) fn condemn(&mut self) {
+        self.condemned = true;
+    }
+
     /// Closes the socket and counts why.
     pub(crate) fn close(&mut self, reason: Discard) {
-        self.home().stats().discarded(reason);
+        self.home().stats.discarded(reason);
         self.open = None;
     }
 
@@ -88,5 +105,75 @@ impl Pooled {
         self.open
             .as_mut()
             .expect("BUG: a connection is used after it was discarded")
+    }
+}
+
+impl Drop for Pooled {
+    /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
+    /// cancelled in the middle of its test.
+    fn drop(&mut self) {
+        if let Some((_, place)) = &self.open {
+            let reason = if place.home().is_closed() {
+                Discard::PoolClosed
+            } else {
+                Discard::Cancelled
+            };
+            self.close(reason);
+        }
+    }
+}
+
+/// The rule of `max_lifetime` and `idle_timeout`.
+pub(crate) fn expiry(
+    limits: &PoolLimits,
+    expires_at: Option<Instant>,
+    idle_since: Instant,
+    now: Instant,
+) -> Option<Discard> {
+    if expires_at.is_some_and(|at| at <= now) {
+        Some(Discard::Lifetime)
+    } else if limits
+        .idle_timeout
+        .is_some_and(|timeout| now.saturating_duration_since(idle_since) >= timeout)
+    {
+        Some(Discard::Idle)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_expires_by_age_before_idleness_and_at_the_very_moment() {
+        let base = Instant::now() + 100 * SECOND;
+        let mut limits = PoolLimits {
+            idle_timeout: Some(10 * SECOND),
+            ..PoolLimits::default()
+        };
+        let at = |seconds: u32| base + seconds * SECOND;
+        let table = [
+            // expires_at, idle_since, now, expected
+            (Some(50), 0, 9, None),
+            (Some(50), 0, 10, Some(Discard::Idle)),
+            (Some(50), 45, 49, None),
+            (Some(50), 45, 50, Some(Discard::Lifetime)),
+            (Some(5), 0, 10, Some(Discard::Lifetime)),
+            (None, 0, 9, None),
+            // The clock of another core may be a little behind.
+            (None, 9, 8, None),
+        ];
+        for (expires_at, idle_since, now, expected) in table {
+            let got = expiry(&limits, expires_at.map(at), at(idle_since), at(now));
+            assert_eq!(got, expected, "{expires_at:?} {idle_since} {now}");
+        }
+        limits.idle_timeout = None;
+        assert_eq!(expiry(&limits, None, at(0), at(1_000_000)), None);
     }
 }

@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    config::PoolLimits, manager::expiry, pooled::Pooled, side::Side, stats::Discard, task::Task,
-    topology::Topology,
+    config::PoolLimits, pooled::expiry, side::Side, stats::Discard, task::Task, topology::Topology,
 };
 
 /// A sweep looks at memory only; even so there is no need for more than this many in a second.
@@ -22,7 +21,7 @@ pub(crate) fn spawn(side: Side, topology: watch::Receiver<Arc<Topology>>) -> Tas
 }
 
 async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
-    let pause = pause(side.dialer().limits());
+    let pause = pause(side.dialer().home().limits());
     let mut demand = Demand::new(Instant::now());
     loop {
         tokio::select! {
@@ -35,12 +34,20 @@ async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
 }
 
 fn sweep(side: &Side, demand: &mut Demand) {
-    let now = Instant::now();
     let dialer = side.dialer();
-    let limits = dialer.limits();
-    side.sweep(|pooled| verdict(pooled, limits, now));
+    let home = dialer.home();
+    let now = home.clock.tick();
+    let limits = home.limits();
+    let targets = home.targets();
+    side.sweep(|pooled| {
+        let gone = !targets.contains(&pooled.target);
+        gone.then(|| home.departed())
+            .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
+            .or_else(|| pooled.is_stale().then_some(Discard::Broken))
+    });
+    side.feed();
     let idle = side.idle();
-    if dialer.takes_turns()
+    if home.takes_turns()
         && let Some(window) = limits.idle_timeout
         && let Some(surplus) = demand.observe(idle, window, now)
     {
@@ -59,22 +66,14 @@ fn sweep(side: &Side, demand: &mut Demand) {
     dialer.balance();
 }
 
-fn verdict(pooled: &Pooled, limits: &PoolLimits, now: Instant) -> Option<Discard> {
-    if !pooled.home().admits(&pooled.target) {
-        return Some(pooled.home().departed());
-    }
-    expiry(limits, pooled.expires_at, pooled.idle_since, now)
-        .or_else(|| pooled.is_stale().then_some(Discard::Broken))
-}
-
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
 /// with the same number.
 fn shrink(side: &Side, surplus: usize) {
-    let dialer = side.dialer();
-    let mut shares = dialer.shares();
+    let home = side.dialer().home();
+    let mut shares = home.shares();
     let open: usize = shares.iter().map(|(_, places)| places).sum();
     let nodes = shares.len().max(1);
-    let floor = dialer.limits().min_idle.max(1);
+    let floor = home.limits().min_idle.max(1);
     let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
     side.sweep(|pooled| {
         let share = shares
@@ -117,12 +116,16 @@ impl Demand {
 
 /// Often enough to be a small part late, seldom enough to cost nothing.
 fn pause(limits: &PoolLimits) -> Duration {
-    [limits.idle_timeout, limits.max_lifetime]
-        .into_iter()
-        .flatten()
-        .min()
-        .map_or(LONGEST_PAUSE, |shortest| shortest / 10)
-        .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    [
+        limits.idle_timeout,
+        limits.max_lifetime,
+        limits.test_idle_after.filter(|after| !after.is_zero()),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .map_or(LONGEST_PAUSE, |shortest| shortest / 10)
+    .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 #[cfg(test)]

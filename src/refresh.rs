@@ -9,7 +9,7 @@ mod probe;
 mod report;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +42,8 @@ use crate::{
 /// Where things are in motion (a claim to settle, a replica about to be readable), the next look
 /// comes this soon, and then ever later up to the poll interval.
 const QUICK: Duration = Duration::from_millis(100);
+/// Looks are at least this far apart, so that a storm of hints and suspicions costs a few of them.
+const APART: Duration = Duration::from_millis(5);
 /// A word of a node that speaks against using it is asked for again after this long.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
@@ -65,13 +67,15 @@ pub(crate) struct Refresh {
     report: Arc<Report>,
     looks: watch::Sender<u64>,
     look: u64,
+    last_look: Option<Instant>,
     next_look: Instant,
     quick: Duration,
     links: HashMap<Node, Link>,
     proofs: HashMap<Node, (Proof, Instant)>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
-    probing: HashSet<Node>,
+    /// Nodes being asked, and whether what they say will be out of date already.
+    probing: HashMap<Node, bool>,
     probed: mpsc::Sender<probe::Probed>,
     messages: mpsc::Sender<Message>,
 }
@@ -87,12 +91,13 @@ impl Refresh {
             report,
             looks: watch::Sender::new(0),
             look: 0,
+            last_look: None,
             next_look: Instant::now(),
             quick: QUICK,
             links: HashMap::new(),
             proofs: HashMap::new(),
             refusals: HashMap::new(),
-            probing: HashSet::new(),
+            probing: HashMap::new(),
             probed,
             messages,
         };
@@ -112,10 +117,21 @@ impl Refresh {
             tokio::select! {
                 Some(message) = inbox.recv() => self.hear(message),
                 Some(probed) = probes.recv() => self.note(probed),
-                () = handle.look_requested() => self.begin_look(),
+                () = handle.look_requested() => self.look_soon(),
                 () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
             }
             self.conclude();
+        }
+    }
+
+    /// Looks at once, or a moment later where the last look has just begun.
+    fn look_soon(&mut self) {
+        let earliest = self.last_look.map(|began| began + APART);
+        match earliest {
+            Some(earliest) if earliest > Instant::now() => {
+                self.next_look = self.next_look.min(earliest);
+            }
+            _ => self.begin_look(),
         }
     }
 
@@ -123,7 +139,7 @@ impl Refresh {
     fn begin_look(&mut self) {
         let now = Instant::now();
         for suspect in self.handle.take_suspects() {
-            self.proofs.remove(&suspect);
+            self.doubt(&suspect);
         }
         let good_news_last = self.config.refresh_interval / 2;
         self.proofs.retain(|_, (proof, at)| {
@@ -131,6 +147,7 @@ impl Refresh {
                 || matches!(proof, Proof::Replica { link: None, .. });
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
+        self.last_look = Some(now);
         self.look += 1;
         self.looks.send_replace(self.look);
         self.report.look_began(self.look);
@@ -163,7 +180,7 @@ impl Refresh {
             Message::Event { sentinel, event } => {
                 self.on_event(&sentinel, &event);
             }
-            Message::Subscribed => self.begin_look(),
+            Message::Subscribed => self.look_soon(),
         }
     }
 
@@ -172,10 +189,10 @@ impl Refresh {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.report.event();
         if let Some(node) = &event.node {
-            self.proofs.remove(node);
+            self.doubt(node);
         }
         self.quick = QUICK;
-        self.begin_look();
+        self.look_soon();
     }
 
     /// Follows up on Sentinels that others know, and lets go of learned ones that are gone.
@@ -244,8 +261,18 @@ impl Refresh {
             .collect()
     }
 
+    /// What a node said before now does not count any more, nor what it is just saying.
+    fn doubt(&mut self, node: &Node) {
+        self.proofs.remove(node);
+        if let Some(outdated) = self.probing.get_mut(node) {
+            *outdated = true;
+        }
+    }
+
     fn note(&mut self, probed: probe::Probed) {
-        self.probing.remove(&probed.node);
+        if self.probing.remove(&probed.node) == Some(true) {
+            return self.probe(probed.node);
+        }
         match probed.refusal {
             Some(refusal) => self.refusals.insert(probed.node.clone(), refusal),
             None => self.refusals.remove(&probed.node),
@@ -258,6 +285,16 @@ impl Refresh {
     fn conclude(&mut self) {
         let current = self.handle.snapshot();
         let views = self.views();
+        // A node that a Sentinel now calls the master said that it was a replica before it was one.
+        let now = Instant::now();
+        for claimed in views.iter().map(|view| &view.master) {
+            if let Some((proof, at)) = self.proofs.get(claimed)
+                && *proof != Proof::Master
+                && now - *at > BAD_NEWS_LASTS
+            {
+                self.proofs.remove(claimed);
+            }
+        }
         let proofs: Proofs = self
             .proofs
             .iter()
@@ -315,7 +352,9 @@ impl Refresh {
     }
 
     fn probe(&mut self, node: Node) {
-        if self.probing.insert(node.clone()) {
+        if let Entry::Vacant(free) = self.probing.entry(node) {
+            let node = free.key().clone();
+            free.insert(false);
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
             tokio::spawn(async move {

@@ -11,7 +11,7 @@ use crate::{
     connection::Connection,
     dialer::Dialer,
     error::{Error, PoolName},
-    manager::Manager,
+    manager::{self, Manager},
     pooled::Pooled,
     stats::{Discard, PoolStatus},
 };
@@ -30,10 +30,10 @@ const NO_WAIT: Timeouts = Timeouts {
 
 impl Side {
     pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
-        let mut config = PoolConfig::new(dialer.limits().max_active);
+        let mut config = PoolConfig::new(dialer.home().limits().max_active);
         // Writes reuse the connection returned last, so that those too many grow old and are
         // pruned; reads take turns, so that every replica gets its share.
-        config.queue_mode = match dialer.name() {
+        config.queue_mode = match dialer.home().name {
             PoolName::Write => QueueMode::Lifo,
             PoolName::Read => QueueMode::Fifo,
         };
@@ -54,18 +54,18 @@ impl Side {
 
     async fn wait(&self) -> Result<Connection, Error> {
         let dialer = self.dialer();
-        let wait_timeout = dialer.limits().wait_timeout;
+        let wait_timeout = dialer.home().limits().wait_timeout;
         if wait_timeout == Some(Duration::ZERO) {
             let status = self.status();
             return Err(Error::Exhausted {
-                pool: dialer.name(),
+                pool: dialer.home().name,
                 max_active: status.max_active,
                 open: status.active,
                 in_use: status.active - status.idle.min(status.active),
                 blocker: dialer.blocker(),
             });
         }
-        let waiting = dialer.stats().wait();
+        let waiting = dialer.home().stats.wait();
         let timeouts = Timeouts {
             wait: wait_timeout,
             ..NO_WAIT
@@ -76,7 +76,7 @@ impl Side {
         if let Err(PoolError::Timeout(TimeoutType::Wait)) = result {
             let status = self.status();
             return Err(Error::WaitTimeout {
-                pool: dialer.name(),
+                pool: dialer.home().name,
                 waited,
                 max_active: status.max_active,
                 open: status.active,
@@ -127,6 +127,12 @@ impl Side {
         self.dialer().sweep(rule);
     }
 
+    /// Gives idle connections to callers who found none and wait for a dial, which may take long or
+    /// fail where these are at hand.
+    pub(crate) fn feed(&self) {
+        manager::feed(&self.pool);
+    }
+
     /// Connections that are open and not lent.
     pub(crate) fn idle(&self) -> usize {
         self.pool.retain(|_, _| true).retained + self.dialer().docked()
@@ -134,11 +140,11 @@ impl Side {
 
     pub(crate) fn status(&self) -> PoolStatus {
         let dialer = self.dialer();
-        let stats = dialer.stats();
+        let stats = &dialer.home().stats;
         PoolStatus {
-            max_active: dialer.limits().max_active,
+            max_active: dialer.home().limits().max_active,
             idle: self.idle(),
-            active: dialer.open(),
+            active: dialer.home().open(),
             waiting: stats.waiting.load(Relaxed),
             wait_count: stats.wait_count.load(Relaxed),
             wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),
@@ -149,9 +155,10 @@ impl Side {
     }
 
     pub(crate) fn close(&self) {
-        // First no new checkout succeeds, then what is idle goes, then those at the dock are told.
+        // First those at the dock are told, so that nothing is dialled nor kept any more. Then
+        // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
+        self.dialer().close();
         self.pool.close();
         self.sweep(|_| Some(Discard::PoolClosed));
-        self.dialer().close();
     }
 }

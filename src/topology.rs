@@ -54,6 +54,10 @@ pub struct Replica {
     pub excluded: Option<Excluded>,
     /// The version in which this node became a replica; earlier connections to it are stale.
     pub(crate) since: u64,
+    /// Whether it has been seen in step with its master, so that its data is more than nothing.
+    pub(crate) synced: bool,
+    /// Readable although its link is lost, because it is the master that cannot be reached.
+    pub(crate) orphaned: bool,
 }
 
 impl Replica {
@@ -113,11 +117,18 @@ impl Topology {
         }
     }
 
+    /// Whether reads go to this replica in spite of its lost link to the master.
+    pub(crate) fn is_orphaned(&self, node: &Node) -> bool {
+        let mut replicas = self.replicas.iter();
+        replicas.any(|replica| replica.node == *node && replica.orphaned)
+    }
+
     /// Whether something is about to change by itself, so that it is worth looking again soon.
     pub(crate) fn in_motion(&self) -> bool {
-        self.replicas
-            .iter()
-            .any(|replica| replica.excluded.as_ref().is_some_and(Excluded::is_passing))
+        self.replicas.iter().any(|replica| {
+            let passing = replica.excluded.as_ref().is_some_and(Excluded::is_passing);
+            passing || replica.orphaned
+        })
     }
 
     /// Whether a connection to this target may still be lent.
@@ -206,6 +217,8 @@ mod tests {
             node: node(*port),
             excluded,
             since: 2,
+            synced: true,
+            orphaned: false,
         };
         Topology {
             version: 3,

@@ -1,18 +1,21 @@
 //! Where finished connections arrive and callers wait in line for them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::{error::Error, pooled::Pooled};
+use crate::{error::Error, pooled::Pooled, stats::Discard};
 
-type Ticket = oneshot::Sender<Result<Pooled, Error>>;
+type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
 
 #[derive(Debug, Default)]
 struct State {
     /// Connections that nobody was waiting for when they arrived, oldest first.
-    docked: VecDeque<Pooled>,
+    docked: VecDeque<Box<Pooled>>,
     line: VecDeque<Ticket>,
     /// Dials under way.
     pending: usize,
@@ -25,26 +28,53 @@ pub(super) struct Dock {
     /// Guards the line, the connections in it and the number of dials; never held across an await
     /// nor while a connection is dropped.
     state: Mutex<State>,
+    /// How many connections are docked, so that a checkout can tell without the lock that there is
+    /// nothing to exchange.
+    docked: AtomicUsize,
 }
 
 /// What somebody who wants a connection gets at once.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum Arrival<'a> {
     Here(Box<Pooled>),
     /// A place in the line, and whether a dial has to be begun for it.
-    InLine(oneshot::Receiver<Result<Pooled, Error>>, bool),
+    InLine(InLine<'a>, bool),
     Closed,
+}
+
+/// A place in the line. A connection that came for somebody who left before taking it goes to the
+/// next.
+#[derive(Debug)]
+pub(super) struct InLine<'a> {
+    dock: &'a Dock,
+    arrival: oneshot::Receiver<Result<Box<Pooled>, Error>>,
+}
+
+impl InLine<'_> {
+    pub(super) async fn arrival(&mut self) -> Result<Result<Box<Pooled>, Error>, RecvError> {
+        (&mut self.arrival).await
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.arrival.close();
+        if let Ok(Ok(pooled)) = self.arrival.try_recv() {
+            self.dock.pass_on(self.dock.state.lock(), pooled);
+        }
+    }
 }
 
 impl Dock {
     /// Takes a docked connection or a place in the line.
-    pub(super) fn enter(&self) -> Arrival {
+    pub(super) fn enter(&self) -> Arrival<'_> {
         let mut state = self.state.lock();
         if state.closed {
             return Arrival::Closed;
         }
         if let Some(pooled) = state.docked.pop_front() {
-            return Arrival::Here(Box::new(pooled));
+            self.docked.store(state.docked.len(), Relaxed);
+            return Arrival::Here(pooled);
         }
         let (ticket, arrival) = oneshot::channel();
         // Callers who left make room, so that their dials serve those who come now.
@@ -52,7 +82,11 @@ impl Dock {
         state.line.push_back(ticket);
         let dial = state.pending < state.line.len();
         state.pending += usize::from(dial);
-        Arrival::InLine(arrival, dial)
+        let place = InLine {
+            dock: self,
+            arrival,
+        };
+        Arrival::InLine(place, dial)
     }
 
     /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under way.
@@ -63,14 +97,39 @@ impl Dock {
         reserve
     }
 
+    /// Announces an idle connection that the caller is about to bring, if somebody is in line. Until
+    /// it is brought or called off it counts as a dial, so that no dial takes its place meanwhile.
+    pub(super) fn announce(&self) -> bool {
+        let mut state = self.state.lock();
+        state.line.retain(|ticket| !ticket.is_closed());
+        let awaited = !state.line.is_empty();
+        state.pending += usize::from(awaited);
+        awaited
+    }
+
+    /// Brings the connection that was announced, or says that there is none.
+    pub(super) fn bring(&self, pooled: Option<Box<Pooled>>) {
+        let mut state = self.state.lock();
+        state.pending -= 1;
+        if let Some(pooled) = pooled {
+            self.pass_on(state, pooled);
+        }
+    }
+
     /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(super) fn arrive(&self, mut pooled: Pooled) {
+    pub(super) fn arrive(&self, pooled: Box<Pooled>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = None;
+        self.pass_on(state, pooled);
+    }
+
+    /// Under the same lock as what counted the connection before: at no moment may it count
+    /// nowhere, or a dial would take its place.
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut pooled: Box<Pooled>) {
         if state.closed {
             drop(state);
-            pooled.close(crate::stats::Discard::PoolClosed);
+            pooled.close(Discard::PoolClosed);
             return;
         }
         while let Some(ticket) = state.line.pop_front() {
@@ -83,6 +142,7 @@ impl Dock {
             }
         }
         state.docked.push_back(pooled);
+        self.docked.store(state.docked.len(), Relaxed);
     }
 
     /// A dial has failed; says whether it should be tried again, because somebody waits for it.
@@ -107,7 +167,10 @@ impl Dock {
     }
 
     /// Exchanges a connection for the one that has been docked longest, if there is one.
-    pub(super) fn exchange(&self, pooled: &mut Pooled) {
+    pub(super) fn exchange(&self, pooled: &mut Box<Pooled>) {
+        if self.docked.load(Relaxed) == 0 {
+            return;
+        }
         let mut state = self.state.lock();
         if let Some(other) = state.docked.pop_front() {
             state.docked.push_back(std::mem::replace(pooled, other));
@@ -115,7 +178,10 @@ impl Dock {
     }
 
     /// Takes out the docked connections that the rule speaks against.
-    pub(super) fn sweep<R>(&self, mut rule: impl FnMut(&Pooled) -> Option<R>) -> Vec<(Pooled, R)> {
+    pub(super) fn sweep<R>(
+        &self,
+        mut rule: impl FnMut(&Pooled) -> Option<R>,
+    ) -> Vec<(Box<Pooled>, R)> {
         let mut out = Vec::new();
         let mut state = self.state.lock();
         let mut keep = VecDeque::with_capacity(state.docked.len());
@@ -126,11 +192,12 @@ impl Dock {
             }
         }
         state.docked = keep;
+        self.docked.store(state.docked.len(), Relaxed);
         out
     }
 
     pub(super) fn docked(&self) -> usize {
-        self.state.lock().docked.len()
+        self.docked.load(Relaxed)
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -141,17 +208,14 @@ impl Dock {
         self.state.lock().last_error.clone()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
     /// Sends everybody home and closes what is docked.
-    pub(super) fn close(&self) -> Vec<Pooled> {
+    pub(super) fn close(&self) -> VecDeque<Box<Pooled>> {
         let mut state = self.state.lock();
         state.closed = true;
         for ticket in state.line.drain(..) {
             let _ = ticket.send(Err(Error::Closed));
         }
-        state.docked.drain(..).collect()
+        self.docked.store(0, Relaxed);
+        std::mem::take(&mut state.docked)
     }
 }

@@ -284,26 +284,6 @@ impl LinkState {
     }
 }
 
-impl RoleReply {
-    /// Whether the node itself gives a reason not to read from it.
-    pub(crate) fn excluded(&self, master: &Node) -> Option<Excluded> {
-        match self {
-            Self::Master { .. } => Some(Excluded::ReportsMaster),
-            Self::Sentinel => Some(Excluded::ReportsSentinel),
-            Self::Replica {
-                master: follows,
-                state,
-                ..
-            } => stray(follows, master).or_else(|| match state {
-                LinkState::Connected => None,
-                LinkState::Other(state) => Some(Excluded::Syncing {
-                    state: state.clone(),
-                }),
-            }),
-        }
-    }
-}
-
 fn stray(follows: &Node, master: &Node) -> Option<Excluded> {
     (address::same(follows, master) == Some(false)).then(|| Excluded::WrongMaster {
         follows: follows.to_string(),

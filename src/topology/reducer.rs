@@ -68,20 +68,31 @@ pub(crate) struct Election {
 /// Decides who is master, from the latest word of each Sentinel that answered.
 pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
     let mut election = Election::default();
+    let mut floor = current.epoch;
     for claim in claims(views) {
         let majority = claim.votes * 2 > views.len();
-        if !may_challenge(current, &claim, majority) {
+        if !may_challenge(current, floor, &claim, majority) {
             continue;
         }
         let incumbent = current.master.as_ref() == Some(claim.node);
+        let ask = &mut election.ask;
         match proofs.get(claim.node) {
-            Some(Proof::Master) if dethrones(current, &claim, proofs, &mut election.ask) => {}
-            Some(Proof::Unprovable(reason)) if majority => {
+            Some(Proof::Master) if dethrones(current, floor, &claim, proofs, ask) => {}
+            Some(Proof::Unprovable(reason))
+                if majority && dethrones(current, floor, &claim, proofs, ask) =>
+            {
                 election.unproven = Some(reason.clone());
             }
             // Known before and still named by the Sentinels: being unreachable for a moment does
-            // not cost a master its place, only another node's proof does.
-            _ if incumbent => return election,
+            // not cost a master its place, only another node's proof does. A lone Sentinel that
+            // still names it must not stand in the way of that either.
+            proof if incumbent => {
+                if proof.is_none() && claim.epoch > current.epoch {
+                    ask.push(claim.node.clone());
+                }
+                floor = floor.max(claim.epoch);
+                continue;
+            }
             Some(_) => {
                 election.contested = true;
                 continue;
@@ -123,23 +134,32 @@ fn claims(views: &[View]) -> Vec<Claim<'_>> {
 /// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
 /// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment that
 /// changed and not one Sentinel that lags.
-fn may_challenge(current: &Topology, claim: &Claim<'_>, majority: bool) -> bool {
+fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
     current.master.is_none()
-        || claim.epoch > current.epoch
+        || claim.epoch > floor
         || majority
-        || (claim.epoch == current.epoch && current.master.as_ref() == Some(claim.node))
+        || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
 }
 
-/// Whether a node that proved to be master takes the place of the current one.
-fn dethrones(current: &Topology, claim: &Claim<'_>, proofs: &Proofs, ask: &mut Vec<Node>) -> bool {
+/// Whether a node that proved to be master, or may not prove anything, takes the place of the
+/// current one, whose epoch is `floor`.
+fn dethrones(
+    current: &Topology,
+    floor: u64,
+    claim: &Claim<'_>,
+    proofs: &Proofs,
+    ask: &mut Vec<Node>,
+) -> bool {
     let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
         return true;
     };
-    if claim.epoch >= current.epoch {
+    if claim.epoch >= floor {
         return true;
     }
     match proofs.get(old) {
-        Some(Proof::Master | Proof::Unprovable(_)) => false,
+        Some(Proof::Master) => false,
+        // Where neither may tell its role, most Sentinels are all there is to go by.
+        Some(Proof::Unprovable(_)) => !matches!(proofs.get(claim.node), Some(Proof::Master)),
         Some(_) => true,
         None => {
             ask.push(old.clone());
@@ -198,13 +218,44 @@ pub(crate) fn replicas(
                 )
             }
         };
+        let in_step = follows(proofs.get(node), master);
         replicas.push(Replica {
             node: node.clone(),
             excluded,
             since: before.map_or(version, |replica| replica.since),
+            synced: in_step || before.is_some_and(|replica| replica.synced),
+            orphaned: false,
         });
     }
+    keep_orphans(&mut replicas, master, proofs, &mut ask);
     (replicas, ask)
+}
+
+/// When a master dies its replicas lose their links all at once. That is no fault of theirs: as long
+/// as the master does not prove that it is there, and no replica has a link, they stay readable.
+fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) {
+    if replicas.iter().any(Replica::is_readable) {
+        return;
+    }
+    let master_is_there = match proofs.get(master) {
+        Some(proof) => *proof == Proof::Master,
+        None => false,
+    };
+    for replica in replicas.iter_mut().filter(|replica| replica.synced) {
+        // A replica that copies its master's data anew may have thrown its own away.
+        let lost_its_link = match &replica.excluded {
+            Some(Excluded::Syncing { state }) => state != "sync",
+            Some(Excluded::LinkDown { .. }) => true,
+            _ => false,
+        };
+        if lost_its_link && !master_is_there {
+            replica.excluded = None;
+            replica.orphaned = true;
+        }
+    }
+    if replicas.iter().any(|replica| replica.orphaned) && !proofs.contains_key(master) {
+        ask.push(master.clone());
+    }
 }
 
 /// Whether the node itself need not be asked.
@@ -213,21 +264,26 @@ fn is_final(objection: &Excluded) -> bool {
 }
 
 /// `None` where no Sentinel lists the node; else whether most of those that do give a reason
-/// against it, so that one confused Sentinel cannot take a replica away.
+/// against it, so that one confused Sentinel cannot take a replica away. A reason that the node
+/// may not answer must itself be that of most.
 fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excluded>> {
     let listed: Vec<_> = views
         .iter()
         .filter_map(|view| view.replicas.iter().find(|replica| replica.node == *node))
         .map(|replica| replica.excluded(master))
         .collect();
-    let against = listed.iter().flatten().count();
     if listed.is_empty() {
-        None
-    } else if against * 2 > listed.len() {
-        Some(listed.into_iter().flatten().next())
-    } else {
-        Some(None)
+        return None;
     }
+    let most = |count: usize| count * 2 > listed.len();
+    let (last, soft): (Vec<_>, Vec<_>) = listed.iter().flatten().partition(|o| is_final(o));
+    Some(if most(last.len()) {
+        last.first().copied().cloned()
+    } else if most(last.len() + soft.len()) {
+        soft.first().copied().cloned()
+    } else {
+        None
+    })
 }
 
 fn follows(proof: Option<&Proof>, master: &Node) -> bool {
@@ -268,3 +324,6 @@ fn same_server(ours: &Node, theirs: &Node, addresses: &[IpAddr]) -> bool {
             .is_ok_and(|ours: IpAddr| addresses.contains(&ours))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,34 @@
 //! RESP2 and RESP3 replies to [`redis::Value`], from a buffer the socket is read into.
 //!
 //! A reply may arrive cut anywhere. Whatever part of it is complete leaves the buffer at once for
-//! the value under construction (`reply`), so no byte is looked at twice however often the peer
-//! pauses, and a big bulk string is never held twice. What can stay behind is the beginning of one
-//! line (`line`).
+//! the value under construction (`reply`, `frame`), so no byte is looked at twice however often the
+//! peer pauses, and a big bulk string is never held twice. What can stay behind is the beginning of
+//! one header or line (`token`, `line`).
 //!
 //! The peer is not trusted: a declared length is a claim, memory follows only the bytes that came.
 //!
 //! For every well-formed reply the value is the one `redis::parse_redis_value` gives. Where that
 //! parser is lax this one refuses, since after a malformed reply nobody knows where the next one
-//! starts; `reply` and `line` say so at each place. There is one difference the other way: an error
+//! starts; `token`, `line` and `scalar` say so at each place. There is one difference the other way: an error
 //! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
 
 mod frame;
 mod line;
 mod reply;
+mod scalar;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::mem;
 
 use bytes::{Buf as _, BytesMut};
 use redis::Value;
 
-use self::reply::{Input, Reply};
+use self::{
+    reply::Reply,
+    token::{Fault, Input},
+};
 use crate::config::ReplyLimits;
 
 /// Room for one read while replies are small, and what an idle decoder may keep.
@@ -58,13 +63,13 @@ pub(crate) enum CodecError {
 
 impl CodecError {
     #[cold]
-    fn malformed(what: &'static str, bytes: &[u8]) -> Self {
+    fn malformed(what: &'static str, bytes: &[u8]) -> Fault {
         let shown = &bytes[..bytes.len().min(FOUND_LIMIT)];
         let cut = if shown.len() < bytes.len() { "..." } else { "" };
-        Self::Malformed {
+        Box::new(Self::Malformed {
             what,
             found: format!("{}{cut}", shown.escape_ascii()),
-        }
+        })
     }
 }
 
@@ -129,22 +134,54 @@ impl Decoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        if self.buf.is_empty() {
+            return Ok(None);
+        }
+        self.peak = self.peak.max(self.buf.capacity());
+        // The commonest replies end here, each made where it is returned.
+        if self.taken == 0 {
+            let mut input = Input::new(&self.buf, 0);
+            let longest = self.limits.max_reply_bytes;
+            if let Some(data) = input.whole_bulk(&self.limits)
+                && input.used() <= longest
+            {
+                let used = input.used();
+                self.buf.advance(used);
+                return Ok(Some(Value::BulkString(data)));
+            }
+            if let Some(number) = input.whole_integer()
+                && input.used() <= longest
+            {
+                let used = input.used();
+                self.buf.advance(used);
+                return Ok(Some(Value::Int(number)));
+            }
+            if input.whole_ok() && input.used() <= longest {
+                let used = input.used();
+                self.reply.forget_line();
+                self.buf.advance(used);
+                return Ok(Some(Value::Okay));
+            }
+        }
+        self.decode_any()
+    }
+
+    fn decode_any(&mut self) -> Result<Option<Value>, CodecError> {
         let mut input = Input::new(&self.buf, self.taken);
         let decoded = self.reply.decode(&mut input, &self.limits);
         let used = input.used();
-        self.peak = self.peak.max(self.buf.capacity());
         self.buf.advance(used);
         self.taken += used;
-        let seen = match &decoded {
-            Ok(Some(_)) => mem::take(&mut self.taken),
-            Ok(None) => self.taken + self.buf.len(),
-            Err(_) => 0,
+        let value = decoded.map_err(|fault| self.fail(*fault))?;
+        let seen = match &value {
+            Some(_) => mem::take(&mut self.taken),
+            None => self.taken + self.buf.len(),
         };
         let limit = self.limits.max_reply_bytes;
         if seen > limit {
             return Err(self.fail(CodecError::ReplyTooLong { limit }));
         }
-        decoded.map_err(|error| self.fail(error))
+        Ok(value)
     }
 
     /// True at a reply boundary: no unread bytes and no half-decoded reply.

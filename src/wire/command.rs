@@ -320,6 +320,10 @@ fn client(cmd: &Cmd) -> Kind {
 }
 
 /// Whether a connection that several callers share must not be used for this command.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the multiplexed handles will refuse these")
+)]
 pub(crate) fn needs_own_connection(cmd: &Cmd) -> bool {
     match Kind::of(cmd) {
         Kind::Plain | Kind::Empty => false,
@@ -329,6 +333,7 @@ pub(crate) fn needs_own_connection(cmd: &Cmd) -> bool {
 }
 
 /// How long the server may hold `cmd` back, for a connection that is not in a transaction.
+#[cfg(test)]
 pub(crate) fn block_time(cmd: &Cmd) -> Block {
     block_of(Kind::of(cmd), cmd)
 }

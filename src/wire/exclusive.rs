@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
 use tokio::{
     io::AsyncWrite,
     time::{Instant, Sleep},
@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     config::ReplyLimits,
-    error::{Cause, Failure},
-    node::{Node, Role},
+    error::{Cause, Failure, Fate, Peer},
+    node::Node,
     stats::Discard,
 };
 
@@ -51,7 +51,7 @@ enum State {
 pub(crate) struct Exclusive {
     stream: Stream,
     node: Node,
-    role: Role,
+    peer: Peer,
     out: Vec<u8>,
     written: usize,
     decoder: Decoder,
@@ -62,6 +62,8 @@ pub(crate) struct Exclusive {
     timeout: Option<Duration>,
     /// The time the current command was given, for the text of its error.
     limit: Duration,
+    /// Until it is lent for the first time, what passes over it is our own business.
+    own: bool,
     /// Registered once and pushed forward only when it fires, so that a command does not pay for
     /// a timer of its own.
     timer: Option<Pin<Box<Sleep>>>,
@@ -72,7 +74,7 @@ impl fmt::Debug for Exclusive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exclusive")
             .field("node", &self.node)
-            .field("role", &self.role)
+            .field("peer", &self.peer)
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
@@ -82,7 +84,7 @@ impl Exclusive {
     pub(crate) fn new(
         stream: Stream,
         node: Node,
-        role: Role,
+        peer: Peer,
         db: i64,
         limits: ReplyLimits,
         timeout: Option<Duration>,
@@ -90,7 +92,7 @@ impl Exclusive {
         Self {
             stream,
             node,
-            role,
+            peer,
             out: Vec::new(),
             written: 0,
             decoder: Decoder::new(limits),
@@ -99,8 +101,15 @@ impl Exclusive {
             owed: 0,
             timeout,
             limit: Duration::ZERO,
+            own: true,
             timer: None,
         }
+    }
+
+    /// From now on it is callers' commands that pass over this connection.
+    pub(crate) fn lend(mut self) -> Self {
+        self.own = false;
+        self
     }
 
     /// Sends one command and reads its reply. An error reply is a [`Value::ServerError`].
@@ -262,7 +271,7 @@ impl Exclusive {
         let next = poll_fn(|cx| self.poll_reply(cx, true));
         match tokio::time::timeout_at(deadline, next).await {
             Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(cause)) => Err(self.fail(cause, false)),
+            Ok(Err(cause)) => Err(self.fail(cause)),
             Err(_) => Ok(None),
         }
     }
@@ -295,12 +304,17 @@ impl Exclusive {
         }
     }
 
-    pub(crate) fn failure(&self, cause: Cause, sent: bool) -> Failure {
+    /// A command failed and nothing of it was written.
+    pub(crate) fn failure(&self, cause: Cause) -> Failure {
         Failure {
-            role: self.role,
+            peer: self.peer,
             node: self.node.clone(),
             cause,
-            sent,
+            fate: if self.own {
+                Fate::Own
+            } else {
+                Fate::NotExecuted
+            },
         }
     }
 
@@ -308,7 +322,7 @@ impl Exclusive {
         if self.state == State::Ready {
             Ok(())
         } else {
-            Err(self.failure(Cause::Unusable, false).into())
+            Err(self.failure(Cause::Unusable).into())
         }
     }
 
@@ -316,11 +330,12 @@ impl Exclusive {
     /// something out of turn: then the command is known not to have been executed.
     fn ensure_usable(&mut self) -> RedisResult<()> {
         self.ensure_open()?;
+        self.written = 0;
         self.decoder.reserve();
         match self.stream.try_read(self.decoder.buf_mut()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(self.fail(io_cause(&error), false)),
-            Ok(0) => return Err(self.fail(Cause::Closed, false)),
+            Err(error) => return Err(self.fail(io_cause(&error))),
+            Ok(0) => return Err(self.fail(Cause::Closed)),
             Ok(_) => {}
         }
         while !self.decoder.is_idle() {
@@ -332,9 +347,9 @@ impl Exclusive {
                 Ok(None) if self.owed > 0 || self.session.subscribed() => break,
                 Ok(_) => {
                     let text = "the server sent a reply that no command asked for";
-                    return Err(self.fail(Cause::Protocol(text.to_owned()), false));
+                    return Err(self.fail(Cause::Protocol(text.to_owned())));
                 }
-                Err(error) => return Err(self.fail(Cause::Protocol(error.to_string()), false)),
+                Err(error) => return Err(self.fail(Cause::Protocol(error.to_string()))),
             }
         }
         Ok(())
@@ -356,9 +371,14 @@ impl Exclusive {
         Instant::now().checked_add(self.limit)
     }
 
-    fn fail(&mut self, cause: Cause, sent: bool) -> redis::RedisError {
+    /// The connection failed: it is not used again, and what is told depends on what was written.
+    fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
-        self.failure(cause, sent).into()
+        let mut failure = self.failure(cause);
+        if failure.fate == Fate::NotExecuted && self.written > 0 {
+            failure.fate = Fate::Unknown;
+        }
+        failure.into()
     }
 
     /// Writes what is in the buffer without waiting for a reply.
@@ -376,10 +396,7 @@ impl Exclusive {
                 self.state = State::Ready;
                 Ok(())
             }
-            Err(cause) => {
-                let sent = self.written > 0;
-                Err(self.fail(cause, sent))
-            }
+            Err(cause) => Err(self.fail(cause)),
         }
     }
 
@@ -422,10 +439,7 @@ impl Exclusive {
                 self.state = State::Ready;
                 Ok(value)
             }
-            Err(cause) => {
-                let sent = self.written > 0;
-                Err(self.fail(cause, sent))
-            }
+            Err(cause) => Err(self.fail(cause)),
         }
     }
 
@@ -450,6 +464,7 @@ impl Exclusive {
         loop {
             match self.decoder.decode() {
                 Ok(Some(Value::Push { .. })) if !pushes_count => continue,
+                Ok(Some(value)) if self.session.subscribed() && is_published(&value) => continue,
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Cause::Protocol(error.to_string()))),
@@ -508,6 +523,21 @@ fn unframed() -> redis::RedisError {
         "this command needs a connection outside the pool, because its replies cannot be told apart here",
     )
         .into()
+}
+
+/// Whether this is a message to subscribers, and not a reply to a command.
+fn is_published(value: &Value) -> bool {
+    match value {
+        Value::Push { kind, .. } => matches!(
+            kind,
+            PushKind::Message | PushKind::PMessage | PushKind::SMessage | PushKind::Invalidate
+        ),
+        Value::Array(parts) => matches!(
+            parts.first(),
+            Some(Value::BulkString(kind)) if matches!(&kind[..], b"message" | b"pmessage" | b"smessage")
+        ),
+        _ => false,
+    }
 }
 
 fn counts_zero(confirmation: &Value) -> bool {

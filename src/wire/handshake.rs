@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{exclusive::Exclusive, stream::Stream};
 use crate::{
     config::{Config, Protocol, ReplyLimits},
+    error::Peer,
     node::{Node, Role},
     sentinel::reply::{self, RoleReply},
 };
@@ -42,25 +43,27 @@ pub(crate) async fn connect(
     let mut conn = Exclusive::new(
         stream,
         node.clone(),
-        role,
+        Peer::Node(role),
         config.db,
         limits,
         config.command_timeout,
     );
     let greeting = greet(config, &mut conn, role, deadline).await?;
-    Ok((conn, greeting))
+    Ok((conn.lend(), greeting))
 }
 
 /// Connects to a Sentinel. Nothing is sent yet: a Sentinel knows neither `SELECT` nor the
 /// credentials of the data nodes, and must never see them.
 pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisResult<Exclusive> {
     let stream = dial(node, deadline).await?;
-    let mut limits = ReplyLimits::default();
-    limits.max_reply_bytes = SENTINEL_REPLY_BYTES;
+    let limits = ReplyLimits {
+        max_reply_bytes: SENTINEL_REPLY_BYTES,
+        ..ReplyLimits::default()
+    };
     Ok(Exclusive::new(
         stream,
         node.clone(),
-        Role::Master,
+        Peer::Sentinel,
         0,
         limits,
         None,

@@ -1,7 +1,6 @@
 //! How a deployment is to be, and its start.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +12,20 @@ use crate::server::{Blueprint, Server, StartFailure};
 
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(20);
 
-// Sentinel's own periods are 10 s, 1 s, 1 s and 2 s, and 30 s for TILT. (During a failover it asks
-// replicas for INFO once a second whatever is set here.) A node that has said for four
-// publish-periods that it is a master and should be a replica is demoted. That must take longer than
-// the leader of a failover needs to see the promotion and tell the others, which is more than a
-// second, or they undo it.
+const ARBITER_DELAY: Duration = Duration::from_millis(300);
+
+// Sentinel's own periods are 10 s, 1 s, 1 s and 2 s, and 30 s for TILT. Much shorter ones break the
+// failover, because some other times are fixed:
+//
+// - While the master is down, INFO goes to the replicas once a second, and a replica whose last INFO
+//   is older than five ping-periods is no candidate. At 100 ms most attempts end with
+//   `-failover-abort-no-good-slave`.
+// - A node that has said for four publish-periods that it is a master, and should be a replica, is
+//   demoted. The leader sees the promotion in the next INFO and tells the others; at 100 ms they
+//   undo it before they have heard of it.
 const FAST_PERIODS: [(&str, &str); 5] = [
-    ("info-period", "200"),
-    ("ping-period", "100"),
+    ("info-period", "300"),
+    ("ping-period", "400"),
     ("ask-period", "100"),
     ("publish-period", "500"),
     ("tilt-period", "2000"),
@@ -83,6 +88,7 @@ impl Builder {
     }
 
     /// Silence after which a node counts as down; 1 s if not said. Less gives false alarms.
+    /// Sentinels beyond the quorum wait 0.3 s longer, so that an election never ends in a draw.
     pub fn down_after(mut self, silence: Duration) -> Self {
         self.down_after = silence;
         self
@@ -163,37 +169,39 @@ impl Builder {
 
     fn try_start(&self) -> Result<Deployment, StartFailure> {
         let folder = Arc::new(Folder::create());
-        let (node_ports, sentinel_ports) = self.choose_ports();
-
-        let mut nodes = Vec::new();
-        for (index, &port) in node_ports.iter().enumerate() {
-            nodes.push(self.create_node(&folder, port, (index > 0).then_some(node_ports[0])));
-        }
+        let plan = self.plan();
+        let create_node = |port: &u16| {
+            let master = (*port != plan.nodes[0]).then_some(plan.nodes[0]);
+            self.create_node(&folder, *port, master)
+        };
+        let nodes: Vec<Server> = plan.nodes.iter().map(create_node).collect();
         // A replica that does not find its master tries again only a second later, and a Sentinel
         // that finds a replica without its master asks again only a second later.
         nodes[0].spawn();
         nodes[0].await_ready()?;
         start_all(&nodes[1..])?;
-        for node in &nodes[1..] {
-            await_link(node)?;
-        }
+        nodes[1..].iter().try_for_each(await_link)?;
 
-        let ids: Vec<String> = sentinel_ports.iter().map(|_| random_id()).collect();
-        let sentinels: Vec<Server> = (0..sentinel_ports.len())
-            .map(|own| self.create_sentinel(&folder, &node_ports, &sentinel_ports, &ids, own))
-            .collect();
+        let sentinels = (0..self.sentinels).map(|own| self.create_sentinel(&folder, &plan, own));
+        let sentinels: Vec<Server> = sentinels.collect();
         start_all(&sentinels)?;
         Ok(Deployment::new(self.master_name.clone(), nodes, sentinels))
     }
 
-    fn choose_ports(&self) -> (Vec<u16>, Vec<u16>) {
-        let (nodes, sentinels) = (self.replicas + 1, self.sentinels);
-        match self.fixed_ports {
+    fn plan(&self) -> Plan {
+        let (nodes, sentinels) = match self.fixed_ports {
             Some((first_node, first_sentinel)) => (
-                (first_node..).take(nodes).collect(),
-                (first_sentinel..).take(sentinels).collect(),
+                (first_node..).take(self.replicas + 1).collect(),
+                (first_sentinel..).take(self.sentinels).collect(),
             ),
-            None => (ports::take(nodes), ports::take(sentinels)),
+            None => (ports::take(self.replicas + 1), ports::take(self.sentinels)),
+        };
+        Plan {
+            nodes,
+            sentinels: sentinels
+                .into_iter()
+                .map(|port| (port, random_id()))
+                .collect(),
         }
     }
 
@@ -224,19 +232,9 @@ impl Builder {
         )
     }
 
-    fn create_sentinel(
-        &self,
-        folder: &Arc<Folder>,
-        nodes: &[u16],
-        sentinels: &[u16],
-        ids: &[String],
-        own: usize,
-    ) -> Server {
-        let port = sentinels[own];
+    fn create_sentinel(&self, folder: &Arc<Folder>, plan: &Plan, own: usize) -> Server {
+        let port = plan.sentinels[own].0;
         let name = format!("sentinel-{port}");
-        let peers = sentinels.iter().zip(ids);
-        let peers = peers.filter(|(peer, _)| **peer != port);
-        let config = self.sentinel_lines(folder.path(), &name, port, &ids[own], nodes, peers);
         let mut after_start = Vec::new();
         if self.fast && config::redis_version() >= (7, 0) {
             let mut command = vec!["SENTINEL".to_owned(), "DEBUG".to_owned()];
@@ -244,6 +242,10 @@ impl Builder {
                 command.extend([key.to_owned(), value.to_owned()]);
             }
             after_start.push(command);
+        }
+        let mut config = config::process(folder.path(), &name, port);
+        for line in self.sentinel_lines(plan, own) {
+            push(&mut config, format_args!("{line}"));
         }
         let password = self.sentinel_password.clone();
         Server::create(
@@ -261,61 +263,60 @@ impl Builder {
 
     // Sentinels need seconds to discover each other and the replicas; told from the start, they
     // need none.
-    fn sentinel_lines<'a>(
-        &self,
-        folder: &Path,
-        name: &str,
-        port: u16,
-        id: &str,
-        nodes: &[u16],
-        peers: impl Iterator<Item = (&'a u16, &'a String)>,
-    ) -> String {
+    fn sentinel_lines(&self, plan: &Plan, own: usize) -> Vec<String> {
         let master = &self.master_name;
         let quorum = self.quorum.unwrap_or(self.sentinels / 2 + 1);
-        let down_after = self.down_after.as_millis();
+        let down_after = self.down_after_of(own, quorum).as_millis();
         let failover_timeout = self.failover_timeout.as_millis();
-        let mut config = config::process(folder, name, port);
-        let text = &mut config;
-        if let Some(password) = &self.sentinel_password {
-            push(text, format_args!("requirepass \"{password}\""));
-            push(text, format_args!("sentinel sentinel-pass \"{password}\""));
+        let mut lines = vec![
+            format!("sentinel myid {}", plan.sentinels[own].1),
+            format!(
+                "sentinel monitor {master} 127.0.0.1 {} {quorum}",
+                plan.nodes[0]
+            ),
+            format!("sentinel down-after-milliseconds {master} {down_after}"),
+            format!("sentinel failover-timeout {master} {failover_timeout}"),
+        ];
+        for replica in &plan.nodes[1..] {
+            lines.push(format!(
+                "sentinel known-replica {master} 127.0.0.1 {replica}"
+            ));
         }
-        push(text, format_args!("sentinel myid {id}"));
-        push(
-            text,
-            format_args!("sentinel monitor {master} 127.0.0.1 {} {quorum}", nodes[0]),
-        );
-        push(
-            text,
-            format_args!("sentinel down-after-milliseconds {master} {down_after}"),
-        );
-        push(
-            text,
-            format_args!("sentinel failover-timeout {master} {failover_timeout}"),
-        );
+        for (index, (port, id)) in plan.sentinels.iter().enumerate() {
+            if index != own {
+                lines.push(format!(
+                    "sentinel known-sentinel {master} 127.0.0.1 {port} {id}"
+                ));
+            }
+        }
         if let Some(password) = &self.password {
-            push(
-                text,
-                format_args!("sentinel auth-pass {master} \"{password}\""),
-            );
+            lines.push(format!("sentinel auth-pass {master} \"{password}\""));
         }
-        for replica in &nodes[1..] {
-            push(
-                text,
-                format_args!("sentinel known-replica {master} 127.0.0.1 {replica}"),
-            );
+        if let Some(password) = &self.sentinel_password {
+            lines.push(format!("requirepass \"{password}\""));
+            lines.push(format!("sentinel sentinel-pass \"{password}\""));
         }
-        for (peer, peer_id) in peers {
-            push(
-                text,
-                format_args!("sentinel known-sentinel {master} 127.0.0.1 {peer} {peer_id}"),
-            );
-        }
-        for line in &self.sentinel_config {
-            push(text, format_args!("{line}"));
-        }
-        config
+        lines.extend_from_slice(&self.sentinel_config);
+        lines
     }
+
+    // When all three notice a crash in the same moment, each votes for itself, and the next attempt
+    // comes only after twice the failover-timeout. With a third that is not yet a candidate its vote
+    // decides.
+    fn down_after_of(&self, own: usize, quorum: usize) -> Duration {
+        let delay = if own < quorum {
+            Duration::ZERO
+        } else {
+            ARBITER_DELAY
+        };
+        self.down_after + delay
+    }
+}
+
+/// The ports, and the Sentinels' ids.
+struct Plan {
+    nodes: Vec<u16>,
+    sentinels: Vec<(u16, String)>,
 }
 
 fn push(config: &mut String, line: std::fmt::Arguments<'_>) {

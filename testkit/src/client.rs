@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One reply of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Reply {
     /// `+OK`
     Status(String),
@@ -87,6 +87,19 @@ impl Reply {
             Self::Status(text) => Some(text),
             Self::Bulk(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(text) => write!(f, "+{text}"),
+            Self::Error(text) => write!(f, "-{text}"),
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Bulk(bytes) => write!(f, "\"{}\"", bytes.escape_ascii()),
+            Self::Nil => f.write_str("nil"),
+            Self::Array(items) => f.debug_list().entries(items).finish(),
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Tests against real Redis and Sentinel processes, one file per behaviour.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions only, not in what they share"
+)]
 
+mod stage;
 mod support;
 
 mod cancel;
@@ -16,4 +21,5 @@ mod idle;
 mod limits;
 mod session;
 mod spread;
+mod waiting;
 mod weather;

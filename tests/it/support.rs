@@ -1,12 +1,10 @@
 //! What the tests share.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
 
 use redis_rw_pool::{Config, Pool};
 use testkit::Deployment;
+use tokio::time::Instant;
 
 /// A configuration for this deployment, with short timeouts.
 pub(crate) fn config(deployment: &Deployment) -> Config {

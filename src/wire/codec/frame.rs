@@ -2,7 +2,7 @@
 
 use redis::{PushKind, Value};
 
-use super::CodecError;
+use super::{CodecError, token::Fault};
 
 /// No value is shorter on the wire than the RESP3 null, `_\r\n`.
 const SHORTEST_VALUE: usize = 3;
@@ -71,7 +71,7 @@ impl Frame {
         self.missing == 0
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, value: Value) {
         match &mut self.parts {
             Parts::List(list) => push(list, value, self.missing),
@@ -91,7 +91,7 @@ impl Frame {
         }
     }
 
-    pub(super) fn finish(self) -> Result<Value, CodecError> {
+    pub(super) fn finish(self) -> Result<Value, Fault> {
         Ok(match (self.kind, self.parts) {
             (Kind::Array, Parts::List(list)) => Value::Array(list),
             (Kind::Set, Parts::List(list)) => Value::Set(list),
@@ -115,7 +115,7 @@ fn push<T>(list: &mut Vec<T>, item: T, missing: usize) {
     list.push(item);
 }
 
-fn push_value(list: Vec<Value>) -> Result<Value, CodecError> {
+fn push_value(list: Vec<Value>) -> Result<Value, Fault> {
     let mut list = list.into_iter();
     let kind = match list.next() {
         Some(Value::BulkString(kind)) => String::from_utf8(kind).map_err(|error| {

@@ -18,7 +18,7 @@ pub(super) enum Scan<T> {
 /// A signed integer. `redis::parse_redis_value` also takes blanks around it and any number of
 /// leading zeros; here more than 19 digits are malformed, which bounds what is read again when the
 /// line is cut.
-#[inline]
+#[inline(always)]
 pub(super) fn integer(bytes: &[u8]) -> Scan<i64> {
     let sign = match bytes.first() {
         Some(b'-' | b'+') => 1,
@@ -44,7 +44,7 @@ pub(super) fn integer(bytes: &[u8]) -> Scan<i64> {
 
 /// A length; `None` stands for the `-1` of a null. `redis::parse_redis_value` takes every negative
 /// length for a null, or casts it to a huge positive one.
-#[inline]
+#[inline(always)]
 pub(super) fn length(bytes: &[u8]) -> Scan<Option<u64>> {
     match digits(bytes) {
         Scan::Done(length, used) => Scan::Done(Some(length), used),
@@ -65,7 +65,7 @@ fn null(bytes: &[u8]) -> Scan<Option<u64>> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn digits(bytes: &[u8]) -> Scan<u64> {
     let mut number = 0_u64;
     let mut count = 0;

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::Dialer;
+use super::Home;
 use crate::{jitter, node::Node, topology::Target};
 
 /// Dials to one node at a time; a server that just came up is not run over by all its clients'
@@ -41,7 +41,7 @@ impl Default for Member {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     /// Touched when a connection is made, closed or fails to be made; never by a checkout.
     members: Mutex<HashMap<Node, Member>>,
     /// Connections open, not counting those being dialled.
@@ -51,20 +51,20 @@ pub(super) struct Fleet {
 /// One connection's place in the count of its node, from before the dial until it is closed.
 #[derive(Debug)]
 pub(crate) struct Place {
-    home: Arc<Dialer>,
+    home: Arc<Home>,
     node: Node,
     open: bool,
 }
 
 impl Place {
     /// The dial succeeded: from now on this is an open connection.
-    pub(super) fn opened(mut self) -> Self {
+    pub(crate) fn opened(mut self) -> Self {
         self.home.fleet.open.fetch_add(1, Relaxed);
         self.open = true;
         self
     }
 
-    pub(crate) fn home(&self) -> &Arc<Dialer> {
+    pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
     }
 }
@@ -86,13 +86,18 @@ impl Drop for Place {
 
 impl Fleet {
     /// Takes a place on the target with the fewest connections; those that have trouble come last.
-    pub(super) fn take_place(
+    pub(crate) fn take_place(
         &self,
-        home: &Arc<Dialer>,
+        home: &Arc<Home>,
         targets: Vec<Target>,
     ) -> Option<(Target, Place)> {
         let now = Instant::now();
         let mut members = self.members.lock();
+        // Addresses come and go; one that failed long ago and is not used is not worth its memory.
+        members.retain(|_, member| {
+            let recent = |(until, _)| until + LONGEST_BACKOFF > now;
+            member.places > 0 || member.pause.is_some_and(recent)
+        });
         let target = targets.into_iter().min_by_key(|target| {
             let member = members.get(&target.node);
             let paused = member
@@ -109,18 +114,18 @@ impl Fleet {
         Some((target, place))
     }
 
-    pub(super) fn gate(&self, node: &Node) -> Arc<Semaphore> {
+    pub(crate) fn gate(&self, node: &Node) -> Arc<Semaphore> {
         Arc::clone(&self.members.lock().entry(node.clone()).or_default().gate)
     }
 
     /// The moment before which this node should be left alone.
-    pub(super) fn paused_until(&self, node: &Node) -> Option<Instant> {
+    pub(crate) fn paused_until(&self, node: &Node) -> Option<Instant> {
         self.members.lock().get(node)?.pause.map(|(until, _)| until)
     }
 
     /// After a failure the node is left alone for a while, longer each time and never for the same
     /// time twice, so that many clients do not come back together.
-    pub(super) fn failed(&self, node: &Node) {
+    pub(crate) fn failed(&self, node: &Node) {
         let mut members = self.members.lock();
         let member = members.entry(node.clone()).or_default();
         let before = member.pause.map_or(FIRST_BACKOFF, |(_, pause)| pause);
@@ -128,25 +133,25 @@ impl Fleet {
         member.pause = Some((Instant::now() + pause, pause));
     }
 
-    pub(super) fn succeeded(&self, node: &Node) {
+    pub(crate) fn succeeded(&self, node: &Node) {
         if let Some(member) = self.members.lock().get_mut(node) {
             member.pause = None;
         }
     }
 
     /// Connections open on any node.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
 
     /// How many connections each target has, also those that have none.
-    pub(super) fn census(&self, targets: &[Target]) -> Vec<usize> {
+    pub(crate) fn census(&self, targets: &[Target]) -> Vec<usize> {
         let members = self.members.lock();
         let places = |target: &Target| members.get(&target.node).map_or(0, |m| m.places);
         targets.iter().map(places).collect()
     }
 
-    pub(super) fn places(&self, node: &Node) -> usize {
+    pub(crate) fn places(&self, node: &Node) -> usize {
         self.members.lock().get(node).map_or(0, |m| m.places)
     }
 }

@@ -1,0 +1,170 @@
+//! What one of the two pools knows of itself: its limits, where it may go, what it has open.
+
+mod fleet;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use self::fleet::Fleet;
+pub(crate) use self::fleet::Place;
+use crate::{
+    clock::Clock,
+    config::{Config, PoolLimits, ReadFrom},
+    error::PoolName,
+    jitter,
+    node::Node,
+    stats::{Discard, Stats},
+    topology::{Handle, Target},
+};
+
+/// Shared by everything that works for one pool, and by every connection of it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) name: PoolName,
+    pub(crate) config: Arc<Config>,
+    pub(crate) topology: Arc<Handle>,
+    pub(crate) stats: Stats,
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
+    closed: AtomicBool,
+    /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom it
+    /// misses is seen by the reaper.
+    awaited: AtomicBool,
+    /// Some replica has at least two connections fewer than another, and the pool is full.
+    lopsided: AtomicBool,
+}
+
+impl Home {
+    pub(crate) fn new(name: PoolName, config: Arc<Config>, topology: Arc<Handle>) -> Self {
+        Self {
+            name,
+            config,
+            topology,
+            stats: Stats::default(),
+            fleet: Fleet::default(),
+            clock: Clock::new(),
+            closed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            lopsided: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &PoolLimits {
+        match self.name {
+            PoolName::Write => &self.config.write,
+            PoolName::Read => &self.config.read,
+        }
+    }
+
+    /// A lifetime for one more connection: jittered, so that connections made together do not
+    /// expire together.
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        self.limits()
+            .max_lifetime
+            .map(|lifetime| jitter::around(lifetime, 10))
+    }
+
+    /// The nodes that connections of this pool may go to now.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        self.topology.snapshot().targets(self.policy())
+    }
+
+    pub(crate) fn admits(&self, target: &Target) -> bool {
+        self.topology.snapshot().admits(self.policy(), target)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// Connections open, not counting those still being dialled.
+    pub(crate) fn open(&self) -> usize {
+        self.fleet.open()
+    }
+
+    /// Whether this node has so many more connections than another that one of them should make
+    /// room. Costs one atomic load while shares are even.
+    pub(crate) fn is_overfull(&self, node: &Node) -> bool {
+        if !self.lopsided.load(Relaxed) {
+            return false;
+        }
+        let census = self.fleet.census(&self.targets());
+        let fewest = census.into_iter().min().unwrap_or(0);
+        self.fleet.places(node) > fewest + 1
+    }
+
+    /// Whether connections are lent in turn, oldest return first, and not the latest again.
+    pub(crate) fn takes_turns(&self) -> bool {
+        self.policy().is_some()
+    }
+
+    /// Each node that this pool may go to, with the number of its connections.
+    pub(crate) fn shares(&self) -> Vec<(Node, usize)> {
+        let targets = self.targets();
+        let census = self.fleet.census(&targets);
+        targets
+            .into_iter()
+            .map(|target| target.node)
+            .zip(census)
+            .collect()
+    }
+
+    /// Why a connection whose node is not wanted any more is closed.
+    pub(crate) fn departed(&self) -> Discard {
+        match self.name {
+            PoolName::Write => Discard::RoleChanged,
+            PoolName::Read => Discard::NodeGone,
+        }
+    }
+
+    /// Why one more idle connection to this node would be one too many; `None` if it would not.
+    pub(crate) fn unwanted(&self, node: &Node, idle: impl FnOnce() -> usize) -> Option<Discard> {
+        if self.is_closed() {
+            return Some(Discard::PoolClosed);
+        }
+        if self.is_overfull(node) {
+            return Some(Discard::Rebalance);
+        }
+        // Where every connection may stay idle there is nothing to count.
+        let limits = self.limits();
+        let max_idle = limits.effective_max_idle();
+        (max_idle < limits.max_active && idle() >= max_idle).then_some(Discard::MaxIdle)
+    }
+
+    /// `None` for the pool that writes.
+    pub(crate) fn policy(&self) -> Option<ReadFrom> {
+        match self.name {
+            PoolName::Write => None,
+            PoolName::Read => Some(self.config.read_from),
+        }
+    }
+
+    /// Whether one more connection would even out the shares of the nodes; takes note of shares
+    /// that cannot be evened out because the pool is full.
+    pub(crate) fn wants_balance(&self, pending: usize) -> bool {
+        let census = self.fleet.census(&self.targets());
+        let (Some(fewest), Some(most)) = (census.iter().min(), census.iter().max()) else {
+            return false;
+        };
+        let full = self.open() + pending >= self.limits().max_active;
+        self.lopsided.store(full && most - fewest > 1, Relaxed);
+        !full && most > fewest
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.load(Relaxed)
+    }
+
+    pub(crate) fn set_awaited(&self, awaited: bool) {
+        self.awaited.store(awaited, Relaxed);
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+}

@@ -1,0 +1,947 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::sentinel::flags::Flags;
+
+const PORT: u16 = 6379;
+
+fn node(n: u8) -> Node {
+    Node::new(format!("10.0.0.{n}"), PORT)
+}
+
+fn view(master: u8, epoch: u64) -> View {
+    View {
+        master: node(master),
+        epoch,
+        replicas: Vec::new(),
+    }
+}
+
+fn listing(master: u8, epoch: u64, replicas: Vec<ReplicaInfo>) -> View {
+    View {
+        replicas,
+        ..view(master, epoch)
+    }
+}
+
+/// A replica as a Sentinel lists one that is well.
+fn listed(n: u8, master: u8) -> ReplicaInfo {
+    ReplicaInfo {
+        node: node(n),
+        flags: Flags::parse(b"slave"),
+        link_ok: Some(true),
+        link_down_for: None,
+        master: Some(node(master)),
+        priority: Some(100),
+        reports_master: false,
+        info_refresh: None,
+        repl_offset: None,
+        run_id: None,
+    }
+}
+
+fn flagged(n: u8, master: u8, flags: &str) -> ReplicaInfo {
+    ReplicaInfo {
+        flags: Flags::parse(flags.as_bytes()),
+        ..listed(n, master)
+    }
+}
+
+fn believing(master: u8, epoch: u64) -> Topology {
+    Topology {
+        version: 1,
+        epoch,
+        master: Some(node(master)),
+        master_since: 1,
+        ..Topology::default()
+    }
+}
+
+fn with_replica(mut topology: Topology, n: u8, excluded: Option<Excluded>) -> Topology {
+    topology.replicas.push(Replica {
+        node: node(n),
+        excluded,
+        since: 1,
+        synced: true,
+        orphaned: false,
+    });
+    topology
+}
+
+fn follower_of(master: u8) -> Proof {
+    Proof::Replica {
+        master: node(master),
+        addresses: Vec::new(),
+        link: None,
+    }
+}
+
+fn silent() -> Proof {
+    Proof::Failed("timed out".into())
+}
+
+fn mute() -> Proof {
+    Proof::Unprovable("NOPERM".into())
+}
+
+fn proofs<const N: usize>(proofs: [(u8, Proof); N]) -> Proofs {
+    proofs.map(|(n, proof)| (node(n), proof)).into()
+}
+
+/// A case of the election: what is believed, what the Sentinels say, what the nodes say, and what
+/// must come of it: the adopted master with its epoch, and who is to be asked.
+struct Case {
+    why: &'static str,
+    current: Topology,
+    views: Vec<View>,
+    proofs: Proofs,
+    adopt: Option<(u8, u64)>,
+    ask: Vec<u8>,
+}
+
+fn check(cases: Vec<Case>) {
+    for case in cases {
+        // The order in which Sentinels answered must not matter.
+        for turn in 0..case.views.len().max(1) {
+            let mut views = case.views.clone();
+            views.rotate_left(turn);
+            let election = elect(&case.current, &views, &case.proofs);
+            let adopt = case.adopt.map(|(n, epoch)| (node(n), epoch));
+            assert_eq!(election.adopt, adopt, "{}", case.why);
+            let ask: Vec<_> = case.ask.iter().copied().map(node).collect();
+            assert_eq!(election.ask, ask, "{}", case.why);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_adopted_before_the_node_itself_says_master() {
+    let views = || vec![view(1, 5), view(1, 5), view(1, 5)];
+    let none = Topology::default;
+    check(vec![
+        Case {
+            why: "nobody has answered",
+            current: none(),
+            views: vec![],
+            proofs: proofs([(1, Proof::Master)]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
+            why: "not asked yet",
+            current: none(),
+            views: views(),
+            proofs: proofs([]),
+            adopt: None,
+            ask: vec![1],
+        },
+        Case {
+            why: "it says master",
+            current: none(),
+            views: views(),
+            proofs: proofs([(1, Proof::Master)]),
+            adopt: Some((1, 5)),
+            ask: vec![],
+        },
+        Case {
+            why: "it says replica",
+            current: none(),
+            views: views(),
+            proofs: proofs([(1, follower_of(2))]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
+            why: "it says replica, and its ACL hides the rest",
+            current: none(),
+            views: views(),
+            proofs: proofs([(1, Proof::SomeReplica)]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
+            why: "it does not answer",
+            current: none(),
+            views: views(),
+            proofs: proofs([(1, silent())]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
+            why: "another node says master, which nobody nominated",
+            current: none(),
+            views: views(),
+            proofs: proofs([(1, silent()), (2, Proof::Master)]),
+            adopt: None,
+            ask: vec![],
+        },
+    ]);
+}
+
+#[test]
+fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
+    check(vec![
+        Case {
+            why: "the leader alone knows of the switch, the old master still says master",
+            current: believing(1, 5),
+            views: vec![view(2, 6), view(1, 5), view(1, 5)],
+            proofs: proofs([(1, Proof::Master), (2, Proof::Master)]),
+            adopt: Some((2, 6)),
+            ask: vec![],
+        },
+        Case {
+            why: "the claimed node has not been asked: until it has, what is goes on",
+            current: believing(1, 5),
+            views: vec![view(2, 6), view(1, 5), view(1, 5)],
+            proofs: proofs([(1, Proof::Master)]),
+            adopt: Some((1, 5)),
+            ask: vec![2],
+        },
+        Case {
+            why: "a forged epoch that points to a replica",
+            current: believing(1, 5),
+            views: vec![view(2, 999), view(1, 5), view(1, 5)],
+            proofs: proofs([(1, Proof::Master), (2, follower_of(1))]),
+            adopt: Some((1, 5)),
+            ask: vec![],
+        },
+        Case {
+            why: "a forged epoch that points nowhere, while the master is silent",
+            current: believing(1, 5),
+            views: vec![view(2, 999), view(1, 5), view(1, 5)],
+            proofs: proofs([(1, silent()), (2, silent())]),
+            adopt: None,
+            ask: vec![],
+        },
+        Case {
+            why: "the same master under a new epoch",
+            current: believing(1, 5),
+            views: vec![view(1, 7), view(1, 7), view(1, 5)],
+            proofs: proofs([(1, Proof::Master)]),
+            adopt: Some((1, 7)),
+            ask: vec![],
+        },
+        Case {
+            why: "the master was elected anew and has not said so yet: nobody below it counts",
+            current: believing(1, 5),
+            views: vec![view(1, 7), view(2, 6), view(1, 7)],
+            proofs: proofs([(2, Proof::Master)]),
+            adopt: None,
+            ask: vec![1],
+        },
+        Case {
+            why: "of three different claims the highest that proves",
+            current: Topology::default(),
+            views: vec![view(1, 5), view(2, 6), view(3, 7)],
+            proofs: proofs([(1, Proof::Master), (2, Proof::Master), (3, silent())]),
+            adopt: Some((2, 6)),
+            ask: vec![],
+        },
+    ]);
+}
+
+#[test]
+fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_prove() {
+    let most = || vec![view(2, 1), view(2, 1), view(1, 5)];
+    let all = || vec![view(2, 0), view(2, 0), view(2, 0)];
+    let case = |why, views, proofs, adopt, ask| Case {
+        why,
+        current: believing(1, 5),
+        views,
+        proofs,
+        adopt,
+        ask,
+    };
+    check(vec![
+        case(
+            "a single Sentinel lags",
+            vec![view(2, 4), view(1, 5), view(1, 5)],
+            proofs([(2, Proof::Master)]),
+            None,
+            vec![],
+        ),
+        case(
+            "a single Sentinel lags and the master is silent",
+            vec![view(2, 4), view(1, 5), view(1, 5)],
+            proofs([(1, silent()), (2, Proof::Master)]),
+            None,
+            vec![],
+        ),
+        case(
+            "half are not most",
+            vec![view(2, 1), view(1, 5)],
+            proofs([(1, silent()), (2, Proof::Master)]),
+            None,
+            vec![],
+        ),
+        case(
+            "all three conditions, one Sentinel still names the old one",
+            most(),
+            proofs([(1, silent()), (2, Proof::Master)]),
+            Some((2, 1)),
+            vec![],
+        ),
+        case(
+            "all three conditions, and the old one is a replica now",
+            all(),
+            proofs([(1, follower_of(2)), (2, Proof::Master)]),
+            Some((2, 0)),
+            vec![],
+        ),
+        case(
+            "the old one has not been asked",
+            all(),
+            proofs([(2, Proof::Master)]),
+            None,
+            vec![1],
+        ),
+        case(
+            "the old one still proves",
+            all(),
+            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            None,
+            vec![],
+        ),
+        case(
+            "the new one does not prove",
+            all(),
+            proofs([(1, silent()), (2, silent())]),
+            None,
+            vec![],
+        ),
+        case(
+            "the new one has not been asked",
+            all(),
+            proofs([(1, silent())]),
+            None,
+            vec![2],
+        ),
+        case(
+            "epochs began anew and the master is the same",
+            vec![view(1, 0), view(1, 0), view(1, 0)],
+            proofs([(1, Proof::Master)]),
+            Some((1, 0)),
+            vec![],
+        ),
+    ]);
+}
+
+#[test]
+fn an_equal_epoch_moves_the_master_only_with_most_sentinels_and_a_proof() {
+    let case = |why, views, proofs, adopt, ask| Case {
+        why,
+        current: believing(1, 5),
+        views,
+        proofs,
+        adopt,
+        ask,
+    };
+    check(vec![
+        case(
+            "one Sentinel differs",
+            vec![view(2, 5), view(1, 5), view(1, 5)],
+            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            Some((1, 5)),
+            vec![],
+        ),
+        case(
+            "one Sentinel differs and the master is silent",
+            vec![view(2, 5), view(1, 5), view(1, 5)],
+            proofs([(1, silent()), (2, Proof::Master)]),
+            None,
+            vec![],
+        ),
+        case(
+            "most differ",
+            vec![view(2, 5), view(2, 5), view(1, 5)],
+            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            Some((2, 5)),
+            vec![],
+        ),
+        case(
+            "most differ, without a proof",
+            vec![view(2, 5), view(2, 5), view(1, 5)],
+            proofs([(1, Proof::Master), (2, silent())]),
+            Some((1, 5)),
+            vec![],
+        ),
+    ]);
+}
+
+#[test]
+fn an_unreachable_master_keeps_its_place_while_nobody_else_proves() {
+    for (why, proofs) in [
+        ("silent", proofs([(1, silent())])),
+        ("not asked", proofs([])),
+        ("says replica", proofs([(1, follower_of(2))])),
+    ] {
+        let election = elect(&believing(1, 5), &[view(1, 5), view(1, 5)], &proofs);
+        assert_eq!(election.adopt, None, "{why}");
+    }
+}
+
+#[test]
+fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them() {
+    let reason = |election: &Election| election.unproven.clone();
+    let all = [view(1, 5), view(1, 5), view(1, 5)];
+    let election = elect(&Topology::default(), &all, &proofs([(1, mute())]));
+    assert_eq!(election.adopt, Some((node(1), 5)));
+    assert_eq!(reason(&election).as_deref(), Some("NOPERM"));
+
+    let split = [view(1, 5), view(2, 5)];
+    let election = elect(
+        &Topology::default(),
+        &split,
+        &proofs([(1, mute()), (2, mute())]),
+    );
+    assert_eq!(election.adopt, None);
+    assert!(election.contested);
+
+    // A higher epoch alone moves no unproven master.
+    let leader = [view(2, 6), view(1, 5), view(1, 5)];
+    let mutes = proofs([(1, mute()), (2, mute())]);
+    let election = elect(&believing(1, 5), &leader, &mutes);
+    assert_eq!(election.adopt, Some((node(1), 5)));
+    let most = [view(2, 6), view(2, 6), view(1, 5)];
+    let election = elect(&believing(1, 5), &most, &mutes);
+    assert_eq!(election.adopt, Some((node(2), 6)));
+    assert!(election.unproven.is_some());
+
+    // As soon as the node tells its role, nothing is unproven any more.
+    let election = elect(&believing(1, 5), &all, &proofs([(1, Proof::Master)]));
+    assert_eq!(reason(&election), None);
+}
+
+#[test]
+fn a_lower_epoch_without_proof_does_not_move_a_master_that_proves() {
+    let all = [view(2, 1), view(2, 1), view(2, 1)];
+    let current = believing(1, 5);
+    let proven = proofs([(1, Proof::Master), (2, mute())]);
+    assert_eq!(elect(&current, &all, &proven).adopt, None);
+    let unasked = elect(&current, &all, &proofs([(2, mute())]));
+    assert_eq!((unasked.adopt, unasked.ask), (None, vec![node(1)]));
+    // Where no node may tell its role, most Sentinels are all there is to go by.
+    let mutes = proofs([(1, mute()), (2, mute())]);
+    assert_eq!(elect(&current, &all, &mutes).adopt, Some((node(2), 1)));
+}
+
+#[test]
+fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
+    let views = [view(2, 6), view(1, 5), view(1, 5)];
+    let contested = |proofs: &Proofs| elect(&believing(1, 5), &views, proofs).contested;
+    assert!(contested(&proofs([(1, Proof::Master)])));
+    assert!(contested(&proofs([(1, Proof::Master), (2, silent())])));
+    assert!(!contested(&proofs([
+        (1, Proof::Master),
+        (2, Proof::Master)
+    ])));
+    let stale = [view(2, 4), view(1, 5), view(1, 5)];
+    assert!(!elect(&believing(1, 5), &stale, &proofs([(1, Proof::Master)])).contested);
+}
+
+/// What becomes of replica 2 of master 1, and whether it is asked. `None`: it is not in the set.
+fn fate(current: &Topology, views: &[View], proofs: &Proofs) -> (Option<Option<Excluded>>, bool) {
+    let (replicas, ask) = replicas(current, &node(1), views, proofs, 9);
+    let found = replicas.into_iter().find(|replica| replica.node == node(2));
+    (found.map(|found| found.excluded), ask.contains(&node(2)))
+}
+
+#[test]
+fn a_replica_is_readable_only_by_its_own_word() {
+    let current = believing(1, 5);
+    let views = [listing(1, 5, vec![listed(2, 1)])];
+    let syncing = Proof::Replica {
+        master: node(1),
+        addresses: vec![],
+        link: Some("sync".into()),
+    };
+    let unreachable = Excluded::Unreachable {
+        error: "timed out".into(),
+    };
+    let wrong = Excluded::WrongMaster {
+        follows: "10.0.0.3:6379".into(),
+    };
+    let table = [
+        (None, Some(Excluded::NotProven), true),
+        (Some(follower_of(1)), None, false),
+        (Some(Proof::SomeReplica), None, false),
+        (Some(mute()), None, false),
+        (Some(Proof::Master), Some(Excluded::ReportsMaster), false),
+        (Some(silent()), Some(unreachable), false),
+        (Some(follower_of(3)), Some(wrong), false),
+        (
+            Some(syncing),
+            Some(Excluded::Syncing {
+                state: "sync".into(),
+            }),
+            false,
+        ),
+    ];
+    for (proof, excluded, asked) in table {
+        let proofs: Proofs = proof
+            .clone()
+            .map(|proof| (node(2), proof))
+            .into_iter()
+            .collect();
+        let got = fate(&current, &views, &proofs);
+        assert_eq!(got, (Some(excluded), asked), "{proof:?}");
+    }
+}
+
+#[test]
+fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_gone() {
+    let lost = |state: &str| Proof::Replica {
+        master: node(1),
+        addresses: vec![],
+        link: Some(state.into()),
+    };
+    let readable = |synced, said: &[(u8, Proof)]| {
+        let mut current = with_replica(believing(1, 5), 2, None);
+        current = with_replica(current, 3, None);
+        for replica in &mut current.replicas {
+            replica.synced = synced;
+        }
+        let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
+        let proofs = said.iter().map(|(n, proof)| (node(*n), proof.clone()));
+        let (replicas, ask) = replicas(&current, &node(1), &views, &proofs.collect(), 9);
+        let readable = replicas.iter().filter(|replica| replica.is_readable());
+        let ports: Vec<_> = readable.map(|replica| replica.node.clone()).collect();
+        (ports, ask)
+    };
+    let both = || vec![node(2), node(3)];
+    let connect = || (2, lost("connect"));
+    let table = [
+        // The master is there: it is the replicas that have trouble.
+        (
+            true,
+            vec![(1, Proof::Master), connect(), (3, lost("connect"))],
+            vec![],
+            vec![],
+        ),
+        (
+            true,
+            vec![(1, silent()), connect(), (3, lost("connecting"))],
+            both(),
+            vec![],
+        ),
+        // Whether it is there must be asked; until it answers nothing is taken away.
+        (
+            true,
+            vec![connect(), (3, lost("connect"))],
+            both(),
+            vec![node(1)],
+        ),
+        // One of them is in step, so the master is there for it.
+        (
+            true,
+            vec![(1, silent()), connect(), (3, follower_of(1))],
+            vec![node(3)],
+            vec![],
+        ),
+        // A copy under way may have begun by throwing the old data away.
+        (
+            true,
+            vec![(1, silent()), connect(), (3, lost("sync"))],
+            vec![node(2)],
+            vec![],
+        ),
+        // Never seen in step: what it has may be nothing at all.
+        (
+            false,
+            vec![(1, silent()), connect(), (3, lost("connect"))],
+            vec![],
+            vec![],
+        ),
+    ];
+    for (synced, said, ports, ask) in table {
+        assert_eq!(readable(synced, &said), (ports, ask), "{synced} {said:?}");
+    }
+}
+
+#[test]
+fn what_sentinel_says_against_a_replica_counts_until_the_replica_speaks_unless_it_is_down() {
+    let current = believing(1, 5);
+    let link_down = ReplicaInfo {
+        link_ok: Some(false),
+        ..listed(2, 1)
+    };
+    let reports_master = ReplicaInfo {
+        reports_master: true,
+        ..listed(2, 1)
+    };
+    let link = Excluded::LinkDown { since: None };
+    let wrong = Excluded::WrongMaster {
+        follows: "10.0.0.3:6379".into(),
+    };
+    let down = Excluded::SubjectivelyDown;
+    // What Sentinel says, the reason without the node's word, whether the node's word overrules it.
+    let table = [
+        (link_down, link, true),
+        (reports_master, Excluded::ReportsMaster, true),
+        (listed(2, 3), wrong, true),
+        (flagged(2, 1, "slave,promoted"), Excluded::Promoted, true),
+        (flagged(2, 1, "s_down,slave"), down, false),
+    ];
+    for (info, reason, soft) in table {
+        let views = [listing(1, 5, vec![info.clone()])];
+        let without = fate(&current, &views, &proofs([]));
+        assert_eq!(without, (Some(Some(reason.clone())), soft), "{info:?}");
+        let (with, asked) = fate(&current, &views, &proofs([(2, follower_of(1))]));
+        assert_eq!(with, Some((!soft).then_some(reason)), "{info:?}");
+        assert!(!asked, "{info:?}");
+    }
+}
+
+#[test]
+fn being_disconnected_from_a_sentinel_says_nothing_against_a_replica() {
+    let views = [listing(
+        1,
+        5,
+        vec![flagged(2, 1, "slave,disconnected,master_down")],
+    )];
+    let (excluded, _) = fate(&believing(1, 5), &views, &proofs([(2, follower_of(1))]));
+    assert_eq!(excluded, Some(None));
+}
+
+#[test]
+fn one_sentinel_alone_takes_no_replica_away() {
+    let current = believing(1, 5);
+    let proven = proofs([(2, follower_of(1))]);
+    let well = || listing(1, 5, vec![listed(2, 1)]);
+    let down = || listing(1, 5, vec![flagged(2, 1, "s_down,slave")]);
+    let link_down = || {
+        let info = ReplicaInfo {
+            link_ok: Some(false),
+            ..listed(2, 1)
+        };
+        listing(1, 5, vec![info])
+    };
+    let excluded = |views: &[View]| fate(&current, views, &proven).0.flatten();
+    assert_eq!(excluded(&[down(), well(), well()]), None);
+    assert_eq!(excluded(&[down(), well()]), None);
+    let most = excluded(&[down(), well(), down()]);
+    assert_eq!(most, Some(Excluded::SubjectivelyDown));
+    // Objections of different kinds do not add up to the one that the node may not answer.
+    for turn in 0..3 {
+        let mut views = [down(), link_down(), well()];
+        views.rotate_left(turn);
+        assert_eq!(excluded(&views), None, "rotated by {turn}");
+    }
+}
+
+#[test]
+fn a_replica_that_has_not_spoken_yet_keeps_its_last_good_state() {
+    let views = [listing(1, 5, vec![listed(2, 1)])];
+    let good = with_replica(believing(1, 5), 2, None);
+    assert_eq!(fate(&good, &views, &proofs([])), (Some(None), true));
+    let bad = with_replica(believing(1, 5), 2, Some(Excluded::Promoted));
+    let state = fate(&bad, &views, &proofs([]));
+    assert_eq!(state, (Some(Some(Excluded::Promoted)), true));
+
+    // Right after a switch the Sentinels say the worst of every replica.
+    let fresh = ReplicaInfo {
+        link_ok: None,
+        master: None,
+        ..flagged(2, 1, "slave,disconnected")
+    };
+    let views = [listing(1, 6, vec![fresh])];
+    assert_eq!(fate(&good, &views, &proofs([])), (Some(None), true));
+}
+
+#[test]
+fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
+    let good = with_replica(believing(1, 5), 2, None);
+    let nobody = [listing(1, 5, vec![])];
+    // A Sentinel that was just reset lists nobody for a while.
+    assert_eq!(fate(&good, &nobody, &proofs([])), (Some(None), true));
+    let still = proofs([(2, follower_of(1))]);
+    assert_eq!(fate(&good, &nobody, &still), (Some(None), false));
+    for gone in [follower_of(3), silent(), Proof::Master] {
+        let word = format!("{gone:?}");
+        let state = fate(&good, &nobody, &proofs([(2, gone)]));
+        assert_eq!(state, (None, false), "{word}");
+    }
+    // Listed, its departure is a reason and not a disappearance.
+    let listed = [listing(1, 5, vec![listed(2, 1)])];
+    let (state, _) = fate(&good, &listed, &proofs([(2, silent())]));
+    assert!(matches!(state, Some(Some(Excluded::Unreachable { .. }))));
+}
+
+#[test]
+fn the_replicas_of_another_master_are_not_ours() {
+    let views = [listing(3, 9, vec![listed(2, 3)]), listing(1, 5, vec![])];
+    assert_eq!(
+        fate(&believing(1, 5), &views, &proofs([])),
+        (None, false),
+        "only Sentinels that name our master nominate"
+    );
+}
+
+#[test]
+fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_word() {
+    let views = [listing(1, 6, vec![listed(1, 1), listed(2, 1)])];
+    let deposed = believing(2, 5);
+    let (found, _) = replicas(&deposed, &node(1), &views, &proofs([]), 9);
+    assert!(found.iter().all(|replica| replica.node != node(1)));
+    let unlisted = [listing(1, 6, vec![])];
+    let (state, _) = fate(&deposed, &unlisted, &proofs([(2, follower_of(1))]));
+    assert_eq!(state, Some(None));
+    let (state, _) = fate(&deposed, &views, &proofs([(2, Proof::Master)]));
+    assert_eq!(state, Some(Some(Excluded::ReportsMaster)));
+}
+
+#[test]
+fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
+    let current = with_replica(believing(1, 5), 2, None);
+    let views = [listing(1, 5, vec![listed(3, 1), listed(2, 1)])];
+    let word = proofs([(2, follower_of(1)), (3, follower_of(1))]);
+    let (found, ask) = replicas(&current, &node(1), &views, &word, 9);
+    let stamps: Vec<_> = found
+        .iter()
+        .map(|replica| (replica.node.clone(), replica.since))
+        .collect();
+    assert_eq!(stamps, [(node(2), 1), (node(3), 9)]);
+    assert!(ask.is_empty());
+}
+
+#[test]
+fn a_master_known_by_another_name_is_the_same_master() {
+    let proof = |host: &str, addresses: &[&str]| Proof::Replica {
+        master: Node::new(host, PORT),
+        addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+        link: None,
+    };
+    let ours = node(1);
+    assert_eq!(exclusion(&proof("redis-0", &["10.0.0.1"]), &ours), None);
+    for stranger in [proof("redis-0", &["10.0.0.2"]), proof("redis-0", &[])] {
+        let excluded = exclusion(&stranger, &ours);
+        assert!(matches!(excluded, Some(Excluded::WrongMaster { .. })));
+    }
+}
+
+// Three Sentinels and four nodes; messages are lost, repeated, reordered, stale or forged, and the
+// truth moves meanwhile.
+
+const NODES: u8 = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A Sentinel tells the truth; the answer can be repeated later.
+    Answers(usize),
+    /// An answer arrives that some Sentinel gave at some earlier time.
+    Late(usize, prop::sample::Index),
+    /// A Sentinel says something made up.
+    Forges(usize, u8, u64),
+    /// A Sentinel cannot be reached.
+    Lost(usize),
+    /// A node tells its role; the word can arrive again later.
+    Proves(u8),
+    /// A node's word of some earlier time arrives.
+    LateProof(prop::sample::Index),
+    Unreachable(u8),
+    /// What a node said is too old to count.
+    Expires(u8),
+    /// Another node is promoted; the old master may go on believing it is one.
+    Failover(u8, bool),
+    /// `REMOVE` and `MONITOR`: epochs begin anew.
+    Anew(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let sentinel = 0..3_usize;
+    let any_node = 0..NODES;
+    let earlier = any::<prop::sample::Index>();
+    prop_oneof![
+        6 => sentinel.clone().prop_map(Step::Answers),
+        2 => (sentinel.clone(), earlier.clone()).prop_map(|(s, i)| Step::Late(s, i)),
+        1 => (sentinel.clone(), any_node.clone(), 0..12_u64).prop_map(|(s, n, e)| Step::Forges(s, n, e)),
+        2 => sentinel.prop_map(Step::Lost),
+        6 => any_node.clone().prop_map(Step::Proves),
+        2 => earlier.prop_map(Step::LateProof),
+        2 => any_node.clone().prop_map(Step::Unreachable),
+        2 => any_node.clone().prop_map(Step::Expires),
+        2 => (any_node.clone(), any::<bool>()).prop_map(|(n, stays)| Step::Failover(n, stays)),
+        1 => any_node.prop_map(Step::Anew),
+    ]
+}
+
+/// The deployment as it is, and the client as far as the reducer goes.
+struct World {
+    master: u8,
+    epoch: u64,
+    says_master: Vec<u8>,
+    said: [Option<View>; 3],
+    answers: Vec<View>,
+    words: Vec<(u8, Proof)>,
+    proofs: Proofs,
+    current: Topology,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            master: 0,
+            epoch: 1,
+            says_master: vec![0],
+            said: [None, None, None],
+            answers: Vec::new(),
+            words: Vec::new(),
+            proofs: Proofs::new(),
+            current: Topology::default(),
+        }
+    }
+
+    fn truth(&self) -> View {
+        let replicas = (0..NODES).filter(|n| *n != self.master);
+        let replicas = replicas.map(|n| listed(n, self.master)).collect();
+        listing(self.master, self.epoch, replicas)
+    }
+
+    fn word(&self, n: u8) -> Proof {
+        if self.says_master.contains(&n) {
+            Proof::Master
+        } else {
+            follower_of(self.master)
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Answers(s) => {
+                let truth = self.truth();
+                self.answers.push(truth.clone());
+                self.said[*s] = Some(truth);
+            }
+            Step::Late(s, index) if !self.answers.is_empty() => {
+                self.said[*s] = Some(index.get(&self.answers).clone());
+            }
+            Step::Forges(s, n, epoch) => self.said[*s] = Some(view(*n, *epoch)),
+            Step::Lost(s) => self.said[*s] = None,
+            Step::Proves(n) => {
+                let word = self.word(*n);
+                self.words.push((*n, word.clone()));
+                self.proofs.insert(node(*n), word);
+            }
+            Step::LateProof(index) if !self.words.is_empty() => {
+                let (n, word) = index.get(&self.words).clone();
+                self.proofs.insert(node(n), word);
+            }
+            Step::Unreachable(n) => {
+                self.proofs.insert(node(*n), silent());
+            }
+            Step::Expires(n) => {
+                self.proofs.remove(&node(*n));
+            }
+            Step::Failover(n, old_stays) => {
+                let old = self.master;
+                self.says_master.retain(|m| *old_stays && *m == old);
+                self.says_master.push(*n);
+                self.master = *n;
+                self.epoch += 1;
+            }
+            Step::Anew(n) => {
+                self.says_master = vec![*n];
+                self.master = *n;
+                self.epoch = 0;
+            }
+            Step::Late(..) | Step::LateProof(_) => {}
+        }
+    }
+
+    /// What the refresh task does after every message, with the promises checked.
+    fn conclude(&mut self) -> Vec<Node> {
+        let views: Vec<View> = self.said.iter().flatten().cloned().collect();
+        let election = elect(&self.current, &views, &self.proofs);
+        let mut next = self.current.clone();
+        if let Some((master, epoch)) = &election.adopt {
+            self.check_adoption(master, *epoch, &views);
+            next.master = Some(master.clone());
+            next.epoch = *epoch;
+        }
+        let mut ask = election.ask;
+        if let Some(master) = next.master.clone() {
+            let version = next.version + 1;
+            let (found, unheard) = replicas(&self.current, &master, &views, &self.proofs, version);
+            self.check_replicas(&master, &found);
+            ask.extend(unheard);
+            next.replicas = found;
+        }
+        if next != self.current {
+            next.version += 1;
+            self.current = next;
+        }
+        ask
+    }
+
+    fn check_adoption(&self, master: &Node, epoch: u64, views: &[View]) {
+        let proof = self.proofs.get(master);
+        assert_eq!(proof, Some(&Proof::Master), "{master} did not prove itself");
+        let votes = views.iter().filter(|view| view.master == *master).count();
+        assert!(votes > 0, "nobody named {master}");
+        if let Some(old) = self.current.master.as_ref()
+            && epoch < self.current.epoch
+        {
+            assert!(votes * 2 > views.len(), "{votes} of {} votes", views.len());
+            let old_proof = self.proofs.get(old);
+            let gave_way = old_proof.is_some_and(|proof| *proof != Proof::Master);
+            assert!(old == master || gave_way, "{old} says {old_proof:?}");
+        }
+        // A stale claim is passed over, whatever its node says.
+        let known = self.current.master.as_ref().map(|_| self.current.epoch);
+        let newer = |view: &&View| view.epoch > epoch && Some(view.epoch) > known;
+        for view in views.iter().filter(newer) {
+            let proven = self.proofs.get(&view.master) == Some(&Proof::Master);
+            assert!(!proven, "{view:?} was passed over for epoch {epoch}");
+        }
+    }
+
+    fn check_replicas(&self, master: &Node, replicas: &[Replica]) {
+        for replica in replicas {
+            assert_ne!(replica.node, *master);
+            if !replica.is_readable() {
+                continue;
+            }
+            let was = self.current.readable().any(|node| *node == replica.node);
+            match self.proofs.get(&replica.node) {
+                None => assert!(was, "{} never spoke", replica.node),
+                Some(proof) => assert_eq!(exclusion(proof, master), None),
+            }
+        }
+    }
+
+    /// Calm: every Sentinel answers, every node that is asked tells the truth.
+    fn settle(&mut self) {
+        self.says_master = vec![self.master];
+        self.proofs.clear();
+        for s in 0..3 {
+            self.take(&Step::Answers(s));
+            self.conclude();
+        }
+        for _ in 0..4 {
+            for asked in self.conclude() {
+                let n = (0..NODES).find(|n| node(*n) == asked).unwrap();
+                self.take(&Step::Proves(n));
+            }
+        }
+        let replicas: Vec<_> = self.current.readable().cloned().collect();
+        let others: Vec<_> = (0..NODES).filter(|n| *n != self.master).map(node).collect();
+        assert_eq!(self.current.master, Some(node(self.master)));
+        assert_eq!(replicas, others);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_disorder_of_answers_breaks_the_promises_and_calm_brings_the_truth(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+            world.conclude();
+        }
+        world.settle();
+    }
+}

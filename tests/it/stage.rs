@@ -1,0 +1,347 @@
+//! What the tests of the pool's semantics stand on: a pool with a name of its own, the server that
+//! its connections go to, and a way to let time pass.
+//!
+//! Most of these tests share one deployment, which they do not disturb; each knows its connections
+//! by their client name. Those that stop their server or count its commands have one of their own,
+//! with a fake Sentinel to name it, since a real one would send commands to it too.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use redis_rw_pool::{Config, Connection, Discard, Error, Pool, PoolStatus, ReadFrom};
+use testkit::{
+    Deployment, Server,
+    fake::{self, FakeSentinel, SentinelView},
+};
+
+use crate::support::eventually;
+
+/// Far longer than anything here takes, also on a machine with other work.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Which of the two pools a test looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Write,
+    Read,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Write, Self::Read];
+
+    pub(crate) async fn checkout(self, pool: &Pool) -> Result<Connection, Error> {
+        match self {
+            Self::Write => pool.write().await,
+            Self::Read => pool.read().await,
+        }
+    }
+
+    pub(crate) fn status(self, pool: &Pool) -> PoolStatus {
+        match self {
+            Self::Write => pool.status().write,
+            Self::Read => pool.status().read,
+        }
+    }
+}
+
+/// One pool, seen from one of its two sides, and the server behind that side.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) pool: Pool,
+    pub(crate) side: Side,
+    pub(crate) name: String,
+    own: Option<(FakeSentinel, Server)>,
+}
+
+impl Stage {
+    /// On the deployment that all share. `change` sets the limits in `config.write`; the read pool
+    /// gets the same.
+    pub(crate) async fn shared(side: Side, change: impl FnOnce(&mut Config)) -> Self {
+        let deployment = deployment();
+        let config = Config::new(deployment.sentinel_addrs(), deployment.master_name());
+        Self::connect(side, config, change, None).await
+    }
+
+    /// As [`shared`](Self::shared), on a server that nobody else uses.
+    pub(crate) async fn own(side: Side, change: impl FnOnce(&mut Config)) -> Self {
+        let server = Server::standalone(&[]);
+        let sentinel = fake::sentinel(SentinelView::of_master(server.port()));
+        let config = Config::new([sentinel.addr()], "mymaster");
+        Self::connect(side, config, change, Some((sentinel, server))).await
+    }
+
+    async fn connect(
+        side: Side,
+        mut config: Config,
+        change: impl FnOnce(&mut Config),
+        own: Option<(FakeSentinel, Server)>,
+    ) -> Self {
+        let name = unique_name();
+        prepare(&mut config, &name);
+        if own.is_none() {
+            // A single replica, so that no connection is made for the sake of an even spread.
+            config.read_from = ReadFrom::Replica;
+        }
+        change(&mut config);
+        config.read = config.write.clone();
+        let pool = Pool::connect(config).await.expect("all is well");
+        let stage = Self {
+            pool,
+            side,
+            name,
+            own,
+        };
+        // The looks at the nodes with which a pool begins bear its name too.
+        stage.settled().await;
+        stage
+    }
+
+    /// The server that this side's connections go to.
+    pub(crate) fn server(&self) -> &Server {
+        match (&self.own, self.side) {
+            (Some((_, server)), _) => server,
+            (None, Side::Write) => &deployment().nodes()[0],
+            (None, Side::Read) => &deployment().nodes()[1],
+        }
+    }
+
+    /// Lets go of the pool and of the Sentinel.
+    pub(crate) fn into_server(self) -> Server {
+        self.own.expect("a server of its own").1
+    }
+
+    pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
+        self.side.checkout(&self.pool).await
+    }
+
+    pub(crate) async fn take(&self) -> Connection {
+        tokio::time::timeout(LONG, self.checkout())
+            .await
+            .expect("a connection comes")
+            .expect("a connection comes")
+    }
+
+    /// So many connections at once.
+    pub(crate) async fn take_many(&self, count: usize) -> Vec<Connection> {
+        let mut lent = Vec::with_capacity(count);
+        for _ in 0..count {
+            lent.push(self.take().await);
+        }
+        lent
+    }
+
+    pub(crate) fn status(&self) -> PoolStatus {
+        self.side.status(&self.pool)
+    }
+
+    pub(crate) fn discarded(&self, reason: Discard) -> u64 {
+        self.status().discards.get(reason)
+    }
+
+    /// How many connections of this pool the server sees.
+    pub(crate) fn on_server(&self) -> usize {
+        self.server().client_count_named(&self.name)
+    }
+
+    /// Waits until the pool's count of open connections holds.
+    pub(crate) async fn active_is(&self, count: usize) {
+        let what = format!("{count} {:?} connections are open", self.side);
+        eventually(&what, LONG, || async { self.status().active == count }).await;
+    }
+
+    pub(crate) async fn idle_is(&self, count: usize) {
+        let what = format!("{count} {:?} connections are idle", self.side);
+        eventually(&what, LONG, || async { self.status().idle == count }).await;
+    }
+
+    pub(crate) async fn waiting_is(&self, count: usize) {
+        let what = format!("{count} callers wait");
+        eventually(&what, LONG, || async { self.status().waiting == count }).await;
+    }
+
+    /// Waits until pool and server agree on how many connections are open.
+    pub(crate) async fn settled(&self) {
+        eventually("the server sees what the pool counts", LONG, || async {
+            self.on_server() == self.status().active
+        })
+        .await;
+    }
+
+    /// What must hold whenever nothing is lent and nobody calls: nothing is lost, neither a
+    /// connection nor a place in the pool nor a count.
+    pub(crate) async fn assert_conserved(&self) {
+        let max_active = self.status().max_active;
+        eventually("nobody waits", LONG, || async {
+            self.status().waiting == 0
+        })
+        .await;
+        let lent = self.take_many(max_active).await;
+        let beyond = tokio::time::timeout(Duration::from_millis(20), self.checkout()).await;
+        assert!(
+            matches!(beyond, Err(_) | Ok(Err(Error::Exhausted { .. }))),
+            "more than {max_active} were lent: {beyond:?}"
+        );
+        let status = self.status();
+        assert_eq!((status.active, status.idle), (max_active, 0), "{status:?}");
+        drop(lent);
+        eventually("every connection is accounted for", LONG, || async {
+            let status = self.status();
+            status.active == self.on_server()
+                && status.active == status.idle
+                && status.created == status.active as u64 + status.discards.total()
+                && status.waiting == 0
+        })
+        .await;
+    }
+}
+
+/// Patience for a busy machine, and no looks at the Sentinels but those that a test brings about.
+pub(crate) fn prepare(config: &mut Config, name: &str) {
+    config.client_name = Some(name.to_owned());
+    config.refresh_interval = Duration::from_secs(3600);
+    config.connect_timeout = Duration::from_secs(10);
+    config.sentinel_timeout = Duration::from_secs(5);
+    config.write.wait_timeout = Some(LONG);
+}
+
+/// One master and one replica, for all tests that leave them alone.
+pub(crate) fn deployment() -> &'static Deployment {
+    static DEPLOYMENT: OnceLock<Deployment> = OnceLock::new();
+    DEPLOYMENT.get_or_init(|| {
+        Deployment::builder()
+            .replicas(1)
+            .sentinels(1)
+            // A machine under load must not bring about a failover here.
+            .down_after(Duration::from_secs(60))
+            .start()
+    })
+}
+
+pub(crate) fn unique_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("pool-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Lets time pass in no time, and the reaper see what time it is. Nothing must be under way that has
+/// a deadline; needs the runtime with one thread.
+pub(crate) async fn skip(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+    turn().await;
+}
+
+/// Lets the runtime see what has arrived at its sockets.
+pub(crate) async fn turn() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+pub(crate) fn alive_tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+}
+
+/// Looks at the number of connections of one name again and again, from a thread of its own.
+pub(crate) struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<(usize, usize)>,
+}
+
+impl Watcher {
+    pub(crate) fn start(server: &Server, name: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut client = server.connect().unwrap();
+        let needle = format!(" name={name} ");
+        let thread = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let (mut most, mut looks) = (0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let list = client.call(&["CLIENT", "LIST"]).unwrap();
+                    most = most.max(list.as_str().matches(&needle).count());
+                    looks += 1;
+                }
+                (most, looks)
+            }
+        });
+        Self { stop, thread }
+    }
+
+    /// The most connections there ever were.
+    pub(crate) fn most(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let (most, looks) = self.thread.join().unwrap();
+        assert!(looks > 0, "never looked");
+        most
+    }
+}
+
+/// Runs futures side by side in one task and returns what they return, in their order.
+pub(crate) async fn side_by_side<T>(
+    all: impl IntoIterator<Item = impl Future<Output = T>>,
+) -> Vec<T> {
+    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = all.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        let mut pending = false;
+        for (future, done) in all.iter_mut().zip(&mut done) {
+            if done.is_none() {
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(value) => *done = Some(value),
+                    Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+/// Polls a future so many times, whenever it is woken, and then drops it where it stands.
+pub(crate) async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// As [`poll_then_drop`], but drops it only when it has been woken once more: what it was waiting
+/// for has come, and it does not take it.
+pub(crate) async fn poll_then_drop_on_wake<T>(
+    future: impl Future<Output = T>,
+    polls: usize,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
