@@ -25,8 +25,8 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-bench: redis ## benchmarks
-	$(CARGO) bench --all-features --locked
+bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
+	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz

@@ -2,7 +2,7 @@
 //! slice, and the incremental one that its async connections use.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -117,5 +117,11 @@ fn pieces(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, whole, pieces);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = whole, pieces
+}
 criterion_main!(benches);

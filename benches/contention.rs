@@ -70,6 +70,21 @@ impl Checkout for Deadpool {
     }
 }
 
+/// With a limit on the wait, which costs a timer: ours and bb8 have one as they come.
+#[derive(Clone)]
+struct DeadpoolLimited(deadpool::managed::Pool<Manager>);
+
+impl Checkout for DeadpoolLimited {
+    async fn checkout(&self) -> impl Send {
+        const LIMITED: deadpool::managed::Timeouts = deadpool::managed::Timeouts {
+            wait: Some(Duration::from_secs(5)),
+            create: None,
+            recycle: None,
+        };
+        self.0.timeout_get(&LIMITED).await.unwrap()
+    }
+}
+
 impl bb8::ManageConnection for Manager {
     type Connection = RawConnection;
     type Error = RedisError;
@@ -141,6 +156,7 @@ struct Pools {
     write: OursWrite,
     read: OursRead,
     deadpool: Deadpool,
+    limited: DeadpoolLimited,
     bb8: Bb8,
 }
 
@@ -150,14 +166,19 @@ async fn pools(deployment: &Deployment) -> Pools {
     config.read.max_active = CONNECTIONS;
     let ours = Pool::connect(config).await.unwrap();
     let port = deployment.nodes()[0].port();
-    let deadpool = deadpool::managed::Pool::builder(Manager(port)).max_size(CONNECTIONS);
+    let deadpool = deadpool::managed::Pool::builder(Manager(port))
+        .max_size(CONNECTIONS)
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .unwrap();
     let bb8 = bb8::Pool::builder()
         .max_size(u32::try_from(CONNECTIONS).unwrap())
         .test_on_check_out(false);
     Pools {
         write: warm(OursWrite(ours.clone())).await,
         read: warm(OursRead(ours)).await,
-        deadpool: warm(Deadpool(deadpool.build().unwrap())).await,
+        deadpool: warm(Deadpool(deadpool.clone())).await,
+        limited: DeadpoolLimited(deadpool),
         bb8: warm(Bb8(bb8.build(Manager(port)).await.unwrap())).await,
     }
 }
@@ -194,6 +215,7 @@ fn main() {
             bench.run("ours write", &pools.write);
             bench.run("ours read", &pools.read);
             bench.run("deadpool", &pools.deadpool);
+            bench.run("deadpool, limited wait", &pools.limited);
             bench.run("bb8", &pools.bb8);
         }
         group.finish();

@@ -11,10 +11,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut master = pool.write().await?;
     let () = master.set("greeting", "hello").await?;
-    println!("wrote to {:?}", master);
+    println!("wrote to the {} {}", master.role(), master.node());
 
+    // The replica may be a moment behind: then there is nothing yet.
     let mut replica = pool.read().await?;
     let greeting: Option<String> = replica.get("greeting").await?;
-    println!("read {greeting:?} from {:?}", replica);
+    println!(
+        "read {greeting:?} from the {} {}",
+        replica.role(),
+        replica.node()
+    );
     Ok(())
 }

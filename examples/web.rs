@@ -12,7 +12,7 @@
 //! `LISTEN` moves it elsewhere, `REDIS_URL` names other Sentinels, in the form that
 //! [`Config::from_url`] reads.
 
-use std::{env, error::Error, fmt};
+use std::{env, error::Error, fmt, process::ExitCode};
 
 use axum::{
     Json, Router,
@@ -32,7 +32,17 @@ use tokio::{
 const REDIS_URL: &str = "redis-sentinel://127.0.0.1:26379,127.0.0.1:26380,127.0.0.1:26381#mymaster";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let url = env::var("REDIS_URL").unwrap_or_else(|_| REDIS_URL.to_owned());
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3333".to_owned());
     let pool = Pool::connect(Config::from_url(&url)?).await?;
@@ -176,25 +186,27 @@ impl From<redis::RedisError> for Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The error with everything that caused it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error: &dyn Error = match self {
-            Self::Pool(error) => error,
-            Self::Command(error) => error,
-        };
-        write!(f, "{error}")?;
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let more = error.to_string();
-            // An I/O error of the redis crate says itself what its cause says again.
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            cause = error.source();
-        }
-        f.write_str(&text)
+        f.write_str(&match self {
+            Self::Pool(error) => with_causes(error),
+            Self::Command(error) => with_causes(error),
+        })
     }
+}
+
+/// The text of an error with everything that caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // An I/O error of the redis crate says itself what its cause says again.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl IntoResponse for Failure {

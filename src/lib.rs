@@ -1,5 +1,96 @@
 //! A read/write-splitting connection pool for Redis behind Sentinel.
+//!
+//! [`Pool::write`] lends a connection to the master, [`Pool::read`] one to a replica. Which node is
+//! which comes from the Sentinels and from the nodes themselves, and is followed through failovers.
+//!
+//! ```no_run
+//! use redis_rw_pool::{Config, Pool, redis::AsyncCommands};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let sentinels = ["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"];
+//! let pool = Pool::connect(Config::new(sentinels, "mymaster")).await?;
+//!
+//! let mut master = pool.write().await?;
+//! let () = master.set("greeting", "hello").await?;
+//! drop(master); // back to its pool
+//!
+//! let mut replica = pool.read().await?;
+//! let greeting: Option<String> = replica.get("greeting").await?;
+//! println!("{greeting:?} says the replica {}", replica.node());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All settings are fields of [`Config`]; everything that can go wrong with the pool is an [`Error`].
+//! Commands come from the redis crate, re-exported as [`redis`] so that the versions match.
+//!
+//! # Routing
+//!
+//! - [`Pool::write`] lends connections to the master only: the node that the Sentinels name and that
+//!   says of itself, on that very connection, that it is a master.
+//! - [`Pool::read`] lends connections to the nodes that [`Config::read_from`] allows. By default these
+//!   are the readable replicas, each with an even share, and the master while there is none.
+//! - A replica is readable while it says itself that it follows our master and that its link is up.
+//!   [`Topology`] has the reason for every one that is left out.
+//! - Replication is asynchronous: a read may not see yet what was just written. What must be read
+//!   fresh is read through [`Pool::write`].
+//!
+//! The command decides nothing: a write sent through [`Pool::read`] is refused by the replica.
+//!
+//! # Failover
+//!
+//! The pool listens to all Sentinels and asks them at every event, every sign of trouble and every
+//! [`refresh_interval`](Config::refresh_interval). When they name another master, and it says itself
+//! that it is one:
+//!
+//! - checkouts go there; while there is no master at all they wait, up to
+//!   [`failover_timeout`](Config::failover_timeout);
+//! - idle connections to the old master are closed, lent ones when they come back;
+//! - a command on one that is still lent fails before it is written, with an error that says that the
+//!   master moved and that the command was *not executed*.
+//!
+//! A command that went out and whose reply never came is *unknown*: it may or may not have been
+//! executed. It is never sent again for the caller, and its error says so.
+//!
+//! What this version does not do: in a planned failover the old master goes on acknowledging writes
+//! until the Sentinels announce the new one, about a second later, and throws them away afterwards.
+//! Holding writes back from the first sign of a failover, the *fence*, comes next.
+//!
+//! # Limits
+//!
+//! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard; callers beyond it wait in
+//! line, at most `wait_timeout`, and are served in the order in which they came. `idle_timeout` counts
+//! from a connection's return, `max_lifetime` from its creation, and both hold without traffic too.
+//! [`Pool::status`] has the numbers, with the reason of every connection that was closed.
+//!
+//! Hold one connection at a time: a caller that keeps one while it waits for another of the same pool
+//! can, with others like it, wait for ever.
+//!
+//! # Cancellation
+//!
+//! Any future of this crate may be dropped at any point. A checkout loses its place in line and
+//! nothing else. A command leaves a connection on which a reply is still to come: no other caller gets
+//! it, it is closed when its guard is dropped. Whether the command was executed is then unknown.
+//!
+//! The same holds for state: a connection that comes back with `MULTI`, `WATCH`, `SELECT`,
+//! `SUBSCRIBE` or the like left behind is closed instead of lent again.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *master*, *replica* | what a node is, see [`Role`] |
+//! | *master name* | the name by which Sentinels know a master with its replicas |
+//! | *topology* | who is master and who is replica; its `version` grows with every change seen here, its `epoch` is the Sentinels' |
+//! | *refresh* | to ask the Sentinels and bring the topology up to date |
+//! | *checkout*, *return* | to take a connection out of its pool, to give it back |
+//! | *active*, *idle* | open at all, open and not lent |
+//! | *prune* | to close idle or aged connections in the background; the *reaper* does it |
+//! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
+//! | *fence* | to write nothing to a master that is being replaced (not in this version) |
+//! | *not executed*, *unknown* | what is known of a command that failed |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 mod clock;
@@ -36,3 +127,8 @@ pub use pool::Pool;
 pub use redis;
 pub use stats::{Discard, Discards, PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
+
+/// Compiles the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
