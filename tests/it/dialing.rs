@@ -33,7 +33,8 @@ async fn dials_to_a_server_that_is_down_cost_no_place() {
         let some_no_master = callers
             .iter()
             .any(|outcome| matches!(outcome, Err(Error::NoMaster { .. })));
-        assert!(some_no_master, "{callers:?}");
+        // A read says what it met last, since it could have gone to any of several nodes.
+        assert_eq!(some_no_master, side == Side::Write, "{callers:?}");
         stage.active_is(0).await;
         assert!(stage.status().dial_failures > 0);
         stage.server().restart();
