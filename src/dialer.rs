@@ -70,8 +70,6 @@ impl Dialer {
     /// The caller must hold a permit of the pool: each call may lead to one more connection.
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
         let started = Instant::now();
-        let config = &self.home.config;
-        let patience = config.failover_timeout.max(config.connect_timeout);
         loop {
             let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
@@ -91,7 +89,7 @@ impl Dialer {
             if self.home.takes_turns() {
                 self.dial_ahead(1);
             }
-            return match tokio::time::timeout_at(started + patience, place.arrival()).await {
+            return match tokio::time::timeout_at(started + self.patience(), place.arrival()).await {
                 Ok(result) => result.unwrap_or(Err(Error::Closed)),
                 Err(_) => Err(self.out_of_patience(started.elapsed())),
             };
@@ -285,7 +283,14 @@ impl Dialer {
         }
     }
 
-    fn out_of_patience(&self, waited: Duration) -> Error {
+    /// How long a caller who has a permit may take to get a connection.
+    pub(crate) fn patience(&self) -> Duration {
+        let config = &self.home.config;
+        config.failover_timeout.max(config.connect_timeout)
+    }
+
+    /// Why a caller got no connection in all that time.
+    pub(crate) fn out_of_patience(&self, waited: Duration) -> Error {
         let said = match (
             self.dock.last_error(),
             &self.home.topology.snapshot().master,

@@ -1,7 +1,10 @@
 //! One of the two pools: a deadpool pool, and the way a connection is taken out of it.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::Duration,
 };
 
@@ -46,9 +49,27 @@ impl Side {
     }
 
     pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
-        match self.pool.timeout_get(&NO_WAIT).await {
+        match self.get(&NO_WAIT).await {
             Err(PoolError::Timeout(TimeoutType::Wait)) => self.wait().await,
             result => self.finish(result),
+        }
+    }
+
+    /// Takes a connection out of deadpool, which has a limit for each step but none for all of them:
+    /// here one deadline covers the wait, every test of an idle connection, and the dial.
+    async fn get(&self, timeouts: &Timeouts) -> Result<Object<Manager>, PoolError<Error>> {
+        let mut get = pin!(self.pool.timeout_get(timeouts));
+        // An idle connection is there at once, and a timer costs more than taking it.
+        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
+            return result;
+        }
+        let Some(wait) = timeouts.wait else {
+            return get.await;
+        };
+        let limit = wait + self.dialer().patience();
+        match tokio::time::timeout(limit, get).await {
+            Ok(result) => result,
+            Err(_) => Err(PoolError::Backend(self.dialer().out_of_patience(limit))),
         }
     }
 
@@ -70,7 +91,7 @@ impl Side {
             wait: wait_timeout,
             ..NO_WAIT
         };
-        let result = self.pool.timeout_get(&timeouts).await;
+        let result = self.get(&timeouts).await;
         let waited = waiting.since.elapsed();
         drop(waiting);
         if let Err(PoolError::Timeout(TimeoutType::Wait)) = result {
