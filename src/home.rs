@@ -13,6 +13,7 @@ use std::{
 use self::fleet::Fleet;
 pub(crate) use self::fleet::Place;
 use crate::{
+    alarm::Alarm,
     clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
     error::PoolName,
@@ -35,6 +36,7 @@ pub(crate) struct Home {
     pub(crate) stats: Stats,
     pub(crate) fleet: Fleet,
     pub(crate) clock: Clock,
+    pub(crate) alarm: Alarm,
     closed: AtomicBool,
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom it
     /// misses is seen by the reaper.
@@ -54,6 +56,7 @@ impl Home {
             stats: Stats::default(),
             fleet: Fleet::default(),
             clock: Clock::new(),
+            alarm: Alarm::default(),
             closed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),

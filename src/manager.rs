@@ -1,6 +1,6 @@
 //! What deadpool asks of us: make a connection, and say whether an idle one may be lent again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use parking_lot::Mutex;
@@ -10,6 +10,19 @@ use tokio::time::Instant;
 use crate::{
     config::PoolLimits, dialer::Dialer, error::Error, node::Node, pooled::Pooled, stats::Discard,
 };
+
+thread_local! {
+    /// Set when deadpool turns to its manager, which it does once a checkout has its permit.
+    static PERMIT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs one poll of a deadpool checkout, and says whether it has left the line. deadpool does not
+/// tell, and both the wait statistics and the deadline depend on it.
+pub(crate) fn watch_for_permit<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    PERMIT.set(false);
+    let polled = poll();
+    (polled, PERMIT.get())
+}
 
 /// One type for both pools; which of them it serves is data in its [`Dialer`].
 #[derive(Debug)]
@@ -33,19 +46,22 @@ impl Manager {
     }
 
     /// The PING that `test_idle_after` asks for.
-    async fn test(&self, pooled: &mut Pooled, now: Instant) -> Option<Discard> {
+    async fn test(&self, pooled: &mut Pooled) -> Option<Discard> {
         let node = pooled.target.node.clone();
         let silent = self.silent_since.lock().get(&node).copied();
         if silent.is_some_and(|silent| pooled.idle_since < silent) {
             return Some(Discard::TestFailed);
         }
-        let deadline = Instant::now() + self.dialer.home().config.connect_timeout;
+        // Half the caller's time at most: the other half is for the dial that follows a failure.
+        let connect_timeout = self.dialer.home().config.connect_timeout;
+        let began = Instant::now();
+        let deadline = began + connect_timeout.min(self.dialer.patience() / 2);
         let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             // Any reply but PONG, even an error, comes from a server that would serve nobody.
             Ok([Value::SimpleString(pong)]) if pong == "PONG" => None,
             _ => {
-                self.silent_since.lock().insert(node.clone(), now);
+                self.silent_since.lock().insert(node.clone(), began);
                 self.dialer.home().topology.suspect(&node);
                 Some(Discard::TestFailed)
             }
@@ -59,17 +75,19 @@ impl managed::Manager for Manager {
     type Error = Error;
 
     async fn create(&self) -> Result<Box<Pooled>, Error> {
+        PERMIT.set(true);
         self.dialer.obtain().await
     }
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
     /// deadpool drops what is refused without a word, so the reason is counted here.
     async fn recycle(&self, pooled: &mut Box<Pooled>, _: &Metrics) -> RecycleResult<Error> {
+        PERMIT.set(true);
         self.dialer.exchange(pooled);
         let now = self.dialer.home().clock.now();
         let mut reason = pooled.discard_reason(now);
         if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
-            reason = self.test(pooled, now).await;
+            reason = self.test(pooled).await;
         }
         match reason {
             None => Ok(()),

@@ -99,7 +99,17 @@ impl Pool {
         };
         let (write, read) = (side(PoolName::Write), side(PoolName::Read));
         let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
-        let tasks = vec![refresh, reaper(&write), reaper(&read)];
+        let alarm = |side: &Side| {
+            let home = Arc::clone(side.dialer().home());
+            Task::spawn(async move { home.alarm.run().await })
+        };
+        let tasks = vec![
+            refresh,
+            reaper(&write),
+            reaper(&read),
+            alarm(&write),
+            alarm(&read),
+        ];
         Ok(Self {
             inner: Arc::new(Inner {
                 config,

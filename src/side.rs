@@ -1,16 +1,18 @@
 //! One of the two pools: a deadpool pool, and the way a connection is taken out of it.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use deadpool::managed::{self, Object, PoolConfig, PoolError, QueueMode, TimeoutType, Timeouts};
+use tokio::time::Instant;
 
 use crate::{
+    alarm::Elapsed,
     connection::Connection,
     dialer::Dialer,
     error::{Error, PoolName},
@@ -24,12 +26,32 @@ pub(crate) struct Side {
     pool: managed::Pool<Manager>,
 }
 
-/// Take a free permit or fail at once: the common case pays for no timer.
+/// Stand in line for a permit; the limit is ours.
+const IN_LINE: Timeouts = Timeouts {
+    wait: None,
+    create: None,
+    recycle: None,
+};
+
+/// Take a free permit or fail at once: the common case pays for no line.
 const NO_WAIT: Timeouts = Timeouts {
     wait: Some(Duration::ZERO),
     create: None,
     recycle: None,
 };
+
+/// What comes of a checkout from deadpool.
+type Taken = Result<Object<Manager>, PoolError<Error>>;
+
+/// Polls once, whatever comes of it.
+async fn once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let mut poll = Some(poll);
+    poll_fn(|cx| match poll.take() {
+        Some(poll) => Poll::Ready(poll(cx)),
+        None => Poll::Pending,
+    })
+    .await
+}
 
 impl Side {
     pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
@@ -49,70 +71,97 @@ impl Side {
     }
 
     pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
-        match self.get(&NO_WAIT).await {
-            Err(PoolError::Timeout(TimeoutType::Wait)) => self.wait().await,
-            result => self.finish(result),
+        let home = self.dialer().home();
+        let may_wait = home.limits().wait_timeout != Some(Duration::ZERO);
+        // Where others stand in line there is no free permit to try for.
+        if may_wait && home.stats.waiting.load(Relaxed) > 0 {
+            return self.stand_in_line().await;
+        }
+        let mut get = pin!(self.pool.timeout_get(&NO_WAIT));
+        // An idle connection is there at once, and a deadline costs more than taking it.
+        match once(|cx| get.as_mut().poll(cx)).await {
+            Poll::Ready(Err(PoolError::Timeout(TimeoutType::Wait))) if may_wait => {
+                self.stand_in_line().await
+            }
+            Poll::Ready(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(self.exhausted()),
+            Poll::Ready(result) => self.finish(result),
+            Poll::Pending => self.dialled(get).await,
         }
     }
 
-    /// Takes a connection out of deadpool, which has a limit for each step but none for all of them:
-    /// here one deadline covers the wait, every test of an idle connection, and the dial.
-    async fn get(&self, timeouts: &Timeouts) -> Result<Object<Manager>, PoolError<Error>> {
-        let mut get = pin!(self.pool.timeout_get(timeouts));
-        // An idle connection is there at once, and a timer costs more than taking it.
-        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
-            return result;
+    /// All connections are in use, or were a moment ago: waits in line for one of them.
+    async fn stand_in_line(&self) -> Result<Connection, Error> {
+        let home = self.dialer().home();
+        let mut get = pin!(self.pool.timeout_get(&IN_LINE));
+        let polled = once(|cx| manager::watch_for_permit(|| get.as_mut().poll(cx))).await;
+        match polled {
+            (Poll::Ready(result), _) => return self.finish(result),
+            (Poll::Pending, true) => return self.dialled(get).await,
+            (Poll::Pending, false) => {}
         }
-        let Some(wait) = timeouts.wait else {
-            return get.await;
-        };
-        let limit = wait + self.dialer().patience();
-        match tokio::time::timeout(limit, get).await {
-            Ok(result) => result,
-            Err(_) => Err(PoolError::Backend(self.dialer().out_of_patience(limit))),
+        let waiting = home.stats.wait();
+        let began = waiting.since;
+        let mut waiting = Some(waiting);
+        let limit = home.limits().wait_timeout;
+        let deadline = limit.and_then(|limit| began.checked_add(limit));
+        let line = home.alarm.limit(deadline, |cx| {
+            let (polled, served) = manager::watch_for_permit(|| get.as_mut().poll(cx));
+            if served {
+                waiting = None;
+            }
+            match polled {
+                Poll::Pending if served => Poll::Ready(None),
+                polled => polled.map(Some),
+            }
+        });
+        match line.await {
+            Ok(Some(result)) => self.finish(result),
+            Ok(None) => self.dialled(get).await,
+            Err(Elapsed) => Err(self.waited_too_long(began.elapsed())),
         }
     }
 
-    async fn wait(&self) -> Result<Connection, Error> {
-        let dialer = self.dialer();
-        let wait_timeout = dialer.home().limits().wait_timeout;
-        if wait_timeout == Some(Duration::ZERO) {
-            let status = self.status();
-            return Err(Error::Exhausted {
-                pool: dialer.home().name,
-                max_active: status.max_active,
-                open: status.active,
-                in_use: status.active - status.idle.min(status.active),
-                blocker: dialer.blocker(),
-            });
-        }
-        let waiting = dialer.home().stats.wait();
-        let timeouts = Timeouts {
-            wait: wait_timeout,
-            ..NO_WAIT
-        };
-        let result = self.get(&timeouts).await;
-        let waited = waiting.since.elapsed();
-        drop(waiting);
-        if let Err(PoolError::Timeout(TimeoutType::Wait)) = result {
-            let status = self.status();
-            return Err(Error::WaitTimeout {
-                pool: dialer.home().name,
-                waited,
-                max_active: status.max_active,
-                open: status.active,
-                in_use: status.active - status.idle.min(status.active),
-                waiting: status.waiting,
-                blocker: dialer.blocker(),
-            });
-        }
-        self.finish(result)
-    }
-
-    fn finish(
+    /// Out of the line, with a permit, and no idle connection was good enough: from here one deadline
+    /// covers every test and dial, of which deadpool limits only each.
+    async fn dialled(
         &self,
-        result: Result<Object<Manager>, PoolError<Error>>,
+        mut get: Pin<&mut impl Future<Output = Taken>>,
     ) -> Result<Connection, Error> {
+        let patience = self.dialer().patience();
+        let deadline = Instant::now() + patience;
+        let alarm = &self.dialer().home().alarm;
+        let taken = alarm.limit(Some(deadline), |cx| get.as_mut().poll(cx));
+        match taken.await {
+            Ok(result) => self.finish(result),
+            Err(Elapsed) => Err(self.dialer().out_of_patience(patience)),
+        }
+    }
+
+    fn exhausted(&self) -> Error {
+        let status = self.status();
+        Error::Exhausted {
+            pool: self.dialer().home().name,
+            max_active: status.max_active,
+            open: status.active,
+            in_use: status.active.saturating_sub(status.idle),
+            blocker: self.dialer().blocker(),
+        }
+    }
+
+    fn waited_too_long(&self, waited: Duration) -> Error {
+        let status = self.status();
+        Error::WaitTimeout {
+            pool: self.dialer().home().name,
+            waited,
+            max_active: status.max_active,
+            open: status.active,
+            in_use: status.active.saturating_sub(status.idle),
+            waiting: status.waiting.saturating_sub(1),
+            blocker: self.dialer().blocker(),
+        }
+    }
+
+    fn finish(&self, result: Taken) -> Result<Connection, Error> {
         match result {
             // A checkout that had its permit when the pool was closed gets a connection all the
             // same; it must not be lent any more.
