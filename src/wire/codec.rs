@@ -32,7 +32,7 @@ use self::{
 use crate::config::ReplyLimits;
 
 /// Room for one read while replies are small, and what an idle decoder may keep.
-const SMALL_READ: usize = 2 * 1024;
+const SMALL_READ: usize = 1024;
 /// Room for one read while a big reply comes in: more saves no time, the kernel's copy dominates.
 const LARGE_READ: usize = 64 * 1024;
 /// A line is a status, an error or a number; Redis's own are far below 1 KiB.

@@ -110,6 +110,9 @@ impl Exclusive {
     /// From now on it is callers' commands that pass over this connection.
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
+        // The handshake's command and deadline are nothing that a caller's command could use.
+        self.out = Vec::new();
+        self.timer = None;
         self
     }
 
