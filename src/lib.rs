@@ -30,8 +30,9 @@
 //!   says of itself, on that very connection, that it is a master.
 //! - [`Pool::read`] lends connections to the nodes that [`Config::read_from`] allows. By default these
 //!   are the readable replicas, each with an even share, and the master while there is none.
-//! - A replica is readable while it says itself that it follows our master and that its link is up.
-//!   [`Topology`] has the reason for every one that is left out.
+//! - A replica is readable while it says itself that it follows our master and that its link is up,
+//!   or, while the master itself cannot be reached, that it has only lost this link. [`Topology`] has
+//!   the reason for every one that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. What must be read
 //!   fresh is read through [`Pool::write`].
 //!

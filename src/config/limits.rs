@@ -52,8 +52,10 @@ pub struct PoolLimits {
 
     /// How long a connection may stay idle, counted from its return, before it is closed.
     ///
-    /// Should be shorter than the server's `timeout`, if that is set. `None` keeps idle
-    /// connections for ever; zero is refused. Defaults to 300 seconds.
+    /// Holds without traffic, and to within a tenth: a task looks at the idle connections that often
+    /// (at least every second, at most every 10 ms). Should be shorter than the server's `timeout`,
+    /// if that is set. `None` keeps idle connections for ever; zero is refused. Defaults to 300
+    /// seconds.
     #[doc(alias = "IdleTimeout")]
     pub idle_timeout: Option<Duration>,
 
