@@ -8,22 +8,16 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
-    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
-use tokio::{
-    io::AsyncWrite,
-    task::unconstrained,
-    time::{Instant, Sleep},
-};
+use tokio::time::Instant;
 
 use super::{
     aborted,
-    codec::Decoder,
+    channel::Channel,
     command::Block,
     session::{Claim, Expect, Session},
     stream::Stream,
@@ -34,10 +28,6 @@ use crate::{
     node::Node,
     stats::Discard,
 };
-
-/// What a write buffer may keep between commands; together with the reply buffer it stays well
-/// under the 4 KiB that an idle connection is allowed.
-const KEEP_OUT: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -50,24 +40,16 @@ enum State {
 }
 
 pub(crate) struct Exclusive {
-    stream: Stream,
+    channel: Channel,
     node: Node,
     peer: Peer,
-    out: Vec<u8>,
-    written: usize,
-    decoder: Decoder,
     session: Session,
     state: State,
     /// Replies still to come that nobody waits for, because the command was sent without waiting.
     owed: usize,
     timeout: Option<Duration>,
-    /// The time the current command was given, for the text of its error.
-    limit: Duration,
     /// Until it is lent for the first time, what passes over it is our own business.
     own: bool,
-    /// Registered once and pushed forward only when it fires, so that a command does not pay for
-    /// a timer of its own.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl fmt::Debug for Exclusive {
@@ -91,19 +73,14 @@ impl Exclusive {
         timeout: Option<Duration>,
     ) -> Self {
         Self {
-            stream,
+            channel: Channel::new(stream, limits),
             node,
             peer,
-            out: Vec::new(),
-            written: 0,
-            decoder: Decoder::new(limits),
             session: Session::new(db),
             state: State::Ready,
             owed: 0,
             timeout,
-            limit: Duration::ZERO,
             own: true,
-            timer: None,
         }
     }
 
@@ -111,8 +88,7 @@ impl Exclusive {
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
         // The handshake's command and deadline are nothing that a caller's command could use.
-        self.out = Vec::new();
-        self.timer = None;
+        self.channel.forget();
         self
     }
 
@@ -126,8 +102,7 @@ impl Exclusive {
         if noted.expect == Expect::Unframed {
             return Err(unframed());
         }
-        self.begin();
-        cmd.write_packed_command(&mut self.out);
+        cmd.write_packed_command(self.begin());
         let deadline = self.deadline(noted.block);
         match noted.expect {
             Expect::None => self.flush().await,
@@ -185,15 +160,15 @@ impl Exclusive {
             return Err(empty());
         }
         let (claims, block) = self.note_pipeline(pipeline)?;
-        self.begin();
+        let out = self.begin();
         if atomic {
-            self.out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+            out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
         }
         for cmd in pipeline.cmd_iter() {
-            cmd.write_packed_command(&mut self.out);
+            cmd.write_packed_command(out);
         }
         if atomic {
-            self.out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+            out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
         }
         let total = pipeline.len() + if atomic { 2 } else { 0 };
         let deadline = self.deadline(block);
@@ -253,14 +228,15 @@ impl Exclusive {
         deadline: Instant,
     ) -> RedisResult<Vec<Value>> {
         self.ensure_usable()?;
-        self.begin();
-        self.limit = deadline.saturating_duration_since(Instant::now());
+        let out = self.begin();
         for cmd in cmds {
-            cmd.write_packed_command(&mut self.out);
+            cmd.write_packed_command(out);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let deadline = self.channel.deadline(left);
         let mut replies = Vec::with_capacity(cmds.len());
         let last = self
-            .receive(cmds.len(), false, Some(deadline), |value| {
+            .receive(cmds.len(), false, deadline, |value| {
                 replies.push(value);
             })
             .await?;
@@ -271,8 +247,7 @@ impl Exclusive {
     /// Sends a command of our own whose reply comes as a [`message`](Self::message).
     pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<()> {
         self.ensure_open()?;
-        self.begin();
-        cmd.write_packed_command(&mut self.out);
+        cmd.write_packed_command(self.begin());
         self.flush().await.map(drop)
     }
 
@@ -288,13 +263,9 @@ impl Exclusive {
         }
     }
 
-    /// A look at the socket that costs no round trip: whether the server has closed it, or has sent
-    /// what nobody asked for. Either way the connection must not be lent, and since a byte may have
-    /// been taken from the stream it must be closed.
+    /// As [`Channel::is_stale`].
     pub(crate) fn is_stale(&self) -> bool {
-        let mut byte = [0_u8; 1];
-        let looked = self.stream.try_read(&mut &mut byte[..]);
-        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.channel.is_stale()
     }
 
     /// Why this connection must not be lent to anybody else; `None` when it is provably clean.
@@ -303,17 +274,14 @@ impl Exclusive {
             State::Broken => Some(Discard::Broken),
             State::Busy => Some(Discard::Cancelled),
             State::Ready if self.owed > 0 || self.session.dirt().is_some() => Some(Discard::Dirty),
-            State::Ready if !self.decoder.is_idle() => Some(Discard::Broken),
+            State::Ready if !self.channel.is_idle() => Some(Discard::Broken),
             State::Ready => None,
         }
     }
 
     /// Gives back buffers that grew for one big command or reply.
     pub(crate) fn trim(&mut self) {
-        self.decoder.shrink();
-        if self.out.capacity() > KEEP_OUT {
-            self.out = Vec::new();
-        }
+        self.channel.trim();
     }
 
     /// A command failed and nothing of it was written.
@@ -342,16 +310,12 @@ impl Exclusive {
     /// something out of turn: then the command is known not to have been executed.
     fn ensure_usable(&mut self) -> RedisResult<()> {
         self.ensure_open()?;
-        self.written = 0;
-        self.decoder.reserve();
-        match self.stream.try_read(self.decoder.buf_mut()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(self.fail(io_cause(&error))),
-            Ok(0) => return Err(self.fail(Cause::Closed)),
-            Ok(_) => {}
+        self.channel.begin();
+        if let Err(cause) = self.channel.look() {
+            return Err(self.fail(cause));
         }
-        while !self.decoder.is_idle() {
-            match self.decoder.decode() {
+        while !self.channel.is_idle() {
+            match self.channel.decode() {
                 Ok(Some(Value::Push { .. })) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
                 // Subscribed under RESP2, messages come as plain arrays.
@@ -362,33 +326,31 @@ impl Exclusive {
                     let text = "the server sent a reply that no command asked for";
                     return Err(self.fail(Cause::Protocol(text.to_owned())));
                 }
-                Err(error) => return Err(self.fail(Cause::Protocol(error.to_string()))),
+                Err(cause) => return Err(self.fail(cause)),
             }
         }
         Ok(())
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self) -> &mut Vec<u8> {
         self.state = State::Busy;
-        self.out.clear();
-        self.written = 0;
+        self.channel.begin()
     }
 
     fn deadline(&mut self, block: Block) -> Option<Instant> {
         let timeout = self.timeout?;
-        self.limit = match block {
-            Block::No => timeout,
-            Block::For(time) => timeout.saturating_add(time),
-            Block::Forever => return None,
-        };
-        Instant::now().checked_add(self.limit)
+        match block {
+            Block::No => self.channel.deadline(timeout),
+            Block::For(time) => self.channel.deadline(timeout.saturating_add(time)),
+            Block::Forever => None,
+        }
     }
 
     /// The connection failed: it is not used again, and what is told depends on what was written.
     fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
         let mut failure = self.failure(cause);
-        if failure.fate == Fate::NotExecuted && self.written > 0 {
+        if failure.fate == Fate::NotExecuted && self.channel.has_written() {
             failure.fate = Fate::Unknown;
         }
         failure.into()
@@ -398,16 +360,20 @@ impl Exclusive {
     async fn flush(&mut self) -> RedisResult<Value> {
         let deadline = self.deadline(Block::No);
         let result = poll_fn(|cx| {
-            if self.poll_write(cx)?.is_ready() {
-                return Poll::Ready(Ok(()));
+            if self.channel.poll_write(cx)?.is_ready() {
+                return Poll::Ready(Ok(Value::Nil));
             }
-            self.poll_deadline(cx, deadline)
+            self.channel.poll_deadline(cx, deadline).map(Err)
         })
         .await;
+        self.conclude(result)
+    }
+
+    fn conclude(&mut self, result: Result<Value, Cause>) -> RedisResult<Value> {
         match result {
-            Ok(()) => {
+            Ok(value) => {
                 self.state = State::Ready;
-                Ok(Value::Nil)
+                Ok(value)
             }
             Err(cause) => Err(self.fail(cause)),
         }
@@ -427,7 +393,9 @@ impl Exclusive {
             loop {
                 // Replies are read even while the socket takes no more of the command: a server
                 // whose own output is not read stops reading, and both sides would wait for ever.
-                let unwritten = self.poll_write(cx)?.is_pending();
+                if let Poll::Ready(Err(cause)) = self.channel.poll_write(cx) {
+                    return Poll::Ready(Err(cause));
+                }
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
                     // Waited for or not, it is no reply to what was sent before.
@@ -441,33 +409,12 @@ impl Exclusive {
                         left -= 1;
                     }
                     Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
-                    Poll::Pending => {
-                        debug_assert!(!unwritten || self.written < self.out.len());
-                        ready!(self.poll_deadline(cx, deadline))?;
-                    }
+                    Poll::Pending => return self.channel.poll_deadline(cx, deadline).map(Err),
                 }
             }
         })
         .await;
-        match result {
-            Ok(value) => {
-                self.state = State::Ready;
-                Ok(value)
-            }
-            Err(cause) => Err(self.fail(cause)),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        while self.written < self.out.len() {
-            let rest = &self.out[self.written..];
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
-                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
-                Ok(n) => self.written += n,
-                Err(error) => return Poll::Ready(Err(io_cause(&error))),
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.conclude(result)
     }
 
     /// The next reply; pushes are passed over unless they are what is waited for.
@@ -477,60 +424,13 @@ impl Exclusive {
         pushes_count: bool,
     ) -> Poll<Result<Value, Cause>> {
         loop {
-            match self.decoder.decode() {
-                Ok(Some(Value::Push { .. })) if !pushes_count => continue,
-                Ok(Some(value)) if self.session.subscribed() && is_message(&value) => continue,
-                Ok(Some(value)) => return Poll::Ready(Ok(value)),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Err(Cause::Protocol(error.to_string()))),
-            }
-            self.decoder.reserve();
-            match ready!(poll_read_buf(&mut self.stream, cx, self.decoder.buf_mut())) {
-                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(io_cause(&error))),
+            match ready!(self.channel.poll_decode(cx)) {
+                Ok(Value::Push { .. }) if !pushes_count => {}
+                Ok(value) if self.session.subscribed() && is_message(&value) => {}
+                result => return Poll::Ready(result),
             }
         }
     }
-
-    fn poll_deadline(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-    ) -> Poll<Result<(), Cause>> {
-        let Some(deadline) = deadline else {
-            return Poll::Pending;
-        };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        loop {
-            // tokio makes a task that has read much in one go wait its turn, and its timers with
-            // it: a peer that always has more to read would never be cut off.
-            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
-            if timer.deadline() >= deadline {
-                return Poll::Ready(Err(Cause::Timeout(self.limit)));
-            }
-            // It fired for an earlier command that has long been answered.
-            timer.as_mut().reset(deadline);
-        }
-    }
-}
-
-fn poll_read_buf(
-    stream: &mut Stream,
-    cx: &mut Context<'_>,
-    buf: &mut bytes::BytesMut,
-) -> Poll<io::Result<usize>> {
-    let read = pin!(tokio::io::AsyncReadExt::read_buf(stream, buf));
-    read.poll(cx)
-}
-
-fn io_cause(error: &io::Error) -> Cause {
-    Cause::Io(error.to_string(), error.kind())
 }
 
 /// What the redis crate says of a command or a pipeline without a single word.

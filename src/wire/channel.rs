@@ -1,0 +1,173 @@
+//! Bytes out, replies in: the buffers and the clock of one socket.
+//!
+//! Nothing here knows what a command is or whose reply comes next.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite},
+    task::unconstrained,
+    time::{Instant, Sleep},
+};
+
+use super::{codec::Decoder, stream::Stream};
+use crate::{config::ReplyLimits, error::Cause};
+
+/// What a write buffer may keep between commands; together with the reply buffer it stays well
+/// under the 4 KiB that an idle connection is allowed.
+const KEEP_OUT: usize = 1024;
+
+pub(super) struct Channel {
+    stream: Stream,
+    out: Vec<u8>,
+    written: usize,
+    decoder: Decoder,
+    /// The time the current exchange was given, for the text of its error.
+    limit: Duration,
+    /// Registered once and pushed forward only when it fires, so that a command does not pay for
+    /// a timer of its own.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Channel {
+    pub(super) fn new(stream: Stream, limits: ReplyLimits) -> Self {
+        Self {
+            stream,
+            out: Vec::new(),
+            written: 0,
+            decoder: Decoder::new(limits),
+            limit: Duration::ZERO,
+            timer: None,
+        }
+    }
+
+    /// The empty buffer for what is to be written next.
+    pub(super) fn begin(&mut self) -> &mut Vec<u8> {
+        self.out.clear();
+        self.written = 0;
+        &mut self.out
+    }
+
+    /// Whether any byte of what was begun last may have reached the server.
+    pub(super) fn has_written(&self) -> bool {
+        self.written > 0
+    }
+
+    /// The moment by which an exchange that begins now must be over.
+    pub(super) fn deadline(&mut self, limit: Duration) -> Option<Instant> {
+        self.limit = limit;
+        Instant::now().checked_add(limit)
+    }
+
+    /// Takes in what has arrived without waiting for more.
+    pub(super) fn look(&mut self) -> Result<(), Cause> {
+        self.decoder.reserve();
+        match self.stream.try_read(self.decoder.buf_mut()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(io_cause(&error)),
+            Ok(0) => Err(Cause::Closed),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The next reply that is here already.
+    pub(super) fn decode(&mut self) -> Result<Option<Value>, Cause> {
+        self.decoder
+            .decode()
+            .map_err(|error| Cause::Protocol(error.to_string()))
+    }
+
+    /// Whether everything that came has been taken.
+    pub(super) fn is_idle(&self) -> bool {
+        self.decoder.is_idle()
+    }
+
+    /// A look at the socket that costs no round trip: whether the server has closed it, or has sent
+    /// what nobody asked for. Either way the connection must not be lent, and since a byte may have
+    /// been taken from the stream it must be closed.
+    pub(super) fn is_stale(&self) -> bool {
+        let mut byte = [0_u8; 1];
+        let looked = self.stream.try_read(&mut &mut byte[..]);
+        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Gives back buffers that grew for one big command or reply.
+    pub(super) fn trim(&mut self) {
+        self.decoder.shrink();
+        if self.out.capacity() > KEEP_OUT {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Gives back what only the exchange just ended had a use for.
+    pub(super) fn forget(&mut self) {
+        self.out = Vec::new();
+        self.timer = None;
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        while self.written < self.out.len() {
+            let rest = &self.out[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
+                Ok(n) => self.written += n,
+                Err(error) => return Poll::Ready(Err(io_cause(&error))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next reply, here already or yet to come.
+    pub(super) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
+        loop {
+            match self.decode() {
+                Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                Ok(None) => {}
+                Err(cause) => return Poll::Ready(Err(cause)),
+            }
+            self.decoder.reserve();
+            let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));
+            match ready!(read.poll(cx)) {
+                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(io_cause(&error))),
+            }
+        }
+    }
+
+    pub(super) fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<Cause> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            // tokio makes a task that has read much in one go wait its turn, and its timers with
+            // it: a peer that always has more to read would never be cut off.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+            if timer.deadline() >= deadline {
+                return Poll::Ready(Cause::Timeout(self.limit));
+            }
+            // It fired for an earlier command that has long been answered.
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+fn io_cause(error: &io::Error) -> Cause {
+    Cause::Io(error.to_string(), error.kind())
+}
