@@ -8,9 +8,9 @@ mod seed;
 mod url;
 mod validate;
 
-use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
-use crate::Node;
+use crate::node::Node;
 
 pub use self::{
     address_map::AddressMap, error::ConfigError, limits::PoolLimits, reply_limits::ReplyLimits,
@@ -172,63 +172,6 @@ impl Config {
         }
     }
 
-    /// Reads a configuration from a URL, and validates it.
-    ///
-    /// ```text
-    /// redis-sentinel://[[user]:password@]host[:port][,host[:port]…][/db][?option=value&…]#master_name
-    /// ```
-    ///
-    /// The hosts are the Sentinels, port 26379 unless given, IPv6 addresses in brackets. User and
-    /// password are those of the data nodes. Everything else is an option, named like its field:
-    ///
-    /// | option | value |
-    /// |---|---|
-    /// | `sentinel_username`, `sentinel_password`, `client_name` | text |
-    /// | `read_from` | `replica_preferred`, `replica`, `master`, `any` |
-    /// | `protocol` | `resp2`, `resp3` |
-    /// | `connect_timeout`, `sentinel_timeout`, `refresh_interval`, `failover_timeout` | duration |
-    /// | `command_timeout` | duration or `none` |
-    /// | `max_active`, `min_idle` | number |
-    /// | `max_idle` | number or `none` |
-    /// | `wait_timeout`, `idle_timeout`, `max_lifetime`, `test_idle_after` | duration or `none` |
-    /// | `reply_limits.max_depth`, `reply_limits.max_bulk_bytes`, `reply_limits.max_elements`, `reply_limits.max_reply_bytes` | number |
-    ///
-    /// A limit of the pools sets both of them; `write.max_active` or `read.max_active` sets one.
-    /// A duration is a whole number with a unit: `500ms`, `5s`, `30m`, `2h`.
-    ///
-    /// Percent-encoding is decoded in user name, password, host, option value and master name.
-    /// Encode there whatever is not a letter, a digit or one of `-._~`: what could be misunderstood
-    /// is refused, above all a second `:` or `@` around the password and an `@` anywhere after the
-    /// hosts. A `+` is a plus sign, not a space.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use redis_rw_pool::Config;
-    ///
-    /// let config = Config::from_url(
-    ///     "redis-sentinel://app:p%40ss@10.0.0.1,10.0.0.2:26380/2?write.max_active=32&idle_timeout=4m#mymaster",
-    /// )?;
-    /// assert_eq!(config.sentinels, ["10.0.0.1", "10.0.0.2:26380"]);
-    /// assert_eq!(config.password.as_deref(), Some("p@ss"));
-    /// assert_eq!(config.write.max_active, 32);
-    /// assert_eq!(config.read.idle_timeout, Some(Duration::from_secs(240)));
-    /// # Ok::<(), redis_rw_pool::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Names the part that cannot be used, and never repeats the URL:
-    ///
-    /// - another scheme; TLS (`rediss`) is not supported yet;
-    /// - a host, port, `db` or percent-escape that is malformed, or no master name;
-    /// - an option that is unknown, given twice, without a value or with a malformed one, or a pool
-    ///   limit given both for one pool and for both;
-    /// - whatever [`Config::validate`] refuses.
-    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        url::parse(url)
-    }
-
     /// The seeds, each once, in the order in which they were given.
     pub(crate) fn sentinel_nodes(&self) -> Vec<Node> {
         let mut seen = HashSet::new();
@@ -238,15 +181,6 @@ impl Config {
             .filter_map(|text| seed::parse(text).ok())
             .filter(|node| seen.insert(node.clone()))
             .collect()
-    }
-}
-
-impl FromStr for Config {
-    type Err = ConfigError;
-
-    /// Same as [`Config::from_url`].
-    fn from_str(url: &str) -> Result<Self, ConfigError> {
-        Self::from_url(url)
     }
 }
 

@@ -26,16 +26,17 @@ use crate::{
     jitter,
     node::Node,
     sentinel::{
-        Message,
-        client::{self, Answer, Contact},
+        answer::{Answer, View},
+        client::{self, Contact},
         event::Event,
         listener,
+        message::Message,
         reply::Peer,
     },
     task::Task,
     topology::{
         Handle, Topology,
-        reducer::{self, Proof, Proofs, View},
+        reducer::{self, Proof, Proofs},
     },
 };
 

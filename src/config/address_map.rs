@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use crate::Node;
+use crate::node::Node;
 
 /// Turns the address that a Sentinel announced into the address to dial.
 ///

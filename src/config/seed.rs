@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::Node;
+use crate::node::Node;
 
 /// Reads `host`, `host:port`, `[v6]`, `[v6]:port` or `/path/of/unix.sock`.
 ///

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::Node;
+use crate::node::Node;
 
 /// The longest host name DNS allows.
 const MAX_HOST: usize = 253;

@@ -13,29 +13,18 @@ use tokio::{
 };
 
 use super::{
-    Message,
-    reply::{self, Malformed, Peer},
+    answer::{Answer, View},
+    message::Message,
+    reply::{self, Malformed},
 };
 use crate::{
     config::Config,
     node::Node,
-    topology::reducer::View,
     wire::{exclusive::Exclusive, handshake},
 };
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
 const REST: Duration = Duration::from_millis(5);
-
-/// What one Sentinel answered.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    /// Its own id, by which it is known under whatever address.
-    pub(crate) id: Option<String>,
-    /// What it believes; `None` when it does not monitor our master name.
-    pub(crate) view: Option<View>,
-    /// The other Sentinels it knows.
-    pub(crate) peers: Vec<Peer>,
-}
 
 /// Where to reach a Sentinel, and what it goes by.
 #[derive(Debug, Clone)]

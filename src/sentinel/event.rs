@@ -5,7 +5,7 @@
 //! is time to ask, and which node to be wary of until the answer is there.
 
 use super::address;
-use crate::Node;
+use crate::node::Node;
 
 /// What a Sentinel published about our master, one of its replicas, or the Sentinels around it.
 #[derive(Debug, Clone, PartialEq, Eq)]

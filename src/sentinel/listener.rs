@@ -6,9 +6,9 @@ use redis::{RedisResult, Value, cmd};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Message,
     client::{Contact, auth},
     event,
+    message::Message,
 };
 use crate::{
     config::Config,

@@ -12,7 +12,7 @@ use super::{
     address,
     flags::{Flag, Flags},
 };
-use crate::{Excluded, Node, printable::printable};
+use crate::{excluded::Excluded, node::Node, printable::printable};
 
 /// More nodes than any deployment has; an answer that names more is not one.
 const MAX_NODES: usize = 1024;

@@ -9,16 +9,8 @@ use super::{Replica, Topology};
 use crate::{
     excluded::Excluded,
     node::Node,
-    sentinel::{address, reply::ReplicaInfo},
+    sentinel::{address, answer::View},
 };
-
-/// What one Sentinel believes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) master: Node,
-    pub(crate) epoch: u64,
-    pub(crate) replicas: Vec<ReplicaInfo>,
-}
 
 /// What a node says, or fails to say, about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 //! starts; `token`, `line` and `scalar` say so at each place. There is one difference the other way: an error
 //! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
 
+mod error;
 mod frame;
 mod line;
 mod reply;
@@ -25,54 +26,16 @@ use std::mem;
 use bytes::{Buf as _, BytesMut};
 use redis::Value;
 
-use self::{
-    reply::Reply,
-    token::{Fault, Input},
-};
+use self::{error::CodecError, reply::Reply, token::Input};
 use crate::config::ReplyLimits;
 
 /// Room for one read while replies are small, and what an idle decoder may keep.
 const SMALL_READ: usize = 1024;
 /// Room for one read while a big reply comes in: more saves no time, the kernel's copy dominates.
 const LARGE_READ: usize = 64 * 1024;
-/// A line is a status, an error or a number; Redis's own are far below 1 KiB.
-const LINE_LIMIT: usize = 64 * 1024;
 /// Dropping, cloning or printing a nested value takes stack for every level, so no setting may ask
 /// for more levels than a small thread stack can bear.
 const DEPTH_CEILING: usize = 512;
-/// How much of what was malformed an error shows.
-const FOUND_LIMIT: usize = 32;
-
-/// Why the bytes are not a reply that we take. The connection cannot be used any further.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-pub(crate) enum CodecError {
-    #[error("reply is nested deeper than max_depth ({limit} levels)")]
-    TooDeep { limit: usize },
-    #[error("bulk string of {declared} bytes is longer than max_bulk_bytes ({limit})")]
-    BulkTooLong { declared: u64, limit: usize },
-    #[error("aggregate of {declared} elements has more than max_elements ({limit})")]
-    TooManyElements { declared: u64, limit: usize },
-    #[error("reply is longer than max_reply_bytes ({limit})")]
-    ReplyTooLong { limit: usize },
-    #[error("line has no end within {limit} bytes")]
-    LineTooLong { limit: usize },
-    /// `found` is escaped and cut short: it comes from the peer and goes to logs.
-    #[error("malformed reply: {what}, found \"{found}\"")]
-    Malformed { what: &'static str, found: String },
-}
-
-impl CodecError {
-    #[cold]
-    fn malformed(what: &'static str, bytes: &[u8]) -> Fault {
-        let shown = &bytes[..bytes.len().min(FOUND_LIMIT)];
-        let cut = if shown.len() < bytes.len() { "..." } else { "" };
-        Box::new(Self::Malformed {
-            what,
-            found: format!("{}{cut}", shown.escape_ascii()),
-        })
-    }
-}
-
 /// Decodes the replies of one connection, in order.
 pub(crate) struct Decoder {
     limits: ReplyLimits,

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use super::decode;
+use super::percent::decode;
 use crate::config::{Config, ConfigError, PoolLimits, Protocol, ReadFrom, ReplyLimits};
 
 pub(super) enum Refusal {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sentinel::flags::Flags;
+use crate::sentinel::{flags::Flags, reply::ReplicaInfo};
 
 const PORT: u16 = 6379;
 

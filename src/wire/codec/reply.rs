@@ -4,10 +4,11 @@
 use redis::Value;
 
 use super::{
-    CodecError, ReplyLimits,
+    error::{CodecError, Fault},
     frame::{Frame, Kind},
-    token::{Fault, Input, Token, Tokens},
+    token::{Input, Token, Tokens},
 };
+use crate::config::ReplyLimits;
 
 /// A stack that fits here is not worth giving back.
 const KEPT_FRAMES: usize = 4;

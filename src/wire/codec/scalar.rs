@@ -2,7 +2,7 @@
 
 use redis::{Value, VerbatimFormat};
 
-use super::{CodecError, token::Fault};
+use super::error::{CodecError, Fault};
 
 /// What a length and that many bytes are.
 #[derive(Clone, Copy)]

@@ -4,7 +4,8 @@ use proptest::{
 };
 use redis::{PushKind, Value};
 
-use super::{CodecError, Decoder, LARGE_READ, LINE_LIMIT, ReplyLimits, SMALL_READ};
+use super::{Decoder, LARGE_READ, SMALL_READ, error::CodecError, token::LINE_LIMIT};
+use crate::config::ReplyLimits;
 use crate::internals::{compare_with_redis, decode_in_pieces, same};
 
 fn limits(change: impl FnOnce(&mut ReplyLimits)) -> ReplyLimits {

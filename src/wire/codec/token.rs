@@ -7,17 +7,17 @@
 use redis::Value;
 
 use super::{
-    CodecError, LINE_LIMIT, ReplyLimits,
+    error::{CodecError, Fault},
     frame::Kind,
     line::{self, Scan},
     scalar::{self, BlobKind},
 };
+use crate::config::ReplyLimits;
 
+/// A line is a status, an error or a number; Redis's own are far below 1 KiB.
+pub(super) const LINE_LIMIT: usize = 64 * 1024;
 /// A bulk string starts with room for this much even if fewer bytes are at hand.
 const BULK_START: usize = 4 * 1024;
-
-/// Boxed, because every token comes in a result that has room for it.
-pub(super) type Fault = Box<CodecError>;
 
 /// The bytes at hand and how far they are used.
 pub(super) struct Input<'a> {

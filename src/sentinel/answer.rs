@@ -1,0 +1,23 @@
+//! What one Sentinel answered, all its replies together.
+
+use super::reply::{Peer, ReplicaInfo};
+use crate::node::Node;
+
+/// What one Sentinel believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) master: Node,
+    pub(crate) epoch: u64,
+    pub(crate) replicas: Vec<ReplicaInfo>,
+}
+
+/// What one Sentinel answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Its own id, by which it is known under whatever address.
+    pub(crate) id: Option<String>,
+    /// What it believes; `None` when it does not monitor our master name.
+    pub(crate) view: Option<View>,
+    /// The other Sentinels it knows.
+    pub(crate) peers: Vec<Peer>,
+}
