@@ -8,11 +8,11 @@ use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio
 use tokio::time::Instant;
 
 use crate::{
-    error::Cause,
+    discard::Discard,
+    failure::Cause,
     manager::{self, Manager},
     node::{Node, Role},
     pooled::Pooled,
-    stats::Discard,
 };
 
 /// An exclusive connection to one node, lent by a [`Pool`](crate::Pool).

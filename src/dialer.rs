@@ -21,11 +21,12 @@ use tokio::time::Instant;
 
 use self::dock::{Arrival, Dock};
 use crate::{
+    discard::Discard,
     error::{Blocker, Error, Said, is_refusal},
     home::Home,
     node::Role,
+    place::Place,
     pooled::Pooled,
-    stats::Discard,
     topology::Target,
     wire::{
         exclusive::Exclusive,
@@ -198,7 +199,7 @@ impl Dialer {
         let mut changes = self.home.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let targets = snapshot.targets(self.home.policy());
-        let Some((target, place)) = self.home.fleet.take_place(&self.home, targets) else {
+        let Some((target, place)) = Place::take(&self.home, targets) else {
             if snapshot.in_motion() {
                 // A replica is about to be readable; the pace is that of the looks at it.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;

@@ -11,15 +11,15 @@ use std::{
 };
 
 use self::fleet::Fleet;
-pub(crate) use self::fleet::Place;
 use crate::{
     alarm::Alarm,
     clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
+    discard::Discard,
     error::PoolName,
     jitter,
     node::Node,
-    stats::{Discard, Stats},
+    stats::Stats,
     topology::{Handle, Target},
 };
 

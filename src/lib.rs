@@ -99,8 +99,10 @@ mod clock;
 mod config;
 mod connection;
 mod dialer;
+mod discard;
 mod error;
 mod excluded;
+mod failure;
 mod home;
 #[cfg(any(test, feature = "unstable-internals"))]
 #[doc(hidden)]
@@ -108,6 +110,7 @@ pub mod internals;
 mod jitter;
 mod manager;
 mod node;
+mod place;
 mod pool;
 mod pooled;
 mod printable;
@@ -122,12 +125,13 @@ mod wire;
 
 pub use config::{AddressMap, Config, ConfigError, PoolLimits, Protocol, ReadFrom, ReplyLimits};
 pub use connection::Connection;
+pub use discard::{Discard, Discards};
 pub use error::{Blocker, Error, PoolName, Said};
 pub use excluded::Excluded;
 pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
-pub use stats::{Discard, Discards, PoolStatus, SentinelStatus, Status};
+pub use stats::{PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
 
 /// Compiles the README's examples.

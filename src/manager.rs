@@ -8,7 +8,7 @@ use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits, dialer::Dialer, error::Error, node::Node, pooled::Pooled, stats::Discard,
+    config::PoolLimits, dialer::Dialer, discard::Discard, error::Error, node::Node, pooled::Pooled,
 };
 
 thread_local! {

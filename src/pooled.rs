@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits,
-    home::{Home, Place},
-    stats::Discard,
-    topology::Target,
+    config::PoolLimits, discard::Discard, home::Home, place::Place, topology::Target,
     wire::exclusive::Exclusive,
 };
 

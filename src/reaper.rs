@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    config::PoolLimits, pooled::expiry, side::Side, stats::Discard, task::Task, topology::Topology,
+    config::PoolLimits, discard::Discard, pooled::expiry, side::Side, task::Task,
+    topology::Topology,
 };
 
 /// A sweep looks at memory only; even so there is no need for more than this many in a second.

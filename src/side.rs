@@ -15,10 +15,11 @@ use crate::{
     alarm::Elapsed,
     connection::Connection,
     dialer::Dialer,
+    discard::Discard,
     error::{Error, PoolName},
     manager::{self, Manager},
     pooled::Pooled,
-    stats::{Discard, PoolStatus},
+    stats::PoolStatus,
 };
 
 #[derive(Debug, Clone)]

@@ -1,110 +1,16 @@
-//! What a pool counts, and why it closes connections.
+//! What a pool counts.
 
 use std::{
-    fmt,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-/// Why the pool closed a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Discard {
-    /// It was idle for longer than `idle_timeout`.
-    Idle,
-    /// It was open for longer than `max_lifetime`.
-    Lifetime,
-    /// It was returned while `max_idle` connections were idle already.
-    MaxIdle,
-    /// More were open than were ever in use at once during `idle_timeout`.
-    Surplus,
-    /// Its replica had more connections than its share.
-    Rebalance,
-    /// Its node is no longer the master.
-    RoleChanged,
-    /// Its node is no longer one that reads may go to.
-    NodeGone,
-    /// The server closed it, it timed out, or it broke the protocol.
-    Broken,
-    /// A command on it was cancelled half way.
-    Cancelled,
-    /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, SUBSCRIBE, …
-    Dirty,
-    /// It failed the PING that `test_idle_after` asks for.
-    TestFailed,
-    /// The pool was closed.
-    PoolClosed,
-}
+use tokio::time::Instant;
 
-impl Discard {
-    /// Every reason, in the order in which [`Discards`] counts them.
-    pub const ALL: [Self; 12] = [
-        Self::Idle,
-        Self::Lifetime,
-        Self::MaxIdle,
-        Self::Surplus,
-        Self::Rebalance,
-        Self::RoleChanged,
-        Self::NodeGone,
-        Self::Broken,
-        Self::Cancelled,
-        Self::Dirty,
-        Self::TestFailed,
-        Self::PoolClosed,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Lifetime => "lifetime",
-            Self::MaxIdle => "max_idle",
-            Self::Surplus => "surplus",
-            Self::Rebalance => "rebalance",
-            Self::RoleChanged => "role_changed",
-            Self::NodeGone => "node_gone",
-            Self::Broken => "broken",
-            Self::Cancelled => "cancelled",
-            Self::Dirty => "dirty",
-            Self::TestFailed => "test_failed",
-            Self::PoolClosed => "pool_closed",
-        }
-    }
-}
-
-impl fmt::Display for Discard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How many connections were closed, by reason.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Discards([u64; Discard::ALL.len()]);
-
-impl Discards {
-    /// How many were closed for this reason.
-    pub fn get(&self, reason: Discard) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// How many were closed for any reason.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Every reason with its count, also those that are zero.
-    pub fn iter(&self) -> impl Iterator<Item = (Discard, u64)> {
-        Discard::ALL.into_iter().zip(self.0)
-    }
-}
-
-impl fmt::Debug for Discards {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.iter().filter(|(_, count)| *count > 0))
-            .finish()
-    }
-}
+use crate::{
+    discard::{Discard, Discards},
+    error::Said,
+};
 
 /// A look at the whole pool at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +68,7 @@ pub struct SentinelStatus {
     /// Events about this master that the Sentinels published.
     pub events: u64,
     /// What each Sentinel said last, for a human reader.
-    pub said: crate::error::Said,
+    pub said: Said,
 }
 
 /// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.
@@ -191,7 +97,7 @@ impl Stats {
         self.wait_count.fetch_add(1, Relaxed);
         Waiting {
             stats: self,
-            since: tokio::time::Instant::now(),
+            since: Instant::now(),
         }
     }
 }
@@ -200,7 +106,7 @@ impl Stats {
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
     stats: &'a Stats,
-    pub(crate) since: tokio::time::Instant,
+    pub(crate) since: Instant,
 }
 
 impl Drop for Waiting<'_> {

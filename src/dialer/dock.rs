@@ -8,7 +8,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::{error::Error, pooled::Pooled, stats::Discard};
+use crate::{discard::Discard, error::Error, pooled::Pooled};
 
 type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
 

@@ -12,7 +12,6 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::Home;
 use crate::{jitter, node::Node, topology::Target};
 
 /// Dials to one node at a time; a server that just came up is not run over by all its clients'
@@ -52,46 +51,9 @@ pub(crate) struct Fleet {
     dials: AtomicU64,
 }
 
-/// One connection's place in the count of its node, from before the dial until it is closed.
-#[derive(Debug)]
-pub(crate) struct Place {
-    home: Arc<Home>,
-    node: Node,
-    open: bool,
-}
-
-impl Place {
-    /// The dial succeeded: from now on this is an open connection.
-    pub(crate) fn opened(mut self) -> Self {
-        self.home.fleet.open.fetch_add(1, Relaxed);
-        self.open = true;
-        self
-    }
-
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.open {
-            self.home.fleet.open.fetch_sub(1, Relaxed);
-        }
-        let mut members = self.home.fleet.members.lock();
-        if let Some(member) = members.get_mut(&self.node) {
-            member.places -= 1;
-        }
-    }
-}
-
 impl Fleet {
-    /// Takes a place on the target with the fewest connections; those that have trouble come last.
-    pub(crate) fn take_place(
-        &self,
-        home: &Arc<Home>,
-        targets: Vec<Target>,
-    ) -> Option<(Target, Place)> {
+    /// Counts one more connection on the target with the fewest; those that have trouble come last.
+    pub(crate) fn join(&self, targets: Vec<Target>) -> Option<Target> {
         let now = Instant::now();
         let mut members = self.members.lock();
         // Addresses come and go; what is known of one that is neither used nor wanted is not worth its
@@ -111,12 +73,24 @@ impl Fleet {
         let member = members.entry(target.node.clone()).or_default();
         member.places += 1;
         member.dialled = dials;
-        let place = Place {
-            home: Arc::clone(home),
-            node: target.node.clone(),
-            open: false,
-        };
-        Some((target, place))
+        Some(target)
+    }
+
+    /// One connection less on this node.
+    pub(crate) fn leave(&self, node: &Node) {
+        if let Some(member) = self.members.lock().get_mut(node) {
+            member.places -= 1;
+        }
+    }
+
+    /// A dial succeeded.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    /// An open connection was closed.
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Relaxed);
     }
 
     pub(crate) fn gate(&self, node: &Node) -> Arc<Semaphore> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{codec::Decoder, stream::Stream};
-use crate::{config::ReplyLimits, error::Cause};
+use crate::{config::ReplyLimits, failure::Cause};
 
 /// What a write buffer may keep between commands; together with the reply buffer it stays well
 /// under the 4 KiB that an idle connection is allowed.

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     config::ReplyLimits,
-    error::{Cause, Failure, Fate, Peer},
+    discard::Discard,
+    failure::{Cause, Failure, Fate, Peer},
     node::Node,
-    stats::Discard,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{exclusive::Exclusive, stream::Stream};
 use crate::{
     config::{Config, Protocol, ReplyLimits},
-    error::Peer,
+    failure::Peer,
     node::{Node, Role},
     printable::printable,
     sentinel::reply::{self, RoleReply},

@@ -1,0 +1,88 @@
+//! How a command fails on its connection, and what is known of it then.
+
+use std::{fmt, io, time::Duration};
+
+use redis::RedisError;
+
+use crate::node::{Node, Role};
+
+/// How a command failed on the connection, as opposed to an error reply of the server.
+///
+/// Travels inside [`RedisError`] as the payload of an [`io::Error`]. Whether the server may have
+/// executed the command decides if a caller may send it again, so every text says it.
+#[derive(Debug, thiserror::Error)]
+#[error("{peer} {node}: {cause}{fate}")]
+pub(crate) struct Failure {
+    pub(crate) peer: Peer,
+    pub(crate) node: Node,
+    pub(crate) cause: Cause,
+    pub(crate) fate: Fate,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Node(Role),
+    Sentinel,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(role) => role.fmt(f),
+            Self::Sentinel => f.write_str("Sentinel"),
+        }
+    }
+}
+
+/// What became of the command that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// No byte of it was written.
+    NotExecuted,
+    /// The server may have executed it.
+    Unknown,
+    /// It was one of our own, which a caller knows nothing of.
+    Own,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotExecuted => "; the command was not executed",
+            Self::Unknown => "; the outcome is unknown",
+            Self::Own => "",
+        })
+    }
+}
+
+/// Why a command failed on the connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("no complete reply within {0:?}")]
+    Timeout(Duration),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("{0}")]
+    Io(String, io::ErrorKind),
+    #[error("{0}")]
+    Protocol(String),
+    #[error("an earlier command on this connection was cancelled or failed; take a new connection")]
+    Unusable,
+    #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
+    Superseded(Option<Node>),
+}
+
+impl From<Failure> for RedisError {
+    fn from(failure: Failure) -> Self {
+        let kind = match &failure.cause {
+            Cause::Timeout(_) => io::ErrorKind::TimedOut,
+            Cause::Closed => io::ErrorKind::UnexpectedEof,
+            Cause::Io(_, kind) => *kind,
+            Cause::Protocol(_) => io::ErrorKind::InvalidData,
+            Cause::Unusable => io::ErrorKind::NotConnected,
+            Cause::Superseded(_) => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, failure).into()
+    }
+}
