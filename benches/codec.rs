@@ -1,6 +1,10 @@
 //! Our reply decoder beside the two parsers of the redis crate: the one for a whole reply in a
 //! slice, and the incremental one that its async connections use.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench is a program: criterion makes its functions public, and it may panic"
+)]
 
 use std::{hint::black_box, time::Duration};
 

@@ -4,7 +4,11 @@
 //! *At once*: a task gives the connection back without having waited for anything, so two workers
 //! never need more than two. *Over a yield*: it lets others run while it holds the connection, so
 //! with more tasks than connections most of them wait in line.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench is a program: criterion makes its functions public, and it may panic"
+)]
 
 use std::{hint::black_box, time::Duration};
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use deadpool::managed::Object;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio::ConnectionLike};
-
 use tokio::time::Instant;
 
 use crate::{

@@ -31,6 +31,7 @@ use crate::{
     wire::{
         exclusive::Exclusive,
         handshake::{self, Greeting},
+        role::RoleReply,
     },
 };
 
@@ -316,7 +317,6 @@ impl Dialer {
 /// socket. `trusted` says that the deployment's nodes may not tell their role, `orphaned` that this
 /// one may be read although it has lost its master.
 fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
-    use crate::sentinel::reply::RoleReply;
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),
         (Some(_), _) => match &greeting.detail {
@@ -326,12 +326,7 @@ fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Opti
             _ => None,
         },
         (None, _) if trusted => None,
-        (None, _) => Some(
-            greeting
-                .unproven
-                .clone()
-                .unwrap_or_else(|| "it does not tell its role".to_owned()),
-        ),
+        (None, _) => Some(greeting.silence()),
     }
 }
 

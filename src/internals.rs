@@ -1,5 +1,11 @@
 //! For this crate's benches, fuzz targets and tests only; not part of the public contract.
-#![allow(missing_docs, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    reason = "nobody outside this repository is to use it"
+)]
 
 use std::time::Duration;
 
@@ -8,12 +14,12 @@ use redis::{RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::{
-    Config, Node, ReplyLimits, Role,
+    config::{Config, ReplyLimits},
+    node::{Node, Role},
     wire::{codec::Decoder, exclusive::Exclusive, handshake},
 };
 
 /// The connection that the pools lend, without a pool: what other pools are compared with.
-#[allow(missing_debug_implementations)]
 pub struct RawConnection(#[allow(dead_code, reason = "held for its size and its drop")] Exclusive);
 
 impl RawConnection {
@@ -28,7 +34,6 @@ impl RawConnection {
 }
 
 /// The decoder of `wire::codec`, with its error as text.
-#[allow(missing_debug_implementations)]
 pub struct ReplyDecoder(Decoder);
 
 impl ReplyDecoder {

@@ -10,6 +10,7 @@ use crate::{
     dialer::Dialer,
     error::{Error, PoolName},
     home::Home,
+    node::Role,
     reaper,
     refresh::{Refresh, Report, Verdict},
     side::Side,
@@ -292,7 +293,7 @@ fn explain(config: &Config, report: &Report, verdict: Verdict) -> Option<Error> 
         Verdict::NoSentinel => Some(Error::NoSentinel { master_name, said }),
         Verdict::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
         Verdict::Refused(node, source) => Some(Error::Connect {
-            role: crate::node::Role::Master,
+            role: Role::Master,
             node,
             source,
         }),

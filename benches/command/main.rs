@@ -5,7 +5,11 @@
 //! look at the reply: the limit for any pool of exclusive connections.
 //!
 //! All of them read from the same replica and write to the same master.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench is a program: criterion makes its functions public, and it may panic"
+)]
 
 mod latency;
 mod pools;

@@ -9,9 +9,11 @@ use crate::{
     config::Config,
     error::is_refusal,
     node::{Node, Role},
-    sentinel::reply::RoleReply,
     topology::reducer::Proof,
-    wire::handshake::{self, Greeting},
+    wire::{
+        handshake::{self, Greeting},
+        role::RoleReply,
+    },
 };
 
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
     // Asking as a replica's client would makes the handshake include ROLE.
     match handshake::connect(config, &node, Role::Replica, deadline).await {
         Ok((_, greeting)) => Probed {
-            proof: judge(greeting).await,
+            proof: judge(&greeting).await,
             node,
             refusal: None,
         },
@@ -39,21 +41,17 @@ pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
     }
 }
 
-async fn judge(greeting: Greeting) -> Proof {
-    match (greeting.role, greeting.detail) {
+async fn judge(greeting: &Greeting) -> Proof {
+    match (greeting.role, &greeting.detail) {
         (_, Some(RoleReply::Replica { master, state, .. })) => Proof::Replica {
-            addresses: resolve(&master).await,
+            addresses: resolve(master).await,
             link: state.trouble().map(str::to_owned),
-            master,
+            master: master.clone(),
         },
         (_, Some(RoleReply::Sentinel)) => Proof::Failed("it is a Sentinel".to_owned()),
         (Some(Role::Master), _) | (_, Some(RoleReply::Master { .. })) => Proof::Master,
         (Some(Role::Replica), None) => Proof::SomeReplica,
-        (None, None) => Proof::Unprovable(
-            greeting
-                .unproven
-                .unwrap_or_else(|| "it does not tell its role".to_owned()),
-        ),
+        (None, None) => Proof::Unprovable(greeting.silence()),
     }
 }
 

@@ -15,12 +15,12 @@ use tokio::{
 use super::{
     answer::{Answer, View},
     message::Message,
-    reply::{self, Malformed},
+    reply,
 };
 use crate::{
     config::Config,
     node::Node,
-    wire::{exclusive::Exclusive, handshake},
+    wire::{exclusive::Exclusive, handshake, value::Malformed},
 };
 
 /// Keeps a storm of suspicions from becoming a storm of questions.

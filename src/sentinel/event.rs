@@ -4,8 +4,7 @@
 //! masters long replaced, messages get lost without a trace, and whoever may PUBLISH can forge one. So an event says that it
 //! is time to ask, and which node to be wary of until the answer is there.
 
-use super::address;
-use crate::node::Node;
+use crate::{address, node::Node};
 
 /// What a Sentinel published about our master, one of its replicas, or the Sentinels around it.
 #[derive(Debug, Clone, PartialEq, Eq)]

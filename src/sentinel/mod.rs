@@ -1,6 +1,5 @@
 //! The Sentinels: what they are asked, what they answer, what they publish.
 
-pub(crate) mod address;
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod event;

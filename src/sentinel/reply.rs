@@ -1,4 +1,4 @@
-//! What Sentinels and nodes answer, understood without trusting it.
+//! What Sentinels answer, understood without trusting it.
 //!
 //! A Sentinel may be old, misconfigured or somebody else's, so nothing here panics, allocates by a number it was told, or
 //! passes on an address that cannot be one. A master that cannot be used makes the whole answer malformed: half of it would
@@ -8,24 +8,16 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::{
+use super::flags::{Flag, Flags};
+use crate::{
     address,
-    flags::{Flag, Flags},
+    excluded::Excluded,
+    node::Node,
+    wire::value::{Fields, Malformed, bad_address, node, plain, text, unexpected},
 };
-use crate::{excluded::Excluded, node::Node, printable::printable};
 
 /// More nodes than any deployment has; an answer that names more is not one.
 const MAX_NODES: usize = 1024;
-/// Three times what the newest Sentinel sends for its wordiest entry, and more.
-const MAX_FIELDS: usize = 256;
-
-/// An answer that does not say what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed reply to {command}: {reason}")]
-pub(crate) struct Malformed {
-    command: &'static str,
-    reason: String,
-}
 
 /// What a Sentinel says of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,28 +65,6 @@ pub(crate) struct Peer {
     pub(crate) node: Node,
     pub(crate) id: Option<String>,
     pub(crate) flags: Flags,
-}
-
-/// What a node says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RoleReply {
-    Master {
-        offset: i64,
-    },
-    Replica {
-        master: Node,
-        state: LinkState,
-        /// -1 while it has no link.
-        offset: i64,
-    },
-    Sentinel,
-}
-
-/// A replica's link to its master.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LinkState {
-    Connected,
-    Other(String),
 }
 
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME`; `None` means that this Sentinel does not know the name.
@@ -209,38 +179,6 @@ pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
     Ok(peers)
 }
 
-/// A node's own `ROLE`.
-pub(crate) fn role(reply: &Value) -> Result<RoleReply, Malformed> {
-    let malformed = |reason| Malformed::new("ROLE", reason);
-    let items = match plain(reply) {
-        Value::Array(items) => items.as_slice(),
-        other => return Err(malformed(unexpected(other))),
-    };
-    match (items.first().and_then(text), items) {
-        (Some(b"master"), [_, offset, ..]) => Ok(RoleReply::Master {
-            offset: signed(offset).ok_or_else(|| malformed("no offset".into()))?,
-        }),
-        (Some(b"slave"), [_, host, port, state, offset, ..]) => Ok(RoleReply::Replica {
-            master: node(host, port)
-                .ok_or_else(|| malformed(bad_address(text(host), text(port))))?,
-            state: match text(state) {
-                Some(b"connected") => LinkState::Connected,
-                Some(other) => LinkState::Other(printable(other)),
-                None => return Err(malformed("no link state".into())),
-            },
-            offset: signed(offset).ok_or_else(|| malformed("no offset".into()))?,
-        }),
-        (Some(b"sentinel"), _) => Ok(RoleReply::Sentinel),
-        (Some(role @ (b"master" | b"slave")), _) => Err(malformed(format!(
-            "{} elements for a {}",
-            items.len(),
-            printable(role)
-        ))),
-        (Some(role), _) => Err(malformed(format!("unknown role {}", printable(role)))),
-        (None, _) => Err(malformed("no role".into())),
-    }
-}
-
 impl ReplicaInfo {
     /// Whether Sentinel itself gives a reason not to try this replica for reads.
     ///
@@ -274,26 +212,10 @@ impl Peer {
     }
 }
 
-impl LinkState {
-    /// The state in Redis's words, unless the link is as it should be.
-    pub(crate) fn trouble(&self) -> Option<&str> {
-        match self {
-            Self::Connected => None,
-            Self::Other(state) => Some(state),
-        }
-    }
-}
-
 fn stray(follows: &Node, master: &Node) -> Option<Excluded> {
     (address::same(follows, master) == Some(false)).then(|| Excluded::WrongMaster {
         follows: follows.to_string(),
     })
-}
-
-impl Malformed {
-    fn new(command: &'static str, reason: String) -> Self {
-        Self { command, reason }
-    }
 }
 
 fn nodes<'a>(command: &'static str, reply: &'a Value) -> Result<&'a [Value], Malformed> {
@@ -307,133 +229,9 @@ fn nodes<'a>(command: &'static str, reply: &'a Value) -> Result<&'a [Value], Mal
     }
 }
 
-/// One entry's fields: a flat list of names and values in RESP2, a map in RESP3.
-enum Fields<'a> {
-    Flat(&'a [Value]),
-    Map(&'a [(Value, Value)]),
-}
-
-impl<'a> Fields<'a> {
-    fn of(entry: &'a Value) -> Result<Self, String> {
-        let (fields, whole) = match plain(entry) {
-            Value::Array(items) => (Self::Flat(items), items.len().is_multiple_of(2)),
-            Value::Map(pairs) => (Self::Map(pairs), true),
-            other => return Err(unexpected(other)),
-        };
-        match fields.len() {
-            _ if !whole => Err("a field without a value".into()),
-            0..=MAX_FIELDS => Ok(fields),
-            len => Err(format!("{len} fields, more than {MAX_FIELDS}")),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Flat(items) => items.len() / 2,
-            Self::Map(pairs) => pairs.len(),
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<&'a Value> {
-        let named = |field: &Value| text(field) == Some(name.as_bytes());
-        match self {
-            Self::Flat(items) => items
-                .chunks_exact(2)
-                .find(|pair| named(&pair[0]))
-                .map(|pair| &pair[1]),
-            Self::Map(pairs) => pairs
-                .iter()
-                .find(|(field, _)| named(field))
-                .map(|(_, value)| value),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.value(name).and_then(text)
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        self.value(name)
-            .and_then(signed)
-            .and_then(|number| number.try_into().ok())
-    }
-
-    fn millis(&self, name: &str) -> Option<Duration> {
-        self.number(name).map(Duration::from_millis)
-    }
-
+impl Fields<'_> {
     fn flags(&self) -> Option<Flags> {
         self.get("flags").map(Flags::parse)
-    }
-
-    fn node(&self) -> Result<Node, String> {
-        let host_and_port = self.value("ip").zip(self.value("port"));
-        host_and_port
-            .and_then(|(host, port)| node(host, port))
-            .ok_or_else(|| bad_address(self.get("ip"), self.get("port")))
-    }
-
-    /// Run ids and Sentinel ids are 40 hex digits; a node that has not been seen yet has an empty one.
-    fn id(&self, name: &str) -> Option<String> {
-        let id = self.get(name)?;
-        let hex = id.len() == 40 && id.iter().all(u8::is_ascii_hexdigit);
-        hex.then(|| String::from_utf8_lossy(id).into_owned())
-    }
-}
-
-fn node(host: &Value, port: &Value) -> Option<Node> {
-    match plain(port) {
-        // ROLE gives the port as an integer, Sentinel as text.
-        Value::Int(port) => {
-            let port = u16::try_from(*port).ok().filter(|port| *port != 0)?;
-            Some(Node::new(address::host(text(host)?)?, port))
-        }
-        port => address::node(text(host)?, text(port)?),
-    }
-}
-
-/// RESP3 may wrap anything in attributes.
-fn plain(mut value: &Value) -> &Value {
-    while let Value::Attribute { data, .. } = value {
-        value = data;
-    }
-    value
-}
-
-fn text(value: &Value) -> Option<&[u8]> {
-    match plain(value) {
-        Value::BulkString(text) => Some(text),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.as_bytes()),
-        _ => None,
-    }
-}
-
-fn signed(value: &Value) -> Option<i64> {
-    match plain(value) {
-        Value::Int(number) => Some(*number),
-        value => std::str::from_utf8(text(value)?).ok()?.parse().ok(),
-    }
-}
-
-fn bad_address(host: Option<&[u8]>, port: Option<&[u8]>) -> String {
-    let shown = |part: Option<&[u8]>| part.map_or_else(|| "nothing".into(), printable);
-    format!(
-        "unusable address, host {}, port {}",
-        shown(host),
-        shown(port)
-    )
-}
-
-fn unexpected(value: &Value) -> String {
-    match value {
-        Value::ServerError(error) => {
-            let details = error.details().unwrap_or_default();
-            printable(format!("error {} {details}", error.code()).as_bytes())
-        }
-        Value::Nil => "nothing".into(),
-        Value::Array(_) | Value::Set(_) | Value::Push { .. } => "an unexpected list".into(),
-        Value::Map(_) => "an unexpected map".into(),
-        _ => "a single value instead of a list".into(),
     }
 }
 

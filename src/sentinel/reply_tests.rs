@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::role::{LinkState, RoleReply, parse as role};
 
 fn bulk(text: impl AsRef<[u8]>) -> Value {
     Value::BulkString(text.as_ref().to_vec())

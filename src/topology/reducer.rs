@@ -6,11 +6,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use super::{Replica, Topology};
-use crate::{
-    excluded::Excluded,
-    node::Node,
-    sentinel::{address, answer::View},
-};
+use crate::{address, excluded::Excluded, node::Node, sentinel::answer::View};
 
 /// What a node says, or fails to say, about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

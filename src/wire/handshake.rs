@@ -7,13 +7,17 @@
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
 
-use super::{exclusive::Exclusive, stream::Stream};
+use super::{
+    exclusive::Exclusive,
+    role::{self, RoleReply},
+    stream::Stream,
+    value::Fields,
+};
 use crate::{
     config::{Config, Protocol, ReplyLimits},
     failure::Peer,
     node::{Node, Role},
     printable::printable,
-    sentinel::reply::{self, RoleReply},
 };
 
 /// What a node revealed about itself.
@@ -25,6 +29,15 @@ pub(crate) struct Greeting {
     pub(crate) detail: Option<RoleReply>,
     /// Why its role could not be had.
     pub(crate) unproven: Option<String>,
+}
+
+impl Greeting {
+    /// Why its role is not known, where it is not.
+    pub(crate) fn silence(&self) -> String {
+        self.unproven
+            .clone()
+            .unwrap_or_else(|| "it does not tell its role".to_owned())
+    }
 }
 
 /// Connects to a data node and signs in. `role` is what the node is expected to be; whether it is
@@ -242,7 +255,7 @@ fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
                 Err(error)
             }
         }
-        value => match reply::role(&value) {
+        value => match role::parse(&value) {
             Ok(role) => Ok((Some(role), None)),
             Err(malformed) => Err(unexpected(malformed.to_string())),
         },
@@ -250,37 +263,13 @@ fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
 }
 
 fn hello_role(hello: &Value) -> RedisResult<Option<Role>> {
-    let pairs: Vec<(&Value, &Value)> = match hello {
-        Value::Map(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
-        Value::Array(items) => items
-            .chunks_exact(2)
-            .map(|pair| (&pair[0], &pair[1]))
-            .collect(),
-        _ => {
-            return Err(unexpected(
-                "HELLO was answered with something else".to_owned(),
-            ));
-        }
-    };
-    let field = |name: &str| {
-        pairs
-            .iter()
-            .find(|(key, _)| text(key) == Some(name))
-            .and_then(|(_, value)| text(value))
-    };
-    match (field("mode"), field("role")) {
-        (Some("sentinel"), _) => Err(unexpected("this is a Sentinel, not a data node".to_owned())),
-        (_, Some("master")) => Ok(Some(Role::Master)),
-        (_, Some("replica" | "slave")) => Ok(Some(Role::Replica)),
+    let fields = Fields::of(hello)
+        .map_err(|_| unexpected("HELLO was answered with something else".to_owned()))?;
+    match (fields.get("mode"), fields.get("role")) {
+        (Some(b"sentinel"), _) => Err(unexpected("this is a Sentinel, not a data node".to_owned())),
+        (_, Some(b"master")) => Ok(Some(Role::Master)),
+        (_, Some(b"replica" | b"slave")) => Ok(Some(Role::Replica)),
         _ => Ok(None),
-    }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
     }
 }
 

@@ -6,5 +6,7 @@ pub(crate) mod codec;
 pub(crate) mod command;
 pub(crate) mod exclusive;
 pub(crate) mod handshake;
+pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod stream;
+pub(crate) mod value;
