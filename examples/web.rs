@@ -210,8 +210,9 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 impl IntoResponse for Failure {
-    /// What a failover, a full pool or a lost connection does to a request passes: 503 tells proxies
-    /// and clients that they may come again. A command that the server refuses is our mistake.
+    /// What a failover, a full pool or a lost connection does to a request passes: 503 tells
+    /// proxies and clients that they may come again. A command that the server refuses is our
+    /// mistake.
     fn into_response(self) -> Response {
         let passes = match &self {
             Self::Pool(_) => true,

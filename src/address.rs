@@ -1,7 +1,7 @@
-//! Which addresses from a Sentinel are fit to be dialled.
+//! Which announced addresses are fit to be dialled, and which are the same.
 //!
-//! The password for the data nodes is sent to whatever address a Sentinel names, so one that no Redis deployment announces
-//! is refused before anything else looks at it.
+//! The password for the data nodes is sent to whatever address a Sentinel names, so one that no
+//! Redis deployment announces is refused before anything else looks at it.
 
 use std::net::IpAddr;
 
@@ -45,8 +45,8 @@ fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// An unspecified address is a node that does not know its own; connecting to it would reach this very host.
-/// Link-local ones are where clouds keep their metadata services.
+/// An unspecified address is a node that does not know its own; connecting to it would reach this
+/// very host. Link-local ones are where clouds keep their metadata services.
 fn dialled(ip: IpAddr) -> bool {
     let link_local = match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
@@ -56,8 +56,8 @@ fn dialled(ip: IpAddr) -> bool {
     !(ip.is_unspecified() || ip.is_multicast() || link_local)
 }
 
-/// Whether two addresses name the same server; `None` where one is a name and the other an IP address, which only a resolver
-/// could compare.
+/// Whether two addresses name the same server; `None` where one is a name and the other an IP
+/// address, which only a resolver could compare.
 pub(crate) fn same(a: &Node, b: &Node) -> Option<bool> {
     if a.port() != b.port() {
         return Some(false);

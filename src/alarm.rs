@@ -17,7 +17,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Longer than nearly every wait for a connection, shorter than any limit that somebody would set.
+/// Longer than nearly every wait for a connection, shorter than any limit that somebody would set;
+/// the documentation of `wait_timeout` names it.
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
@@ -43,7 +44,8 @@ impl Alarm {
         }
     }
 
-    /// Polls until there is a result or the deadline has passed; without one, until there is a result.
+    /// Polls until there is a result or the deadline has passed; without one, until there is a
+    /// result.
     pub(crate) async fn limit<T>(
         &self,
         deadline: Option<Instant>,

@@ -131,7 +131,9 @@ pub struct Config {
 
     /// How long a call may wait for a master to exist while one is being replaced.
     ///
-    /// Zero does not wait: without a usable master the call fails at once. Defaults to 10 seconds.
+    /// It bounds a call for a replica likewise. A dial under way gets its `connect_timeout` even if
+    /// that is longer. Zero does not wait: the first dial that fails is the call's error. Defaults
+    /// to 10 seconds.
     pub failover_timeout: Duration,
 
     /// Addresses to dial instead of those the Sentinels announce. Defaults to `None`.

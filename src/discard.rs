@@ -22,7 +22,7 @@ pub enum Discard {
     NodeGone,
     /// The server closed it, it timed out, or it broke the protocol.
     Broken,
-    /// A command on it was cancelled half way.
+    /// A command on it, or its test, was cancelled half way.
     Cancelled,
     /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, SUBSCRIBE, …
     Dirty,

@@ -38,8 +38,8 @@ pub(crate) struct Home {
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
     closed: AtomicBool,
-    /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom it
-    /// misses is seen by the reaper.
+    /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom
+    /// it misses is seen by the reaper.
     awaited: AtomicBool,
     /// By how many connections the best served node exceeds the least, where the pool is full.
     excess: AtomicUsize,
@@ -100,8 +100,8 @@ impl Home {
     /// Whether this node has more connections than its share, so that one of them should make room.
     /// Costs one atomic load while shares are even.
     ///
-    /// Where `max_active` is no multiple of the nodes, some have one more than others. Which they are
-    /// changes now and then, so that in the long run each node serves the same.
+    /// Where `max_active` is no multiple of the nodes, some have one more than others. Which they
+    /// are changes now and then, so that in the long run each node serves the same.
     fn is_overfull(&self, node: &Node) -> bool {
         let period = RETURNS_PER_TURN * self.limits().max_active;
         let tolerated = match self.excess.load(Relaxed) {

@@ -21,18 +21,19 @@
 //! # }
 //! ```
 //!
-//! All settings are fields of [`Config`]; everything that can go wrong with the pool is an [`Error`].
-//! Commands come from the redis crate, re-exported as [`redis`] so that the versions match.
+//! All settings are fields of [`Config`]; everything that can go wrong with the pool is an
+//! [`Error`]. Commands come from the redis crate, re-exported as [`redis`] so that the versions
+//! match.
 //!
 //! # Routing
 //!
-//! - [`Pool::write`] lends connections to the master only: the node that the Sentinels name and that
-//!   says of itself, on that very connection, that it is a master.
-//! - [`Pool::read`] lends connections to the nodes that [`Config::read_from`] allows. By default these
-//!   are the readable replicas, each with an even share, and the master while there is none.
+//! - [`Pool::write`] lends connections to the master only: the node that the Sentinels name and
+//!   that says of itself, on that very connection, that it is a master.
+//! - [`Pool::read`] lends connections to the nodes that [`Config::read_from`] allows. By default
+//!   these are the readable replicas, each with an even share, and the master while there is none.
 //! - A replica is readable while it says itself that it follows our master and that its link is up,
-//!   or, while the master itself cannot be reached, that it has only lost this link. [`Topology`] has
-//!   the reason for every one that is left out.
+//!   or, while the master itself cannot be reached, that it has only lost this link. [`Topology`]
+//!   has the reason for every one that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. What must be read
 //!   fresh is read through [`Pool::write`].
 //!
@@ -41,14 +42,14 @@
 //! # Failover
 //!
 //! The pool listens to all Sentinels and asks them at every event, every sign of trouble and every
-//! [`refresh_interval`](Config::refresh_interval). When they name another master, and it says itself
-//! that it is one:
+//! [`refresh_interval`](Config::refresh_interval). When they name another master, and it says
+//! itself that it is one:
 //!
 //! - checkouts go there; while there is no master at all they wait, up to
 //!   [`failover_timeout`](Config::failover_timeout);
 //! - idle connections to the old master are closed, lent ones when they come back;
-//! - a command on one that is still lent fails before it is written, with an error that says that the
-//!   master moved and that the command was *not executed*.
+//! - a command on one that is still lent fails before it is written, with an error that says that
+//!   the master moved and that the command was *not executed*.
 //!
 //! A command that went out and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
@@ -59,19 +60,21 @@
 //!
 //! # Limits
 //!
-//! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard; callers beyond it wait in
-//! line, at most `wait_timeout`, and are served in the order in which they came. `idle_timeout` counts
-//! from a connection's return, `max_lifetime` from its creation, and both hold without traffic too.
-//! [`Pool::status`] has the numbers, with the reason of every connection that was closed.
+//! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard; callers beyond it wait
+//! in line, at most `wait_timeout`, and are served in the order in which they came. `idle_timeout`
+//! counts from a connection's return, `max_lifetime` from its creation, and both hold without
+//! traffic too. [`Pool::status`] has the numbers, with the reason of every connection that was
+//! closed.
 //!
-//! Hold one connection at a time: a caller that keeps one while it waits for another of the same pool
-//! can, with others like it, wait for ever.
+//! Hold one connection at a time: a caller that keeps one while it waits for another of the same
+//! pool can, with others like it, wait in vain.
 //!
 //! # Cancellation
 //!
 //! Any future of this crate may be dropped at any point. A checkout loses its place in line and
-//! nothing else. A command leaves a connection on which a reply is still to come: no other caller gets
-//! it, it is closed when its guard is dropped. Whether the command was executed is then unknown.
+//! nothing else. A command leaves a connection on which a reply is still to come: no other caller
+//! gets it, it is closed when its guard is dropped. Whether the command was executed is then
+//! unknown.
 //!
 //! The same holds for state: a connection that comes back with `MULTI`, `WATCH`, `SELECT`,
 //! `SUBSCRIBE` or the like left behind is closed instead of lent again.

@@ -99,8 +99,8 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Gives idle connections to callers who found none and wait for a dial, which may take long or fail
-/// where these are at hand.
+/// Gives idle connections to callers who found none and wait for a dial, which may take long or
+/// fail where these are at hand.
 pub(crate) fn feed(pool: &managed::Pool<Manager>) {
     pool.manager().dialer().feed(|| {
         let mut taken = false;

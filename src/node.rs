@@ -54,7 +54,7 @@ impl Node {
     /// A node reached over a Unix socket at this absolute path.
     ///
     /// Sentinels announce TCP addresses only; use this as the target of an
-    /// address map or as the address of a Sentinel.
+    /// [`AddressMap`](crate::AddressMap).
     pub fn unix(path: impl AsRef<str>) -> Self {
         Self::new(path, 0)
     }

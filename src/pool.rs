@@ -33,9 +33,9 @@ use crate::{
 ///
 /// # Fairness and parked futures
 ///
-/// A future of [`write`](Self::write) or [`read`](Self::read) that was polled once keeps its place in
-/// line. If it is then left alone, neither polled nor dropped, a connection may wait with it; do not
-/// keep such futures parked.
+/// A future of [`write`](Self::write) or [`read`](Self::read) that was polled once keeps its place
+/// in line. If it is then left alone, neither polled nor dropped, a connection may wait with it; do
+/// not keep such futures parked.
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -51,10 +51,11 @@ struct Inner {
 }
 
 impl Pool {
-    /// Checks the configuration, finds the master and the replicas, and starts the background tasks.
+    /// Checks the configuration, finds the master and the replicas, and starts the background
+    /// tasks.
     ///
-    /// All Sentinels are asked at once. The master that they name is connected to and must say itself
-    /// that it is the master. Takes two exchanges on a healthy deployment and ends within
+    /// All Sentinels are asked at once. The master that they name is connected to and must say
+    /// itself that it is the master. Takes two exchanges on a healthy deployment and ends within
     /// `connect_timeout` in any case.
     ///
     /// ```no_run
@@ -125,20 +126,22 @@ impl Pool {
 
     /// Lends an exclusive connection to the master.
     ///
-    /// If the master cannot be reached, the call waits up to `failover_timeout` for it to come back
-    /// or for another one to take its place.
+    /// If the master cannot be reached, the call waits for it to come back or for another one to
+    /// take its place, up to the longer of `failover_timeout` and `connect_timeout`.
     ///
     /// # Errors
     ///
-    /// - [`Error::Exhausted`] or [`Error::WaitTimeout`] if all `max_active` connections stay in use;
-    /// - [`Error::Connect`] if the master refuses us, by a wrong password for instance;
-    /// - [`Error::NoMaster`] if no master could be connected to within `failover_timeout`;
+    /// - [`Error::Exhausted`] or [`Error::WaitTimeout`] if all `max_active` connections stay in
+    ///   use;
+    /// - [`Error::Connect`] if the master refuses us, by a wrong password for instance, or with a
+    ///   `failover_timeout` of zero for whatever reason it could not be connected to;
+    /// - [`Error::NoMaster`] if no master could be connected to in that time;
     /// - [`Error::Closed`] after [`close`](Self::close).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses the place in line and nothing else: a connection that is being made
-    /// for it goes to the next caller.
+    /// Dropping the future loses the place in line and nothing else: a connection that is being
+    /// made for it goes to the next caller.
     pub async fn write(&self) -> Result<Connection, Error> {
         self.inner.write.checkout().await
     }
@@ -150,8 +153,13 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write), and [`Error::NoReplica`] if `read_from` is
-    /// [`ReadFrom::Replica`](crate::ReadFrom::Replica) and no replica is readable.
+    /// - [`Error::Exhausted`], [`Error::WaitTimeout`] and [`Error::Closed`] as
+    ///   [`write`](Self::write);
+    /// - [`Error::NoReplica`] if `read_from` is [`ReadFrom::Replica`](crate::ReadFrom::Replica) and
+    ///   no replica is readable;
+    /// - [`Error::Connect`] if a node refuses us, or if none could be connected to in the time that
+    ///   [`write`](Self::write) has: what the last dial met;
+    /// - [`Error::NoMaster`] if in that time no dial has ended at all.
     ///
     /// # Cancel safety
     ///
@@ -175,14 +183,17 @@ impl Pool {
     }
 
     /// Follows the topology: the receiver always holds the newest snapshot.
+    ///
+    /// After [`close`](Self::close) no more changes come.
     pub fn watch(&self) -> watch::Receiver<Arc<Topology>> {
         self.inner.topology.subscribe()
     }
 
     /// Asks all Sentinels now, and returns what the topology is once enough of them have answered.
     ///
-    /// The pool does this by itself, on events, on trouble and every `refresh_interval`. Many calls at
-    /// once cost one or two questions.
+    /// The pool does this by itself, on events, on trouble and every `refresh_interval`. Many calls
+    /// at once cost one or two questions. Ends within `sentinel_timeout` and `connect_timeout`
+    /// together, with what is known by then.
     ///
     /// # Errors
     ///
@@ -211,8 +222,8 @@ impl Pool {
         }
     }
 
-    /// Closes both pools: waiting callers get [`Error::Closed`] at once, idle connections are closed
-    /// now, lent ones when they come back. Calling it again does nothing.
+    /// Closes both pools: waiting callers get [`Error::Closed`] at once, idle connections are
+    /// closed now, lent ones when they come back. Calling it again does nothing.
     pub fn close(&self) {
         self.inner.close();
     }

@@ -5,14 +5,15 @@ use std::fmt::Write;
 /// How much of a server's text is shown: the longest that an honest error or address needs.
 const MAX: usize = 256;
 
-/// At most 256 bytes of `text` with control characters and whatever is not UTF-8 escaped, so that it can neither forge a
-/// line in a log nor fill it.
+/// At most 256 bytes of `text` with control characters and whatever is not UTF-8 escaped, so that
+/// it can neither forge a line in a log nor fill it.
 pub(crate) fn printable(text: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len().min(MAX));
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
             let start = shown.len();
-            // Line and paragraph separators and the bidirectional marks rewrite a line as well as a newline does.
+            // Line and paragraph separators and the bidirectional marks rewrite a line as well as a
+            // newline does.
             if c.is_control()
                 || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
             {

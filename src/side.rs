@@ -122,8 +122,8 @@ impl Side {
         }
     }
 
-    /// Out of the line, with a permit, and no idle connection was good enough: from here one deadline
-    /// covers every test and dial, of which deadpool limits only each.
+    /// Out of the line, with a permit, and no idle connection was good enough: from here one
+    /// deadline covers every test and dial, of which deadpool limits only each.
     async fn dialled(
         &self,
         mut get: Pin<&mut impl Future<Output = Taken>>,
@@ -198,8 +198,7 @@ impl Side {
         self.dialer().sweep(rule);
     }
 
-    /// Gives idle connections to callers who found none and wait for a dial, which may take long or
-    /// fail where these are at hand.
+    /// As [`manager::feed`].
     pub(crate) fn feed(&self) {
         manager::feed(&self.pool);
     }

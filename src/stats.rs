@@ -37,7 +37,7 @@ pub struct PoolStatus {
     pub active: usize,
     /// Connections open and not lent.
     pub idle: usize,
-    /// Callers waiting for a connection now.
+    /// Callers waiting in line now for a connection to come free.
     pub waiting: usize,
     /// Checkouts that had to wait for a connection to come free, since the pool was made.
     pub wait_count: u64,

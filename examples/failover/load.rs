@@ -92,7 +92,8 @@ impl Load {
         }
     }
 
-    /// From now on everything is counted under this phase, which takes away the master on this port.
+    /// From now on everything is counted under this phase, which takes away the master on this
+    /// port.
     pub(crate) fn begin(&self, phase: Phase, old_master: u16) {
         let mut state = self.shared.state.lock();
         state.phase = phase;

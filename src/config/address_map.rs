@@ -6,11 +6,11 @@ use crate::node::Node;
 
 /// Turns the address that a Sentinel announced into the address to dial.
 ///
-/// Needed where the servers see themselves differently from how this program sees them: behind
-/// NAT, in containers with published ports, through a proxy. The map is applied to data nodes and
-/// to Sentinels learned from other Sentinels each time one is dialled; the seeds in
-/// [`Config::sentinels`](crate::Config::sentinels) are dialled as written. A node keeps its
-/// announced address everywhere else: in the topology, in errors and in statistics.
+/// Needed where the servers see themselves differently from how this program sees them: behind NAT,
+/// in containers with published ports, through a proxy. The map is applied to a data node each time
+/// it is dialled, and to a Sentinel learned from other Sentinels once, when it is learned; the
+/// seeds in [`Config::sentinels`](crate::Config::sentinels) are dialled as written. A node keeps
+/// its announced address everywhere else: in the topology, in errors and in statistics.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -32,7 +32,8 @@ pub struct AddressMap(Arc<dyn Fn(&Node) -> Node + Send + Sync>);
 impl AddressMap {
     /// A map that asks `dial` for each address.
     ///
-    /// `dial` runs at every new connection, so it should be quick and must not block.
+    /// `dial` runs at every new connection to a data node, so it should be quick and must not
+    /// block.
     pub fn new(dial: impl Fn(&Node) -> Node + Send + Sync + 'static) -> Self {
         Self(Arc::new(dial))
     }

@@ -46,16 +46,19 @@ pub struct PoolLimits {
 
     /// How long a checkout may wait for a connection while `max_active` are in use.
     ///
-    /// `None` waits for ever; zero fails at once. Defaults to 5 seconds.
+    /// `None` waits for ever; zero fails at once. Other limits below 20 milliseconds may take that
+    /// long. Covers the wait in line only: what a dial may take after it is up to
+    /// [`failover_timeout`](crate::Config::failover_timeout) and
+    /// [`connect_timeout`](crate::Config::connect_timeout). Defaults to 5 seconds.
     #[doc(alias = "Wait")]
     pub wait_timeout: Option<Duration>,
 
     /// How long a connection may stay idle, counted from its return, before it is closed.
     ///
-    /// Holds without traffic, and to within a tenth: a task looks at the idle connections that often
-    /// (at least every second, at most every 10 ms). Should be shorter than the server's `timeout`,
-    /// if that is set. `None` keeps idle connections for ever; zero is refused. Defaults to 300
-    /// seconds.
+    /// Holds without traffic, and to within a tenth: a task looks at the idle connections that
+    /// often (at least every second, at most every 10 ms). Should be shorter than the server's
+    /// `timeout`, if that is set. `None` keeps idle connections for ever; zero is refused. Defaults
+    /// to 300 seconds.
     #[doc(alias = "IdleTimeout")]
     pub idle_timeout: Option<Duration>,
 

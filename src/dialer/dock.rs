@@ -89,7 +89,8 @@ impl Dock {
         Arrival::InLine(place, dial)
     }
 
-    /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under way.
+    /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under
+    /// way.
     pub(super) fn reserve(&self, room: impl FnOnce(usize) -> bool) -> bool {
         let mut state = self.state.lock();
         let reserve = !state.closed && room(state.pending);
@@ -97,8 +98,9 @@ impl Dock {
         reserve
     }
 
-    /// Announces an idle connection that the caller is about to bring, if somebody is in line. Until
-    /// it is brought or called off it counts as a dial, so that no dial takes its place meanwhile.
+    /// Announces an idle connection that the caller is about to bring, if somebody is in line.
+    /// Until it is brought or called off it counts as a dial, so that no dial takes its place
+    /// meanwhile.
     pub(super) fn announce(&self) -> bool {
         let mut state = self.state.lock();
         state.line.retain(|ticket| !ticket.is_closed());

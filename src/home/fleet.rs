@@ -56,8 +56,8 @@ impl Fleet {
     pub(crate) fn join(&self, targets: Vec<Target>) -> Option<Target> {
         let now = Instant::now();
         let mut members = self.members.lock();
-        // Addresses come and go; what is known of one that is neither used nor wanted is not worth its
-        // memory.
+        // Addresses come and go; what is known of one that is neither used nor wanted is not worth
+        // its memory.
         members.retain(|node, member| {
             member.places > 0 || targets.iter().any(|target| target.node == *node)
         });

@@ -1,8 +1,9 @@
 //! What a Sentinel publishes, understood as a hint to look.
 //!
-//! An event is never an address to adopt. Its channel carries no epoch, a Sentinel that was restarted or cut off publishes
-//! masters long replaced, messages get lost without a trace, and whoever may PUBLISH can forge one. So an event says that it
-//! is time to ask, and which node to be wary of until the answer is there.
+//! An event is never an address to adopt. Its channel carries no epoch, a Sentinel that was
+//! restarted or cut off publishes masters long replaced, messages get lost without a trace, and
+//! whoever may PUBLISH can forge one. So an event says that it is time to ask, and which node to be
+//! wary of until the answer is there.
 
 use crate::{address, node::Node};
 
@@ -22,8 +23,9 @@ pub(crate) enum Subject {
     Sentinel,
 }
 
-/// The steps of a failover come first, in their order. All of them but [`SwitchMaster`](Self::SwitchMaster) and
-/// [`ConfigUpdated`](Self::ConfigUpdated) are published only by the Sentinel that leads it.
+/// The steps of a failover come first, in their order. All of them but
+/// [`SwitchMaster`](Self::SwitchMaster) and [`ConfigUpdated`](Self::ConfigUpdated) are published
+/// only by the Sentinel that leads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EventKind {
     SubjectivelyDown,
@@ -37,13 +39,15 @@ pub(crate) enum EventKind {
     /// The candidate is about to be told to be a master: from here on it may take writes.
     SendReplicaOfNoOne,
     AwaitingPromotion,
-    /// The candidate says that it is a master. The earliest moment at which the Sentinels' answer can have changed.
+    /// The candidate says that it is a master. The earliest moment at which the Sentinels' answer
+    /// can have changed.
     Promoted,
     RepointingReplicas,
     /// The node is a replica that was, is being or could not be pointed to the new master.
     RepointedReplica,
     FailoverEnded,
-    /// A Sentinel that did not lead learned of a newer configuration from the node, another Sentinel.
+    /// A Sentinel that did not lead learned of a newer configuration from the node, another
+    /// Sentinel.
     ConfigUpdated,
     /// The leader publishes it last, up to `failover-timeout` after the promotion.
     SwitchMaster {
@@ -83,7 +87,8 @@ const MASTER: Payload = Payload::Instance(Some(Subject::Master));
 const REPLICA: Payload = Payload::Instance(Some(Subject::Replica));
 const ANY: Payload = Payload::Instance(None);
 
-/// The names with their signs, as Redis 5.0 to 8.0 and Valkey 8 publish them; the documentation lists some without.
+/// The names with their signs, as Redis 5.0 to 8.0 and Valkey 8 publish them; the documentation
+/// lists some without.
 const EVENTS: &[(&str, Payload)] = &[
     (
         "+config-update-from",
@@ -182,8 +187,8 @@ fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
     })
 }
 
-/// `<sort> <name> <host> <port>`, and unless it is a master `@ <master's name> <master's host> <master's port>`. A replica's
-/// name is its address written once more and a Sentinel's its id.
+/// `<sort> <name> <host> <port>`, and unless it is a master `@ <master's name> <master's host>
+/// <master's port>`. A replica's name is its address written once more and a Sentinel's its id.
 fn instance(
     channel: &str,
     payload: &[u8],

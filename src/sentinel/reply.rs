@@ -1,8 +1,9 @@
 //! What Sentinels answer, understood without trusting it.
 //!
-//! A Sentinel may be old, misconfigured or somebody else's, so nothing here panics, allocates by a number it was told, or
-//! passes on an address that cannot be one. A master that cannot be used makes the whole answer malformed: half of it would
-//! be worse than what is known already. A replica that cannot be used is left out and counted.
+//! A Sentinel may be old, misconfigured or somebody else's, so nothing here panics, allocates by a
+//! number it was told, or passes on an address that cannot be one. A master that cannot be used
+//! makes the whole answer malformed: half of it would be worse than what is known already. A
+//! replica that cannot be used is left out and counted.
 
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ const MAX_NODES: usize = 1024;
 /// What a Sentinel says of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MasterInfo {
-    /// As listed. On the Sentinel that leads a failover this is still the old master for as long as the replicas are being
-    /// repointed, beside the new epoch: take the address from [`master_addr`].
+    /// As listed. On the Sentinel that leads a failover this is still the old master for as long as
+    /// the replicas are being repointed, beside the new epoch: take the address from
+    /// [`master_addr`].
     pub(crate) node: Node,
     pub(crate) epoch: u64,
     pub(crate) flags: Flags,
@@ -36,7 +38,8 @@ pub(crate) struct MasterInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     pub(crate) entries: Vec<ReplicaInfo>,
-    /// How many entries were unusable. With all of them dropped, no entries does not mean no replicas.
+    /// How many entries were unusable. With all of them dropped, no entries does not mean no
+    /// replicas.
     pub(crate) dropped: usize,
 }
 
@@ -45,7 +48,8 @@ pub(crate) struct Replicas {
 pub(crate) struct ReplicaInfo {
     pub(crate) node: Node,
     pub(crate) flags: Flags,
-    /// Whether its link to its master is up; `None` before the first INFO, where Sentinel prints `err`.
+    /// Whether its link to its master is up; `None` before the first INFO, where Sentinel prints
+    /// `err`.
     pub(crate) link_ok: Option<bool>,
     pub(crate) link_down_for: Option<Duration>,
     /// Whom it follows; `None` before the first INFO.
@@ -157,8 +161,8 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
     })
 }
 
-/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out; a seed list never
-/// depends on them.
+/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out; a
+/// seed list never depends on them.
 pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in nodes("SENTINEL SENTINELS", reply)? {
@@ -182,8 +186,8 @@ pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
 impl ReplicaInfo {
     /// Whether Sentinel itself gives a reason not to try this replica for reads.
     ///
-    /// Being `disconnected` is none: right after a switch every replica is, and while the Sentinel reconnects a dead one
-    /// is not. What remains is decided by the node's own ROLE.
+    /// Being `disconnected` is none: right after a switch every replica is, and while the Sentinel
+    /// reconnects a dead one is not. What remains is decided by the node's own ROLE.
     pub(crate) fn excluded(&self, master: &Node) -> Option<Excluded> {
         if address::same(&self.node, master) == Some(true) {
             Some(Excluded::IsMaster)

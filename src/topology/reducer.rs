@@ -120,8 +120,8 @@ fn claims(views: &[View]) -> Vec<Claim<'_>> {
 /// Whether a claim is worth a look at its node at all.
 ///
 /// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
-/// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment that
-/// changed and not one Sentinel that lags.
+/// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment
+/// that changed and not one Sentinel that lags.
 fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
     current.master.is_none()
         || claim.epoch > floor
@@ -221,9 +221,9 @@ pub(crate) fn replicas(
     (replicas, ask)
 }
 
-/// A master that dies leaves every replica without a link at once. They are all there is to read from
-/// until the next one is elected, so as long as the master does not prove that it is there, a replica
-/// that has its data and only lost its link stays readable.
+/// A master that dies leaves every replica without a link at once. They are all there is to read
+/// from until the next one is elected, so as long as the master does not prove that it is there, a
+/// replica that has its data and only lost its link stays readable.
 fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) {
     if proofs.get(master) == Some(&Proof::Master) {
         return;

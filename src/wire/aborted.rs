@@ -9,8 +9,9 @@ use tokio::io::AsyncWriteExt;
 /// Builds the error that the redis crate gives for these replies to an atomic pipeline.
 ///
 /// Callers take it apart with [`RedisError::into_server_errors`], and the redis crate keeps its
-/// constructor to itself. So the redis crate is shown the same replies again, over a pipe in memory:
-/// slow, but it happens only where a transaction was refused, and the error is the real one.
+/// constructor to itself. So the redis crate is shown the same replies again, over a pipe in
+/// memory: slow, but it happens only where a transaction was refused, and the error is the real
+/// one.
 pub(super) async fn error(pipeline: &Pipeline, replies: Vec<Value>) -> RedisError {
     let mut bytes = Vec::new();
     for reply in &replies {

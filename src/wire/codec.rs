@@ -9,8 +9,9 @@
 //!
 //! For every well-formed reply the value is the one `redis::parse_redis_value` gives. Where that
 //! parser is lax this one refuses, since after a malformed reply nobody knows where the next one
-//! starts; `token`, `line` and `scalar` say so at each place. There is one difference the other way: an error
-//! reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its errors.
+//! starts; `token`, `line` and `scalar` say so at each place. There is one difference the other
+//! way: an error reply that is not UTF-8 is taken, because Redis repeats the caller's bytes in its
+//! errors.
 
 mod error;
 mod frame;

@@ -1,4 +1,5 @@
-//! What a command means to the connection it passes over, told by its name and, for a few, by its arguments.
+//! What a command means to the connection it passes over, told by its name and, for a few, by its
+//! arguments.
 
 use std::{fmt, time::Duration};
 
@@ -32,7 +33,8 @@ pub(crate) enum Dirt {
 }
 
 impl Dirt {
-    /// In the order in which they are reported when several apply: what would harm the next borrower most comes first.
+    /// In the order in which they are reported when several apply: what would harm the next
+    /// borrower most comes first.
     pub(crate) const ALL: [Self; 11] = [
         Self::Transaction,
         Self::Subscribed,
@@ -70,7 +72,8 @@ impl fmt::Display for Dirt {
     }
 }
 
-/// What can be subscribed to; the server counts channels and patterns together and shard channels apart.
+/// What can be subscribed to; the server counts channels and patterns together and shard channels
+/// apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     Channel,
@@ -116,8 +119,8 @@ impl Block {
     }
 }
 
-/// What a command does to its connection. Everything that is not listed by name does nothing: its reply is one reply
-/// and nothing of it remains.
+/// What a command does to its connection. Everything that is not listed by name does nothing: its
+/// reply is one reply and nothing of it remains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
@@ -137,7 +140,8 @@ pub(crate) enum Kind {
     /// What follows is no longer one reply a command.
     Streams(Dirt),
     Blocks(Timeout),
-    /// Which of its subcommands act on the connection changes with every version, so all of them do.
+    /// Which of its subcommands act on the connection changes with every version, so all of them
+    /// do.
     Debug,
     /// The next three are decided by their arguments; [`Kind::of`] never returns them.
     Client,
@@ -196,8 +200,8 @@ const fn letter(first: u8) -> usize {
     (first & 31) as usize
 }
 
-/// For each first letter, which lengths its listed names have, as a bit set: the test that lets GET, SET, MGET, LRANGE and
-/// nearly every other command through without comparing a string.
+/// For each first letter, which lengths its listed names have, as a bit set: the test that lets
+/// GET, SET, MGET, LRANGE and nearly every other command through without comparing a string.
 const LENGTHS: [u16; 32] = {
     let mut lengths = [0; 32];
     let mut i = 0;
@@ -259,8 +263,8 @@ impl Kind {
     }
 }
 
-/// The argument at `index`, 0 being the command's name. A cursor's value is not to be had from `Cmd`; none of the
-/// commands looked into takes one.
+/// The argument at `index`, 0 being the command's name. A cursor's value is not to be had from
+/// `Cmd`; none of the commands looked into takes one.
 pub(crate) fn arg(cmd: &Cmd, index: usize) -> Option<&[u8]> {
     match cmd.args_iter().nth(index) {
         Some(Arg::Simple(bytes)) => Some(bytes),
@@ -361,8 +365,8 @@ fn block(timeout: Timeout, cmd: &Cmd) -> Block {
     }
 }
 
-/// Beyond this a timeout counts as for ever, so that no caller overflows an `Instant` by adding it. 30 years is also where
-/// tokio puts its far future.
+/// Beyond this a timeout counts as for ever, so that no caller overflows an `Instant` by adding it.
+/// 30 years is also where tokio puts its far future.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 fn wait(time: Duration) -> Block {
@@ -377,12 +381,13 @@ fn number<T: std::str::FromStr>(arg: Option<&[u8]>) -> Option<T> {
     std::str::from_utf8(arg?).ok()?.parse().ok()
 }
 
-// The server takes the seconds as a float and refuses what is negative, not a number, or more than an i64 of
-// milliseconds.
+// The server takes the seconds as a float and refuses what is negative, not a number, or more than
+// an i64 of milliseconds.
 fn seconds(arg: Option<&[u8]>) -> Block {
     match number::<f64>(arg) {
         Some(0.0) => Block::Forever,
-        // Since 7.0 anything above zero waits at least a millisecond; before, it was cut to zero, which is for ever.
+        // Since 7.0 anything above zero waits at least a millisecond; before, it was cut to zero,
+        // which is for ever.
         Some(secs) if secs > 0.0 && secs < 0.001 => Block::For(Duration::from_millis(1)),
         Some(secs) if secs > 0.0 && secs * 1000.0 < 9.2e18 => {
             Duration::try_from_secs_f64(secs).map_or(Block::No, wait)
@@ -398,7 +403,8 @@ fn millis(arg: Option<&[u8]>) -> Block {
     }
 }
 
-/// Options stand before STREAMS, and a consumer group may be named after one, so their values are stepped over.
+/// Options stand before STREAMS, and a consumer group may be named after one, so their values are
+/// stepped over.
 fn stream(cmd: &Cmd) -> Block {
     let mut block = Block::No;
     let mut args = cmd.args_iter().skip(1);

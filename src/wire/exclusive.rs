@@ -438,7 +438,8 @@ fn empty() -> redis::RedisError {
     (redis::ErrorKind::Client, "empty command").into()
 }
 
-/// Some commands change how replies are framed, so that the next reply would be taken for another's.
+/// Some commands change how replies are framed, so that the next reply would be taken for
+/// another's.
 fn unframed() -> redis::RedisError {
     (
         redis::ErrorKind::Client,

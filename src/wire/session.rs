@@ -1,9 +1,10 @@
 //! What the commands that passed over an exclusive connection left behind.
 //!
-//! A connection goes back to its pool only when it is provably as the handshake left it: the next borrower of one left in
-//! MULTI or subscribed would read replies that are not its own. Every doubt counts as dirt, since closing a connection is
-//! cheap. So what makes a connection dirty counts from the moment the command is written, and what makes it clean again
-//! only once the server's reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
+//! A connection goes back to its pool only when it is provably as the handshake left it: the next
+//! borrower of one left in MULTI or subscribed would read replies that are not its own. Every doubt
+//! counts as dirt, since closing a connection is cheap. So what makes a connection dirty counts
+//! from the moment the command is written, and what makes it clean again only once the server's
+//! reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
 //! watched keys in place.
 
 use redis::{Cmd, ServerErrorKind, Value};
@@ -18,13 +19,15 @@ pub(crate) enum Expect {
     Proof(Claim),
     /// So many confirmations, or one error in place of all of them.
     Confirmations(usize),
-    /// Confirmations up to and including the one that counts 0 subscriptions left, or one error. A bare `UNSUBSCRIBE`
-    /// is confirmed once for each channel that was still subscribed, duplicates not counted twice.
+    /// Confirmations up to and including the one that counts 0 subscriptions left, or one error. A
+    /// bare `UNSUBSCRIBE` is confirmed once for each channel that was still subscribed, duplicates
+    /// not counted twice.
     ConfirmationsToZero,
     None,
-    /// From here on replies cannot be counted, so the command must not be written: MONITOR and PSYNC begin a stream,
-    /// SUBSCRIBE in MULTI puts one element for each channel behind EXEC's array header, CLIENT REPLY OFF in MULTI
-    /// leaves that array unfinished. The session stays dirty whether or not it is.
+    /// From here on replies cannot be counted, so the command must not be written: MONITOR and
+    /// PSYNC begin a stream, SUBSCRIBE in MULTI puts one element for each channel behind EXEC's
+    /// array header, CLIENT REPLY OFF in MULTI leaves that array unfinished. The session stays
+    /// dirty whether or not it is.
     Unframed,
 }
 
@@ -38,7 +41,8 @@ pub(crate) struct Noted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claim {
     what: Claimed,
-    // Replies to a pipeline come when later commands are already noted; a claim must not undo what those began.
+    // Replies to a pipeline come when later commands are already noted; a claim must not undo what
+    // those began.
     at: u32,
 }
 
@@ -136,8 +140,9 @@ impl Session {
             Framing::Lost => self.framing = Framing::Lost,
             Framing::Answers => {}
             Framing::SkipsNext | Framing::Silent => match (kind, expect) {
-                // Confirmations come even with replies off, RESET turns them on in 6.2 and later, and SKIP before it
-                // swallows its answer in some versions: too many cases to count on any.
+                // Confirmations come even with replies off, RESET turns them on in 6.2 and later,
+                // and SKIP before it swallows its answer in some versions: too many cases to count
+                // on any.
                 (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset, _) => {
                     self.framing = Framing::Lost;
                 }
@@ -254,7 +259,8 @@ impl Session {
         };
         match named {
             0 if !any => Expect::Confirmations(1),
-            // The count in a confirmation is that of channels and patterns together: where it ends is not known.
+            // The count in a confirmation is that of channels and patterns together: where it ends
+            // is not known.
             0 if others => self.lose(),
             0 => Expect::ConfirmationsToZero,
             named => Expect::Confirmations(named),
@@ -282,7 +288,8 @@ impl Session {
     }
 
     fn reset(&mut self) -> Expect {
-        // It also takes the name, the user and the protocol that the handshake set. Servers before 6.2 do not know it.
+        // It also takes the name, the user and the protocol that the handshake set. Servers before
+        // 6.2 do not know it.
         self.leave(Dirt::Identity);
         if self.queuing {
             return self.lose();
@@ -290,7 +297,8 @@ impl Session {
         Expect::One
     }
 
-    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs here too.
+    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs
+    /// here too.
     pub(crate) fn settle(&mut self, claim: Claim, reply: &Value) {
         let done = matches!(reply, Value::Okay);
         let same = claim.at == self.transactions;
@@ -330,7 +338,8 @@ impl Session {
     }
 }
 
-// EXECABORT closes the transaction as well; any other error, such as EXEC without MULTI, leaves the watched keys.
+// EXECABORT closes the transaction as well; any other error, such as EXEC without MULTI, leaves the
+// watched keys.
 fn ended(reply: &Value) -> bool {
     match reply {
         Value::Array(_) | Value::Nil => true,
@@ -691,7 +700,8 @@ mod tests {
         assert_eq!(Dirt::Transaction.to_string(), "left in MULTI");
     }
 
-    /// A server's view of one connection, down to the reply; `denied` stands for an ACL or a busy script.
+    /// A server's view of one connection, down to the reply; `denied` stands for an ACL or a busy
+    /// script.
     #[derive(Default)]
     struct Server {
         multi: Option<Vec<i64>>,
@@ -805,7 +815,8 @@ mod tests {
             for (op, denied, read) in steps {
                 let expect = session.note(&cmd(&op.line())).expect;
                 unread.push((expect, server.run(op, denied)));
-                // A pipeline's replies are read in order, some time after later commands were noted.
+                // A pipeline's replies are read in order, some time after later commands were
+                // noted.
                 if read {
                     for (expect, reply) in unread.drain(..) {
                         if let Expect::Proof(claim) = expect {

@@ -85,7 +85,8 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| bad_address(self.get("ip"), self.get("port")))
     }
 
-    /// Run ids and Sentinel ids are 40 hex digits; a node that has not been seen yet has an empty one.
+    /// Run ids and Sentinel ids are 40 hex digits; a node that has not been seen yet has an empty
+    /// one.
     pub(crate) fn id(&self, name: &str) -> Option<String> {
         let id = self.get(name)?;
         let hex = id.len() == 40 && id.iter().all(u8::is_ascii_hexdigit);

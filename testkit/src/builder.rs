@@ -17,8 +17,8 @@ const ARBITER_DELAY: Duration = Duration::from_millis(300);
 // Sentinel's own periods are 10 s, 1 s, 1 s and 2 s, and 30 s for TILT. Much shorter ones break the
 // failover, because some other times are fixed:
 //
-// - While the master is down, INFO goes to the replicas once a second, and a replica whose last INFO
-//   is older than five ping-periods is no candidate. At 100 ms most attempts end with
+// - While the master is down, INFO goes to the replicas once a second, and a replica whose last
+//   INFO is older than five ping-periods is no candidate. At 100 ms most attempts end with
 //   `-failover-abort-no-good-slave`.
 // - A node that has said for four publish-periods that it is a master, and should be a replica, is
 //   demoted. The leader sees the promotion in the next INFO and tells the others; at 100 ms they
@@ -103,8 +103,8 @@ impl Builder {
 
     /// Whether the Sentinels look and talk much more often than by default; they do if not said.
     ///
-    /// Then a replaced master is demoted two to three seconds after the switch. With `false` it stays
-    /// writable for some ten seconds, as in production.
+    /// Then a replaced master is demoted two to three seconds after the switch. With `false` it
+    /// stays writable for some ten seconds, as in production.
     pub fn fast(mut self, fast: bool) -> Self {
         self.fast = fast;
         self
@@ -301,8 +301,8 @@ impl Builder {
     }
 
     // When all three notice a crash in the same moment, each votes for itself, and the next attempt
-    // comes only after twice the failover-timeout. With a third that is not yet a candidate its vote
-    // decides.
+    // comes only after twice the failover-timeout. With a third that is not yet a candidate its
+    // vote decides.
     fn down_after_of(&self, own: usize, quorum: usize) -> Duration {
         let delay = if own < quorum {
             Duration::ZERO

@@ -16,9 +16,9 @@ const FAILOVER_ACCEPT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One master, replicas and Sentinels on loopback ports, in a temporary folder.
 ///
-/// Dropping it kills every process and removes the folder; when the test process dies without
-/// that, a guardian process does it. Calls block; most take about a millisecond, those that wait
-/// say so (in an async test run them with `tokio::task::block_in_place` or on a thread of their own).
+/// Dropping it kills every process and removes the folder; when the test process dies without that,
+/// a guardian process does it. Calls block; most take about a millisecond, those that wait say so
+/// (in an async test run them with `tokio::task::block_in_place` or on a thread of their own).
 #[derive(Debug)]
 pub struct Deployment {
     master_name: String,

@@ -412,8 +412,8 @@ async fn a_pipeline_larger_than_every_buffer_does_not_deadlock() {
     assert!((0..64_u8).all(|n| replies[usize::from(n)] == vec![n; 1 << 20]));
 }
 
-/// Redis itself keeps reading and lets its output grow; a proxy, or a Redis whose output buffers are
-/// limited, answers before it reads on.
+/// Redis itself keeps reading and lets its output grow; a proxy, or a Redis whose output buffers
+/// are limited, answers before it reads on.
 #[tokio::test]
 async fn nor_with_a_server_that_reads_no_further_until_its_reply_is_taken() {
     let node = node_with(|_, _| None);

@@ -1,5 +1,5 @@
-//! Whatever happens to callers, dials and servers: afterwards exactly `max_active` connections can be
-//! lent, nobody waits in vain, and the server sees what the pool counts.
+//! Whatever happens to callers, dials and servers: afterwards exactly `max_active` connections can
+//! be lent, nobody waits in vain, and the server sees what the pool counts.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The public contract: names, shapes and traits that callers rely on, written as a caller writes them.
+//! The public contract: names, shapes and traits that callers rely on, written as a caller writes
+//! them.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 

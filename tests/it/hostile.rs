@@ -245,7 +245,8 @@ fn resident() -> usize {
     pages * 4096
 }
 
-/// Claims of half a gigabyte cost nothing; what really comes is held no longer than the limit allows.
+/// Claims of half a gigabyte cost nothing; what really comes is held no longer than the limit
+/// allows.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_stays_bounded() {

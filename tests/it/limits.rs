@@ -1,6 +1,7 @@
 //! How many connections there are: max_active, max_idle, min_idle, and what is counted.
 //!
-//! redigo's pool tests, and where they are here (`session::…` is about what a caller leaves behind):
+//! redigo's pool tests, and where they are here (`session::…` is about what a caller leaves
+//! behind):
 //!
 //! | redigo | here |
 //! |---|---|

@@ -296,7 +296,8 @@ async fn a_key_watched_by_one_caller_does_not_abort_the_transaction_of_the_next(
     }
 }
 
-/// redigo's TestPoolMonitorCleanup; here MONITOR is refused, and the connection closed all the same.
+/// redigo's TestPoolMonitorCleanup; here MONITOR is refused, and the connection closed all the
+/// same.
 #[tokio::test]
 async fn monitor_is_refused_before_it_is_sent() {
     let pool = single("session-monitor", |_| {}).await;

@@ -232,8 +232,8 @@ pub(crate) fn unique_name() -> String {
     format!("pool-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Lets time pass in no time, and the reaper see what time it is. Nothing must be under way that has
-/// a deadline; needs the runtime with one thread.
+/// Lets time pass in no time, and the reaper see what time it is. Nothing must be under way that
+/// has a deadline; needs the runtime with one thread.
 pub(crate) async fn skip(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;

@@ -1,5 +1,5 @@
-//! One reply under construction: an explicit stack of the aggregates that still miss values, so that
-//! it can stop anywhere and depth costs no stack of the thread.
+//! One reply under construction: an explicit stack of the aggregates that still miss values, so
+//! that it can stop anywhere and depth costs no stack of the thread.
 
 use redis::Value;
 

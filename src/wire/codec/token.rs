@@ -1,8 +1,8 @@
 //! The next token of a reply: a value that holds no others, or the header of an aggregate.
 //!
 //! Moving a `Value` or a token from hand to hand costs more than reading it. So the commonest
-//! replies have a way of their own when they are all there (`Input::whole_…`), inlined into the place
-//! where the value is to stay; the rest comes as a token.
+//! replies have a way of their own when they are all there (`Input::whole_…`), inlined into the
+//! place where the value is to stay; the rest comes as a token.
 
 use redis::Value;
 
@@ -57,8 +57,8 @@ impl<'a> Input<'a> {
         None
     }
 
-    /// `+OK`, if it comes next and is all there. The caller tells `Tokens`, which may have looked at
-    /// the beginning of that line.
+    /// `+OK`, if it comes next and is all there. The caller tells `Tokens`, which may have looked
+    /// at the beginning of that line.
     #[inline(always)]
     pub(super) fn whole_ok(&mut self) -> bool {
         const OK: &[u8] = b"+OK\r\n";

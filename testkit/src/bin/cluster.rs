@@ -68,7 +68,8 @@ fn ensure_free(port: u16, variable: &str) -> Result<(), String> {
     ))
 }
 
-/// Best effort: which of the two tools is there, and what it may see, differs from machine to machine.
+/// Best effort: which of the two tools is there, and what it may see, differs from machine to
+/// machine.
 fn owner_of(port: u16) -> Option<String> {
     let script = format!(
         "ss -Hltnp 'sport = :{port}' 2>/dev/null | grep -o 'users:.*' || \
