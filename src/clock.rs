@@ -1,8 +1,8 @@
-//! The time as of the reaper's last sweep.
+//! The time as of the reaper's last round.
 //!
 //! Asking the operating system takes 30 ns, twice for every checkout: a quarter of what a checkout
 //! may cost. The limits on idleness are seconds and minutes, so the pools read the time that the
-//! reaper leaves here, late by its pause between two sweeps: a tenth of the shortest limit.
+//! reaper leaves here, late by its pause between two rounds: a tenth of the shortest limit.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

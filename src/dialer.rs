@@ -127,8 +127,8 @@ impl Dialer {
     }
 
     /// Closes the docked connections that the rule speaks against.
-    pub(crate) fn sweep(&self, rule: impl FnMut(&Pooled) -> Option<Discard>) {
-        for (mut pooled, reason) in self.dock.sweep(rule) {
+    pub(crate) fn prune(&self, rule: impl FnMut(&Pooled) -> Option<Discard>) {
+        for (mut pooled, reason) in self.dock.prune(rule) {
             pooled.close(reason);
         }
     }
@@ -217,7 +217,7 @@ impl Dialer {
         let _turn = gate.acquire().await;
         let version = self.home.topology.version();
         if !self.home.admits(&target) {
-            return Err(self.connect_error(&target, superseded()));
+            return Err(connect_error(&target, superseded()));
         }
         match self.connect(&target).await {
             Ok(wire) => {
@@ -228,7 +228,7 @@ impl Dialer {
                 self.home.stats.dial_failures.fetch_add(1, Relaxed);
                 self.home.fleet.failed(&target.node);
                 self.home.topology.suspect(&target.node);
-                Err(self.connect_error(&target, error))
+                Err(connect_error(&target, error))
             }
         }
     }
@@ -277,14 +277,6 @@ impl Dialer {
         Error::NoReplica { said }
     }
 
-    fn connect_error(&self, target: &Target, source: redis::RedisError) -> Error {
-        Error::Connect {
-            role: target.role,
-            node: target.node.clone(),
-            source,
-        }
-    }
-
     /// How long a caller who has a permit may take to get a connection.
     pub(crate) fn patience(&self) -> Duration {
         let config = &self.home.config;
@@ -327,6 +319,14 @@ fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Opti
         },
         (None, _) if trusted => None,
         (None, _) => Some(greeting.silence()),
+    }
+}
+
+fn connect_error(target: &Target, source: redis::RedisError) -> Error {
+    Error::Connect {
+        role: target.role,
+        node: target.node.clone(),
+        source,
     }
 }
 

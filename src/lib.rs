@@ -94,7 +94,6 @@
 //! | *fence* | to write nothing to a master that is being replaced (not in this version) |
 //! | *not executed*, *unknown* | what is known of a command that failed |
 #![forbid(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 mod address;

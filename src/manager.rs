@@ -104,8 +104,8 @@ impl managed::Manager for Manager {
 pub(crate) fn feed(pool: &managed::Pool<Manager>) {
     pool.manager().dialer().feed(|| {
         let mut taken = false;
-        let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
-        swept.removed.into_iter().next()
+        let outcome = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+        outcome.removed.into_iter().next()
     });
 }
 

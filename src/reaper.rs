@@ -12,7 +12,7 @@ use crate::{
     topology::Topology,
 };
 
-/// A sweep looks at memory only; even so there is no need for more than this many in a second.
+/// A round looks at memory only; even so there is no need for more than this many in a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,17 +30,17 @@ async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
             // A node that left is drained at once, one that joined gets its share soon.
             changed = topology.changed() => if changed.is_err() { return },
         }
-        sweep(&side, &mut demand);
+        prune(&side, &mut demand);
     }
 }
 
-fn sweep(side: &Side, demand: &mut Demand) {
+fn prune(side: &Side, demand: &mut Demand) {
     let dialer = side.dialer();
     let home = dialer.home();
     let now = home.clock.tick();
     let limits = home.limits();
     let targets = home.targets();
-    side.sweep(|pooled| {
+    side.prune(|pooled| {
         let gone = !targets.contains(&pooled.target);
         gone.then(|| home.departed())
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
@@ -56,7 +56,7 @@ fn sweep(side: &Side, demand: &mut Demand) {
     }
     // Returns at the same moment do not see each other, so one too many may have been kept.
     let mut excess = side.idle().saturating_sub(limits.effective_max_idle());
-    side.sweep(|_| {
+    side.prune(|_| {
         let surplus = excess > 0;
         excess = excess.saturating_sub(1);
         surplus.then_some(Discard::MaxIdle)
@@ -76,7 +76,7 @@ fn shrink(side: &Side, surplus: usize) {
     let nodes = shares.len().max(1);
     let floor = home.limits().min_idle.max(1);
     let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
-    side.sweep(|pooled| {
+    side.prune(|pooled| {
         let share = shares
             .iter_mut()
             .find(|(node, places)| *node == pooled.target.node && *places > keep)?;

@@ -183,19 +183,19 @@ impl Side {
     }
 
     /// Closes every idle connection that the rule speaks against.
-    pub(crate) fn sweep(&self, mut rule: impl FnMut(&Pooled) -> Option<Discard>) {
+    pub(crate) fn prune(&self, mut rule: impl FnMut(&Pooled) -> Option<Discard>) {
         let mut reasons = Vec::new();
-        let swept = self.pool.retain(|pooled, _| match rule(pooled) {
+        let pruned = self.pool.retain(|pooled, _| match rule(pooled) {
             None => true,
             Some(reason) => {
                 reasons.push(reason);
                 false
             }
         });
-        for (mut pooled, reason) in swept.removed.into_iter().zip(reasons) {
+        for (mut pooled, reason) in pruned.removed.into_iter().zip(reasons) {
             pooled.close(reason);
         }
-        self.dialer().sweep(rule);
+        self.dialer().prune(rule);
     }
 
     /// As [`manager::feed`].
@@ -229,6 +229,6 @@ impl Side {
         // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
         self.dialer().close();
         self.pool.close();
-        self.sweep(|_| Some(Discard::PoolClosed));
+        self.prune(|_| Some(Discard::PoolClosed));
     }
 }

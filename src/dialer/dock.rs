@@ -180,7 +180,7 @@ impl Dock {
     }
 
     /// Takes out the docked connections that the rule speaks against.
-    pub(super) fn sweep<R>(
+    pub(super) fn prune<R>(
         &self,
         mut rule: impl FnMut(&Pooled) -> Option<R>,
     ) -> Vec<(Box<Pooled>, R)> {

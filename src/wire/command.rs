@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use redis::{Arg, Cmd};
 
-/// What a connection was left in that the next borrower must not inherit.
+/// What a connection was left in that the next caller must not inherit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dirt {
     /// `MULTI` without a proven `EXEC` or `DISCARD`.
@@ -34,7 +34,7 @@ pub(crate) enum Dirt {
 
 impl Dirt {
     /// In the order in which they are reported when several apply: what would harm the next
-    /// borrower most comes first.
+    /// caller most comes first.
     pub(crate) const ALL: [Self; 11] = [
         Self::Transaction,
         Self::Subscribed,

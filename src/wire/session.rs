@@ -1,7 +1,7 @@
 //! What the commands that passed over an exclusive connection left behind.
 //!
 //! A connection goes back to its pool only when it is provably as the handshake left it: the next
-//! borrower of one left in MULTI or subscribed would read replies that are not its own. Every doubt
+//! caller of one left in MULTI or subscribed would read replies that are not its own. Every doubt
 //! counts as dirt, since closing a connection is cheap. So what makes a connection dirty counts
 //! from the moment the command is written, and what makes it clean again only once the server's
 //! reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
@@ -315,7 +315,7 @@ impl Session {
         }
     }
 
-    /// What makes the connection unfit for another borrower; `None` means it is provably clean.
+    /// What makes the connection unfit for another caller; `None` means it is provably clean.
     pub(crate) fn dirt(&self) -> Option<Dirt> {
         let mut left = self.left;
         if self.db != Some(self.home) {
