@@ -69,9 +69,9 @@ impl Dialer {
 
     /// A new connection, or one that was dialled before and never used.
     ///
-    /// The caller must hold a permit of the pool: each call may lead to one more connection.
+    /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
+    /// a deadline of its own, [`patience`](Self::patience) from when it got the permit.
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
-        let started = Instant::now();
         loop {
             let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
@@ -85,16 +85,13 @@ impl Dialer {
             if dial {
                 self.spawn_dial();
             }
-            if let Ok(result) = tokio::time::timeout_at(started + HEDGE, place.arrival()).await {
+            if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
                 return result.unwrap_or(Err(Error::Closed));
             }
             if self.home.takes_turns() {
                 self.dial_ahead(1);
             }
-            return match tokio::time::timeout_at(started + self.patience(), place.arrival()).await {
-                Ok(result) => result.unwrap_or(Err(Error::Closed)),
-                Err(_) => Err(self.out_of_patience(started.elapsed())),
-            };
+            return place.arrival().await.unwrap_or(Err(Error::Closed));
         }
     }
 

@@ -42,7 +42,7 @@ pub enum Error {
         said: Said,
     },
 
-    /// Sentinels named a master, and no node proved to be it.
+    /// No node proved in time to be the master that the Sentinels name, or it could not be reached.
     #[error("no node proved to be the master of {master_name:?} within {waited:?}: {said}")]
     NoMaster {
         /// The master name that was asked for.
@@ -183,7 +183,7 @@ impl fmt::Display for PoolName {
     }
 }
 
-/// What the parties to a decision said, one line each: `127.0.0.1:26379: connection refused`.
+/// What the parties to a decision said, one entry each: `127.0.0.1:26379: connection refused`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said(pub(crate) Arc<[(String, String)]>);
 

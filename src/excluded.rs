@@ -32,7 +32,7 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
-    /// No connection to it could be made, or it did not answer.
+    /// No connection to it could be made, or it did not answer as a data node does.
     #[non_exhaustive]
     Unreachable {
         /// What happened instead.

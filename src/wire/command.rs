@@ -337,11 +337,6 @@ pub(crate) fn needs_own_connection(cmd: &Cmd) -> bool {
 }
 
 /// How long the server may hold `cmd` back, for a connection that is not in a transaction.
-#[cfg(test)]
-pub(crate) fn block_time(cmd: &Cmd) -> Block {
-    block_of(Kind::of(cmd), cmd)
-}
-
 #[inline]
 pub(crate) fn block_of(kind: Kind, cmd: &Cmd) -> Block {
     match kind {
@@ -489,6 +484,10 @@ pub(crate) mod tests {
         }
         assert_eq!(Kind::of(&Cmd::new()), Kind::Empty);
         assert_eq!(Kind::of(Cmd::new().cursor_arg(7)), Kind::Plain);
+    }
+
+    fn block_time(cmd: &Cmd) -> Block {
+        block_of(Kind::of(cmd), cmd)
     }
 
     #[test]
