@@ -45,6 +45,8 @@ pub(crate) struct Home {
     excess: AtomicUsize,
     /// Returns since a connection that is one too many for a fair share last changed its node.
     returns: AtomicUsize,
+    /// A connection came back since the reaper's last look.
+    used: AtomicBool,
 }
 
 impl Home {
@@ -61,6 +63,7 @@ impl Home {
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -184,6 +187,18 @@ impl Home {
 
     pub(crate) fn set_awaited(&self, awaited: bool) {
         self.awaited.store(awaited, Relaxed);
+    }
+
+    /// Takes note of a return. Writes only where that is news.
+    pub(crate) fn set_used(&self) {
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a connection came back since the last call.
+    pub(crate) fn take_used(&self) -> bool {
+        self.used.swap(false, Relaxed)
     }
 
     pub(crate) fn close(&self) {

@@ -280,3 +280,44 @@ async fn both_pools_shrink_again_under_trickle_traffic_and_keep_serving() {
         "both are still served"
     );
 }
+
+/// Connections that grow old at different moments must not be replaced for the balance's sake.
+#[tokio::test]
+async fn without_traffic_nothing_is_dialled_to_even_out_the_shares() {
+    let deployment = Deployment::start();
+    let pool = support::pool(&deployment, |config| {
+        config.read.idle_timeout = Some(Duration::from_secs(1));
+    })
+    .await;
+    read(&pool).await;
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    read(&pool).await;
+    eventually("all have grown old", LIMIT, || async {
+        pool.status().read.active == 0
+    })
+    .await;
+    let created = pool.status().read.created;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(pool.status().read.created, created);
+    assert!(created <= 3, "{:?}", pool.status().read);
+}
+
+#[tokio::test]
+async fn where_fewer_may_stay_idle_than_there_are_replicas_none_is_dialled_to_be_closed() {
+    let deployment = Deployment::start();
+    for max_idle in [0, 1] {
+        let pool = support::pool(&deployment, |config| {
+            config.read.max_idle = Some(max_idle);
+            // The reaper comes every 20 ms.
+            config.read.max_lifetime = Some(Duration::from_millis(200));
+            config.read.idle_timeout = None;
+        })
+        .await;
+        let lent = pool.read().await.expect("a replica is there");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(lent);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let status = pool.status().read;
+        assert!(status.created <= 4, "{status:?}");
+    }
+}
