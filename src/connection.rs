@@ -175,6 +175,7 @@ impl Drop for Connection {
         let Some(mut object) = self.object.take() else {
             return;
         };
+        object.home().set_used();
         let now = object.home().clock.now();
         match discard_on_return(&mut object, now) {
             None => {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use redis::RedisResult;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use self::dock::{Arrival, Dock};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     node::Role,
     place::Place,
     pooled::Pooled,
-    topology::Target,
+    topology::{Target, Topology},
     wire::{
         exclusive::Exclusive,
         handshake::{self, Greeting},
@@ -91,7 +91,15 @@ impl Dialer {
             if self.home.takes_turns() {
                 self.dial_ahead(1);
             }
-            return place.arrival().await.unwrap_or(Err(Error::Closed));
+            // The caller's deadline ends this, see `Side::dialled`.
+            loop {
+                if self.dock.lacks_dial() {
+                    self.spawn_dial();
+                }
+                if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
+                    return result.unwrap_or(Err(Error::Closed));
+                }
+            }
         }
     }
 
@@ -159,7 +167,7 @@ impl Dialer {
         }
     }
 
-    fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
+    pub(crate) fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
         match pooled.discard_reason(self.home.clock.now()) {
             None => Some(pooled),
             Some(reason) => {
@@ -170,23 +178,34 @@ impl Dialer {
     }
 
     fn spawn_dial(self: &Arc<Self>) {
+        let under_way = UnderWay(Some(Arc::clone(self)));
         let dialer = Arc::clone(self);
-        tokio::spawn(async move { dialer.dial().await });
+        tokio::spawn(async move {
+            let connected = dialer.dial().await;
+            under_way.over();
+            if connected {
+                dialer.balance();
+            }
+        });
     }
 
-    /// Dials until there is a connection, nobody waits for one any more, or it is hopeless.
-    async fn dial(self: Arc<Self>) {
+    /// Dials until there is a connection, nobody waits for one any more, or it is hopeless. Says
+    /// whether there is a connection.
+    async fn dial(self: &Arc<Self>) -> bool {
         loop {
             match self.attempt().await {
                 Ok(pooled) => {
                     self.home.stats.created.fetch_add(1, Relaxed);
                     self.dock.arrive(pooled);
-                    return self.balance();
+                    return true;
                 }
-                Err(error) if self.is_final(&error) => return self.dock.refused(&error),
+                Err(error) if self.is_final(&error) => {
+                    self.dock.refused(&error);
+                    return false;
+                }
                 Err(error) => {
                     if !self.dock.failed(error) {
-                        return;
+                        return false;
                     }
                 }
             }
@@ -210,13 +229,17 @@ impl Dialer {
                 _ = changes.changed() => {}
             }
         }
-        let gate = self.home.fleet.gate(&target.node);
-        let _turn = gate.acquire().await;
+        let dialled = tokio::select! {
+            // A dial to a node that has been replaced may hang for long, and its caller need not.
+            () = self.departure(&mut changes, &target) => None,
+            dialled = self.connect_in_turn(&target) => dialled,
+        };
+        // Looked up before the target is checked, so that a switch in between is noticed later.
         let version = self.home.topology.version();
-        if !self.home.admits(&target) {
+        let Some(dialled) = dialled.filter(|_| self.is_wanted(&target)) else {
             return Err(connect_error(&target, superseded()));
-        }
-        match self.connect(&target).await {
+        };
+        match dialled {
             Ok(wire) => {
                 self.home.fleet.succeeded(&target.node);
                 Ok(Pooled::new(wire, place.opened(), target, version))
@@ -228,6 +251,25 @@ impl Dialer {
                 Err(connect_error(&target, error))
             }
         }
+    }
+
+    fn is_wanted(&self, target: &Target) -> bool {
+        !self.home.is_closed() && self.home.admits(target)
+    }
+
+    /// Ends when the pool may not go to this target any more.
+    async fn departure(&self, changes: &mut watch::Receiver<Arc<Topology>>, target: &Target) {
+        while self.is_wanted(target) && changes.changed().await.is_ok() {}
+    }
+
+    /// Nothing where the target is not wanted any more when its turn comes.
+    async fn connect_in_turn(&self, target: &Target) -> Option<RedisResult<Exclusive>> {
+        let gate = self.home.fleet.gate(&target.node);
+        let _turn = gate.acquire().await;
+        if !self.is_wanted(target) {
+            return None;
+        }
+        Some(self.connect(target).await)
     }
 
     async fn connect(&self, target: &Target) -> RedisResult<Exclusive> {
@@ -298,6 +340,25 @@ impl Dialer {
             master_name: self.home.config.master_name.clone(),
             waited,
             said: [said].into_iter().collect(),
+        }
+    }
+}
+
+/// A dial that counts as under way until it says that it is over. One that is dropped before, because
+/// the runtime of the caller who began it ends, must not count for ever.
+#[derive(Debug)]
+struct UnderWay(Option<Arc<Dialer>>);
+
+impl UnderWay {
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(dialer) = &self.0 {
+            dialer.dock.abandoned();
         }
     }
 }

@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
 use self::fleet::Fleet;
 use crate::{
     alarm::Alarm,
@@ -26,6 +29,9 @@ use crate::{
 /// How often each connection serves before the odd one changes its node: often enough to come out
 /// even within seconds under load, seldom enough for the dial to cost nothing.
 const RETURNS_PER_TURN: usize = 64;
+/// And not sooner than this after the last one: under full load returns come by the thousand, and
+/// every turn leaves a socket in TIME_WAIT.
+const SHORTEST_TURN: Duration = Duration::from_millis(100);
 
 /// Shared by everything that works for one pool, and by every connection of it.
 #[derive(Debug)]
@@ -45,6 +51,9 @@ pub(crate) struct Home {
     excess: AtomicUsize,
     /// Returns since a connection that is one too many for a fair share last changed its node.
     returns: AtomicUsize,
+    last_turn: Mutex<Instant>,
+    /// A connection came back since the reaper's last look.
+    used: AtomicBool,
 }
 
 impl Home {
@@ -61,6 +70,8 @@ impl Home {
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
+            last_turn: Mutex::new(Instant::now()),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -107,6 +118,10 @@ impl Home {
         let tolerated = match self.excess.load(Relaxed) {
             0 => return false,
             1 if self.returns.fetch_add(1, Relaxed) < period => return false,
+            1 if self.last_turn.lock().elapsed() < SHORTEST_TURN => {
+                self.returns.store(0, Relaxed);
+                return false;
+            }
             1 => 0,
             _ => 1,
         };
@@ -115,6 +130,7 @@ impl Home {
         let overfull = self.fleet.places(node) > fewest + tolerated;
         if overfull {
             self.returns.store(0, Relaxed);
+            *self.last_turn.lock() = Instant::now();
         }
         overfull
     }
@@ -184,6 +200,18 @@ impl Home {
 
     pub(crate) fn set_awaited(&self, awaited: bool) {
         self.awaited.store(awaited, Relaxed);
+    }
+
+    /// Takes note of a return. Writes only where that is news.
+    pub(crate) fn set_used(&self) {
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a connection came back since the last call.
+    pub(crate) fn take_used(&self) -> bool {
+        self.used.swap(false, Relaxed)
     }
 
     pub(crate) fn close(&self) {

@@ -103,9 +103,15 @@ impl managed::Manager for Manager {
 /// fail where these are at hand.
 pub(crate) fn feed(pool: &managed::Pool<Manager>) {
     pool.manager().dialer().feed(|| {
-        let mut taken = false;
-        let outcome = pool.retain(|_, _| std::mem::replace(&mut taken, true));
-        outcome.removed.into_iter().next()
+        loop {
+            let mut taken = false;
+            let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+            let idle = swept.removed.into_iter().next()?;
+            // As at every checkout: its node may have been replaced, or have closed it.
+            if let Some(good) = pool.manager().dialer().still_good(idle) {
+                return Some(good);
+            }
+        }
     });
 }
 

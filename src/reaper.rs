@@ -64,7 +64,11 @@ fn prune(side: &Side, demand: &mut Demand) {
     // Dials under way are idle connections soon.
     let ready = side.idle() + dialer.pending();
     dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
-    dialer.balance();
+    // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
+    let in_use = home.open() > side.idle();
+    if (home.take_used() || in_use) && ready < limits.effective_max_idle() {
+        dialer.balance();
+    }
 }
 
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node

@@ -157,6 +157,20 @@ impl Dock {
         again
     }
 
+    /// A dial has been dropped in the middle.
+    pub(super) fn abandoned(&self) {
+        self.state.lock().pending -= 1;
+    }
+
+    /// Reserves a dial for somebody in line whose own was abandoned.
+    pub(super) fn lacks_dial(&self) -> bool {
+        let mut state = self.state.lock();
+        state.line.retain(|ticket| !ticket.is_closed());
+        let lacks = !state.closed && state.pending < state.line.len();
+        state.pending += usize::from(lacks);
+        lacks
+    }
+
     /// A dial has failed for good: everybody in line gets the error.
     pub(super) fn refused(&self, error: &Error) {
         let mut state = self.state.lock();

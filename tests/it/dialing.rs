@@ -151,3 +151,84 @@ async fn dials_that_hang_cost_no_place() {
         assert_eq!((status.active, status.idle, status.waiting), (4, 4, 0));
     }
 }
+
+/// Neither those that are under way nor those that wait for their turn at the node.
+#[tokio::test]
+async fn dials_that_hang_at_a_master_are_given_up_when_another_takes_its_place() {
+    let (old, new) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
+    let sentinel = fake::sentinel(SentinelView::of_master(old.port()));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    config.connect_timeout = LONG;
+    config.failover_timeout = LONG;
+    let pool = Pool::connect(config).await.unwrap();
+    old.set_override(Some(Action::Silence));
+    let callers: Vec<_> = (0..12)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.write().await })
+        })
+        .collect();
+    eventually("four dial", LONG, || async { old.open_connections() >= 4 }).await;
+    let mut view = SentinelView::of_master(new.port());
+    view.epoch = 1;
+    sentinel.set(view);
+    pool.refresh().await.unwrap();
+    let switched = tokio::time::Instant::now();
+    for caller in callers {
+        let conn = caller.await.unwrap().unwrap();
+        assert_eq!(conn.node().port(), new.port());
+    }
+    assert!(switched.elapsed() < LONG / 2, "{:?}", switched.elapsed());
+}
+
+#[tokio::test]
+async fn dials_that_hang_end_soon_after_the_pool_is_closed() {
+    let node = fake::node(NodeRole::Master);
+    let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    config.connect_timeout = SECOND;
+    let base = alive_tasks();
+    let pool = Pool::connect(config).await.unwrap();
+    node.set_override(Some(Action::Silence));
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.write().await })
+        })
+        .collect();
+    eventually("four dial", LONG, || async { node.open_connections() >= 4 }).await;
+    pool.close();
+    let closed = tokio::time::Instant::now();
+    for caller in callers {
+        assert!(matches!(caller.await.unwrap(), Err(Error::Closed)));
+    }
+    drop(pool);
+    tasks_are_back_to(base).await;
+    // One after another the four turns at the node would take four times that.
+    assert!(closed.elapsed() < 2 * SECOND, "{:?}", closed.elapsed());
+}
+
+/// A service may check out on many runtimes, and some of them may end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_whose_runtime_ends_costs_no_place() {
+    let node = fake::node(NodeRole::Master);
+    let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    config.write.max_active = 1;
+    config.failover_timeout = 5 * SECOND;
+    let pool = Pool::connect(config).await.unwrap();
+    node.set_override(Some(Action::Silence));
+    let elsewhere = pool.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let hasty = async { tokio::time::timeout(SECOND / 10, elsewhere.write()).await };
+        assert!(runtime.block_on(hasty).is_err());
+    })
+    .join()
+    .unwrap();
+    node.set_override(None);
+    let _conn = pool.write().await.unwrap();
+}
