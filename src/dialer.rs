@@ -61,22 +61,24 @@ impl Dialer {
 
     /// What stands in the way of new connections, if anything does.
     pub(crate) fn blocker(&self) -> Blocker {
-        match self.dock.last_error() {
-            Some(error) if self.dock.pending() > 0 => Blocker::Dialing(with_source(&error)),
-            _ => Blocker::None,
+        match (self.dock.pending(), self.dock.last_error()) {
+            (0, _) => Blocker::None,
+            (_, Some(error)) => Blocker::Dialing(with_source(&error)),
+            (dials, None) => Blocker::Connecting(dials),
         }
     }
 
     /// A new connection, or one that was dialled before and never used.
     ///
     /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
-    /// a deadline of its own, [`patience`](Self::patience) from when it got the permit.
-    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
+    /// a deadline of its own, [`patience`](Self::patience) from when it got the permit. Says also
+    /// whether the connection has been lying at the dock, as any idle one.
+    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Pooled>, bool), Error> {
         loop {
             let (mut place, dial) = match self.dock.enter() {
                 Arrival::Closed => return Err(Error::Closed),
                 Arrival::Here(pooled) => match self.still_good(pooled) {
-                    Some(pooled) => return Ok(pooled),
+                    Some(pooled) => return Ok((pooled, true)),
                     None => continue,
                 },
                 Arrival::InLine(place, dial) => (place, dial),
@@ -86,7 +88,7 @@ impl Dialer {
                 self.spawn_dial();
             }
             if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
-                return result.unwrap_or(Err(Error::Closed));
+                return fresh(result);
             }
             if self.home.takes_turns() {
                 self.dial_ahead(1);
@@ -97,7 +99,7 @@ impl Dialer {
                     self.spawn_dial();
                 }
                 if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
-                    return result.unwrap_or(Err(Error::Closed));
+                    return fresh(result);
                 }
             }
         }
@@ -223,12 +225,6 @@ impl Dialer {
             }
             return Err(self.nowhere_to_go());
         };
-        if let Some(until) = self.home.fleet.paused_until(&target.node) {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                _ = changes.changed() => {}
-            }
-        }
         let dialled = tokio::select! {
             // A dial to a node that has been replaced may hang for long, and its caller need not.
             () = self.departure(&mut changes, &target) => None,
@@ -266,6 +262,17 @@ impl Dialer {
     async fn connect_in_turn(&self, target: &Target) -> Option<RedisResult<Exclusive>> {
         let gate = self.home.fleet.gate(&target.node);
         let _turn = gate.acquire().await;
+        let mut changes = self.home.topology.subscribe();
+        // Those ahead may have failed meanwhile: the pause after that is for all, or everybody who
+        // waits would try at once.
+        while let Some(until) = self.home.fleet.paused_until(&target.node)
+            && until > Instant::now()
+        {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                _ = changes.changed() => break,
+            }
+        }
         if !self.is_wanted(target) {
             return None;
         }
@@ -342,6 +349,12 @@ impl Dialer {
             said: [said].into_iter().collect(),
         }
     }
+}
+
+/// What came for a caller in line; nothing comes any more only when the pool is closed.
+fn fresh<E>(arrival: Result<Result<Box<Pooled>, Error>, E>) -> Result<(Box<Pooled>, bool), Error> {
+    let pooled = arrival.unwrap_or(Err(Error::Closed))?;
+    Ok((pooled, false))
 }
 
 /// A dial that counts as under way until it says that it is over. One that is dropped before, because

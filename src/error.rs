@@ -21,7 +21,7 @@ use crate::{
 #[non_exhaustive]
 pub enum Error {
     /// The configuration contradicts itself or names something impossible.
-    #[error("invalid configuration")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
 
     /// No Sentinel answered.
@@ -73,7 +73,7 @@ pub enum Error {
 
     /// Every connection is in use, and the pool was told not to wait.
     #[error(
-        "all {max_active} {pool} connections are in use ({open} open, {in_use} in use) and wait_timeout is zero{blocker}"
+        "all {max_active} {pool} connections are taken ({open} open, {in_use} in use) and wait_timeout is zero{blocker}"
     )]
     Exhausted {
         /// Which pool: the write pool serves the master role, the read pool the replica role.
@@ -222,6 +222,8 @@ pub enum Blocker {
     /// Nothing: the connections were simply in use.
     #[default]
     None,
+    /// So many connections were still being dialled.
+    Connecting(usize),
     /// New connections could not be made; this is what the last attempt met.
     Dialing(String),
 }
@@ -230,6 +232,7 @@ impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => Ok(()),
+            Self::Connecting(dials) => write!(f, "; {dials} being dialled"),
             Self::Dialing(reason) => write!(f, "; the last dial failed: {reason}"),
         }
     }

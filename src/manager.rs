@@ -76,7 +76,20 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Box<Pooled>, Error> {
         PERMIT.set(true);
-        self.dialer.obtain().await
+        loop {
+            let (mut pooled, docked) = self.dialer.obtain().await?;
+            let home = self.dialer.home();
+            // One that was dialled ahead of demand may have been idle for as long as any other.
+            let due = is_test_due(home.limits(), pooled.idle_since, home.clock.now());
+            if docked
+                && due
+                && let Some(reason) = self.test(&mut pooled).await
+            {
+                pooled.close(reason);
+                continue;
+            }
+            return Ok(pooled);
+        }
     }
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.

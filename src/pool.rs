@@ -81,6 +81,12 @@ impl Pool {
     ///
     /// Dropping the future stops everything that it started.
     ///
+    /// # Runtime
+    ///
+    /// The background tasks run on the runtime that calls this, and deadlines depend on them: a pool
+    /// is of no use after that runtime has ended. Mind it with a pool in a `static` that is used by
+    /// several `#[tokio::test]`s.
+    ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with time and I/O enabled.

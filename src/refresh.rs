@@ -207,6 +207,11 @@ impl Refresh {
                 self.link(peer.node, address, false);
             }
         }
+        // Where nobody answers, that nobody lists a Sentinel says nothing about it; and were the
+        // learned ones let go of then, only the configured ones could ever be asked again.
+        if self.answers().next().is_none() {
+            return;
+        }
         let listed: HashSet<Node> = self
             .answers()
             .flat_map(|answer| &answer.peers)
@@ -309,7 +314,6 @@ impl Refresh {
             }
             next.master = Some(master);
             next.epoch = epoch;
-            next.unproven = election.unproven.clone();
         }
         let mut ask = election.ask.clone();
         // Nominated replicas are asked along with the claimed master, not after it.
@@ -319,10 +323,16 @@ impl Refresh {
             let version = current.version + 1;
             let (replicas, unheard) =
                 reducer::replicas(&current, &master, &views, &proofs, version);
-            ask.extend(unheard);
             if next.master.is_some() {
                 next.replicas = replicas;
             }
+            // While a replica has yet to speak again, what was stated stands.
+            if election.adopt.is_some() {
+                let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
+                let unproven = election.unproven.clone();
+                next.unproven = unproven.or_else(|| muted(&proofs)).or(stated);
+            }
+            ask.extend(unheard);
         }
         let waiting = !ask.is_empty();
         for node in ask {
@@ -429,6 +439,17 @@ impl Refresh {
             completed: (enough && !waiting).then_some(self.look),
         });
     }
+}
+
+/// What is to be stated where replicas hide whom they follow.
+fn muted(proofs: &Proofs) -> Option<String> {
+    let mut hidden = proofs
+        .iter()
+        .filter(|(_, proof)| **proof == Proof::SomeReplica);
+    let (node, _) = hidden.next()?;
+    Some(format!(
+        "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
+    ))
 }
 
 fn describe(said: Option<&Result<Box<Answer>, String>>) -> String {

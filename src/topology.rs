@@ -35,7 +35,7 @@ pub struct Topology {
     pub master: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
-    /// Why the master could not be asked for its role, where it could not.
+    /// Why the master could not be asked for its role, or a replica whom it follows, where that is so.
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
     /// trusts what most Sentinels say, and states here what stood in the way.

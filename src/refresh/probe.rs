@@ -29,7 +29,7 @@ pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
     // Asking as a replica's client would makes the handshake include ROLE.
     match handshake::connect(config, &node, Role::Replica, deadline).await {
         Ok((_, greeting)) => Probed {
-            proof: judge(&greeting).await,
+            proof: judge(&greeting, deadline).await,
             node,
             refusal: None,
         },
@@ -41,10 +41,10 @@ pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
     }
 }
 
-async fn judge(greeting: &Greeting) -> Proof {
+async fn judge(greeting: &Greeting, deadline: Instant) -> Proof {
     match (greeting.role, &greeting.detail) {
         (_, Some(RoleReply::Replica { master, state, .. })) => Proof::Replica {
-            addresses: resolve(master).await,
+            addresses: resolve(master, deadline).await,
             link: state.trouble().map(str::to_owned),
             master: master.clone(),
         },
@@ -56,12 +56,13 @@ async fn judge(greeting: &Greeting) -> Proof {
 }
 
 /// The addresses of a master that a replica knows by name; nothing where it has an address.
-async fn resolve(master: &Node) -> Vec<IpAddr> {
+async fn resolve(master: &Node, deadline: Instant) -> Vec<IpAddr> {
     if master.host().parse::<IpAddr>().is_ok() {
         return Vec::new();
     }
-    match tokio::net::lookup_host((master.host(), master.port())).await {
-        Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-        Err(_) => Vec::new(),
+    let lookup = tokio::net::lookup_host((master.host(), master.port()));
+    match tokio::time::timeout_at(deadline, lookup).await {
+        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
+        _ => Vec::new(),
     }
 }

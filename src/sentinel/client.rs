@@ -49,7 +49,9 @@ pub(crate) async fn run(
             let message = Message::Answer {
                 sentinel: contact.name.clone(),
                 look,
-                answer: said.map(Box::new).map_err(|error| error.to_string()),
+                answer: said
+                    .map(Box::new)
+                    .map_err(|error| without_address(&error, &contact.address)),
             };
             if out.send(message).await.is_err() {
                 return;
@@ -147,6 +149,16 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
         }),
         peers: reply::sentinels(&sentinels).map_err(malformed)?,
     })
+}
+
+/// What went wrong, for a list that names the Sentinel already.
+fn without_address(error: &RedisError, address: &Node) -> String {
+    let text = error.to_string();
+    let prefix = format!("Sentinel {address}: ");
+    match text.strip_prefix(&prefix) {
+        Some(text) => text.to_owned(),
+        None => text,
+    }
 }
 
 fn malformed(error: Malformed) -> RedisError {

@@ -196,7 +196,10 @@ pub(crate) fn replicas(
         let excluded = match (objection, proofs.get(node)) {
             // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
             (Some(objection), _) if is_final(&objection) => Some(objection),
-            // What Sentinel saw in its last INFO may be 10 s old; the node itself knows better.
+            // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell whom it
+            // follows cannot refute it.
+            (Some(objection), Some(Proof::SomeReplica | Proof::Unprovable(_))) => Some(objection),
+            // Any other node knows better itself.
             (_, Some(proof)) => exclusion(proof, master),
             (objection, None) => {
                 ask.push(node.clone());
@@ -214,7 +217,8 @@ pub(crate) fn replicas(
             excluded,
             since: before.map_or(version, |replica| replica.since),
             synced: in_step || before.is_some_and(|replica| replica.synced),
-            orphaned: false,
+            // Until the node or its master has spoken again, what was keeps.
+            orphaned: !proofs.contains_key(node) && before.is_some_and(|replica| replica.orphaned),
         });
     }
     keep_orphans(&mut replicas, master, proofs, &mut ask);

@@ -456,3 +456,30 @@ async fn a_storm_of_suspicions_costs_few_looks() {
     let most = u128::from(looks).max(questions as u128);
     assert!(most <= few, "{text}, more than {few}");
 }
+
+#[tokio::test]
+async fn learned_sentinels_are_remembered_while_none_can_be_asked() {
+    let deployment = Deployment::start();
+    let mut config = support::config(&deployment);
+    config.sentinels.truncate(1);
+    config.refresh_interval = Duration::from_millis(300);
+    let pool = Pool::connect(config).await.unwrap();
+    let reachable = |count| {
+        let pool = &pool;
+        move || async move { pool.status().sentinel.reachable == count }
+    };
+    eventually("the others are learned", LIMIT, reachable(3)).await;
+    deployment.sentinels()[0].kill();
+    eventually("the seed is gone", LIMIT, reachable(2)).await;
+    for sentinel in &deployment.sentinels()[1..] {
+        sentinel.pause();
+    }
+    eventually("nobody answers", LIMIT, reachable(0)).await;
+    let looks = pool.status().sentinel.looks;
+    let asked_again = || async { pool.status().sentinel.looks >= looks + 4 };
+    eventually("they are asked in vain", LIMIT, asked_again).await;
+    for sentinel in &deployment.sentinels()[1..] {
+        sentinel.resume();
+    }
+    eventually("those that are back answer", LIMIT, reachable(2)).await;
+}
