@@ -3,6 +3,7 @@
 mod address_map;
 mod error;
 mod limits;
+mod multiplexed_limits;
 mod reply_limits;
 mod seed;
 mod url;
@@ -13,7 +14,8 @@ use std::{collections::HashSet, fmt, time::Duration};
 use crate::node::Node;
 
 pub use self::{
-    address_map::AddressMap, error::ConfigError, limits::PoolLimits, reply_limits::ReplyLimits,
+    address_map::AddressMap, error::ConfigError, limits::PoolLimits,
+    multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits,
 };
 
 /// Where the Sentinels are, which master they watch, and how the pool behaves.
@@ -97,6 +99,10 @@ pub struct Config {
     /// Limits of the pool of connections to read from. Defaults to [`PoolLimits::default`].
     pub read: PoolLimits,
 
+    /// Limits of the connections behind [`Pool::writer`](crate::Pool::writer) and
+    /// [`Pool::reader`](crate::Pool::reader). Defaults to [`MultiplexedLimits::default`].
+    pub multiplexed: MultiplexedLimits,
+
     /// Which nodes reads go to. Defaults to [`ReadFrom::ReplicaPreferred`].
     pub read_from: ReadFrom,
 
@@ -163,6 +169,7 @@ impl Config {
             client_name: None,
             write: PoolLimits::default(),
             read: PoolLimits::default(),
+            multiplexed: MultiplexedLimits::default(),
             read_from: ReadFrom::default(),
             protocol: Protocol::default(),
             connect_timeout: Duration::from_secs(2),
@@ -201,6 +208,7 @@ impl fmt::Debug for Config {
             client_name,
             write,
             read,
+            multiplexed,
             read_from,
             protocol,
             connect_timeout,
@@ -222,6 +230,7 @@ impl fmt::Debug for Config {
             .field("client_name", client_name)
             .field("write", write)
             .field("read", read)
+            .field("multiplexed", multiplexed)
             .field("read_from", read_from)
             .field("protocol", protocol)
             .field("connect_timeout", connect_timeout)

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use deadpool::managed::Object;
-use redis::{Cmd, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value, aio::ConnectionLike};
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
 use crate::{
     discard::Discard,
+    doubt::Doubt,
     failure::Cause,
     manager::{self, Manager},
     node::{Node, Role},
@@ -110,9 +111,9 @@ impl ConnectionLike for Connection {
             self.ensure_current()?;
             let result = self.pooled_mut().wire().command(cmd).await;
             match &result {
-                Ok(Value::ServerError(error)) => self.weigh(doubt(error)),
+                Ok(reply) => self.weigh(Doubt::of(reply)),
                 Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
-                _ => {}
+                Err(_) => {}
             }
             result
         })
@@ -129,13 +130,7 @@ impl ConnectionLike for Connection {
             let wire = self.pooled_mut().wire();
             let result = wire.pipeline(pipeline, offset, count).await;
             match &result {
-                Ok(values) => {
-                    let doubts = values.iter().map(|value| match value {
-                        Value::ServerError(error) => doubt(error),
-                        _ => Doubt::None,
-                    });
-                    self.weigh(doubts.max().unwrap_or(Doubt::None));
-                }
+                Ok(replies) => self.weigh(Doubt::of_all(replies)),
                 Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
                 Err(_) => {}
             }
@@ -145,28 +140,6 @@ impl ConnectionLike for Connection {
 
     fn get_db(&self) -> i64 {
         self.pooled().home().config.db
-    }
-}
-
-/// What a reply puts in doubt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Doubt {
-    None,
-    /// The node has to be looked at; this connection will show by itself what it is worth.
-    Node,
-    /// The node is not what this connection was made for, at least for now.
-    Connection,
-}
-
-/// What an error reply says about the node, beyond the command that it answers.
-fn doubt(error: &redis::ServerError) -> Doubt {
-    match error.kind() {
-        Some(
-            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading,
-        ) => Doubt::Connection,
-        // A master without enough replicas, and one that was demoted under a blocked command.
-        None if matches!(error.code(), "NOREPLICAS" | "UNBLOCKED") => Doubt::Node,
-        _ => Doubt::None,
     }
 }
 

@@ -16,23 +16,14 @@ use std::{
     time::Duration,
 };
 
-use redis::RedisResult;
-use tokio::{sync::watch, time::Instant};
-
 use self::dock::{Arrival, Dock};
 use crate::{
+    dial,
     discard::Discard,
-    error::{Blocker, Error, Said, is_refusal},
+    error::{Blocker, Error, in_one_line},
     home::Home,
-    node::Role,
     place::Place,
     pooled::Pooled,
-    topology::{Target, Topology},
-    wire::{
-        exclusive::Exclusive,
-        handshake::{self, Greeting},
-        role::RoleReply,
-    },
 };
 
 /// A dial that has not answered by now gets company, on another node if there is one.
@@ -63,7 +54,7 @@ impl Dialer {
     pub(crate) fn blocker(&self) -> Blocker {
         match (self.dock.pending(), self.dock.last_error()) {
             (0, _) => Blocker::None,
-            (_, Some(error)) => Blocker::Dialing(with_source(&error)),
+            (_, Some(error)) => Blocker::Dialing(in_one_line(&error)),
             (dials, None) => Blocker::Connecting(dials),
         }
     }
@@ -201,7 +192,7 @@ impl Dialer {
                     self.dock.arrive(pooled);
                     return true;
                 }
-                Err(error) if self.is_final(&error) => {
+                Err(error) if self.home.is_final(&error) => {
                     self.dock.refused(&error);
                     return false;
                 }
@@ -223,131 +214,20 @@ impl Dialer {
                 // A replica is about to be readable; the pace is that of the looks at it.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
-            return Err(self.nowhere_to_go());
+            return Err(self.home.nowhere_to_go());
         };
-        let dialled = tokio::select! {
-            // A dial to a node that has been replaced may hang for long, and its caller need not.
-            () = self.departure(&mut changes, &target) => None,
-            dialled = self.connect_in_turn(&target) => dialled,
-        };
-        // Looked up before the target is checked, so that a switch in between is noticed later.
-        let version = self.home.topology.version();
-        let Some(dialled) = dialled.filter(|_| self.is_wanted(&target)) else {
-            return Err(connect_error(&target, superseded()));
-        };
-        match dialled {
-            Ok(wire) => {
-                self.home.fleet.succeeded(&target.node);
-                Ok(Pooled::new(wire, place.opened(), target, version))
-            }
-            Err(error) => {
-                self.home.stats.dial_failures.fetch_add(1, Relaxed);
-                self.home.fleet.failed(&target.node);
-                self.home.topology.suspect(&target.node);
-                Err(connect_error(&target, error))
-            }
-        }
-    }
-
-    fn is_wanted(&self, target: &Target) -> bool {
-        !self.home.is_closed() && self.home.admits(target)
-    }
-
-    /// Ends when the pool may not go to this target any more.
-    async fn departure(&self, changes: &mut watch::Receiver<Arc<Topology>>, target: &Target) {
-        while self.is_wanted(target) && changes.changed().await.is_ok() {}
-    }
-
-    /// Nothing where the target is not wanted any more when its turn comes.
-    async fn connect_in_turn(&self, target: &Target) -> Option<RedisResult<Exclusive>> {
-        let gate = self.home.fleet.gate(&target.node);
-        let _turn = gate.acquire().await;
-        let mut changes = self.home.topology.subscribe();
-        // Those ahead may have failed meanwhile: the pause after that is for all, or everybody who
-        // waits would try at once.
-        while let Some(until) = self.home.fleet.paused_until(&target.node)
-            && until > Instant::now()
-        {
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                _ = changes.changed() => break,
-            }
-        }
-        if !self.is_wanted(target) {
-            return None;
-        }
-        Some(self.connect(target).await)
-    }
-
-    async fn connect(&self, target: &Target) -> RedisResult<Exclusive> {
-        let deadline = Instant::now() + self.home.config.connect_timeout;
-        let (wire, greeting) =
-            handshake::connect(&self.home.config, &target.node, target.role, deadline).await?;
-        let snapshot = self.home.topology.snapshot();
-        let trusted = snapshot.unproven.is_some();
-        let orphaned = snapshot.is_orphaned(&target.node);
-        match judge(&greeting, target.role, trusted, orphaned) {
-            None => Ok(wire),
-            Some(trouble) => Err((
-                redis::ErrorKind::UnexpectedReturnType,
-                "the node is not what it should be",
-                trouble,
-            )
-                .into()),
-        }
-    }
-
-    /// Whether trying again would only repeat the refusal.
-    fn is_final(&self, error: &Error) -> bool {
-        match error {
-            // Told not to wait for a master to exist.
-            _ if self.home.config.failover_timeout.is_zero() => true,
-            Error::NoReplica { .. } => !self.home.topology.snapshot().in_motion(),
-            Error::Connect { source, .. } => is_refusal(source),
-            _ => false,
-        }
-    }
-
-    fn nowhere_to_go(&self) -> Error {
-        let snapshot = self.home.topology.snapshot();
-        let said: Said = snapshot
-            .replicas
-            .iter()
-            .filter_map(|replica| {
-                Some((
-                    replica.node.to_string(),
-                    replica.excluded.as_ref()?.to_string(),
-                ))
-            })
-            .collect();
-        Error::NoReplica { said }
+        let (wire, version) = dial::attempt(&self.home, &target).await?;
+        Ok(Pooled::new(wire, place.opened(), target, version))
     }
 
     /// How long a caller who has a permit may take to get a connection.
     pub(crate) fn patience(&self) -> Duration {
-        let config = &self.home.config;
-        config.failover_timeout.max(config.connect_timeout)
+        self.home.patience()
     }
 
     /// Why a caller got no connection in all that time.
     pub(crate) fn out_of_patience(&self, waited: Duration) -> Error {
-        let said = match (
-            self.dock.last_error(),
-            &self.home.topology.snapshot().master,
-        ) {
-            (Some(error), _) if self.home.takes_turns() => return error,
-            (Some(Error::Connect { node, source, .. }), _) => {
-                (node.to_string(), with_source(&source))
-            }
-            (Some(error), _) => ("the pool".to_owned(), with_source(&error)),
-            (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
-            (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
-        };
-        Error::NoMaster {
-            master_name: self.home.config.master_name.clone(),
-            waited,
-            said: [said].into_iter().collect(),
-        }
+        self.home.out_of_patience(self.dock.last_error(), waited)
     }
 }
 
@@ -374,53 +254,4 @@ impl Drop for UnderWay {
             dialer.dock.abandoned();
         }
     }
-}
-
-/// What speaks against taking a node for what it should be, by its own greeting on this very
-/// socket. `trusted` says that the deployment's nodes may not tell their role, `orphaned` that this
-/// one may be read although it has lost its master.
-fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
-    match (greeting.role, role) {
-        (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),
-        (Some(_), _) => match &greeting.detail {
-            Some(RoleReply::Replica { state, .. }) if !orphaned => state
-                .trouble()
-                .map(|state| format!("its link to its master is {state}")),
-            _ => None,
-        },
-        (None, _) if trusted => None,
-        (None, _) => Some(greeting.silence()),
-    }
-}
-
-fn connect_error(target: &Target, source: redis::RedisError) -> Error {
-    Error::Connect {
-        role: target.role,
-        node: target.node.clone(),
-        source,
-    }
-}
-
-fn superseded() -> redis::RedisError {
-    (
-        redis::ErrorKind::Client,
-        "the topology changed before the dial began",
-    )
-        .into()
-}
-
-/// An error with its causes in one line, for a text that is itself a cause.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        // An I/O error of the redis crate says itself what its cause says again.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -149,6 +149,22 @@ pub(crate) fn is_refusal(error: &RedisError) -> bool {
         || error.kind() == redis::ErrorKind::InvalidClientConfig
 }
 
+/// An error with its causes in one line, for a text that is itself a cause.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // An I/O error of the redis crate says itself what its cause says again.
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match &error {

@@ -71,6 +71,8 @@ pub(crate) enum Cause {
     Unusable,
     #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
     Superseded(Option<Node>),
+    #[error("the node left the pool while the command was being written")]
+    Withdrawn,
 }
 
 impl From<Failure> for RedisError {
@@ -81,7 +83,7 @@ impl From<Failure> for RedisError {
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,
             Cause::Unusable => io::ErrorKind::NotConnected,
-            Cause::Superseded(_) => io::ErrorKind::ConnectionAborted,
+            Cause::Superseded(_) | Cause::Withdrawn => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, failure).into()
     }

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
     discard::Discard,
-    error::PoolName,
+    error::{Error, PoolName, Said, in_one_line, is_refusal},
     jitter,
     node::Node,
     stats::Stats,
@@ -192,6 +192,58 @@ impl Home {
         let excess = if full { most - fewest } else { 0 };
         self.excess.store(excess, Relaxed);
         !full && most > fewest
+    }
+
+    /// Why there is no node to connect to.
+    pub(crate) fn nowhere_to_go(&self) -> Error {
+        let snapshot = self.topology.snapshot();
+        let said: Said = snapshot
+            .replicas
+            .iter()
+            .filter_map(|replica| {
+                Some((
+                    replica.node.to_string(),
+                    replica.excluded.as_ref()?.to_string(),
+                ))
+            })
+            .collect();
+        Error::NoReplica { said }
+    }
+
+    /// Whether trying again would only repeat the refusal.
+    pub(crate) fn is_final(&self, error: &Error) -> bool {
+        match error {
+            // Told not to wait for a master to exist.
+            _ if self.config.failover_timeout.is_zero() => true,
+            Error::NoReplica { .. } => !self.topology.snapshot().in_motion(),
+            Error::Connect { source, .. } => is_refusal(source),
+            _ => false,
+        }
+    }
+
+    /// How long a caller whose turn it is may take to get a connection.
+    pub(crate) fn patience(&self) -> Duration {
+        self.config
+            .failover_timeout
+            .max(self.config.connect_timeout)
+    }
+
+    /// Why a caller got no connection in all that time; `last` is what the last dial met.
+    pub(crate) fn out_of_patience(&self, last: Option<Error>, waited: Duration) -> Error {
+        let said = match (last, &self.topology.snapshot().master) {
+            (Some(error), _) if self.takes_turns() => return error,
+            (Some(Error::Connect { node, source, .. }), _) => {
+                (node.to_string(), in_one_line(&source))
+            }
+            (Some(error), _) => ("the pool".to_owned(), in_one_line(&error)),
+            (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
+            (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
+        };
+        Error::NoMaster {
+            master_name: self.config.master_name.clone(),
+            waited,
+            said: [said].into_iter().collect(),
+        }
     }
 
     pub(crate) fn is_awaited(&self) -> bool {

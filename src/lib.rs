@@ -101,17 +101,21 @@ mod alarm;
 mod clock;
 mod config;
 mod connection;
+mod dial;
 mod dialer;
 mod discard;
+mod doubt;
 mod error;
 mod excluded;
 mod failure;
 mod home;
+mod hub;
 #[cfg(any(test, feature = "unstable-internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod jitter;
 mod manager;
+mod multiplexed;
 mod node;
 mod place;
 mod pool;
@@ -126,15 +130,18 @@ mod task;
 mod topology;
 mod wire;
 
-pub use config::{AddressMap, Config, ConfigError, PoolLimits, Protocol, ReadFrom, ReplyLimits};
+pub use config::{
+    AddressMap, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+};
 pub use connection::Connection;
 pub use discard::{Discard, Discards};
 pub use error::{Blocker, Error, PoolName, Said};
 pub use excluded::Excluded;
+pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
-pub use stats::{PoolStatus, SentinelStatus, Status};
+pub use stats::{MultiplexedStatus, PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
 
 /// Compiles the README's examples.

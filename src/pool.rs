@@ -10,6 +10,8 @@ use crate::{
     dialer::Dialer,
     error::{Error, PoolName},
     home::Home,
+    hub::Hub,
+    multiplexed::Multiplexed,
     node::Role,
     reaper,
     refresh::{Refresh, Report, Verdict},
@@ -47,6 +49,8 @@ struct Inner {
     report: Arc<Report>,
     write: Side,
     read: Side,
+    writer: Arc<Hub>,
+    reader: Arc<Hub>,
     tasks: Vec<Task>,
 }
 
@@ -111,12 +115,16 @@ impl Pool {
             let home = Arc::clone(side.dialer().home());
             Task::spawn(async move { home.alarm.run().await })
         };
+        let hub = |side: &Side| Arc::new(Hub::new(Arc::clone(side.dialer().home())));
+        let (writer, reader) = (hub(&write), hub(&read));
         let tasks = vec![
             refresh,
             reaper(&write),
             reaper(&read),
             alarm(&write),
             alarm(&read),
+            Task::spawn(Arc::clone(&writer).run()),
+            Task::spawn(Arc::clone(&reader).run()),
         ];
         Ok(Self {
             inner: Arc::new(Inner {
@@ -125,6 +133,8 @@ impl Pool {
                 report,
                 write,
                 read,
+                writer,
+                reader,
                 tasks,
             }),
         })
@@ -174,11 +184,42 @@ impl Pool {
         self.inner.read.checkout().await
     }
 
+    /// A handle to the master that many callers share, for many small commands at once.
+    ///
+    /// Cheap, and makes no connection yet; see [`Multiplexed`] for what it can carry.
+    ///
+    /// ```no_run
+    /// use redis::AsyncCommands;
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut writer = pool.writer();
+    /// let () = writer.set("greeting", "hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn writer(&self) -> Multiplexed {
+        self.share(&self.inner.writer)
+    }
+
+    /// A handle for reads that many callers share, to the nodes that `read_from` allows.
+    ///
+    /// Each command goes to the less busy of two of their connections. Otherwise as
+    /// [`writer`](Self::writer). Reads may be stale, see [`read`](Self::read).
+    pub fn reader(&self) -> Multiplexed {
+        self.share(&self.inner.reader)
+    }
+
+    fn share(&self, hub: &Arc<Hub>) -> Multiplexed {
+        let pool: Arc<Inner> = Arc::clone(&self.inner);
+        Multiplexed::new(Arc::clone(hub), pool)
+    }
+
     /// What both pools are doing now, and how they stand with the Sentinels.
     pub fn status(&self) -> Status {
         Status {
             write: self.inner.write.status(),
             read: self.inner.read.status(),
+            writer: self.inner.writer.status(),
+            reader: self.inner.reader.status(),
             sentinel: self.inner.report.status(),
         }
     }
@@ -246,6 +287,8 @@ impl Inner {
         }
         self.write.close();
         self.read.close();
+        self.writer.close();
+        self.reader.close();
     }
 }
 

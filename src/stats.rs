@@ -20,6 +20,10 @@ pub struct Status {
     pub write: PoolStatus,
     /// The pool of connections for reads.
     pub read: PoolStatus,
+    /// The connections behind [`Pool::writer`](crate::Pool::writer).
+    pub writer: MultiplexedStatus,
+    /// The connections behind [`Pool::reader`](crate::Pool::reader).
+    pub reader: MultiplexedStatus,
     /// How the pool stands with the Sentinels.
     pub sentinel: SentinelStatus,
 }
@@ -49,6 +53,20 @@ pub struct PoolStatus {
     pub dial_failures: u64,
     /// Connections closed, by reason.
     pub discards: Discards,
+}
+
+/// A look at the connections that multiplexed handles share, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MultiplexedStatus {
+    /// Connections open now, to all nodes together.
+    pub connections: usize,
+    /// Commands on their way now: handed in and not answered. Each command of a pipeline counts.
+    pub in_flight: usize,
+    /// Callers waiting in line now because too much is on its way.
+    pub waiting: usize,
+    /// Connections made since the pool was made.
+    pub created: u64,
 }
 
 /// How the pool stands with the Sentinels.

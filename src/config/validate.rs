@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
-use super::{Config, ConfigError, PoolLimits, ReplyLimits, seed};
+use super::{Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, seed};
 
 impl Config {
     /// Checks every field, so that a mistake is found before the first connection.
@@ -23,6 +23,7 @@ impl Config {
     ///   more than 36500 days;
     /// - `max_active` of 0 or more than 65535, `max_idle` greater than `max_active`, `min_idle`
     ///   greater than `max_idle`;
+    /// - `multiplexed.connections` of 0 or more than 64, another multiplexed limit of zero;
     /// - a reply limit of zero.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_sentinels()?;
@@ -30,6 +31,7 @@ impl Config {
         self.validate_times()?;
         self.write.validate("write")?;
         self.read.validate("read")?;
+        validate_multiplexed(&self.multiplexed)?;
         validate_reply_limits(&self.reply_limits)
     }
 
@@ -98,6 +100,19 @@ impl PoolLimits {
         positive(field("max_lifetime"), self.max_lifetime)?;
         any_length(field("test_idle_after"), self.test_idle_after)
     }
+}
+
+fn validate_multiplexed(limits: &MultiplexedLimits) -> Result<(), ConfigError> {
+    within("multiplexed.connections", &limits.connections, &(1..=64))?;
+    for (name, value) in [
+        ("multiplexed.max_in_flight", limits.max_in_flight),
+        ("multiplexed.max_pending_bytes", limits.max_pending_bytes),
+    ] {
+        if value == 0 {
+            return Err(ConfigError::new(name, "must be at least 1").with_value(value));
+        }
+    }
+    Ok(())
 }
 
 fn validate_reply_limits(limits: &ReplyLimits) -> Result<(), ConfigError> {

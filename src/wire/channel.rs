@@ -59,6 +59,21 @@ impl Channel {
         self.written > 0
     }
 
+    /// How many bytes of what was begun last have reached the socket.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Whether everything that was begun has been written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.written == self.out.len()
+    }
+
+    /// From now on many replies are expected at once.
+    pub(super) fn widen(&mut self) {
+        self.decoder.widen();
+    }
+
     /// The moment by which an exchange that begins now must be over.
     pub(super) fn deadline(&mut self, limit: Duration) -> Option<Instant> {
         self.limit = limit;
@@ -131,14 +146,21 @@ impl Channel {
                 Ok(None) => {}
                 Err(cause) => return Poll::Ready(Err(cause)),
             }
-            self.decoder.reserve();
-            let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));
-            match ready!(read.poll(cx)) {
-                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(io_cause(&error))),
+            if let Err(cause) = ready!(self.poll_fill(cx)) {
+                return Poll::Ready(Err(cause));
             }
         }
+    }
+
+    /// Reads once, as much as there is room for.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        self.decoder.reserve();
+        let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));
+        Poll::Ready(match ready!(read.poll(cx)) {
+            Ok(0) => Err(Cause::Closed),
+            Ok(_) => Ok(()),
+            Err(error) => Err(io_cause(&error)),
+        })
     }
 
     pub(super) fn poll_deadline(

@@ -40,6 +40,8 @@ const DEPTH_CEILING: usize = 512;
 /// Decodes the replies of one connection, in order.
 pub(crate) struct Decoder {
     limits: ReplyLimits,
+    /// Room for a read between two replies.
+    small_read: usize,
     buf: BytesMut,
     /// The reply whose beginning has left the buffer already.
     reply: Reply,
@@ -60,6 +62,7 @@ impl Decoder {
                 max_depth: limits.max_depth.min(DEPTH_CEILING),
                 ..limits
             },
+            small_read: SMALL_READ,
             buf: BytesMut::new(),
             reply: Reply::default(),
             taken: 0,
@@ -67,6 +70,11 @@ impl Decoder {
             peak: 0,
             failed: None,
         }
+    }
+
+    /// Many replies are to come with one read, however small each is.
+    pub(crate) fn widen(&mut self) {
+        self.small_read = LARGE_READ;
     }
 
     /// Where the caller puts the socket's bytes, at the end.
@@ -81,7 +89,7 @@ impl Decoder {
             // A full read says that more is waiting. What a header declares says nothing.
             self.room = (self.room * 4).min(LARGE_READ);
         } else if self.room == 0 || self.is_idle() {
-            self.room = SMALL_READ;
+            self.room = self.small_read;
         }
         // Half the room is good enough where bytes are left: asking for all of it would move or
         // regrow the buffer before every read. An empty one starts at its front again for nothing.

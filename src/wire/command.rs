@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 
 use redis::{Arg, Cmd};
 
+use crate::printable::printable;
+
 /// What a connection was left in that the next caller must not inherit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dirt {
@@ -323,17 +325,33 @@ fn client(cmd: &Cmd) -> Kind {
     }
 }
 
-/// Whether a connection that several callers share must not be used for this command.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the multiplexed handles will refuse these")
-)]
-pub(crate) fn needs_own_connection(cmd: &Cmd) -> bool {
+/// Whether several callers may share the connection that a command goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shareable {
+    Yes,
+    /// It would change the connection for the others, or hold them up.
+    No,
+    Empty,
+}
+
+#[inline]
+pub(crate) fn shareable(cmd: &Cmd) -> Shareable {
     match Kind::of(cmd) {
-        Kind::Plain | Kind::Empty => false,
-        Kind::Blocks(timeout) => block(timeout, cmd) != Block::No,
-        _ => true,
+        Kind::Plain => Shareable::Yes,
+        Kind::Empty => Shareable::Empty,
+        Kind::Blocks(timeout) if block(timeout, cmd) == Block::No => Shareable::Yes,
+        _ => Shareable::No,
     }
+}
+
+/// What the redis crate says of a command or a pipeline without a single word.
+pub(crate) fn empty() -> redis::RedisError {
+    (redis::ErrorKind::Client, "empty command").into()
+}
+
+/// The command's name, for an error that says what it is about.
+pub(crate) fn name(cmd: &Cmd) -> String {
+    printable(arg(cmd, 0).unwrap_or_default())
 }
 
 /// How long the server may hold `cmd` back, for a connection that is not in a transaction.
@@ -577,7 +595,7 @@ pub(crate) mod tests {
             "PSYNC ? -1",
             "DEBUG SLEEP 1",
         ] {
-            assert!(needs_own_connection(&cmd(line)), "{line}");
+            assert_eq!(shareable(&cmd(line)), Shareable::No, "{line}");
         }
         for line in [
             "GET k",
@@ -588,9 +606,9 @@ pub(crate) mod tests {
             "CLIENT LIST",
             "HELLO",
             "SCRIPT LOAD x",
-            "",
         ] {
-            assert!(!needs_own_connection(&cmd(line)), "{line}");
+            assert_eq!(shareable(&cmd(line)), Shareable::Yes, "{line}");
         }
+        assert_eq!(shareable(&cmd("")), Shareable::Empty);
     }
 }

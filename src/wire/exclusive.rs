@@ -16,9 +16,9 @@ use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::{
-    aborted,
     channel::Channel,
-    command::Block,
+    command::{self, Block},
+    pipeline,
     session::{Claim, Expect, Session},
     stream::Stream,
 };
@@ -92,11 +92,16 @@ impl Exclusive {
         self
     }
 
+    /// For a connection that from now on is shared, with the time that a command may take on it.
+    pub(super) fn into_channel(self) -> (Channel, Option<Duration>) {
+        (self.channel, self.timeout)
+    }
+
     /// Sends one command and reads its reply. An error reply is a [`Value::ServerError`].
     pub(crate) async fn command(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         self.ensure_usable()?;
         if cmd.args_iter().len() == 0 {
-            return Err(empty());
+            return Err(command::empty());
         }
         let noted = self.session.note(cmd);
         if noted.expect == Expect::Unframed {
@@ -155,22 +160,12 @@ impl Exclusive {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         self.ensure_usable()?;
-        let atomic = pipeline.is_transaction();
-        if pipeline.is_empty() && !atomic {
-            return Err(empty());
+        if pipeline.is_empty() && !pipeline.is_transaction() {
+            return Err(command::empty());
         }
         let (claims, block) = self.note_pipeline(pipeline)?;
-        let out = self.begin();
-        if atomic {
-            out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
-        }
-        for cmd in pipeline.cmd_iter() {
-            cmd.write_packed_command(out);
-        }
-        if atomic {
-            out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
-        }
-        let total = pipeline.len() + if atomic { 2 } else { 0 };
+        pipeline::encode(pipeline, self.begin());
+        let total = pipeline::replies(pipeline);
         let deadline = self.deadline(block);
         let mut replies = Vec::with_capacity(total.min(1024));
         if total > 0 {
@@ -183,13 +178,7 @@ impl Exclusive {
         for (index, claim) in claims {
             self.session.settle(claim, &replies[index]);
         }
-        if atomic && replies[..total - 1].iter().any(is_error) {
-            return Err(aborted::error(pipeline, replies).await);
-        }
-        if offset == 0 && count == replies.len() {
-            return Ok(replies);
-        }
-        Ok(replies.into_iter().skip(offset).take(count).collect())
+        pipeline::conclude(pipeline, replies, offset, count).await
     }
 
     /// Notes what a pipeline leaves behind, where its replies may prove it clean, and how long the
@@ -431,11 +420,6 @@ impl Exclusive {
             }
         }
     }
-}
-
-/// What the redis crate says of a command or a pipeline without a single word.
-fn empty() -> redis::RedisError {
-    (redis::ErrorKind::Client, "empty command").into()
 }
 
 /// Some commands change how replies are framed, so that the next reply would be taken for

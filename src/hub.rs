@@ -1,0 +1,294 @@
+//! Keeps the connections that the multiplexed handles of one role share: one, or a few, to every
+//! node that the role may use.
+//!
+//! A task of its own dials what is missing and retires what is not wanted any more, and publishes
+//! what is there as a snapshot. It rests until the first command asks for a connection; from then on
+//! it keeps connections ready, so that a command after a failover finds one.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    dial,
+    doubt::Doubt,
+    error::Error,
+    home::Home,
+    node::Node,
+    stats::MultiplexedStatus,
+    topology::{Target, Topology},
+    wire::{exclusive::Exclusive, shared::Shared},
+};
+
+/// A connection that is lost sooner than this is not dialled again at once: a server may take
+/// connections only to close them.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// A shared connection and whom it goes to.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) target: Target,
+}
+
+/// The connections there are, at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) open: Vec<Arc<Line>>,
+    /// What the last dial met, while there is no connection.
+    trouble: Option<Error>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    home: Arc<Home>,
+    lines: watch::Sender<Arc<Lines>>,
+    /// Somebody wants a connection.
+    wanted: Notify,
+    /// A connection has ended.
+    ended: Notify,
+    created: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self {
+            home,
+            lines: watch::Sender::default(),
+            wanted: Notify::new(),
+            ended: Notify::new(),
+            created: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Lines>> {
+        self.lines.subscribe()
+    }
+
+    /// Waits until there are other connections than those that the caller has seen, which were of no
+    /// use. `since` is when it began to wait.
+    pub(crate) async fn wait(
+        &self,
+        lines: &mut watch::Receiver<Arc<Lines>>,
+        since: Instant,
+    ) -> Result<(), Error> {
+        self.wanted.notify_one();
+        let patience = self.home.patience();
+        loop {
+            if let Some(error) = self.hopeless(&lines.borrow_and_update()) {
+                return Err(error);
+            }
+            if lines.borrow().open.iter().any(|line| line.shared.is_open()) {
+                return Ok(());
+            }
+            let changed = tokio::time::timeout_at(since + patience, lines.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                let trouble = lines.borrow().trouble.clone();
+                return Err(self.home.out_of_patience(trouble, since.elapsed()));
+            }
+        }
+    }
+
+    /// Why waiting for a connection is in vain.
+    fn hopeless(&self, lines: &Lines) -> Option<Error> {
+        if lines.closed {
+            return Some(Error::Closed);
+        }
+        let trouble = lines.trouble.as_ref()?;
+        self.home.is_final(trouble).then(|| trouble.clone())
+    }
+
+    /// Takes to heart what a reply says about the node that sent it.
+    pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
+        match doubt {
+            Doubt::None => return,
+            Doubt::Node => {}
+            Doubt::Connection => {
+                self.home.fleet.failed(&line.target.node);
+                line.shared.retire();
+                self.ended.notify_one();
+            }
+        }
+        self.home.topology.suspect(&line.target.node);
+    }
+
+    pub(crate) fn status(&self) -> MultiplexedStatus {
+        let lines = self.lines.borrow().clone();
+        let shared = || lines.open.iter().map(|line| &line.shared);
+        MultiplexedStatus {
+            connections: shared().filter(|shared| shared.is_open()).count(),
+            in_flight: shared().map(|shared| shared.in_flight()).sum(),
+            waiting: shared().map(|shared| shared.waiting()).sum(),
+            created: self.created.load(Relaxed),
+        }
+    }
+
+    /// Nothing is sent any more; what was sent is still answered.
+    pub(crate) fn close(&self) {
+        self.lines.send_modify(|lines| {
+            retire(&lines.open);
+            *lines = Arc::new(Lines {
+                closed: true,
+                ..Lines::default()
+            });
+        });
+    }
+
+    /// Publishes what there is now, unless the pool was closed meanwhile.
+    fn publish(&self, open: &[Arc<Line>], trouble: Option<Error>) {
+        self.lines.send_modify(|lines| {
+            if lines.closed {
+                retire(open);
+                return;
+            }
+            *lines = Arc::new(Lines {
+                open: open.to_vec(),
+                trouble,
+                closed: false,
+            });
+        });
+    }
+
+    /// Keeps connections ready, from when the first is wanted on.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.wanted.notified().await;
+        let mut topology = self.home.topology.subscribe();
+        let mut keeper = Keeper::new(Arc::clone(&self));
+        loop {
+            let snapshot = Arc::clone(&topology.borrow_and_update());
+            keeper.settle(&snapshot);
+            tokio::select! {
+                changed = topology.changed() => if changed.is_err() { return },
+                Some(dialled) = keeper.dials.join_next(), if !keeper.dials.is_empty() => {
+                    keeper.dialled(dialled);
+                }
+                () = self.ended.notified() => {}
+            }
+        }
+    }
+}
+
+fn retire(lines: &[Arc<Line>]) {
+    for line in lines {
+        line.shared.retire();
+    }
+}
+
+type Dialled = (Target, Result<(Exclusive, u64), Error>);
+
+/// What the task of a [`Hub`] owns.
+#[derive(Debug)]
+struct Keeper {
+    hub: Arc<Hub>,
+    lines: Vec<Arc<Line>>,
+    dials: JoinSet<Dialled>,
+    under_way: HashMap<Node, usize>,
+    trouble: Option<Error>,
+}
+
+impl Keeper {
+    fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            lines: Vec::new(),
+            dials: JoinSet::new(),
+            under_way: HashMap::new(),
+            trouble: None,
+        }
+    }
+
+    /// Retires the connections that are not wanted any more, and dials those that are missing.
+    fn settle(&mut self, topology: &Topology) {
+        let home = &self.hub.home;
+        let targets = topology.targets(home.policy());
+        self.lines.retain(|line| {
+            let wanted = targets.contains(&line.target);
+            if !wanted {
+                line.shared.retire();
+            }
+            wanted && line.shared.is_open()
+        });
+        for target in &targets {
+            let lines = self.lines.iter();
+            let have = lines.filter(|line| line.target == *target).count();
+            let under_way = self.under_way.entry(target.node.clone()).or_default();
+            for _ in have + *under_way..home.config.multiplexed.connections {
+                *under_way += 1;
+                let (home, target) = (Arc::clone(home), target.clone());
+                self.dials.spawn(async move {
+                    let dialled = dial::attempt(&home, &target).await;
+                    (target, dialled)
+                });
+            }
+        }
+        if !self.lines.is_empty() {
+            self.trouble = None;
+        } else if targets.is_empty() {
+            self.trouble = Some(home.nowhere_to_go());
+        }
+        self.hub.publish(&self.lines, self.trouble.clone());
+    }
+
+    fn dialled(&mut self, dialled: Result<Dialled, tokio::task::JoinError>) {
+        // A dial that panicked has printed why; without its node the count is lost with it.
+        let Ok((target, result)) = dialled else {
+            return;
+        };
+        if let Some(under_way) = self.under_way.get_mut(&target.node) {
+            *under_way -= 1;
+        }
+        match result {
+            Ok((connection, version)) => self.open(connection, target, version),
+            Err(error) => self.trouble = Some(error),
+        }
+    }
+
+    fn open(&mut self, connection: Exclusive, target: Target, version: u64) {
+        let hub = Arc::clone(&self.hub);
+        let limits = hub.home.config.multiplexed;
+        let current = still_admitted(Arc::clone(&hub.home), target.clone(), version);
+        let (shared, driver) = Shared::open(connection, limits, current);
+        hub.created.fetch_add(1, Relaxed);
+        self.lines.push(Arc::new(Line {
+            shared,
+            target: target.clone(),
+        }));
+        let born = Instant::now();
+        tokio::spawn(async move {
+            if driver.await.is_err() {
+                if born.elapsed() < YOUNG {
+                    hub.home.fleet.failed(&target.node);
+                }
+                hub.home.topology.suspect(&target.node);
+            }
+            hub.ended.notify_one();
+        });
+    }
+}
+
+/// Whether a node may still be written to; one atomic load while the topology does not change.
+fn still_admitted(home: Arc<Home>, target: Target, mut vetted: u64) -> impl FnMut() -> bool {
+    move || {
+        let version = home.topology.version();
+        if vetted != version && home.admits(&target) {
+            vetted = version;
+        }
+        vetted == version
+    }
+}

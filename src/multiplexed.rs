@@ -1,0 +1,290 @@
+//! The handle by which many callers share a few connections.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
+};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    doubt::Doubt,
+    error::PoolName,
+    failure::{Cause, Failure, Fate, Peer},
+    hub::{Hub, Line, Lines},
+    jitter,
+    wire::{
+        command::{self, Shareable},
+        pipeline,
+        shared::Fault,
+    },
+};
+
+/// A handle for many commands at once, over connections that all callers share.
+///
+/// From [`Pool::writer`](crate::Pool::writer), to the master, and
+/// [`Pool::reader`](crate::Pool::reader), to the nodes that
+/// [`read_from`](crate::Config::read_from) allows. Commands that are sent at the same time travel
+/// together: one system call writes many, another reads as many replies. Nothing is checked out and
+/// nothing is returned; clone the handle for every task, it is cheap.
+///
+/// ```no_run
+/// use redis::AsyncCommands;
+/// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// let writer = pool.writer();
+/// let visits = (0..100).map(|page| {
+///     let mut writer = writer.clone();
+///     tokio::spawn(async move { writer.incr(format!("visits:{page}"), 1).await })
+/// });
+/// for visit in visits.collect::<Vec<_>>() {
+///     let count: i64 = visit.await??;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What it can carry
+///
+/// Single commands, pipelines and atomic pipelines ([`redis::pipe`] with `atomic`). A command that
+/// would change the connection for its other users or hold them up is refused before it is sent,
+/// with an error that names [`Pool::write`](crate::Pool::write) or
+/// [`Pool::read`](crate::Pool::read): those that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
+/// `WATCH` outside of an atomic pipeline, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY`
+/// and the like.
+///
+/// A reply comes behind those to the commands sent before it over the same connection, however
+/// slow they are or however large their replies. Keep `KEYS`, long scripts and values of many
+/// megabytes to connections of their own.
+///
+/// # Limits
+///
+/// [`MultiplexedLimits`](crate::MultiplexedLimits) bounds what is on its way; callers beyond it wait
+/// in line, in the order in which they came. A long pipeline goes in portions, between which others
+/// have their turn.
+///
+/// Connections are made when the first command asks for one, and kept from then on. They do not
+/// count towards `max_active`; [`Status`](crate::Status) has their number.
+///
+/// # Reads
+///
+/// Each command of a reader goes to the less busy of two connections drawn at random. So two reads
+/// one after the other may see different replicas, the second an older state than the first.
+///
+/// # Failover
+///
+/// Before each write to a socket the pool checks that its node still is what it was connected for.
+/// When it is not, or the connection is lost,
+///
+/// - commands of which nothing was written go to the next connection, as soon as there is one; they
+///   wait up to [`failover_timeout`](crate::Config::failover_timeout);
+/// - those that were written are answered, or fail as *unknown*: they may have been executed, and
+///   are never sent again for the caller.
+///
+/// A command that has no reply after [`command_timeout`](crate::Config::command_timeout) fails as
+/// unknown, at most a sixteenth late. If by then the server has sent nothing at all, the
+/// connection is closed and every command that was written to it fails so.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a command disturbs nobody else: its reply is dropped when it comes. If it
+/// was handed in already it may be executed.
+///
+/// # Life
+///
+/// Every handle keeps the pool alive, as a [`Pool`](crate::Pool) does. After
+/// [`Pool::close`](crate::Pool::close) commands that were written are still answered, and others
+/// fail.
+pub struct Multiplexed {
+    hub: Arc<Hub>,
+    lines: watch::Receiver<Arc<Lines>>,
+    /// What `lines` held when it was looked at last.
+    seen: Arc<Lines>,
+    /// The state of a small generator: which two connections are compared.
+    dice: u64,
+    /// Keeps the pool's tasks running.
+    pool: Arc<dyn Any + Send + Sync>,
+}
+
+impl Multiplexed {
+    pub(crate) fn new(hub: Arc<Hub>, pool: Arc<dyn Any + Send + Sync>) -> Self {
+        let lines = hub.subscribe();
+        let mut handle = Self {
+            hub,
+            lines,
+            seen: Arc::default(),
+            dice: jitter::seed(),
+            pool,
+        };
+        handle.look();
+        handle
+    }
+
+    fn look(&mut self) {
+        self.seen = Arc::clone(&self.lines.borrow_and_update());
+    }
+
+    /// The place of the connection for the next command: of two drawn at random the one with less
+    /// to do, which spreads nearly as well as the best of all and does not send everybody there at
+    /// once.
+    #[inline]
+    fn choose(&mut self) -> Option<usize> {
+        // An error says that the pool is gone, and so are its connections.
+        if self.lines.has_changed().unwrap_or(true) {
+            self.look();
+        }
+        let open = &self.seen.open;
+        match open.len() {
+            0 => None,
+            1 => open[0].shared.is_open().then_some(0),
+            count => {
+                let drawn = jitter::roll(&mut self.dice);
+                less_busy(open, draw(drawn, count), draw(drawn >> 32, count))
+            }
+        }
+    }
+
+    /// The place of a connection that takes commands; waits for one where there is none. `since` is
+    /// when the command began to wait.
+    #[inline]
+    async fn line(&mut self, since: &mut Option<Instant>) -> RedisResult<usize> {
+        loop {
+            if let Some(chosen) = self.choose() {
+                return Ok(chosen);
+            }
+            let since = *since.get_or_insert_with(Instant::now);
+            self.hub.wait(&mut self.lines, since).await?;
+            self.look();
+        }
+    }
+
+    /// Refuses what would change the connection under its other users, or hold them up.
+    #[inline]
+    fn ensure_shareable(&self, cmd: &Cmd) -> RedisResult<()> {
+        match command::shareable(cmd) {
+            Shareable::Yes => Ok(()),
+            Shareable::Empty => Err(command::empty()),
+            Shareable::No => Err(self.needs_own_connection(cmd)),
+        }
+    }
+
+    #[cold]
+    fn needs_own_connection(&self, cmd: &Cmd) -> RedisError {
+        let take = match self.hub.home().name {
+            PoolName::Write => "pool.write()",
+            PoolName::Read => "pool.read()",
+        };
+        let name = command::name(cmd);
+        (
+            ErrorKind::Client,
+            "this command needs a connection of its own",
+            format!("send {name} over one from {take}; it was not executed"),
+        )
+            .into()
+    }
+}
+
+/// One of `count`, evenly enough, from 32 random bits.
+fn draw(bits: u64, count: usize) -> usize {
+    let scaled = (bits & 0xffff_ffff) * count as u64;
+    usize::try_from(scaled >> 32).expect("BUG: less than `count`, which is a usize")
+}
+
+/// Of these two that take commands the one with fewer on their way; any other where neither does.
+fn less_busy(open: &[Arc<Line>], first: usize, second: usize) -> Option<usize> {
+    let usable = |place: &usize| open[*place].shared.is_open();
+    [first, second]
+        .into_iter()
+        .filter(usable)
+        .min_by_key(|place| open[*place].shared.in_flight())
+        .or_else(|| (0..open.len()).find(usable))
+}
+
+/// How a command ended that some connection took.
+fn failure(line: &Line, cause: Cause, fate: Fate) -> RedisError {
+    let failure = Failure {
+        peer: Peer::Node(line.target.role),
+        node: line.target.node.clone(),
+        cause,
+        fate,
+    };
+    failure.into()
+}
+
+impl ConnectionLike for Multiplexed {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            self.ensure_shareable(cmd)?;
+            let mut since = None;
+            loop {
+                let chosen = self.line(&mut since).await?;
+                let line = &self.seen.open[chosen];
+                match line.shared.command(cmd).await {
+                    Ok(reply) => {
+                        self.hub.weigh(Doubt::of(&reply), line);
+                        return Ok(reply);
+                    }
+                    Err(Fault::NotWritten) => {}
+                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
+                }
+            }
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            for cmd in pipeline.cmd_iter() {
+                self.ensure_shareable(cmd)?;
+            }
+            if pipeline.is_empty() && !pipeline.is_transaction() {
+                return Err(command::empty());
+            }
+            let mut since = None;
+            loop {
+                let chosen = self.line(&mut since).await?;
+                let line = &self.seen.open[chosen];
+                match line.shared.pipeline(pipeline).await {
+                    Ok(replies) => {
+                        self.hub.weigh(Doubt::of_all(&replies), line);
+                        return pipeline::conclude(pipeline, replies, offset, count).await;
+                    }
+                    Err(Fault::NotWritten) => {}
+                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
+                }
+            }
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.hub.home().config.db
+    }
+}
+
+impl Clone for Multiplexed {
+    fn clone(&self) -> Self {
+        Self {
+            hub: Arc::clone(&self.hub),
+            lines: self.lines.clone(),
+            seen: Arc::clone(&self.seen),
+            // Two handles that draw the same would crowd where they meet.
+            dice: jitter::seed(),
+            pool: Arc::clone(&self.pool),
+        }
+    }
+}
+
+impl fmt::Debug for Multiplexed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = Arc::clone(&self.lines.borrow());
+        let nodes = lines.open.iter().map(|line| line.target.node.to_string());
+        let nodes: Vec<_> = nodes.collect();
+        f.debug_struct("Multiplexed")
+            .field("pool", &self.hub.home().name)
+            .field("nodes", &nodes)
+            .finish_non_exhaustive()
+    }
+}

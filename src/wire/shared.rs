@@ -1,0 +1,206 @@
+//! One connection on one socket, shared by many callers at once.
+//!
+//! Callers hand in encoded commands at a [`Desk`] and wait there for their replies; a driver, one
+//! task a socket, writes whatever was handed in since its last turn with one system call and reads
+//! as many replies with another. Under load the cost of a command is that of two short turns at the
+//! desk.
+
+mod desk;
+mod driver;
+mod request;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use redis::{Cmd, Pipeline, Value};
+
+pub(crate) use self::desk::Fault;
+use self::{
+    desk::{Answer, Desk, Progress},
+    driver::Driver,
+    request::Request,
+};
+use super::exclusive::Exclusive;
+use crate::{config::MultiplexedLimits, failure::Cause};
+
+/// Deadlines are kept in ticks of this part of the time limit: no command pays for a clock reading
+/// or a timer, and none fails early; the latest a sixteenth late.
+const TICKS: u32 = 16;
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+const LONGEST_TICK: Duration = Duration::from_millis(250);
+
+pub(crate) struct Shared {
+    desk: Mutex<Desk>,
+    /// A copy for the choice between connections, which takes no lock.
+    in_flight: AtomicUsize,
+    open: AtomicBool,
+    /// Asks the driver to write nothing more.
+    leaving: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    /// Without what callers store.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("in_flight", &self.in_flight)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Shares this connection from now on. The driver is to be run until it ends; `current` says
+    /// before every write whether the node may still be written to.
+    pub(crate) fn open(
+        connection: Exclusive,
+        limits: MultiplexedLimits,
+        current: impl FnMut() -> bool + Send + Unpin + 'static,
+    ) -> (
+        Arc<Self>,
+        impl Future<Output = Result<(), Cause>> + Send + 'static,
+    ) {
+        let (channel, timeout) = connection.into_channel();
+        let tick = timeout
+            .map_or(LONGEST_TICK, |timeout| timeout / TICKS)
+            .clamp(SHORTEST_TICK, LONGEST_TICK);
+        let patience = timeout.map(|timeout| {
+            let ticks = timeout.as_nanos().div_ceil(tick.as_nanos());
+            u32::try_from(ticks).unwrap_or(u32::MAX / 2)
+        });
+        let shared = Arc::new(Self {
+            desk: Mutex::new(Desk::new(limits, patience)),
+            in_flight: AtomicUsize::new(0),
+            open: AtomicBool::new(true),
+            leaving: AtomicBool::new(false),
+        });
+        let limit = timeout.unwrap_or_default();
+        let driver = Driver::new(Arc::clone(&shared), channel, tick, limit, current);
+        (shared, driver)
+    }
+
+    /// Whether it takes commands.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// Commands on their way, as of a moment ago.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Callers in line for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.desk.lock().waiting()
+    }
+
+    /// Takes and writes nothing more, and ends when what was written is answered.
+    pub(crate) fn retire(&self) {
+        self.open.store(false, Relaxed);
+        self.leaving.store(true, Relaxed);
+        let driver = self.desk.lock().wake();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
+    pub(crate) async fn command(&self, cmd: &Cmd) -> Result<Value, Fault> {
+        match self.call(Request::one(cmd)).await {
+            Answer::One(value) => Ok(value),
+            Answer::Lost(fault) => Err(fault),
+            Answer::Many(_) => unreachable!("BUG: one command has one reply"),
+        }
+    }
+
+    /// Sends a pipeline and waits for all its replies, those to `MULTI` and `EXEC` included.
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
+        match self.call(Request::many(pipeline)).await {
+            Answer::Many(values) => Ok(values),
+            Answer::Lost(fault) => Err(fault),
+            Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),
+        }
+    }
+
+    async fn call(&self, mut request: Request<'_>) -> Answer {
+        let mut ticket = Ticket {
+            shared: self,
+            key: None,
+        };
+        poll_fn(|cx| ticket.poll(cx, &mut request)).await
+    }
+}
+
+/// A call at the desk. Dropping it leaves its reply, when it comes, to nobody.
+struct Ticket<'a> {
+    shared: &'a Shared,
+    key: Option<usize>,
+}
+
+impl Ticket<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>, request: &mut Request<'_>) -> Poll<Answer> {
+        request.prepare();
+        let mut desk = self.shared.desk.lock();
+        let key = match self.key {
+            None => match desk.enter(request.wanted(), request.total(), cx.waker()) {
+                Some(key) => key,
+                None => return Poll::Ready(Answer::Lost(Fault::NotWritten)),
+            },
+            Some(key) => match desk.progress(key, cx.waker()) {
+                Progress::Waiting => return Poll::Pending,
+                Progress::Admitted => key,
+                Progress::Done(answer) => {
+                    self.key = None;
+                    return Poll::Ready(answer);
+                }
+            },
+        };
+        self.key = Some(key);
+        if !desk.is_admitted(key) {
+            return Poll::Pending;
+        }
+        let driver = request.hand_in(&mut desk, key);
+        // The rest of a long pipeline goes to the end of the line.
+        let more = request.wanted();
+        if more > 0 {
+            desk.ask(key, more);
+        }
+        let granted = desk.is_admitted(key);
+        self.shared.in_flight.store(desk.in_flight(), Relaxed);
+        let silent = request.is_silent();
+        drop(desk);
+        wake(driver);
+        if granted {
+            cx.waker().wake_by_ref();
+        }
+        if silent {
+            return Poll::Ready(Answer::One(Value::Nil));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let mut woken = Vec::new();
+            self.shared.desk.lock().abandon(key, &mut woken);
+            wake(woken);
+        }
+    }
+}
+
+/// Never under the lock: a waker may run code of whoever waits.
+fn wake(woken: impl IntoIterator<Item = Waker>) {
+    for waker in woken {
+        waker.wake();
+    }
+}

@@ -1,0 +1,516 @@
+//! The desk at which the callers of one shared socket hand in commands and pick up replies.
+//!
+//! Pure state: no socket, no clock, no lock. [`Shared`](super::Shared) keeps it behind one short lock,
+//! the driver moves bytes between it and the socket. Replies carry no names: the order in which
+//! commands were handed in is all that says whose reply comes next, so `due` and the bytes are only
+//! ever appended to together.
+
+use std::{collections::VecDeque, mem, task::Waker};
+
+use redis::Value;
+use slab::Slab;
+
+use crate::{
+    config::MultiplexedLimits,
+    failure::{Cause, Fate},
+};
+
+/// A command larger than this is not copied together with others.
+pub(super) const BIG: usize = 16 * 1024;
+
+/// Why a caller gets no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing of the command was written, and it never will be: it may go over another connection.
+    NotWritten,
+    Failed(Cause, Fate),
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    One(Value),
+    Many(Vec<Value>),
+    Lost(Fault),
+}
+
+/// How a caller finds its call.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// In line, or waiting for a reply; its waker will be called.
+    Waiting,
+    /// May hand in as many commands as it asked for.
+    Admitted,
+    Done(Answer),
+}
+
+#[derive(Debug)]
+struct Call {
+    waker: Option<Waker>,
+    /// The tick in which it came to the desk.
+    since: u32,
+    /// Where its first byte stands in the stream; behind the end until then.
+    start: u64,
+    /// How many commands it stands in line for; 0 when it does not.
+    wanted: usize,
+    /// How many it may hand in now.
+    granted: usize,
+    /// Its entries in `due`.
+    dues: usize,
+    /// Replies to a pipeline of so many commands.
+    total: Option<usize>,
+    replies: Vec<Value>,
+    answer: Option<Answer>,
+    /// Nobody waits for it any more; what still comes for it is dropped.
+    abandoned: bool,
+}
+
+/// Commands handed in together and not all answered yet.
+#[derive(Debug)]
+struct Due {
+    call: usize,
+    left: usize,
+    start: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing new is taken in, nothing more is written; replies still come.
+    Leaving,
+    Over,
+}
+
+/// What the driver learns from a tick.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ticked {
+    /// Somebody waits, or did a moment ago.
+    Busy,
+    /// Nobody has used the connection for a whole tick.
+    Idle,
+    /// Replies have stopped coming altogether.
+    Stalled,
+}
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    limits: MultiplexedLimits,
+    /// After so many ticks a call is overdue.
+    patience: Option<u32>,
+    phase: Phase,
+    calls: Slab<Call>,
+    due: VecDeque<Due>,
+    /// Calls waiting for room, in the order in which they came.
+    line: VecDeque<usize>,
+    /// Commands handed in and not answered, and those that may be handed in.
+    in_flight: usize,
+    /// Bytes that the driver has not taken: first the sealed ones, then `out`.
+    sealed: VecDeque<Vec<u8>>,
+    out: Vec<u8>,
+    handed_in: u64,
+    written: u64,
+    tick: u32,
+    /// The tick in which the server last sent something, or began to owe something.
+    heard: u32,
+    /// Something was handed in since the last tick.
+    used: bool,
+    /// The driver's, while it sleeps.
+    driver: Option<Waker>,
+}
+
+impl Desk {
+    pub(super) fn new(limits: MultiplexedLimits, patience: Option<u32>) -> Self {
+        Self {
+            limits,
+            patience,
+            phase: Phase::Open,
+            calls: Slab::new(),
+            due: VecDeque::new(),
+            line: VecDeque::new(),
+            in_flight: 0,
+            sealed: VecDeque::new(),
+            out: Vec::new(),
+            handed_in: 0,
+            written: 0,
+            tick: 0,
+            heard: 0,
+            used: false,
+            driver: None,
+        }
+    }
+
+    // The callers' side.
+
+    /// A new call, admitted at once where there is room and nobody waits for it. `None` when the
+    /// desk takes nothing in any more.
+    #[inline]
+    pub(super) fn enter(
+        &mut self,
+        wanted: usize,
+        pipeline: Option<usize>,
+        waker: &Waker,
+    ) -> Option<usize> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        let key = self.calls.insert(Call {
+            waker: Some(waker.clone()),
+            since: self.tick,
+            start: u64::MAX,
+            wanted: 0,
+            granted: 0,
+            dues: 0,
+            total: pipeline,
+            replies: Vec::new(),
+            answer: None,
+            abandoned: false,
+        });
+        self.ask(key, wanted);
+        Some(key)
+    }
+
+    /// Asks for room for so many commands more; whoever asked before is served before.
+    #[inline]
+    pub(super) fn ask(&mut self, key: usize, wanted: usize) {
+        if self.line.is_empty() && self.has_room(wanted) {
+            self.in_flight += wanted;
+            self.calls[key].granted = wanted;
+        } else {
+            self.calls[key].wanted = wanted;
+            self.line.push_back(key);
+        }
+    }
+
+    #[inline]
+    fn has_room(&self, wanted: usize) -> bool {
+        // More than the limit at once, a big transaction, goes when nothing else is on its way.
+        let fits = self.in_flight == 0 || self.in_flight + wanted <= self.limits.max_in_flight;
+        fits && self.pending_bytes() < self.limits.max_pending_bytes as u64
+    }
+
+    fn pending_bytes(&self) -> u64 {
+        self.handed_in - self.written
+    }
+
+    #[inline]
+    pub(super) fn is_admitted(&self, key: usize) -> bool {
+        self.calls[key].granted > 0
+    }
+
+    /// Hands in what the call was admitted for, small enough to be copied. Returns the driver's
+    /// waker where it sleeps.
+    #[inline]
+    pub(super) fn hand_in(
+        &mut self,
+        key: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Waker> {
+        let before = self.out.len();
+        encode(&mut self.out);
+        let bytes = self.out.len() - before;
+        self.note(key, bytes)
+    }
+
+    /// As [`hand_in`](Self::hand_in), without a copy.
+    pub(super) fn hand_in_big(&mut self, key: usize, bytes: Vec<u8>) -> Option<Waker> {
+        if !self.out.is_empty() {
+            self.sealed.push_back(mem::take(&mut self.out));
+        }
+        let len = bytes.len();
+        self.sealed.push_back(bytes);
+        self.note(key, len)
+    }
+
+    #[inline]
+    fn note(&mut self, key: usize, bytes: usize) -> Option<Waker> {
+        let call = &mut self.calls[key];
+        let start = self.handed_in;
+        call.start = call.start.min(start);
+        call.dues += 1;
+        let left = mem::take(&mut call.granted);
+        if self.due.is_empty() {
+            self.heard = self.tick;
+        }
+        self.due.push_back(Due {
+            call: key,
+            left,
+            start,
+        });
+        self.handed_in += bytes as u64;
+        self.used = true;
+        self.driver.take()
+    }
+
+    #[inline]
+    pub(super) fn progress(&mut self, key: usize, waker: &Waker) -> Progress {
+        let call = &mut self.calls[key];
+        if let Some(answer) = call.answer.take() {
+            self.leave(key);
+            return Progress::Done(answer);
+        }
+        if call.granted > 0 {
+            return Progress::Admitted;
+        }
+        match &mut call.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Progress::Waiting
+    }
+
+    /// Nobody waits for this call any more. Those whom its room lets in are to be woken.
+    pub(super) fn abandon(&mut self, key: usize, woken: &mut Vec<Waker>) {
+        let call = &mut self.calls[key];
+        self.in_flight -= mem::take(&mut call.granted);
+        self.leave(key);
+        self.admit(woken);
+    }
+
+    fn leave(&mut self, key: usize) {
+        let call = &mut self.calls[key];
+        if call.dues == 0 && call.wanted == 0 {
+            self.calls.remove(key);
+        } else {
+            call.abandoned = true;
+            call.waker = None;
+            call.replies = Vec::new();
+        }
+    }
+
+    // The driver's side.
+
+    /// The next bytes to write, in place of `written`, which has all been written; false when there
+    /// are none.
+    pub(super) fn take_out(&mut self, written: &mut Vec<u8>) -> bool {
+        written.clear();
+        if let Some(sealed) = self.sealed.pop_front() {
+            *written = sealed;
+        } else if !self.out.is_empty() {
+            mem::swap(&mut self.out, written);
+        }
+        !written.is_empty()
+    }
+
+    pub(super) fn has_out(&self) -> bool {
+        !self.out.is_empty() || !self.sealed.is_empty()
+    }
+
+    /// Nothing was handed in that the driver has not seen: it sleeps until something is.
+    pub(super) fn sleep(&mut self, driver: &Waker) {
+        self.driver = Some(driver.clone());
+    }
+
+    /// The driver's waker where it sleeps.
+    pub(super) fn wake(&mut self) -> Option<Waker> {
+        self.driver.take()
+    }
+
+    /// Whether replies are still to come.
+    pub(super) fn is_owed(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Whether the server is at work on something.
+    pub(super) fn is_busy(&self) -> bool {
+        self.due.front().is_some_and(|due| due.start < self.written)
+    }
+
+    /// So many more bytes have reached the socket.
+    pub(super) fn wrote(&mut self, bytes: usize, woken: &mut Vec<Waker>) {
+        self.written += bytes as u64;
+        self.admit(woken);
+    }
+
+    /// The server has sent something, if only a part of a reply.
+    pub(super) fn heard(&mut self) {
+        self.heard = self.tick;
+    }
+
+    /// Hands the replies to those whom they are for, in their order; false when there is one that
+    /// nobody asked for.
+    pub(super) fn deliver(
+        &mut self,
+        replies: impl Iterator<Item = Value>,
+        woken: &mut Vec<Waker>,
+    ) -> bool {
+        for reply in replies {
+            let Some(due) = self.due.front_mut() else {
+                // Of commands that were written only in part the first may be answered.
+                return self.phase == Phase::Leaving;
+            };
+            let key = due.call;
+            due.left -= 1;
+            self.in_flight -= 1;
+            let call = &mut self.calls[key];
+            if due.left == 0 {
+                self.due.pop_front();
+                call.dues -= 1;
+            }
+            if call.abandoned {
+                if call.dues == 0 && call.wanted == 0 {
+                    self.calls.remove(key);
+                }
+                continue;
+            }
+            // One that failed already, at its deadline, keeps that answer.
+            if call.answer.is_none() {
+                call.receive(reply, woken);
+            }
+        }
+        self.admit(woken);
+        true
+    }
+
+    /// Lets in from the line whom there is room for.
+    fn admit(&mut self, woken: &mut Vec<Waker>) {
+        while let Some(&key) = self.line.front() {
+            let call = &mut self.calls[key];
+            if call.abandoned || call.answer.is_some() {
+                call.wanted = 0;
+                if call.abandoned && call.dues == 0 {
+                    self.calls.remove(key);
+                }
+            } else {
+                let wanted = call.wanted;
+                if !self.has_room(wanted) {
+                    return;
+                }
+                let call = &mut self.calls[key];
+                call.wanted = 0;
+                call.granted = wanted;
+                self.in_flight += wanted;
+                woken.extend(call.waker.take());
+            }
+            self.line.pop_front();
+        }
+    }
+
+    /// Time has moved on by one tick: whoever has waited too long is told so.
+    pub(super) fn tick(&mut self, limit: &Cause, woken: &mut Vec<Waker>) -> Ticked {
+        self.tick = self.tick.wrapping_add(1);
+        let used = mem::take(&mut self.used);
+        if self.due.is_empty() && self.line.is_empty() && self.in_flight == 0 {
+            if used {
+                return Ticked::Busy;
+            }
+            self.out = Vec::new();
+            self.calls.shrink_to_fit();
+            return Ticked::Idle;
+        }
+        let Some(patience) = self.patience else {
+            return Ticked::Busy;
+        };
+        let overdue = |since: u32, tick: u32| tick.wrapping_sub(since) > patience;
+        if self.is_owed() && overdue(self.heard, self.tick) {
+            return Ticked::Stalled;
+        }
+        for (_, call) in &mut self.calls {
+            if overdue(call.since, self.tick) && !call.abandoned && call.answer.is_none() {
+                self.in_flight -= mem::take(&mut call.granted);
+                // What was handed in may still be written after this.
+                let fate = if call.start == u64::MAX {
+                    Fate::NotExecuted
+                } else {
+                    Fate::Unknown
+                };
+                call.lose(Fault::Failed(limit.clone(), fate), woken);
+            }
+        }
+        self.admit(woken);
+        Ticked::Busy
+    }
+
+    /// Takes nothing in any more and writes nothing any more; what was written is waited for.
+    pub(super) fn cut(&mut self, cause: &Cause, woken: &mut Vec<Waker>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Leaving;
+        self.sealed.clear();
+        self.out = Vec::new();
+        let mut end = self.handed_in;
+        // The last of these may be written in part; its end never will be.
+        while let Some(due) = self.due.back()
+            && end > self.written
+        {
+            end = due.start;
+            let key = due.call;
+            self.in_flight -= due.left;
+            self.due.pop_back();
+            self.calls[key].dues -= 1;
+            self.give_up(key, cause, woken);
+        }
+        for key in mem::take(&mut self.line) {
+            self.calls[key].wanted = 0;
+            self.give_up(key, cause, woken);
+        }
+        // A call that may hand in but has not come to do it.
+        let admitted = self.calls.iter().filter(|(_, call)| call.granted > 0);
+        for key in admitted.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.in_flight -= mem::take(&mut self.calls[key].granted);
+            self.give_up(key, cause, woken);
+        }
+    }
+
+    /// The connection is lost, and with it every reply that has not come.
+    pub(super) fn fail(&mut self, cause: &Cause, woken: &mut Vec<Waker>) {
+        self.phase = Phase::Over;
+        self.sealed.clear();
+        self.out = Vec::new();
+        self.due.clear();
+        self.line.clear();
+        self.in_flight = 0;
+        let keys: Vec<_> = self.calls.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let call = &mut self.calls[key];
+            (call.dues, call.wanted, call.granted) = (0, 0, 0);
+            self.give_up(key, cause, woken);
+        }
+    }
+
+    fn give_up(&mut self, key: usize, cause: &Cause, woken: &mut Vec<Waker>) {
+        let written = self.written;
+        let call = &mut self.calls[key];
+        if call.answer.is_none() {
+            let fault = if call.start < written {
+                Fault::Failed(cause.clone(), Fate::Unknown)
+            } else {
+                Fault::NotWritten
+            };
+            call.lose(fault, woken);
+        }
+        if call.abandoned && call.dues == 0 && call.wanted == 0 {
+            self.calls.remove(key);
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        let waits = |key: &&usize| !self.calls[**key].abandoned;
+        self.line.iter().filter(waits).count()
+    }
+}
+
+impl Call {
+    #[inline]
+    fn receive(&mut self, reply: Value, woken: &mut Vec<Waker>) {
+        let Some(total) = self.total else {
+            self.answer = Some(Answer::One(reply));
+            woken.extend(self.waker.take());
+            return;
+        };
+        self.replies.push(reply);
+        if self.replies.len() == total {
+            self.answer = Some(Answer::Many(mem::take(&mut self.replies)));
+            woken.extend(self.waker.take());
+        }
+    }
+
+    fn lose(&mut self, fault: Fault, woken: &mut Vec<Waker>) {
+        self.replies = Vec::new();
+        self.answer = Some(Answer::Lost(fault));
+        woken.extend(self.waker.take());
+    }
+}

@@ -1,0 +1,235 @@
+//! Moves bytes between the desk and the socket.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep},
+};
+
+use super::{Shared, desk::Ticked, wake};
+use crate::{failure::Cause, wire::channel::Channel};
+
+/// So many replies are handed out together at most: callers wait at the desk meanwhile.
+const BATCH: usize = 256;
+
+/// The one task that uses the socket.
+pub(super) struct Driver<F> {
+    shared: Arc<Shared>,
+    channel: Channel,
+    /// How much of what is in the channel the desk knows to be written.
+    told: usize,
+    current: F,
+    tick: Duration,
+    limit: Duration,
+    /// Set while somebody waits, and for a tick after that.
+    timer: Option<Pin<Box<Sleep>>>,
+    replies: Vec<Value>,
+    woken: Vec<Waker>,
+    /// Several callers were just answered, so several commands are likely to come.
+    crowd: bool,
+    yielded: bool,
+    heard: bool,
+    over: bool,
+}
+
+/// What the driver does after its turn at the desk.
+enum Next {
+    Sleep,
+    Write,
+    /// Lets the callers who are about to come hand in first, so that all goes out with one write.
+    Yield,
+    Close(Result<(), Cause>),
+}
+
+impl<F: FnMut() -> bool> Driver<F> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut channel: Channel,
+        tick: Duration,
+        limit: Duration,
+        current: F,
+    ) -> Self {
+        channel.widen();
+        channel.begin();
+        Self {
+            shared,
+            channel,
+            told: 0,
+            current,
+            tick,
+            limit,
+            timer: None,
+            replies: Vec::new(),
+            woken: Vec::new(),
+            crowd: false,
+            yielded: false,
+            heard: false,
+            over: false,
+        }
+    }
+
+    /// Goes on until it needs the socket, a caller, or time to pass; ends when the connection does.
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        loop {
+            let read = self.read(cx);
+            let may_write = (self.current)() && !self.shared.leaving.load(Relaxed);
+            let next = self.turn(cx, may_write);
+            wake(self.woken.drain(..));
+            let more = match read {
+                Ok(more) => more,
+                Err(cause) => return Poll::Ready(Err(cause)),
+            };
+            match next {
+                Next::Close(ended) => return Poll::Ready(ended),
+                Next::Yield if !more => {
+                    let _ = pin!(tokio::task::yield_now()).poll(cx);
+                    return Poll::Pending;
+                }
+                Next::Sleep | Next::Yield => {}
+                Next::Write => match self.channel.poll_write(cx) {
+                    Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+                    // More may have been handed in meanwhile.
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Pending => {}
+                },
+            }
+            if !more {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes in replies; says whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        loop {
+            while let Some(value) = self.channel.decode()? {
+                if !matches!(value, Value::Push { .. }) {
+                    self.replies.push(value);
+                }
+                if self.replies.len() == BATCH {
+                    return Ok(true);
+                }
+            }
+            match self.channel.poll_fill(cx) {
+                Poll::Ready(Ok(())) => self.heard = true,
+                Poll::Ready(Err(cause)) => return Err(cause),
+                Poll::Pending => return Ok(false),
+            }
+        }
+    }
+
+    /// Its turn at the desk: hands out what was read and takes what is to be written.
+    fn turn(&mut self, cx: &mut Context<'_>, may_write: bool) -> Next {
+        let mut desk = self.shared.desk.lock();
+        let written = self.channel.written();
+        desk.wrote(written - self.told, &mut self.woken);
+        self.told = written;
+        if std::mem::take(&mut self.heard) {
+            desk.heard();
+        }
+        if !self.replies.is_empty() {
+            self.crowd = self.replies.len() > 1;
+            if !desk.deliver(self.replies.drain(..), &mut self.woken) {
+                let text = "the server sent a reply that no command asked for";
+                return Next::Close(Err(Cause::Protocol(text.to_owned())));
+            }
+            self.shared.in_flight.store(desk.in_flight(), Relaxed);
+        }
+        if !may_write {
+            self.shared.open.store(false, Relaxed);
+            desk.cut(&Cause::Withdrawn, &mut self.woken);
+            self.channel.begin();
+            self.told = 0;
+            if !desk.is_owed() {
+                return Next::Close(Ok(()));
+            }
+        }
+        if !self.channel.is_flushed() {
+            return Next::Write;
+        }
+        self.channel.begin();
+        self.told = 0;
+        if !desk.has_out() {
+            desk.sleep(cx.waker());
+            return Next::Sleep;
+        }
+        if (self.crowd || desk.is_busy()) && !self.yielded {
+            self.yielded = true;
+            return Next::Yield;
+        }
+        self.yielded = false;
+        self.crowd = false;
+        desk.take_out(self.channel.begin());
+        drop(desk);
+        let tick = self.tick;
+        self.timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(tick)));
+        Next::Write
+    }
+
+    /// Counts the time that calls have been waiting.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        loop {
+            let Some(timer) = &mut self.timer else {
+                return Poll::Pending;
+            };
+            // As in the channel: a peer that always has more to read must not hold up time.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+            let limit = Cause::Timeout(self.limit);
+            let ticked = self.shared.desk.lock().tick(&limit, &mut self.woken);
+            wake(self.woken.drain(..));
+            match ticked {
+                Ticked::Busy => timer.as_mut().reset(Instant::now() + self.tick),
+                Ticked::Idle => {
+                    self.timer = None;
+                    self.channel.trim();
+                }
+                Ticked::Stalled => return Poll::Ready(limit),
+            }
+        }
+    }
+}
+
+impl<F> Driver<F> {
+    fn finish(&mut self, cause: &Cause) {
+        self.over = true;
+        self.shared.open.store(false, Relaxed);
+        let mut desk = self.shared.desk.lock();
+        desk.wrote(self.channel.written() - self.told, &mut self.woken);
+        desk.fail(cause, &mut self.woken);
+        drop(desk);
+        self.shared.in_flight.store(0, Relaxed);
+        wake(self.woken.drain(..));
+    }
+}
+
+impl<F: FnMut() -> bool + Unpin> Future for Driver<F> {
+    /// An error where the connection was lost, as opposed to retired.
+    type Output = Result<(), Cause>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let ended = match this.run(cx) {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => Err(ready!(this.keep_time(cx))),
+        };
+        this.finish(ended.as_ref().err().unwrap_or(&Cause::Closed));
+        Poll::Ready(ended)
+    }
+}
+
+impl<F> Drop for Driver<F> {
+    /// The runtime ends, or the task was aborted: nobody must wait for ever.
+    fn drop(&mut self) {
+        if !self.over {
+            self.finish(&Cause::Closed);
+        }
+    }
+}

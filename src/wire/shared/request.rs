@@ -1,0 +1,133 @@
+//! What a caller wants to hand in, in portions that the desk takes at once.
+
+use std::task::Waker;
+
+use redis::{Cmd, Pipeline};
+
+use super::desk::{BIG, Desk};
+use crate::wire::pipeline;
+
+/// A pipeline is handed in so many commands at a time, so that whoever comes after a long one does
+/// not wait for all of it.
+const PORTION: usize = 64;
+
+pub(super) struct Request<'a> {
+    what: What<'a>,
+    /// Encoded outside of the lock, because it is long.
+    encoded: Vec<u8>,
+    /// How many commands are to be handed in next.
+    wanted: usize,
+}
+
+enum What<'a> {
+    One(&'a Cmd),
+    Atomic(&'a Pipeline),
+    Plain { pipeline: &'a Pipeline, next: usize },
+}
+
+impl<'a> Request<'a> {
+    #[inline]
+    pub(super) fn one(cmd: &'a Cmd) -> Self {
+        Self {
+            what: What::One(cmd),
+            encoded: Vec::new(),
+            wanted: 1,
+        }
+    }
+
+    pub(super) fn many(pipeline: &'a Pipeline) -> Self {
+        let (what, wanted) = if pipeline.is_transaction() {
+            // Between MULTI and EXEC must be nobody else's command.
+            (What::Atomic(pipeline), pipeline::replies(pipeline))
+        } else {
+            (
+                What::Plain { pipeline, next: 0 },
+                pipeline.len().min(PORTION),
+            )
+        };
+        Self {
+            what,
+            encoded: Vec::new(),
+            wanted,
+        }
+    }
+
+    /// Replies to expect together; `None` for a single command.
+    pub(super) fn total(&self) -> Option<usize> {
+        match &self.what {
+            What::One(_) => None,
+            What::Atomic(pipeline) | What::Plain { pipeline, .. } => {
+                Some(pipeline::replies(pipeline))
+            }
+        }
+    }
+
+    /// How many commands are left to hand in, as far as they go together.
+    #[inline]
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Whether the caller wants no reply.
+    #[inline]
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(&self.what, What::One(cmd) if cmd.is_no_response())
+    }
+
+    /// Encodes ahead of the lock what would take long under it.
+    #[inline]
+    pub(super) fn prepare(&mut self) {
+        if self.wanted == 0 || !self.encoded.is_empty() {
+            return;
+        }
+        match &self.what {
+            What::One(cmd) => {
+                if size(cmd) > BIG {
+                    cmd.write_packed_command(&mut self.encoded);
+                }
+            }
+            What::Atomic(pipeline) => pipeline::encode(pipeline, &mut self.encoded),
+            What::Plain { pipeline, next } => {
+                let mut count = 0;
+                for cmd in pipeline.cmd_iter().skip(*next).take(self.wanted) {
+                    cmd.write_packed_command(&mut self.encoded);
+                    count += 1;
+                    if self.encoded.len() > BIG {
+                        break;
+                    }
+                }
+                self.wanted = count;
+            }
+        }
+    }
+
+    /// Hands in what was [`wanted`](Self::wanted).
+    #[inline]
+    pub(super) fn hand_in(&mut self, desk: &mut Desk, key: usize) -> Option<Waker> {
+        let count = self.wanted;
+        self.wanted = 0;
+        if let What::Plain { pipeline, next } = &mut self.what {
+            *next += count;
+            self.wanted = (pipeline.len() - *next).min(PORTION);
+        }
+        if self.encoded.len() > BIG {
+            return desk.hand_in_big(key, std::mem::take(&mut self.encoded));
+        }
+        let driver = desk.hand_in(key, |out| match &self.what {
+            What::One(cmd) if self.encoded.is_empty() => cmd.write_packed_command(out),
+            _ => out.extend_from_slice(&self.encoded),
+        });
+        self.encoded.clear();
+        driver
+    }
+}
+
+#[inline]
+fn size(cmd: &Cmd) -> usize {
+    cmd.args_iter()
+        .map(|arg| match arg {
+            redis::Arg::Simple(bytes) => bytes.len(),
+            _ => 0,
+        })
+        .sum()
+}
