@@ -26,32 +26,29 @@ pub(super) const CANDIDATE: Candidate = Candidate {
     measure,
 };
 
-/// Takes well under the tenth of a second even one at a time.
-const WARM_UP: u32 = 1000;
+/// Under a tenth of a second even one at a time, and enough to guess the pace from.
+const FEWEST: f64 = 2000.0;
 
-/// It takes a number of requests instead of a time, so a short run says how many to ask for.
+/// It takes a number of requests instead of a time, so shorter runs say how many to ask for.
 fn measure(stage: &Stage, cell: Cell, timing: Timing) -> Result<Sample> {
-    let pace = run(stage, cell.tasks, WARM_UP)?.ops_per_second;
-    let pace = run(
-        stage,
-        cell.tasks,
-        requests(pace, timing.warm_up.as_secs_f64()),
-    )?
-    .ops_per_second;
-    let requests = requests(pace, timing.window.as_secs_f64());
-    run(stage, cell.tasks, requests)
+    let run_for = |requests| run(stage, cell.tasks, in_full_batches(requests, cell.tasks));
+    let pace = run_for(FEWEST)?.ops_per_second;
+    let pace = run_for(pace * timing.warm_up.as_secs_f64())?.ops_per_second;
+    run_for(pace * timing.window.as_secs_f64())
 }
 
+/// Where the last batch is not full, it counts to the end of it, finds that this is not what it was
+/// asked for, and now and then, when a timer fires just then, says that all clients disconnected.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a number of requests in a second or so"
 )]
-fn requests(pace: f64, seconds: f64) -> u32 {
-    ((pace * seconds) as u32).max(WARM_UP)
+fn in_full_batches(requests: f64, in_flight: usize) -> usize {
+    (requests.max(FEWEST) as usize).next_multiple_of(in_flight)
 }
 
-fn run(stage: &Stage, in_flight: usize, requests: u32) -> Result<Sample> {
+fn run(stage: &Stage, in_flight: usize, requests: usize) -> Result<Sample> {
     let master = stage.master();
     let key = &stage.data.keys[0];
     let cpu_before = cpu_of_children()?;
@@ -76,7 +73,7 @@ fn run(stage: &Stage, in_flight: usize, requests: u32) -> Result<Sample> {
         bail!("redis-benchmark said {text:?}");
     };
     Ok(Sample {
-        cpu_per_op: cpu.as_secs_f64() * 1e6 / f64::from(requests),
+        cpu_per_op: cpu.as_secs_f64() * 1e6 / requests as f64,
         ..columns
     })
 }
@@ -115,6 +112,13 @@ fn unquoted(field: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_batch_is_full() {
+        assert_eq!(in_full_batches(100_000.0, 1024), 98 * 1024);
+        assert_eq!(in_full_batches(0.0, 256), 8 * 256);
+        assert_eq!(in_full_batches(12_345.6, 1), 12_345);
+    }
 
     #[test]
     fn reads_what_redis_benchmark_prints() {
