@@ -1,5 +1,7 @@
 //! Who is measured.
 
+use std::fmt;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -46,6 +48,15 @@ pub(crate) enum Kind {
     Exclusive,
     /// All tasks share one connection.
     Shared,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exclusive => write!(f, "{CONNECTIONS} exclusive connections"),
+            Self::Shared => f.write_str("one shared connection"),
+        }
+    }
 }
 
 /// A [`Client`] whose type is forgotten, so that they fit in one list.

@@ -42,7 +42,11 @@ fn text(summary: &Summary, machine: &Machine, options: &Options) -> String {
         "\
 # Benchmarks
 
-Written by `{command}`, which starts its own servers and measures everything again. Without
+```text
+{command}
+```
+
+measures everything again, on servers that it starts itself, and writes this page. Without
 `--write-docs` it prints the tables; `ARGS=--help` lists the rest.
 
 Each task waits for its reply before it asks again. Every reply is checked, and a failure ends the

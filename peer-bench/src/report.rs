@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::{
-    candidate::{CONNECTIONS, Kind},
+    candidate::Kind,
     cell::{Cell, Workload},
     machine::Machine,
     options::Options,
@@ -39,8 +39,11 @@ fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -
         .collect();
     writeln!(
         out,
-        "{date}, {cpu}, {cores} cores, {system}, {rustc}, Redis {redis} on the same machine; {crates}.\n\
-         {rounds} rounds of {window:?} each after a warm-up of {warm_up:?}; every number is the median of the rounds.",
+        "\
+- {date}, {cpu}, {cores} cores, {system}
+- {rustc}, Redis {redis} on the same machine
+- {crates}
+- rounds: {rounds}, of {window:?} each after a warm-up of {warm_up:?}; all numbers are medians",
         date = machine.date,
         cpu = machine.cpu,
         cores = machine.cores,
@@ -65,13 +68,7 @@ fn write_table(out: &mut String, summary: &Summary, kind: Kind, workload: Worklo
     if rows.is_empty() {
         return Ok(());
     }
-    match kind {
-        Kind::Exclusive => writeln!(
-            out,
-            "\n### {workload}, {CONNECTIONS} exclusive connections\n"
-        )?,
-        Kind::Shared => writeln!(out, "\n### {workload}, one shared connection\n")?,
-    }
+    writeln!(out, "\n### {workload}, {kind}\n")?;
     out.push_str(
         "| tasks | candidate | ops/s | CPU µs/op | p50 µs | p99 µs | p99.9 µs | max µs | ops/s, ours by it | CPU, ours by it |\n\
          |--:|---|--:|--:|--:|--:|--:|--:|---|---|\n",
