@@ -25,7 +25,7 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
+bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute

@@ -27,6 +27,14 @@ struct Panel {
     lines: Vec<Line>,
 }
 
+impl Panel {
+    /// All in all: leaves the corner at the upper right free.
+    fn falls(&self) -> bool {
+        let ends = |line: &Line| Some(line.points.last()?.1.ln() - line.points.first()?.1.ln());
+        self.lines.iter().filter_map(ends).sum::<f64>() < 0.0
+    }
+}
+
 struct Line {
     candidate: &'static str,
     /// By the index of the number of tasks.
@@ -106,6 +114,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn Error>> {
         .light_line_style(TRANSPARENT)
         .x_desc("tasks")
         .x_labels(panel.tasks.len().max(2))
+        .y_labels(20)
         .x_label_formatter(&|&x| label(&panel.tasks, x))
         .y_label_formatter(&|&y| short(y))
         .label_style(("sans-serif", 14))
@@ -118,9 +127,14 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Result<(), Box<dyn Error>> {
             .label(line.candidate)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
+    let legend = if panel.falls() {
+        SeriesLabelPosition::UpperRight
+    } else {
+        SeriesLabelPosition::LowerRight
+    };
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(legend)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .label_font(("sans-serif", 14))

@@ -11,8 +11,6 @@ use crate::{
     stage::Stage,
 };
 
-/// As it comes, with deadlines for checkouts and commands on.
-///
 /// Workloads that only read go through `read()`, the others through `write()`: mixed ones too,
 /// which would have twice the connections otherwise. All end at the master, as everyone's.
 #[derive(Clone)]
@@ -26,11 +24,7 @@ impl Lend for Exclusive {
     const KIND: Kind = Kind::Exclusive;
 
     async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
-        let mut config = Config::new(stage.sentinels(), stage.master_name());
-        config.read_from = ReadFrom::Master;
-        config.read.max_active = CONNECTIONS;
-        config.write.max_active = CONNECTIONS;
-        let pool = Pool::connect(config).await?;
+        let pool = pool(stage).await?;
         let handle = if cell.workload.writes() {
             Self::Write(pool)
         } else {
@@ -45,4 +39,13 @@ impl Lend for Exclusive {
             Self::Write(pool) => pool.write().await?,
         })
     }
+}
+
+/// As it comes, with deadlines for checkouts and commands on; replicas would not be comparable.
+pub(super) async fn pool(stage: &Stage) -> Result<Pool> {
+    let mut config = Config::new(stage.sentinels(), stage.master_name());
+    config.read_from = ReadFrom::Master;
+    config.read.max_active = CONNECTIONS;
+    config.write.max_active = CONNECTIONS;
+    Ok(Pool::connect(config).await?)
 }
