@@ -23,6 +23,7 @@ use crate::{
     clock::{Instant, cpu_of_this_process},
     data::{Data, ITEM_LEN, LIST, LIST_LEN, MGET_KEYS, PIPELINE_LEN, VALUE_LEN},
     sample::Sample,
+    stage::Stage,
 };
 
 /// Longer than any connect and any command takes, unless it never ends.
@@ -43,11 +44,7 @@ type Latencies = Histogram<u32>;
 
 /// The runtime is new each time, with tokio's own number of workers: nothing that a candidate
 /// leaves behind runs beside the next one.
-pub(crate) fn measure<C: Client>(
-    stage: &crate::stage::Stage,
-    cell: Cell,
-    timing: Timing,
-) -> Result<Sample> {
+pub(crate) fn measure<C: Client>(stage: &Stage, cell: Cell, timing: Timing) -> Result<Sample> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let sample = measure_on::<C>(&runtime, stage, cell, timing);
     // A candidate that hangs must not keep the error from being told.
@@ -57,7 +54,7 @@ pub(crate) fn measure<C: Client>(
 
 fn measure_on<C: Client>(
     runtime: &Runtime,
-    stage: &crate::stage::Stage,
+    stage: &Stage,
     cell: Cell,
     timing: Timing,
 ) -> Result<Sample> {

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     candidate::{CONNECTIONS, Client, Kind},
     cell::Cell,
-    data::{Data, KEY_LEN, LIST, MGET_KEYS, PIPELINE_LEN, VALUE_LEN},
+    data::{Data, ITEM_LEN, KEY_LEN, LIST, LIST_LEN, MGET_KEYS, PIPELINE_LEN, VALUE_LEN},
     stage::Stage,
 };
 
@@ -194,7 +194,7 @@ impl Socket {
         let request = b"*4\r\n$6\r\nLRANGE\r\n$4\r\nlist\r\n$1\r\n0\r\n$2\r\n-1\r\n";
         self.request.extend_from_slice(request);
         self.exchange(|replies| &replies.lrange).await?;
-        Ok(crate::data::LIST_LEN * crate::data::ITEM_LEN)
+        Ok(LIST_LEN * ITEM_LEN)
     }
 
     async fn pipeline(&mut self, keys: &[String]) -> Result<usize> {
