@@ -7,9 +7,8 @@ use redis::{
 
 use crate::stage::Stage;
 
-/// Nagle's algorithm off, as with everyone else; the redis crate leaves it on. RESP2, its default:
-/// the replies of these workloads are the same bytes in both protocols, and RESP3 makes every
-/// connection look out for pushes.
+/// Nagle's algorithm off, as with everyone else; the redis crate leaves it on. RESP2 is its default;
+/// the replies of these workloads are the same bytes in RESP3, and take as long.
 pub(crate) fn info(stage: &Stage) -> RedisResult<ConnectionInfo> {
     let info = format!("redis://{}/", stage.master()).into_connection_info()?;
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))

@@ -8,15 +8,15 @@ use redis::{
 
 use crate::{
     candidate::Kind,
-    cell::{Cell, TASKS},
+    cell::Cell,
     redis_commands::{Lend, Lent},
     redis_rs,
     stage::Stage,
 };
 
-/// 8 KiB by default; the documentation has larger ones for bigger batches and fewer system calls.
-const WRITE_BOUNDARY: usize = 64 * 1024;
-
+/// With the buffers that it comes with. A longer `pipeline_buffer_size` and a higher
+/// `write_backpressure_boundary`, which the documentation has for many tasks, made these workloads
+/// no faster and some of them slower.
 #[derive(Clone)]
 pub(super) struct Manager(ConnectionManager);
 
@@ -25,11 +25,7 @@ impl Lend for Manager {
     const KIND: Kind = Kind::Shared;
 
     async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(None)
-            // 50 by default; to be raised for high concurrency, says the documentation.
-            .set_pipeline_buffer_size(TASKS[TASKS.len() - 1])
-            .set_write_backpressure_boundary(WRITE_BOUNDARY);
+        let config = ConnectionManagerConfig::new().set_response_timeout(None);
         let client = Client::open(redis_rs::info(stage)?)?;
         let manager = ConnectionManager::new_with_config(client, config).await?;
         Ok(vec![Self(manager); cell.tasks])

@@ -17,8 +17,9 @@ use crate::{
     stage::Stage,
 };
 
-/// RESP2, no deadlines and an unbounded queue are its defaults. Values come as `Bytes`, which it
-/// cuts from the read buffer without copying.
+/// No deadlines and an unbounded queue are its defaults; so is RESP2, with which LRANGE costs it
+/// little more than half of what it costs with RESP3. Values come as `Bytes`, which it cuts from the
+/// read buffer without copying.
 #[derive(Clone)]
 pub(super) struct Fred(FredClient);
 
