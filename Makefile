@@ -7,10 +7,10 @@ TEST_THREADS ?= 4
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz deny cluster redis
+.PHONY: help demo test lint bench peer-bench fuzz deny cluster redis
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
@@ -25,8 +25,11 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
+bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
+
+peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench -- $(ARGS)
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz
