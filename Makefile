@@ -3,11 +3,13 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
+# For `make growth`: `--write-docs`, and which subjects if not all.
+ARGS ?=
 # How long to fuzz.
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz deny cluster redis
+.PHONY: help demo test lint bench growth fuzz deny cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,9 @@ lint: ## formatting, clippy, documentation; warnings are errors
 
 bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
+
+growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
+	$(CARGO) bench --locked --bench growth -- $(ARGS)
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz

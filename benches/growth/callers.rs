@@ -10,7 +10,7 @@ use testkit::{Client, Deployment};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    figure::{bytes, number},
+    figure::{bytes, count, number},
     handle::{HANDLES, Handle},
     load, meter,
     row::{self, Measured, Row, Sample},
@@ -23,6 +23,8 @@ const CALLERS: [usize; 7] = [1, 4, 16, 64, 256, 1024, 4096];
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 16;
 
+/// Until the pool's own start is over.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How long the server answers nobody, and when in that time everybody is sure to wait, each with
 /// the timer that a wait takes only after a while.
 const STALL: &str = "0.4";
@@ -54,7 +56,7 @@ pub(crate) fn tables() -> Vec<Table> {
 
 fn cells(row: &Measured) -> [String; 6] {
     [
-        number(row.n),
+        count(row.n),
         format!("`{}`", row.how),
         number(row.get("per second")),
         number(row.get("cpu")),
@@ -70,8 +72,9 @@ pub(crate) async fn measure(row: Row) -> Sample {
     let pool = Pool::connect(config).await.expect("a healthy deployment");
     let handle = Handle::new(&row.how, &pool);
     let get = cmd("GET").arg("small").take();
-    let load = load::run(&handle, &get, row.n, || ()).await;
+    // First, since a connection holds on for a while to the task that used it last.
     let waiting = waiting(&handle, &get, row.n, &pool).await;
+    let load = load::run(&handle, &get, row.n, || ()).await;
     vec![
         ("per second", load.per_second),
         ("cpu", load.cpu_micros),
@@ -86,6 +89,8 @@ async fn waiting(handle: &Handle, get: &Cmd, callers: usize, pool: &Pool) -> f64
     let patience = Duration::from_secs(5);
     let mut server = Client::connect(master.port(), patience).expect("it runs");
     let mut set = JoinSet::new();
+    handle.warm(callers).await;
+    sleep(SETTLE).await;
     let before = meter::heap();
     server.send(&["DEBUG", "SLEEP", STALL]).expect("it runs");
     sleep(Duration::from_millis(20)).await;

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    figure::{bytes, number},
+    figure::{bytes, count, number},
     meter,
     row::{self, Measured, Row, Sample},
     table::Table,
@@ -21,11 +21,13 @@ pub(crate) const NAME: &str = "connections";
 const CONNECTIONS: [usize; 4] = [1, 10, 100, 1000];
 const ROUNDS: usize = 3;
 
-const CHECKOUTS: u32 = 20_000;
-const LOOKS: u32 = 2_000;
+const CHECKOUTS: u32 = 200_000;
+const LOOKS: u32 = 20_000;
 /// With this the reaper makes its rounds as often as it ever does, which is a hundred a second.
 const TEST_AFTER: Duration = Duration::from_millis(100);
 const ROUNDS_A_SECOND: f64 = 100.0;
+/// Until the pool's own start is over.
+const SETTLE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) fn tables() -> Vec<Table> {
@@ -57,7 +59,7 @@ pub(crate) fn tables() -> Vec<Table> {
 
 fn cells(row: &Measured) -> [String; 12] {
     [
-        number(row.n),
+        count(row.n),
         number(row.get("open") * 1e3),
         number(row.each("open") * 1e6),
         number(row.each("open cpu") * 1e6),
@@ -90,6 +92,7 @@ impl Side {
 
 pub(crate) async fn measure(row: Row) -> Sample {
     let pool = connect(&row, None).await;
+    sleep(SETTLE).await;
     let heap = meter::heap();
     let cpu = meter::cpu();
     let open = open(&pool, Side::Write, row.n).await.as_secs_f64();
@@ -157,7 +160,7 @@ fn statuses(pool: &Pool) -> f64 {
 async fn round(row: &Row) -> f64 {
     let pool = connect(row, Some(TEST_AFTER)).await;
     open(&pool, Side::Write, row.n).await;
-    sleep(Duration::from_millis(100)).await;
+    sleep(SETTLE).await;
     let cpu = meter::cpu();
     sleep(IDLE).await;
     let used = (meter::cpu() - cpu).as_secs_f64();

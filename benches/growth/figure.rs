@@ -1,5 +1,10 @@
 //! Numbers as a reader wants them: three digits that count, and the unit.
 
+/// A number of things.
+pub(crate) fn count(value: f64) -> String {
+    grouped(value)
+}
+
 /// A plain number: `0.123`, `1.23`, `12.3`, `123`, `12 345`.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();

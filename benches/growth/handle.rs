@@ -2,7 +2,7 @@
 
 use redis_rw_pool::{
     Pool,
-    redis::{Cmd, Value, aio::ConnectionLike},
+    redis::{Cmd, Value, aio::ConnectionLike, cmd},
 };
 
 /// What rows call them. A multiplexed handle is one more name here, one more variant of [`Handle`]
@@ -19,6 +19,21 @@ impl Handle {
         match name {
             "read()" => Self::Exclusive(pool.clone()),
             other => panic!("there is no handle `{other}`"),
+        }
+    }
+
+    /// Opens all connections that so many callers would.
+    pub(crate) async fn warm(&self, callers: usize) {
+        match self {
+            Self::Exclusive(pool) => {
+                let mut lent = Vec::new();
+                while lent.len() < callers.min(pool.status().read.max_active) {
+                    let mut conn = pool.read().await.expect("the deployment is healthy");
+                    let reply = conn.req_packed_command(&cmd("PING")).await;
+                    reply.expect("the deployment is healthy");
+                    lent.push(conn);
+                }
+            }
         }
     }
 

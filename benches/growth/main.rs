@@ -9,11 +9,6 @@
 //!
 //! Every allocation is counted, for which an operation pays one or two tenths of a microsecond:
 //! these are numbers to compare with each other, not with those of another program.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "a bench is a program: it may panic"
-)]
 
 mod callers;
 mod connections;

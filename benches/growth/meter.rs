@@ -40,7 +40,7 @@ pub(crate) fn peak() -> Peak {
 }
 
 impl Peak {
-    pub(crate) fn reached(&self) -> f64 {
+    pub(crate) fn reached(self) -> f64 {
         (HEAP.max_allocated() - self.before) as f64
     }
 }

@@ -30,17 +30,23 @@ impl Observer {
             .collect()
     }
 
-    /// How often commands were executed whose names begin so.
-    pub(crate) fn calls(&self, prefixes: &[&str]) -> f64 {
+    /// How often this command was executed. A Sentinel keeps no such statistics.
+    pub(crate) fn calls(&self, command: &str) -> f64 {
         let stats = self.info("commandstats");
-        let wanted = stats.iter().filter(|(field, _)| {
-            let name = field.trim_start_matches("cmdstat_");
-            prefixes.iter().any(|prefix| name.starts_with(prefix))
+        let calls = stats.get(&format!("cmdstat_{command}")).and_then(|stats| {
+            stats
+                .strip_prefix("calls=")?
+                .split(',')
+                .next()?
+                .parse()
+                .ok()
         });
-        wanted
-            .filter_map(|(_, stats)| stats.strip_prefix("calls=")?.split(',').next())
-            .filter_map(|calls| calls.parse::<f64>().ok())
-            .sum()
+        calls.unwrap_or(0.0)
+    }
+
+    /// Commands of any kind executed since the start.
+    pub(crate) fn commands(&self) -> f64 {
+        self.stat("total_commands_processed")
     }
 
     /// Seconds of CPU.
@@ -54,11 +60,13 @@ impl Observer {
 
     /// Connections accepted since the start.
     pub(crate) fn accepted(&self) -> f64 {
+        self.stat("total_connections_received")
+    }
+
+    fn stat(&self, field: &str) -> f64 {
         let info = self.info("stats");
-        let accepted = info.get("total_connections_received");
-        accepted
-            .and_then(|text| text.parse().ok())
-            .expect("INFO stats has it")
+        let value = info.get(field).and_then(|text| text.parse().ok());
+        value.expect("INFO stats has it")
     }
 
     /// Clients connected now, and those of them that have subscribed to something.
@@ -72,9 +80,16 @@ impl Observer {
         (clients as f64, subscribed.count() as f64)
     }
 
-    /// Where a Sentinel says that the master is.
-    pub(crate) fn master_port(&self, master_name: &str) -> u16 {
-        let address = self.call(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name]);
-        u16::try_from(address.array()[1].as_int()).expect("a port")
+    /// Where a Sentinel says that the replicas are.
+    pub(crate) fn replica_ports(&self, master_name: &str) -> Vec<u16> {
+        let replicas = self.call(&["SENTINEL", "REPLICAS", master_name]);
+        let port = |fields: &Reply| fields.fields()["port"].parse().expect("a port");
+        replicas.array().iter().map(port).collect()
+    }
+
+    /// Sends a command whose reply nobody reads.
+    pub(crate) fn send(&self, command: &[&str]) {
+        let sent = self.0.lock().send(command);
+        sent.expect("the server runs");
     }
 }

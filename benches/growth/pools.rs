@@ -5,11 +5,11 @@
 use std::{thread, time::Duration};
 
 use redis_rw_pool::Pool;
-use testkit::{Client, Deployment};
+use testkit::Deployment;
 use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 use crate::{
-    figure::{bytes, number},
+    figure::{bytes, count, number},
     meter,
     observer::Observer,
     row::{self, Measured, Row, Sample},
@@ -33,10 +33,9 @@ const CALM: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(2);
 /// The silence, and the polls that follow what it made the pools do.
 const STIR: Duration = Duration::from_secs(9);
-const STIRRED: Duration = Duration::from_secs(4);
 const SLICE: Duration = Duration::from_millis(100);
-
-const QUESTIONS: [&str; 1] = ["sentinel"];
+/// So many slices are the silence and what it makes the pools do.
+const STIRRED: usize = 40;
 
 pub(crate) fn tables() -> Vec<Table> {
     let deployment = Deployment::builder().start();
@@ -48,13 +47,11 @@ pub(crate) fn tables() -> Vec<Table> {
         .map(|n| Row::new(NAME, "-", n, &deployment))
         .collect();
     let measured = row::medians(&rows, 1);
-    let mut tables = vec![client(&measured), sentinel(&measured), stir(&measured)];
     if rows.len() < POOLS.len() {
-        tables[0].note(format!(
-            "No more pools than that: a process may have {limit} descriptors here."
-        ));
+        let most = rows.last().map_or(0, |row| row.n);
+        eprintln!("no more pools than {most}: a process may have {limit} descriptors");
     }
-    tables
+    vec![client(&measured), sentinel(&measured), stir(&measured)]
 }
 
 /// What the pools cost the process they are in.
@@ -71,53 +68,59 @@ fn client(rows: &[Measured]) -> Table {
     ]);
     for row in rows {
         table.row([
-            number(row.n),
+            count(row.n),
             number(row.get("connect")),
             bytes(row.each("heap")),
             bytes(row.each("resident")),
-            number(row.each("descriptors")),
-            number(row.each("tasks")),
+            count(row.each("descriptors")),
+            count(row.each("tasks")),
             number(row.get("cpu") * 1e3),
             number(row.each("cpu") * 1e6),
         ]);
     }
+    table.note(
+        "In one process, each with three Sentinels to talk to and no connection lent. The first \
+         pool's memory and CPU include what the process has only once.",
+    );
     table
 }
 
-/// What they cost one of three Sentinels, and a node, while nothing happens.
+/// What they cost one of three Sentinels, and a replica, while nothing happens.
 fn sentinel(rows: &[Measured]) -> Table {
     let mut table = Table::new(&[
         "pools",
-        "questions/s",
+        "commands/s",
         "a pool",
-        "most in 0.1 s, against the mean",
-        "PING/s",
+        "most in 0.1 s",
         "connections",
         "subscribed",
         "a pool",
         "Sentinel CPU, ms/s",
         "a pool, µs/s",
-        "dials/s to the master",
+        "dials/s to a replica",
         "a pool",
-        "master CPU, ms/s",
+        "replica CPU, ms/s",
     ]);
     for row in rows {
         table.row([
-            number(row.n),
-            number(row.get("questions")),
-            number(row.each("questions")),
-            format!("{}x", number(row.get("burst"))),
-            number(row.get("pings")),
-            number(row.get("clients")),
-            number(row.get("subscribed")),
-            number(row.each("subscribed")),
-            number(row.get("sentinel cpu") * 1e3),
-            number(row.each("sentinel cpu") * 1e6),
+            count(row.n),
+            number(row.get("commands")),
+            number(row.each("commands")),
+            count(row.get("most")),
+            count(row.get("clients")),
+            count(row.get("subscribed")),
+            count(row.each("subscribed")),
+            told(row, row.get("sentinel cpu") * 1e3),
+            told(row, row.each("sentinel cpu") * 1e6),
             number(row.get("dials")),
             number(row.each("dials")),
-            number(row.get("master cpu") * 1e3),
+            told(row, row.get("replica cpu") * 1e3),
         ]);
     }
+    table.note(
+        "One Sentinel of three, and one replica of two, while nothing happens; `refresh_interval` is \
+         the default. What the servers do among themselves is taken off.",
+    );
     table
 }
 
@@ -125,27 +128,39 @@ fn sentinel(rows: &[Measured]) -> Table {
 fn stir(rows: &[Measured]) -> Table {
     let mut table = Table::new(&[
         "pools",
-        "questions",
+        "commands",
         "a pool",
         "most in 0.1 s",
         "a pool",
         "Sentinel CPU, ms",
         "a pool, µs",
-        "then, most in 0.1 s against the mean of calm",
+        "then, most in 0.1 s",
     ]);
     for row in rows {
         table.row([
-            number(row.n),
-            number(row.get("stir questions")),
-            number(row.each("stir questions")),
-            number(row.get("stir most")),
+            count(row.n),
+            count(row.get("stir commands")),
+            number(row.each("stir commands")),
+            count(row.get("stir most")),
             number(row.each("stir most")),
-            number(row.get("stir cpu") * 1e3),
-            number(row.each("stir cpu") * 1e6),
-            format!("{}x", number(row.get("wave"))),
+            told(row, row.get("stir cpu") * 1e3),
+            told(row, row.each("stir cpu") * 1e6),
+            count(row.get("wave")),
         ]);
     }
+    table.note(
+        "The same Sentinel when a replica is silent for two seconds: the first four seconds, and the \
+         polls after that, which are still near each other.",
+    );
     table
+}
+
+/// The CPU of a server, where the pools' part in it stands out from what it does anyway.
+fn told(row: &Measured, cpu: f64) -> String {
+    if row.n < 100.0 {
+        return "-".to_owned();
+    }
+    number(cpu)
 }
 
 pub(crate) fn measure(runtime: &Runtime, row: &Row) -> Sample {
@@ -157,14 +172,13 @@ pub(crate) fn measure(runtime: &Runtime, row: &Row) -> Sample {
     let connect = began.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
     let cpu = meter::cpu();
-    let calm = seen.over(CALM);
+    let calm = seen.over(CALM).beyond(&base);
     let cpu = (meter::cpu() - cpu).as_secs_f64() / CALM.as_secs_f64();
     let own = Own::now(runtime);
     let (clients, subscribed) = seen.sentinel.clients();
-    let stir = silence_a_replica(&pools[0], &seen);
-    let mean = calm.slices.iter().sum::<f64>() / calm.slices.len() as f64;
-    let late = (STIRRED.as_secs_f64() / SLICE.as_secs_f64()) as usize;
-    let (first, then) = stir.slices.split_at(late.min(stir.slices.len()));
+    let stir = silence_a_replica(&seen).beyond(&base);
+    let (first, then) = stir.slices.split_at(STIRRED.min(stir.slices.len()));
+    drop(pools);
     vec![
         ("connect", connect),
         ("heap", own.heap - before.heap),
@@ -172,25 +186,18 @@ pub(crate) fn measure(runtime: &Runtime, row: &Row) -> Sample {
         ("descriptors", own.descriptors - before.descriptors),
         ("tasks", own.tasks - before.tasks),
         ("cpu", cpu),
-        ("questions", calm.questions / CALM.as_secs_f64()),
-        ("burst", most(&calm.slices) / mean),
-        ("pings", calm.rate(calm.pings) - base.rate(base.pings)),
+        ("commands", calm.commands() / calm.seconds),
+        ("most", most(&calm.slices)),
         // Those of the other Sentinels are not the pools', nor is the one that counts.
         ("clients", clients - base.clients),
         ("subscribed", subscribed),
-        ("sentinel cpu", calm.rate(calm.cpu) - base.rate(base.cpu)),
-        ("dials", calm.rate(calm.dials) - base.rate(base.dials)),
-        (
-            "master cpu",
-            calm.rate(calm.master_cpu) - base.rate(base.master_cpu),
-        ),
-        ("stir questions", first.iter().sum()),
+        ("sentinel cpu", calm.sentinel_cpu / calm.seconds),
+        ("dials", calm.dials / calm.seconds),
+        ("replica cpu", calm.replica_cpu / calm.seconds),
+        ("stir commands", first.iter().sum()),
         ("stir most", most(first)),
-        (
-            "stir cpu",
-            stir.cpu - base.rate(base.cpu) * STIR.as_secs_f64(),
-        ),
-        ("wave", most(then) / mean),
+        ("stir cpu", stir.sentinel_cpu),
+        ("wave", most(then)),
     ]
 }
 
@@ -209,12 +216,9 @@ async fn connect(row: &Row) -> Vec<Pool> {
 }
 
 /// Every Sentinel says that it is down, and then that it is not.
-fn silence_a_replica(pool: &Pool, seen: &Seen) -> Window {
-    let topology = pool.topology();
-    let replica = topology.readable().next().expect("there are two");
-    let mut client = Client::connect(replica.port(), STIR).expect("it runs");
+fn silence_a_replica(seen: &Seen) -> Window {
     let seconds = SILENCE.as_secs_f64().to_string();
-    client.send(&["DEBUG", "SLEEP", &seconds]).expect("it runs");
+    seen.silenced.send(&["DEBUG", "SLEEP", &seconds]);
     seen.over(STIR)
 }
 
@@ -244,74 +248,80 @@ impl Own {
 /// The servers as seen from outside.
 struct Seen {
     sentinel: Observer,
-    master: Observer,
+    replica: Observer,
+    /// Another replica: one that sleeps cannot be observed.
+    silenced: Observer,
 }
 
 /// What they did in a time.
 struct Window {
     seconds: f64,
-    questions: f64,
-    /// Questions by slices of that time.
+    /// Commands to the Sentinel by slices of that time.
     slices: Vec<f64>,
-    pings: f64,
     clients: f64,
-    cpu: f64,
+    sentinel_cpu: f64,
     dials: f64,
-    master_cpu: f64,
+    replica_cpu: f64,
 }
 
 impl Window {
-    fn rate(&self, count: f64) -> f64 {
-        count / self.seconds
+    fn commands(&self) -> f64 {
+        self.slices.iter().sum()
+    }
+
+    /// Without what happens anyway.
+    fn beyond(mut self, base: &Self) -> Self {
+        let times = self.seconds / base.seconds;
+        let each = base.commands() / base.slices.len() as f64;
+        for slice in &mut self.slices {
+            *slice -= each;
+        }
+        self.sentinel_cpu -= base.sentinel_cpu * times;
+        self.dials -= base.dials * times;
+        self.replica_cpu -= base.replica_cpu * times;
+        self
     }
 }
 
 impl Seen {
     fn new(row: &Row) -> Self {
         let sentinel = Observer::new(row.sentinel_ports()[0]);
-        let master = sentinel.master_port(row.master_name());
+        let replicas = sentinel.replica_ports(row.master_name());
         Self {
             sentinel,
-            master: Observer::new(master),
+            replica: Observer::new(replicas[0]),
+            silenced: Observer::new(replicas[1]),
         }
     }
 
     fn over(&self, time: Duration) -> Window {
-        let questions = || self.sentinel.calls(&QUESTIONS);
         let counts = || {
             [
-                self.sentinel.calls(&["ping"]),
                 self.sentinel.cpu(),
-                self.master.accepted(),
-                self.master.cpu(),
+                self.replica.accepted(),
+                self.replica.cpu(),
             ]
         };
         let (clients, _) = self.sentinel.clients();
         let (began, before) = (Instant::now(), counts());
-        let first = questions();
-        let mut last = first;
+        let mut last = self.sentinel.commands();
         let mut slices = Vec::new();
-        for slice in 1.. {
-            let end = SLICE * slice;
-            if end > time {
-                break;
-            }
+        while began.elapsed() < time {
+            let end = SLICE * u32::try_from(slices.len() + 1).expect("few");
             thread::sleep(end.saturating_sub(began.elapsed()));
-            let now = questions();
+            let now = self.sentinel.commands();
             slices.push(now - last);
             last = now;
         }
         let after = counts();
-        let [pings, cpu, dials, master_cpu] = std::array::from_fn(|i| after[i] - before[i]);
+        let [sentinel_cpu, dials, replica_cpu] = std::array::from_fn(|i| after[i] - before[i]);
         Window {
             seconds: began.elapsed().as_secs_f64(),
-            questions: last - first,
             slices,
-            pings,
             clients,
-            cpu,
+            sentinel_cpu,
             dials,
-            master_cpu,
+            replica_cpu,
         }
     }
 }

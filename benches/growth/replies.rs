@@ -7,7 +7,7 @@ use redis_rw_pool::{
     redis::{Cmd, cmd},
 };
 use testkit::{Client, Deployment};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     figure::{bytes, number},
@@ -26,6 +26,8 @@ const ELEMENT: usize = 64;
 /// Long enough for a thousand small replies, and three of the largest in any case.
 const MEASURED: Duration = Duration::from_millis(250);
 const AT_LEAST: u32 = 3;
+/// Until the pool's own start is over.
+const SETTLE: Duration = Duration::from_millis(200);
 
 pub(crate) fn tables() -> Vec<Table> {
     let deployment = Deployment::builder().replicas(0).sentinels(1).start();
@@ -101,8 +103,9 @@ pub(crate) async fn measure(row: Row) -> Sample {
     let pool = Pool::connect(config).await.expect("a healthy deployment");
     let (handle, shape) = row.how.split_once(' ').expect("a handle and a shape");
     let handle = Handle::new(handle, &pool);
-    // What the first command of all leaves behind is not the reply's doing.
+    // What the first command and the start leave behind is not the reply's doing.
     handle.send(&cmd("PING")).await;
+    sleep(SETTLE).await;
     let command = command(shape, row.n);
     let (heap, resident) = (meter::heap(), meter::resident());
     let peak = meter::peak();
