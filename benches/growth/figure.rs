@@ -7,15 +7,11 @@ pub(crate) fn count(value: f64) -> String {
 
 /// A plain number: `0.123`, `1.23`, `12.3`, `123`, `12 345`.
 pub(crate) fn number(value: f64) -> String {
-    let size = value.abs();
-    if size >= 100.0 {
-        grouped(value)
-    } else if size >= 10.0 {
-        format!("{value:.1}")
-    } else if size >= 1.0 || size < 0.000_5 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.3}")
+    match value.abs() {
+        100.0.. => grouped(value),
+        10.0.. => format!("{value:.1}"),
+        0.000_5..1.0 => format!("{value:.3}"),
+        _ => format!("{value:.2}"),
     }
 }
 

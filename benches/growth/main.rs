@@ -34,8 +34,10 @@ use crate::{
     table::Table,
 };
 
-/// What may grow, and the tables that show it.
-const SUBJECTS: [(&str, fn() -> Vec<Table>); 5] = [
+/// What may grow, and what measures the tables that show it.
+type Subject = (&'static str, fn() -> Vec<Table>);
+
+const SUBJECTS: [Subject; 5] = [
     (callers::NAME, callers::tables),
     (connections::NAME, connections::tables),
     (replicas::NAME, replicas::tables),
