@@ -92,8 +92,9 @@ fn cells(row: &Measured) -> [String; 8] {
         number(row.each("cpu") * 1e9),
         bytes(row.get("peak")),
         number(row.each("peak")),
-        bytes(row.get("heap")),
-        bytes(row.get("resident")),
+        // Below nothing where the command before the reply left more.
+        bytes(row.get("heap").max(0.0)),
+        bytes(row.get("resident").max(0.0)),
     ]
 }
 
