@@ -3,11 +3,13 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
+# For `make growth`: `--write-docs`, and which subjects if not all.
+ARGS ?=
 # How long to fuzz.
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench peer-bench fuzz deny cluster redis
+.PHONY: help demo test lint bench peer-bench growth fuzz deny cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,9 @@ bench: redis ## checkout, commands and decoder beside other pools and parsers; s
 
 peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench -- $(ARGS)
+
+growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
+	$(CARGO) bench --locked --bench growth -- $(ARGS)
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz
