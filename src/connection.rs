@@ -1,18 +1,21 @@
 //! The guard: what a caller holds.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use deadpool::managed::Object;
-use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike};
+use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
 use crate::{
     discard::Discard,
     doubt::Doubt,
-    failure::Cause,
+    error::Error,
+    failure::{Cause, Failure, Fate, Peer},
     manager::{self, Manager},
     node::{Node, Role},
     pooled::Pooled,
+    standing::Standing,
+    topology::Target,
 };
 
 /// An exclusive connection to one node, lent by a [`Pool`](crate::Pool).
@@ -46,20 +49,36 @@ use crate::{
 /// commands on the same guard fail, and are not executed.
 #[must_use = "a connection goes back to its pool as soon as it is dropped"]
 pub struct Connection {
-    /// `None` only while being dropped.
+    /// `None` while being dropped, and where no fresh connection could be had in its place.
     object: Option<Object<Manager>>,
+    /// Whom it went to then.
+    lost: Option<Box<Target>>,
+    db: i64,
+}
+
+/// A connection that is closed already and must not go back to its pool, however this ends.
+struct Evicted(Option<Object<Manager>>);
+
+impl Drop for Evicted {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
 }
 
 impl Connection {
     pub(crate) fn new(object: Object<Manager>) -> Self {
         Self {
+            db: object.home().config.db,
             object: Some(object),
+            lost: None,
         }
     }
 
     /// The address of the node at the other end, as the Sentinels announce it.
     pub fn node(&self) -> Node {
-        self.pooled().target.node.clone()
+        self.target().node.clone()
     }
 
     /// The role of the node at the other end, when the connection was made.
@@ -67,39 +86,110 @@ impl Connection {
     /// A connection from [`Pool::read`](crate::Pool::read) is to a master where the read policy
     /// says so.
     pub fn role(&self) -> Role {
-        self.pooled().target.role
+        self.target().role
     }
 
-    fn pooled(&self) -> &Pooled {
-        self.object
-            .as_ref()
-            .expect("BUG: a connection is used while it is dropped")
+    fn target(&self) -> &Target {
+        let pooled = self.object.as_ref().map(|object| &object.target);
+        pooled
+            .or(self.lost.as_deref())
+            .expect("BUG: a connection goes to somebody, or went to somebody")
     }
 
-    fn pooled_mut(&mut self) -> &mut Pooled {
-        self.object
-            .as_mut()
-            .expect("BUG: a connection is used while it is dropped")
+    fn pooled_mut(&mut self) -> RedisResult<&mut Pooled> {
+        if self.object.is_none() {
+            return Err(self.unusable());
+        }
+        let object = self.object.as_mut();
+        Ok(object.expect("BUG: it was there a line ago"))
     }
 
-    /// The place where a write may still be held back or led elsewhere: nothing has been written.
-    fn ensure_current(&mut self) -> RedisResult<()> {
-        let pooled = self.pooled_mut();
-        if pooled.home().takes_turns() || pooled.vet() {
+    fn unusable(&self) -> RedisError {
+        let Target { node, role, .. } = self.target();
+        let failure = Failure {
+            peer: Peer::Node(*role),
+            node: node.clone(),
+            cause: Cause::Unusable,
+            fate: Fate::NotExecuted,
+        };
+        failure.into()
+    }
+
+    /// Holds the command back while the master is being replaced, and goes on on a fresh connection
+    /// where this one is not to the master any more. Nothing has been written yet.
+    #[inline]
+    async fn ensure_current(&mut self) -> RedisResult<()> {
+        let pooled = self.pooled_mut()?;
+        if pooled.home().takes_turns() || pooled.standing() == Standing::Current {
             return Ok(());
         }
-        let master = pooled.home().topology.snapshot().master.clone();
-        let moved_to = master.filter(|master| *master != pooled.target.node);
-        Err(pooled.wire().failure(Cause::Superseded(moved_to)).into())
+        Box::pin(self.catch_up()).await
+    }
+
+    async fn catch_up(&mut self) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled_mut()?.home());
+        let patience = home.patience();
+        let deadline = Instant::now() + patience;
+        let mut changes = home.topology.subscribe();
+        loop {
+            changes.mark_unchanged();
+            match self.pooled_mut()?.standing() {
+                Standing::Current => return Ok(()),
+                Standing::Gone => self.renew(deadline).await?,
+                Standing::Fenced => {
+                    let sign = home.topology.snapshot().fence.clone().unwrap_or_default();
+                    let lifted = tokio::time::timeout_at(deadline, changes.changed()).await;
+                    if !matches!(lifted, Ok(Ok(()))) {
+                        let cause = Cause::Fenced(sign, patience);
+                        return Err(self.pooled_mut()?.wire().failure(cause).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A guard is a lease on a role, not on a socket: takes a fresh connection in place of one whose
+    /// node was replaced. The permit stays where it is, so that a pool of one cannot wait for itself.
+    async fn renew(&mut self, deadline: Instant) -> RedisResult<()> {
+        let pooled = self.pooled_mut()?;
+        if pooled.dirt().is_some() {
+            let master = pooled.home().topology.snapshot().master.clone();
+            let moved_to = master.filter(|master| *master != pooled.target.node);
+            return Err(pooled.wire().failure(Cause::Superseded(moved_to)).into());
+        }
+        let reason = pooled.home().departed();
+        self.lost = Some(Box::new(pooled.target.clone()));
+        let mut evicted = Evicted(self.object.take());
+        let Some(object) = &mut evicted.0 else {
+            return Err(self.unusable());
+        };
+        // Closed before another is made, so that the limit holds at every moment.
+        object.close(reason);
+        let Some(pool) = Object::pool(object) else {
+            return Err(Error::Closed.into());
+        };
+        let dialer = pool.manager().dialer();
+        match tokio::time::timeout_at(deadline, dialer.obtain()).await {
+            Ok(Ok((fresh, _))) => {
+                **object = fresh;
+                self.object = evicted.0.take();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(dialer.out_of_patience(dialer.patience()).into()),
+        }
     }
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
     fn weigh(&mut self, doubt: Doubt) {
-        let pooled = self.pooled_mut();
-        match doubt {
-            Doubt::None => return,
-            Doubt::Node => {}
-            Doubt::Connection => pooled.condemn(),
+        if doubt == Doubt::None {
+            return;
+        }
+        let Ok(pooled) = self.pooled_mut() else {
+            return;
+        };
+        if doubt == Doubt::Connection {
+            pooled.condemn();
         }
         pooled.home().topology.suspect(&pooled.target.node);
     }
@@ -108,8 +198,8 @@ impl Connection {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            self.ensure_current()?;
-            let result = self.pooled_mut().wire().command(cmd).await;
+            self.ensure_current().await?;
+            let result = self.pooled_mut()?.wire().command(cmd).await;
             match &result {
                 Ok(reply) => self.weigh(Doubt::of(reply)),
                 Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
@@ -126,8 +216,8 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            self.ensure_current()?;
-            let wire = self.pooled_mut().wire();
+            self.ensure_current().await?;
+            let wire = self.pooled_mut()?.wire();
             let result = wire.pipeline(pipeline, offset, count).await;
             match &result {
                 Ok(replies) => self.weigh(Doubt::of_all(replies)),
@@ -139,7 +229,7 @@ impl ConnectionLike for Connection {
     }
 
     fn get_db(&self) -> i64 {
-        self.pooled().home().config.db
+        self.db
     }
 }
 

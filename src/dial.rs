@@ -19,24 +19,21 @@ use crate::{
 
 /// Connects to a target of this pool, when its turn comes.
 ///
-/// Gives the connection with the topology version under which its target was wanted. A failure
-/// makes the node rest for a while, and has it looked at.
-pub(crate) async fn attempt(home: &Home, target: &Target) -> Result<(Exclusive, u64), Error> {
+/// A failure makes the node rest for a while, and has it looked at.
+pub(crate) async fn attempt(home: &Home, target: &Target) -> Result<Exclusive, Error> {
     let mut changes = home.topology.subscribe();
     let dialled = tokio::select! {
         // A dial to a node that has been replaced may hang for long, and its caller need not.
         () = departure(home, &mut changes, target) => None,
         dialled = connect_in_turn(home, target) => dialled,
     };
-    // Looked up before the target is checked, so that a switch in between is noticed later.
-    let version = home.topology.version();
     let Some(dialled) = dialled.filter(|_| is_wanted(home, target)) else {
         return Err(connect_error(target, superseded()));
     };
     match dialled {
         Ok(wire) => {
             home.fleet.succeeded(&target.node);
-            Ok((wire, version))
+            Ok(wire)
         }
         Err(error) => {
             home.stats.dial_failures.fetch_add(1, Relaxed);

@@ -216,8 +216,8 @@ impl Dialer {
             }
             return Err(self.home.nowhere_to_go());
         };
-        let (wire, version) = dial::attempt(&self.home, &target).await?;
-        Ok(Pooled::new(wire, place.opened(), target, version))
+        let wire = dial::attempt(&self.home, &target).await?;
+        Ok(Pooled::new(wire, place.opened(), target))
     }
 
     /// How long a caller who has a permit may take to get a connection.

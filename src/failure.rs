@@ -71,6 +71,8 @@ pub(crate) enum Cause {
     Unusable,
     #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
     Superseded(Option<Node>),
+    #[error("the master is being replaced ({0}), and no other was there within {1:?}")]
+    Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
     Withdrawn,
 }
@@ -78,7 +80,7 @@ pub(crate) enum Cause {
 impl From<Failure> for RedisError {
     fn from(failure: Failure) -> Self {
         let kind = match &failure.cause {
-            Cause::Timeout(_) => io::ErrorKind::TimedOut,
+            Cause::Timeout(_) | Cause::Fenced(..) => io::ErrorKind::TimedOut,
             Cause::Closed => io::ErrorKind::UnexpectedEof,
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,

@@ -22,6 +22,7 @@ use crate::{
     error::{Error, PoolName, Said, in_one_line, is_refusal},
     jitter,
     node::Node,
+    standing::Standing,
     stats::Stats,
     topology::{Handle, Target},
 };
@@ -97,6 +98,17 @@ impl Home {
 
     pub(crate) fn admits(&self, target: &Target) -> bool {
         self.topology.snapshot().admits(self.policy(), target)
+    }
+
+    pub(crate) fn standing(&self, target: &Target) -> Standing {
+        let snapshot = self.topology.snapshot();
+        if !snapshot.admits(self.policy(), target) {
+            Standing::Gone
+        } else if snapshot.fence.is_some() && self.policy().is_none() {
+            Standing::Fenced
+        } else {
+            Standing::Current
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

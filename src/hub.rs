@@ -190,7 +190,7 @@ fn retire(lines: &[Arc<Line>]) {
     }
 }
 
-type Dialled = (Target, Result<(Exclusive, u64), Error>);
+type Dialled = (Target, Result<Exclusive, Error>);
 
 /// What the task of a [`Hub`] owns.
 #[derive(Debug)]
@@ -254,15 +254,15 @@ impl Keeper {
             *under_way -= 1;
         }
         match result {
-            Ok((connection, version)) => self.open(connection, target, version),
+            Ok(connection) => self.open(connection, target),
             Err(error) => self.trouble = Some(error),
         }
     }
 
-    fn open(&mut self, connection: Exclusive, target: Target, version: u64) {
+    fn open(&mut self, connection: Exclusive, target: Target) {
         let hub = Arc::clone(&self.hub);
         let limits = hub.home.config.multiplexed;
-        let current = still_admitted(Arc::clone(&hub.home), target.clone(), version);
+        let current = still_admitted(Arc::clone(&hub.home), target.clone());
         let (shared, driver) = Shared::open(connection, limits, current);
         hub.created.fetch_add(1, Relaxed);
         self.lines.push(Arc::new(Line {
@@ -283,7 +283,8 @@ impl Keeper {
 }
 
 /// Whether a node may still be written to; one atomic load while the topology does not change.
-fn still_admitted(home: Arc<Home>, target: Target, mut vetted: u64) -> impl FnMut() -> bool {
+fn still_admitted(home: Arc<Home>, target: Target) -> impl FnMut() -> bool {
+    let mut vetted = 0;
     move || {
         let version = home.topology.version();
         if vetted != version && home.admits(&target) {

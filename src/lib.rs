@@ -138,6 +138,7 @@ mod reaper;
 mod refresh;
 mod sentinel;
 mod side;
+mod standing;
 mod stats;
 mod task;
 mod topology;

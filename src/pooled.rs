@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits, discard::Discard, home::Home, place::Place, topology::Target,
-    wire::exclusive::Exclusive,
+    config::PoolLimits, discard::Discard, home::Home, place::Place, standing::Standing,
+    topology::Target, wire::exclusive::Exclusive,
 };
 
 /// What deadpool stores and lends.
@@ -16,8 +16,8 @@ pub(crate) struct Pooled {
     /// permit goes back, so that the limit holds at every moment.
     open: Option<(Exclusive, Place)>,
     pub(crate) target: Target,
-    /// The topology version under which `target` was last known to be good.
-    pub(crate) vetted: u64,
+    /// The topology version under which `target` was last known to be good and open to commands.
+    vetted: u64,
     condemned: bool,
     pub(crate) expires_at: Option<Instant>,
     /// When it last came back; its creation until then.
@@ -25,13 +25,13 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    pub(crate) fn new(wire: Exclusive, place: Place, target: Target, vetted: u64) -> Box<Self> {
+    pub(crate) fn new(wire: Exclusive, place: Place, target: Target) -> Box<Self> {
         let now = Instant::now();
         let lifetime = place.home().lifetime();
         Box::new(Self {
             open: Some((wire, place)),
             target,
-            vetted,
+            vetted: 0,
             condemned: false,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             idle_since: now,
@@ -70,15 +70,20 @@ impl Pooled {
     /// Whether its node still is what this pool wants. Without a change of the topology since the
     /// last look this costs one atomic load.
     pub(crate) fn vet(&mut self) -> bool {
+        !matches!(self.standing(), Standing::Gone)
+    }
+
+    /// Whether a command may be written to it now.
+    pub(crate) fn standing(&mut self) -> Standing {
         let version = self.home().topology.version();
         if self.vetted == version {
-            return true;
+            return Standing::Current;
         }
-        let admitted = self.home().admits(&self.target);
-        if admitted {
+        let standing = self.home().standing(&self.target);
+        if standing == Standing::Current {
             self.vetted = version;
         }
-        admitted
+        standing
     }
 
     /// What the node itself said that makes this connection worthless; nothing is closed yet.

@@ -5,6 +5,7 @@
 //! through one channel; after every report the task concludes anew from all it knows, so the first
 //! good answer counts at once and a slow one when it comes.
 
+mod fence;
 mod probe;
 mod report;
 
@@ -20,6 +21,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::fence::{Fence, Word};
 pub(crate) use self::report::{Report, Verdict};
 use crate::{
     config::Config,
@@ -73,6 +75,7 @@ pub(crate) struct Refresh {
     next_look: Instant,
     quick: Duration,
     links: HashMap<Node, Link>,
+    fence: Fence,
     proofs: HashMap<Node, (Proof, Instant)>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
@@ -97,6 +100,7 @@ impl Refresh {
             next_look: Instant::now(),
             quick: QUICK,
             links: HashMap::new(),
+            fence: Fence::default(),
             proofs: HashMap::new(),
             refusals: HashMap::new(),
             probing: HashMap::new(),
@@ -187,6 +191,10 @@ impl Refresh {
     fn on_event(&mut self, sentinel: &Node, event: &Event) {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.report.event();
+        let current = self.handle.snapshot();
+        let look = self.look + 1;
+        self.fence
+            .note(sentinel, event, &current, look, Instant::now());
         if let Some(node) = &event.node {
             self.doubt(node);
         }
@@ -311,6 +319,7 @@ impl Refresh {
                 tracing::info!(%master, epoch, old = ?next.master, "the master changed");
                 next.master_since = current.version + 1;
                 self.quick = QUICK;
+                self.fence.reset();
             }
             next.master = Some(master);
             next.epoch = epoch;
@@ -334,14 +343,47 @@ impl Refresh {
             }
             ask.extend(unheard);
         }
+        next.fence = self.raise_or_lift(&next, &proofs);
+        // It is its own word that lifts the fence.
+        if next.fence.is_some()
+            && let Some(master) = next
+                .master
+                .as_ref()
+                .filter(|node| !proofs.contains_key(*node))
+        {
+            ask.push(master.clone());
+        }
         let waiting = !ask.is_empty();
         for node in ask {
             self.probe(node);
         }
         self.publish(&current, next);
-        let unsettled = election.contested || self.handle.snapshot().in_motion();
+        let settled = self.handle.snapshot();
+        let unsettled = election.contested || settled.in_motion() || settled.fence.is_some();
         self.schedule(unsettled);
         self.report_progress(&views, waiting);
+    }
+
+    fn raise_or_lift(&mut self, next: &Topology, proofs: &Proofs) -> Option<String> {
+        let words: Vec<Word<'_>> = self
+            .links
+            .iter()
+            .map(|(sentinel, link)| Word {
+                sentinel,
+                look: link.look,
+                answer: match &link.said {
+                    Some(Ok(answer)) => Some(answer),
+                    _ => None,
+                },
+            })
+            .collect();
+        let fence = self.fence.judge(next, &words, proofs, Instant::now());
+        match (&next.fence, &fence) {
+            (None, Some(sign)) => tracing::info!(sign, "the fence is raised"),
+            (Some(_), None) => tracing::info!(master = ?next.master, "the fence is lifted"),
+            _ => {}
+        }
+        fence
     }
 
     fn publish(&self, current: &Topology, mut next: Topology) {

@@ -20,4 +20,6 @@ pub(crate) struct Answer {
     pub(crate) view: Option<View>,
     /// The other Sentinels it knows.
     pub(crate) peers: Vec<Peer>,
+    /// The node that it is replacing, or would replace if it could, and the flag that says so.
+    pub(crate) deposing: Option<(Node, &'static str)>,
 }

@@ -128,6 +128,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             id,
             view: None,
             peers: Vec::new(),
+            deposing: None,
         });
     };
     for reply in [&master, &replicas, &sentinels] {
@@ -143,14 +144,16 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             "a Sentinel listed replicas with unusable addresses"
         );
     }
+    let master = reply::master_info(&master).map_err(malformed)?;
     Ok(Answer {
         id,
         view: Some(View {
             master: address,
-            epoch: reply::master_info(&master).map_err(malformed)?.epoch,
+            epoch: master.epoch,
             replicas: replicas.entries,
         }),
         peers: reply::sentinels(&sentinels).map_err(malformed)?,
+        deposing: master.deposing().map(|flag| (master.node, flag)),
     })
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Event {
     pub(crate) subject: Subject,
     /// The instance it is about; `None` where it is about the publishing Sentinel itself.
     pub(crate) node: Option<Node>,
+    /// Whom the publishing Sentinel took for our master then.
+    pub(crate) master: Option<Node>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,26 @@ pub(crate) enum EventKind {
     /// The publishing Sentinel no longer trusts its clock: it answers, but acts on nothing.
     TiltEntered,
     TiltLeft,
+}
+
+impl EventKind {
+    /// Whether it says that the master is being replaced.
+    pub(crate) fn is_sign(&self) -> bool {
+        matches!(
+            self,
+            Self::ObjectivelyDown
+                | Self::TryFailover
+                | Self::ElectedLeader
+                | Self::SelectingReplica
+                | Self::SelectedReplica
+                | Self::SendReplicaOfNoOne
+                | Self::AwaitingPromotion
+                | Self::Promoted
+                | Self::RepointingReplicas
+                | Self::ConfigUpdated
+                | Self::SwitchMaster { .. }
+        )
+    }
 }
 
 /// What stands in the payload.
@@ -166,6 +188,7 @@ pub(crate) fn parse(channel: &[u8], payload: &[u8], master_name: &str) -> Option
             },
             subject: Subject::Sentinel,
             node: None,
+            master: None,
         }),
     }
 }
@@ -176,14 +199,16 @@ fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
     if name != master_name.as_bytes() || words.next().is_some() {
         return None;
     }
+    let old = address::node(old_host, old_port)?;
     let new = address::node(new_host, new_port)?;
     Some(Event {
         kind: EventKind::SwitchMaster {
-            old: address::node(old_host, old_port)?,
+            old: old.clone(),
             new: new.clone(),
         },
         subject: Subject::Master,
         node: Some(new),
+        master: Some(old),
     })
 }
 
@@ -204,14 +229,14 @@ fn instance(
         b"sentinel" => Subject::Sentinel,
         _ => return None,
     };
-    let master = if subject == Subject::Master {
-        name
+    let node = address::node(host, port)?;
+    let (name, master) = if subject == Subject::Master {
+        (name, node.clone())
     } else {
-        let [at, master, host, port] = take(&mut words)?;
-        address::node(host, port).filter(|_| at == b"@")?;
-        master
+        let [at, name, host, port] = take(&mut words)?;
+        (name, address::node(host, port).filter(|_| at == b"@")?)
     };
-    if master != master_name.as_bytes()
+    if name != master_name.as_bytes()
         || expected.is_some_and(|expected| expected != subject)
         || (!explained && words.next().is_some())
     {
@@ -220,7 +245,8 @@ fn instance(
     Some(Event {
         kind: kind(channel)?,
         subject,
-        node: Some(address::node(host, port)?),
+        node: Some(node),
+        master: Some(master),
     })
 }
 
@@ -297,6 +323,7 @@ mod tests {
             kind,
             subject,
             node: Some(node),
+            master: Some(Node::new("10.0.0.1", 6379)),
         })
     }
 

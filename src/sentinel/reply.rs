@@ -183,6 +183,19 @@ pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
     Ok(peers)
 }
 
+impl MasterInfo {
+    /// The flag that says that this master is being replaced, or is about to be.
+    pub(crate) fn deposing(&self) -> Option<&'static str> {
+        if self.flags.has(Flag::FailoverInProgress) {
+            Some("failover_in_progress")
+        } else if self.flags.has(Flag::ObjectivelyDown) {
+            Some("o_down")
+        } else {
+            None
+        }
+    }
+}
+
 impl ReplicaInfo {
     /// Whether Sentinel itself gives a reason not to try this replica for reads.
     ///
