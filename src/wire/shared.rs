@@ -8,6 +8,8 @@
 mod desk;
 mod driver;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -45,6 +47,7 @@ pub(crate) struct Shared {
     open: AtomicBool,
     /// Asks the driver to write nothing more.
     leaving: AtomicBool,
+    max_in_flight: usize,
 }
 
 impl fmt::Debug for Shared {
@@ -81,6 +84,7 @@ impl Shared {
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
+            max_in_flight: limits.max_in_flight,
         });
         let limit = timeout.unwrap_or_default();
         let driver = Driver::new(Arc::clone(&shared), channel, tick, limit, current);
@@ -123,7 +127,7 @@ impl Shared {
 
     /// Sends a pipeline and waits for all its replies, those to `MULTI` and `EXEC` included.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
-        match self.call(Request::many(pipeline)).await {
+        match self.call(Request::many(pipeline, self.max_in_flight)).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),

@@ -247,12 +247,13 @@ impl Desk {
             self.leave(key);
             return Progress::Done(answer);
         }
-        if call.granted > 0 {
-            return Progress::Admitted;
-        }
+        // Whoever is admitted waits again as soon as it has handed in.
         match &mut call.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
+        }
+        if call.granted > 0 {
+            return Progress::Admitted;
         }
         Progress::Waiting
     }
