@@ -35,8 +35,9 @@ use super::exclusive::Exclusive;
 use crate::{config::MultiplexedLimits, failure::Cause};
 
 /// Deadlines are kept in ticks of this part of the time limit: no command pays for a clock reading
-/// or a timer, and none fails early; the latest a sixteenth late.
-const TICKS: u32 = 16;
+/// or a timer, and none fails early. The latest fails two ticks late, which is a sixteenth, and the
+/// runtime's timers may add a millisecond to each.
+const TICKS: u32 = 32;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(250);
 
@@ -45,8 +46,6 @@ pub(crate) struct Shared {
     /// A copy for the choice between connections, which takes no lock.
     in_flight: AtomicUsize,
     open: AtomicBool,
-    /// Asks the driver to write nothing more.
-    leaving: AtomicBool,
     max_in_flight: usize,
 }
 
@@ -75,15 +74,10 @@ impl Shared {
         let tick = timeout
             .map_or(LONGEST_TICK, |timeout| timeout / TICKS)
             .clamp(SHORTEST_TICK, LONGEST_TICK);
-        let patience = timeout.map(|timeout| {
-            let ticks = timeout.as_nanos().div_ceil(tick.as_nanos());
-            u32::try_from(ticks).unwrap_or(u32::MAX / 2)
-        });
         let shared = Arc::new(Self {
-            desk: Mutex::new(Desk::new(limits, patience)),
+            desk: Mutex::new(Desk::new(limits, timeout)),
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
-            leaving: AtomicBool::new(false),
             max_in_flight: limits.max_in_flight,
         });
         let limit = timeout.unwrap_or_default();
@@ -106,14 +100,18 @@ impl Shared {
         self.desk.lock().waiting()
     }
 
-    /// Takes and writes nothing more, and ends when what was written is answered.
-    pub(crate) fn retire(&self) {
-        self.open.store(false, Relaxed);
-        self.leaving.store(true, Relaxed);
-        let driver = self.desk.lock().wake();
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+    /// Takes and writes nothing more, and ends when what was written is answered. False when it was
+    /// about to end already.
+    pub(crate) fn retire(&self) -> bool {
+        let was_open = self.open.swap(false, Relaxed);
+        let driver = self.desk.lock().retire();
+        wake(driver);
+        was_open
+    }
+
+    /// For the choice between connections.
+    fn show(&self, desk: &Desk) {
+        self.in_flight.store(desk.in_flight(), Relaxed);
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
@@ -178,7 +176,7 @@ impl Ticket<'_> {
             desk.ask(key, more);
         }
         let granted = desk.is_admitted(key);
-        self.shared.in_flight.store(desk.in_flight(), Relaxed);
+        self.shared.show(&desk);
         let silent = request.is_silent();
         drop(desk);
         wake(driver);
@@ -196,7 +194,10 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let mut woken = Vec::new();
-            self.shared.desk.lock().abandon(key, &mut woken);
+            let mut desk = self.shared.desk.lock();
+            let _received = desk.abandon(key, &mut woken);
+            self.shared.show(&desk);
+            drop(desk);
             wake(woken);
         }
     }
