@@ -7,6 +7,8 @@
 
 mod desk;
 mod driver;
+#[cfg(test)]
+mod model;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -583,6 +583,13 @@ impl Desk {
         }
     }
 
+    /// Whether every call has left and nothing is kept for any.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.due.len() + self.line.len() + self.in_flight;
+        self.calls.is_empty() && waiting == 0 && !self.has_out()
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
