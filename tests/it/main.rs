@@ -23,6 +23,7 @@ mod hostile;
 mod idle;
 mod limits;
 mod multiplexed;
+mod multiplexed_storm;
 mod session;
 mod spread;
 mod waiting;
