@@ -247,14 +247,17 @@ impl Desk {
             self.leave(key);
             return Progress::Done(answer);
         }
-        if call.granted > 0 {
-            return Progress::Admitted;
-        }
+        // Also of whom is admitted: what woke it has taken its waker, and it waits again once it has
+        // handed in.
         match &mut call.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
-        Progress::Waiting
+        if call.granted > 0 {
+            Progress::Admitted
+        } else {
+            Progress::Waiting
+        }
     }
 
     /// Nobody waits for this call any more. Those whom its room lets in are to be woken.
