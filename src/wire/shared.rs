@@ -192,7 +192,10 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let mut woken = Vec::new();
-            self.shared.desk.lock().abandon(key, &mut woken);
+            let mut desk = self.shared.desk.lock();
+            desk.abandon(key, &mut woken);
+            self.shared.in_flight.store(desk.in_flight(), Relaxed);
+            drop(desk);
             wake(woken);
         }
     }

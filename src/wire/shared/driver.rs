@@ -145,6 +145,7 @@ impl<F: FnMut() -> bool> Driver<F> {
         if !may_write {
             self.shared.open.store(false, Relaxed);
             desk.cut(&Cause::Withdrawn, &mut self.woken);
+            self.shared.in_flight.store(desk.in_flight(), Relaxed);
             self.channel.begin();
             self.told = 0;
             if !desk.is_owed() {
@@ -183,7 +184,10 @@ impl<F: FnMut() -> bool> Driver<F> {
             // As in the channel: a peer that always has more to read must not hold up time.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let limit = Cause::Timeout(self.limit);
-            let ticked = self.shared.desk.lock().tick(&limit, &mut self.woken);
+            let mut desk = self.shared.desk.lock();
+            let ticked = desk.tick(&limit, &mut self.woken);
+            self.shared.in_flight.store(desk.in_flight(), Relaxed);
+            drop(desk);
             wake(self.woken.drain(..));
             match ticked {
                 Ticked::Busy => timer.as_mut().reset(Instant::now() + self.tick),
