@@ -27,7 +27,7 @@ pub(crate) use self::desk::Fault;
 use self::{
     desk::{Answer, Desk, Progress},
     driver::Driver,
-    request::Request,
+    request::{PORTION, Request},
 };
 use super::exclusive::Exclusive;
 use crate::{config::MultiplexedLimits, failure::Cause};
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     open: AtomicBool,
     /// Asks the driver to write nothing more.
     leaving: AtomicBool,
+    /// Commands of a pipeline that are handed in together at most.
+    portion: usize,
 }
 
 impl fmt::Debug for Shared {
@@ -81,6 +83,7 @@ impl Shared {
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
+            portion: PORTION.min(limits.max_in_flight),
         });
         let limit = timeout.unwrap_or_default();
         let driver = Driver::new(Arc::clone(&shared), channel, tick, limit, current);
@@ -123,7 +126,7 @@ impl Shared {
 
     /// Sends a pipeline and waits for all its replies, those to `MULTI` and `EXEC` included.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
-        match self.call(Request::many(pipeline)).await {
+        match self.call(Request::many(pipeline, self.portion)).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),

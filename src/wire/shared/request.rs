@@ -9,7 +9,7 @@ use crate::wire::pipeline;
 
 /// A pipeline is handed in so many commands at a time, so that whoever comes after a long one does
 /// not wait for all of it.
-const PORTION: usize = 64;
+pub(super) const PORTION: usize = 64;
 
 pub(super) struct Request<'a> {
     what: What<'a>,
@@ -17,6 +17,8 @@ pub(super) struct Request<'a> {
     encoded: Vec<u8>,
     /// How many commands are to be handed in next.
     wanted: usize,
+    /// Commands of a pipeline that are handed in together at most.
+    portion: usize,
 }
 
 enum What<'a> {
@@ -32,23 +34,25 @@ impl<'a> Request<'a> {
             what: What::One(cmd),
             encoded: Vec::new(),
             wanted: 1,
+            portion: 1,
         }
     }
 
-    pub(super) fn many(pipeline: &'a Pipeline) -> Self {
+    pub(super) fn many(pipeline: &'a Pipeline, portion: usize) -> Self {
         let (what, wanted) = if pipeline.is_transaction() {
             // Between MULTI and EXEC must be nobody else's command.
             (What::Atomic(pipeline), pipeline::replies(pipeline))
         } else {
             (
                 What::Plain { pipeline, next: 0 },
-                pipeline.len().min(PORTION),
+                pipeline.len().min(portion),
             )
         };
         Self {
             what,
             encoded: Vec::new(),
             wanted,
+            portion,
         }
     }
 
@@ -108,7 +112,7 @@ impl<'a> Request<'a> {
         self.wanted = 0;
         if let What::Plain { pipeline, next } = &mut self.what {
             *next += count;
-            self.wanted = (pipeline.len() - *next).min(PORTION);
+            self.wanted = (pipeline.len() - *next).min(self.portion);
         }
         if self.encoded.len() > BIG {
             return desk.hand_in_big(key, std::mem::take(&mut self.encoded));
