@@ -23,6 +23,8 @@ mod hostile;
 mod idle;
 mod limits;
 mod multiplexed;
+mod multiplexed_deadlines;
+mod multiplexed_limits;
 mod multiplexed_storm;
 mod session;
 mod spread;
