@@ -196,43 +196,50 @@ impl Desk {
         self.calls[key].granted > 0
     }
 
-    /// Hands in what the call was admitted for, small enough to be copied. Returns the driver's
-    /// waker where it sleeps.
+    /// Hands in `count` commands, no more than the call was admitted for, small enough to be copied.
+    /// Returns the driver's waker where it sleeps.
     #[inline]
     pub(super) fn hand_in(
         &mut self,
         key: usize,
+        count: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<Waker> {
         let before = self.out.len();
         encode(&mut self.out);
         let bytes = self.out.len() - before;
-        self.note(key, bytes)
+        self.note(key, count, bytes)
     }
 
     /// As [`hand_in`](Self::hand_in), without a copy.
-    pub(super) fn hand_in_big(&mut self, key: usize, bytes: Vec<u8>) -> Option<Waker> {
+    pub(super) fn hand_in_big(
+        &mut self,
+        key: usize,
+        count: usize,
+        bytes: Vec<u8>,
+    ) -> Option<Waker> {
         if !self.out.is_empty() {
             self.sealed.push_back(mem::take(&mut self.out));
         }
         let len = bytes.len();
         self.sealed.push_back(bytes);
-        self.note(key, len)
+        self.note(key, count, len)
     }
 
     #[inline]
-    fn note(&mut self, key: usize, bytes: usize) -> Option<Waker> {
+    fn note(&mut self, key: usize, count: usize, bytes: usize) -> Option<Waker> {
         let call = &mut self.calls[key];
         let start = self.handed_in;
         call.start = call.start.min(start);
         call.dues += 1;
-        let left = mem::take(&mut call.granted);
+        // What it was admitted for beyond that, it asks for again.
+        self.in_flight -= mem::take(&mut call.granted) - count;
         if self.due.is_empty() {
             self.heard = self.tick;
         }
         self.due.push_back(Due {
             call: key,
-            left,
+            left: count,
             start,
         });
         self.handed_in += bytes as u64;

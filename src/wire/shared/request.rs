@@ -115,9 +115,9 @@ impl<'a> Request<'a> {
             self.wanted = (pipeline.len() - *next).min(self.portion);
         }
         if self.encoded.len() > BIG {
-            return desk.hand_in_big(key, std::mem::take(&mut self.encoded));
+            return desk.hand_in_big(key, count, std::mem::take(&mut self.encoded));
         }
-        let driver = desk.hand_in(key, |out| match &self.what {
+        let driver = desk.hand_in(key, count, |out| match &self.what {
             What::One(cmd) if self.encoded.is_empty() => cmd.write_packed_command(out),
             _ => out.extend_from_slice(&self.encoded),
         });
