@@ -24,6 +24,7 @@ mod idle;
 mod limits;
 mod multiplexed;
 mod multiplexed_deadlines;
+mod multiplexed_failover;
 mod multiplexed_faults;
 mod multiplexed_limits;
 mod multiplexed_storm;
