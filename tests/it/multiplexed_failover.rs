@@ -390,6 +390,7 @@ async fn no_read_fails_when_a_replica_leaves_and_one_that_joins_is_read_from() {
     let mut view = view.with_replica(second.port());
     view.replicas.remove(0);
     sentinel.set(view);
+    let _ = first.cmd(&["REPLICAOF", "NO", "ONE"]);
     connections_are(&pool, 0, 1).await;
     load.goes_on().await;
     let before = first.command_stat("exists");
