@@ -154,30 +154,45 @@ async fn observe(conn: &mut impl ConnectionLike, pipeline: &Pipeline) -> [String
     ]
 }
 
+/// What a shared connection refuses before it is sent.
+const UNSHAREABLE: [&str; 3] = ["select out of range", "nested multi", "exec without multi"];
+
 async fn side_by_side(protocol: Protocol) {
     let name = format!("commands-compare-{protocol:?}");
-    let (_pool, mut ours) = ours(&name, protocol).await;
+    let (pool, mut ours) = ours(&name, protocol).await;
     let mut theirs = theirs(protocol).await;
     for (what, pipeline) in pipelines() {
-        let expected = observe(&mut theirs, &pipeline).await;
-        let got = observe(&mut ours, &pipeline).await;
-        assert_eq!(
-            got,
-            expected,
-            "{protocol:?}, {what}, atomic: {}",
-            pipeline.is_transaction()
-        );
-        for cmd in pipeline.cmd_iter() {
-            let words: Vec<_> = cmd.args_iter().collect();
-            if matches!(words[0], redis::Arg::Simple(b"MULTI" | b"EXEC")) {
-                continue;
-            }
-            let got = cmd.query_async::<Value>(&mut ours).await;
-            let expected = cmd.query_async::<Value>(&mut theirs).await;
-            // What succeeds may count, and then the second answer is another.
-            if got.is_err() || expected.is_err() {
-                assert_eq!(seen(got), seen(expected), "{what}");
-            }
+        compare(&mut ours, &mut theirs, what, &pipeline).await;
+        if !UNSHAREABLE.contains(&what) {
+            compare(&mut pool.writer(), &mut theirs, what, &pipeline).await;
+        }
+    }
+}
+
+async fn compare(
+    ours: &mut impl ConnectionLike,
+    theirs: &mut MultiplexedConnection,
+    what: &str,
+    pipeline: &Pipeline,
+) {
+    let expected = observe(theirs, pipeline).await;
+    let got = observe(ours, pipeline).await;
+    assert_eq!(
+        got,
+        expected,
+        "{what}, atomic: {}",
+        pipeline.is_transaction()
+    );
+    for cmd in pipeline.cmd_iter() {
+        let words: Vec<_> = cmd.args_iter().collect();
+        if matches!(words[0], redis::Arg::Simple(b"MULTI" | b"EXEC")) {
+            continue;
+        }
+        let got = cmd.query_async::<Value>(ours).await;
+        let expected = cmd.query_async::<Value>(theirs).await;
+        // What succeeds may count, and then the second answer is another.
+        if got.is_err() || expected.is_err() {
+            assert_eq!(seen(got), seen(expected), "{what}");
         }
     }
 }
@@ -228,75 +243,84 @@ async fn a_transaction_whose_watched_key_changed_gives_nil_as_with_the_redis_cra
 #[tokio::test]
 async fn the_vocabulary_of_async_commands() {
     for protocol in PROTOCOLS {
-        let (_pool, mut conn) = ours("commands-vocabulary", protocol).await;
-        let conn = &mut conn;
-        let keys = ["s", "n", "l", "h", "set", "z", "x", "bin"].map(|key| format!("voc:{key}"));
-        let () = conn.del(&keys).await.unwrap();
-        let () = conn.set("voc:s", "text").await.unwrap();
-        assert_eq!(conn.get::<_, String>("voc:s").await.unwrap(), "text");
-        assert_eq!(conn.get::<_, Option<String>>("voc:no").await.unwrap(), None);
-        assert_eq!(conn.incr::<_, _, i64>("voc:n", 41).await.unwrap(), 41);
-        assert_eq!(conn.incr::<_, _, f64>("voc:n", 0.5).await.unwrap(), 41.5);
-        assert!(conn.exists::<_, bool>("voc:n").await.unwrap());
-        assert!(conn.expire::<_, bool>("voc:n", 100).await.unwrap());
-        assert_eq!(
-            conn.rpush::<_, _, i64>("voc:l", &[1, 2, 3]).await.unwrap(),
-            3
-        );
-        let list: Vec<i64> = conn.lrange("voc:l", 0, -1).await.unwrap();
-        assert_eq!(list, [1, 2, 3]);
-        let () = conn
-            .hset_multiple("voc:h", &[("a", 1), ("b", 2)])
-            .await
-            .unwrap();
-        let hash: HashMap<String, i64> = conn.hgetall("voc:h").await.unwrap();
-        assert_eq!(
-            hash,
-            HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)])
-        );
-        let raw: Value = conn.hgetall("voc:h").await.unwrap();
-        match protocol {
-            Protocol::Resp2 => assert!(matches!(raw, Value::Array(items) if items.len() == 4)),
-            _ => assert!(matches!(raw, Value::Map(pairs) if pairs.len() == 2)),
-        }
-        assert_eq!(
-            conn.sadd::<_, _, i64>("voc:set", &["a", "b"])
-                .await
-                .unwrap(),
-            2
-        );
-        let set: std::collections::BTreeSet<String> = conn.smembers("voc:set").await.unwrap();
-        assert_eq!(set.len(), 2);
-        let () = conn.zadd("voc:z", "m", 1.5).await.unwrap();
-        let scores: Vec<(String, f64)> = conn.zrange_withscores("voc:z", 0, -1).await.unwrap();
-        assert_eq!(scores, [("m".to_owned(), 1.5)]);
-        let score: Option<f64> = conn.zscore("voc:z", "m").await.unwrap();
-        assert_eq!(score, Some(1.5));
-        let entry: String = conn
-            .xadd("voc:x", "1-1", &[("field", "value")])
-            .await
-            .unwrap();
-        assert_eq!(entry, "1-1");
-        let read: redis::streams::StreamReadReply = conn.xread(&["voc:x"], &["0"]).await.unwrap();
-        assert_eq!(read.keys[0].ids[0].get::<String>("field").unwrap(), "value");
-        let bytes: Vec<u8> = (0..=255).chain(*b"\r\n$3\r\n\0").collect();
-        let () = conn.set("voc:bin", &bytes).await.unwrap();
-        assert_eq!(conn.get::<_, Vec<u8>>("voc:bin").await.unwrap(), bytes);
-        let () = conn.set(b"\xff\r\n\0key", "odd").await.unwrap();
-        assert_eq!(
-            conn.get::<_, String>(b"\xff\r\n\0key").await.unwrap(),
-            "odd"
-        );
-        let many: (String, Option<String>) = conn.mget(&["voc:s", "voc:no"]).await.unwrap();
-        assert_eq!(many, ("text".to_owned(), None));
-        assert_eq!(conn.get_db(), 0);
+        let (pool, mut conn) = ours("commands-vocabulary", protocol).await;
+        vocabulary(protocol, &mut conn).await;
+        vocabulary(protocol, &mut pool.writer()).await;
     }
+}
+
+async fn vocabulary(protocol: Protocol, conn: &mut impl AsyncCommands) {
+    let keys = ["s", "n", "l", "h", "set", "z", "x", "bin"].map(|key| format!("voc:{key}"));
+    let () = conn.del(&keys).await.unwrap();
+    let () = conn.set("voc:s", "text").await.unwrap();
+    assert_eq!(conn.get::<_, String>("voc:s").await.unwrap(), "text");
+    assert_eq!(conn.get::<_, Option<String>>("voc:no").await.unwrap(), None);
+    assert_eq!(conn.incr::<_, _, i64>("voc:n", 41).await.unwrap(), 41);
+    assert_eq!(conn.incr::<_, _, f64>("voc:n", 0.5).await.unwrap(), 41.5);
+    assert!(conn.exists::<_, bool>("voc:n").await.unwrap());
+    assert!(conn.expire::<_, bool>("voc:n", 100).await.unwrap());
+    assert_eq!(
+        conn.rpush::<_, _, i64>("voc:l", &[1, 2, 3]).await.unwrap(),
+        3
+    );
+    let list: Vec<i64> = conn.lrange("voc:l", 0, -1).await.unwrap();
+    assert_eq!(list, [1, 2, 3]);
+    let () = conn
+        .hset_multiple("voc:h", &[("a", 1), ("b", 2)])
+        .await
+        .unwrap();
+    let hash: HashMap<String, i64> = conn.hgetall("voc:h").await.unwrap();
+    assert_eq!(
+        hash,
+        HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)])
+    );
+    let raw: Value = conn.hgetall("voc:h").await.unwrap();
+    match protocol {
+        Protocol::Resp2 => assert!(matches!(raw, Value::Array(items) if items.len() == 4)),
+        _ => assert!(matches!(raw, Value::Map(pairs) if pairs.len() == 2)),
+    }
+    assert_eq!(
+        conn.sadd::<_, _, i64>("voc:set", &["a", "b"])
+            .await
+            .unwrap(),
+        2
+    );
+    let set: std::collections::BTreeSet<String> = conn.smembers("voc:set").await.unwrap();
+    assert_eq!(set.len(), 2);
+    let () = conn.zadd("voc:z", "m", 1.5).await.unwrap();
+    let scores: Vec<(String, f64)> = conn.zrange_withscores("voc:z", 0, -1).await.unwrap();
+    assert_eq!(scores, [("m".to_owned(), 1.5)]);
+    let score: Option<f64> = conn.zscore("voc:z", "m").await.unwrap();
+    assert_eq!(score, Some(1.5));
+    let entry: String = conn
+        .xadd("voc:x", "1-1", &[("field", "value")])
+        .await
+        .unwrap();
+    assert_eq!(entry, "1-1");
+    let read: redis::streams::StreamReadReply = conn.xread(&["voc:x"], &["0"]).await.unwrap();
+    assert_eq!(read.keys[0].ids[0].get::<String>("field").unwrap(), "value");
+    let bytes: Vec<u8> = (0..=255).chain(*b"\r\n$3\r\n\0").collect();
+    let () = conn.set("voc:bin", &bytes).await.unwrap();
+    assert_eq!(conn.get::<_, Vec<u8>>("voc:bin").await.unwrap(), bytes);
+    let () = conn.set(b"\xff\r\n\0key", "odd").await.unwrap();
+    assert_eq!(
+        conn.get::<_, String>(b"\xff\r\n\0key").await.unwrap(),
+        "odd"
+    );
+    let many: (String, Option<String>) = conn.mget(&["voc:s", "voc:no"]).await.unwrap();
+    assert_eq!(many, ("text".to_owned(), None));
+    assert_eq!(conn.get_db(), 0);
 }
 
 #[tokio::test]
 async fn a_script_is_loaded_where_the_server_does_not_know_it() {
-    let (_pool, mut conn) = ours("commands-script", Protocol::Resp3).await;
-    let nonce = id(&mut conn).await;
+    let (pool, mut conn) = ours("commands-script", Protocol::Resp3).await;
+    scripts(&mut conn).await;
+    scripts(&mut pool.writer()).await;
+}
+
+async fn scripts(conn: &mut impl ConnectionLike) {
+    let nonce = id(conn).await;
     let script = Script::new(&format!(
         "redis.call('SET', KEYS[1], ARGV[1]) return {{{nonce}, redis.call('GET', KEYS[1])}}"
     ));
@@ -304,7 +328,7 @@ async fn a_script_is_loaded_where_the_server_does_not_know_it() {
         let (number, value): (i64, String) = script
             .key("commands:script")
             .arg("v")
-            .invoke_async(&mut conn)
+            .invoke_async(conn)
             .await
             .unwrap();
         assert_eq!((number, value.as_str()), (nonce, "v"));
@@ -312,12 +336,12 @@ async fn a_script_is_loaded_where_the_server_does_not_know_it() {
     let mut pipeline = pipe();
     let unknown = Script::new("return 'never loaded'");
     pipeline.invoke_script(&unknown.prepare_invoke());
-    let error = pipeline.query_async::<Value>(&mut conn).await.unwrap_err();
+    let error = pipeline.query_async::<Value>(conn).await.unwrap_err();
     assert!(error.to_string().contains("No matching script"), "{error}");
     let failing = Script::new("return redis.call('LPUSH', KEYS[1], 1)");
     let error = failing
         .key("commands:script")
-        .invoke_async::<Value>(&mut conn)
+        .invoke_async::<Value>(conn)
         .await
         .unwrap_err();
     assert_eq!(error.code(), Some("WRONGTYPE"), "{error}");
@@ -325,7 +349,12 @@ async fn a_script_is_loaded_where_the_server_does_not_know_it() {
 
 #[tokio::test]
 async fn scans_walk_over_everything_once() {
-    let (_pool, mut conn) = ours("commands-scan", Protocol::Resp3).await;
+    let (pool, mut conn) = ours("commands-scan", Protocol::Resp3).await;
+    scans(&mut conn).await;
+    scans(&mut pool.writer()).await;
+}
+
+async fn scans(conn: &mut impl AsyncCommands) {
     let pairs: Vec<(String, usize)> = (0..500).map(|n| (format!("scan:{n}"), n)).collect();
     let () = conn.mset(&pairs).await.unwrap();
     let () = conn.hset_multiple("commands:scan", &pairs).await.unwrap();
@@ -351,7 +380,7 @@ async fn scans_walk_over_everything_once() {
         }
     }
     assert_eq!(fields, pairs.into_iter().collect());
-    let echo: String = ask(&mut conn, "ECHO after").await;
+    let echo: String = ask(conn, "ECHO after").await;
     assert_eq!(echo, "after");
 }
 

@@ -4,6 +4,7 @@
     reason = "clippy.toml allows it in test functions only, not in what they share"
 )]
 
+mod quiet;
 mod shared;
 mod stage;
 mod support;
@@ -21,6 +22,12 @@ mod handshake;
 mod hostile;
 mod idle;
 mod limits;
+mod multiplexed;
+mod multiplexed_deadlines;
+mod multiplexed_failover;
+mod multiplexed_faults;
+mod multiplexed_limits;
+mod multiplexed_storm;
 mod session;
 mod spread;
 mod waiting;

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{FromRedisValue, RedisError, RedisResult, Value};
+use redis::{FromRedisValue, RedisError, RedisResult, Value, aio::ConnectionLike};
 use redis_rw_pool::{AddressMap, Config, Connection, Discard, Node, Pool};
 use testkit::{
     Deployment, Server,
@@ -77,18 +77,21 @@ pub(crate) fn cmd(line: &str) -> redis::Cmd {
     cmd
 }
 
-pub(crate) async fn run<T: FromRedisValue>(conn: &mut Connection, line: &str) -> RedisResult<T> {
+pub(crate) async fn run<T: FromRedisValue>(
+    conn: &mut impl ConnectionLike,
+    line: &str,
+) -> RedisResult<T> {
     cmd(line).query_async(conn).await
 }
 
 /// As `run`, where the reply must not be an error.
-pub(crate) async fn ask<T: FromRedisValue>(conn: &mut Connection, line: &str) -> T {
+pub(crate) async fn ask<T: FromRedisValue>(conn: &mut impl ConnectionLike, line: &str) -> T {
     run(conn, line)
         .await
         .unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-pub(crate) async fn id(conn: &mut Connection) -> i64 {
+pub(crate) async fn id(conn: &mut impl ConnectionLike) -> i64 {
     ask(conn, "CLIENT ID").await
 }
 

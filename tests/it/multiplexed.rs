@@ -1,0 +1,435 @@
+//! Handles that share connections, on servers that are well.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use redis::{AsyncCommands, ErrorKind, RedisResult, Value, pipe};
+use redis_rw_pool::{Config, Multiplexed, MultiplexedStatus, Pool};
+use testkit::{
+    Server,
+    fake::{self, SentinelView},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    quiet::Quiet,
+    shared::{SOON, ask, assert_hidden, cmd, failure, id, node_with, run, sentinel_of, watched_by},
+    stage::{Side, Stage, alive_tasks, tasks_are_back_to},
+    support::eventually,
+};
+
+fn handle(stage: &Stage) -> Multiplexed {
+    match stage.side {
+        Side::Write => stage.pool.writer(),
+        Side::Read => stage.pool.reader(),
+    }
+}
+
+fn status(stage: &Stage) -> MultiplexedStatus {
+    let status = stage.pool.status();
+    match stage.side {
+        Side::Write => status.writer,
+        Side::Read => status.reader,
+    }
+}
+
+async fn on_server_are(server: &Server, name: &str, count: usize) {
+    let what = format!("the server sees {count} connections");
+    eventually(&what, SOON, || async {
+        server.client_count_named(name) == count
+    })
+    .await;
+}
+
+/// The ids of the connections by which so many callers at once were served.
+async fn ids(handle: &Multiplexed, callers: usize) -> BTreeSet<i64> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let mut handle = handle.clone();
+        tasks.spawn(async move { id(&mut handle).await });
+    }
+    tasks.join_all().await.into_iter().collect()
+}
+
+const fn is_a_handle<T: Clone + Send + Sync + Debug + 'static>() {}
+
+#[test]
+fn a_handle_may_be_cloned_sent_and_shared_between_threads() {
+    const { is_a_handle::<Multiplexed>() };
+}
+
+#[tokio::test]
+async fn a_handle_makes_no_connection_until_it_is_used() {
+    for side in Side::BOTH {
+        let stage = Stage::own(side, |_| {}).await;
+        let mut handle = handle(&stage);
+        let unused = handle.clone();
+        assert_eq!(status(&stage), MultiplexedStatus::default());
+        assert_eq!(stage.on_server(), 0);
+        let _: String = ask(&mut handle, "PING").await;
+        let used = status(&stage);
+        assert_eq!((used.connections, used.created), (1, 1), "{used:?}");
+        on_server_are(stage.server(), &stage.name, 1).await;
+        let all = stage.pool.status();
+        assert_eq!(all.writer.created + all.reader.created, 1, "{all:?}");
+        assert_eq!((all.write.active, all.read.active), (0, 0), "{all:?}");
+        drop(unused);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_share_one_connection() {
+    for side in Side::BOTH {
+        let stage = Stage::own(side, |_| {}).await;
+        let (first, other) = (handle(&stage), handle(&stage));
+        let mut seen = ids(&first, 200).await;
+        seen.extend(ids(&other, 200).await);
+        assert_eq!(seen.len(), 1, "{side:?}");
+        assert_eq!(status(&stage).created, 1);
+    }
+}
+
+#[tokio::test]
+async fn as_many_connections_are_made_and_used_as_are_configured() {
+    for side in Side::BOTH {
+        let stage = Stage::own(side, |config| config.multiplexed.connections = 3).await;
+        let mut handle = handle(&stage);
+        let _: String = ask(&mut handle, "PING").await;
+        eventually("three are open", SOON, || async {
+            status(&stage).connections == 3
+        })
+        .await;
+        on_server_are(stage.server(), &stage.name, 3).await;
+        assert_eq!(ids(&handle, 200).await.len(), 3, "{side:?}");
+        assert_eq!(status(&stage).created, 3);
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_counted() {
+    let quiet = Quiet::start(|config| config.multiplexed.max_in_flight = 3).await;
+    let mut callers = Vec::new();
+    for key in ["a", "b", "c"] {
+        callers.push(quiet.get(key));
+    }
+    eventually("three arrived", SOON, || async {
+        quiet.arrived().len() == 3
+    })
+    .await;
+    callers.push(quiet.get_in_line("d").await);
+    callers.push(quiet.get_in_line("e").await);
+    let status = quiet.status();
+    assert_eq!((status.in_flight, status.waiting), (3, 2), "{status:?}");
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_debug_text() {
+    const SECRET: &str = "canary-77aa";
+    let server = Server::standalone(&[&format!("requirepass {SECRET}")]);
+    let sentinel = fake::sentinel(SentinelView::of_master(server.port()));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    config.password = Some(SECRET.into());
+    let pool = Pool::connect(config).await.unwrap();
+    let mut writer = pool.writer();
+    assert_hidden(&format!("{writer:?}"), SECRET);
+    let () = writer.set("k", SECRET).await.unwrap();
+    assert_eq!(writer.get::<_, String>("k").await.unwrap(), SECRET);
+    let text = format!("{writer:?} {writer:#?} {pool:?}");
+    assert_hidden(&text, SECRET);
+    assert!(text.contains(&server.addr()), "{text}");
+}
+
+#[tokio::test]
+async fn a_handle_keeps_the_pool_alive_and_the_last_one_ends_it() {
+    let server = Server::standalone(&[]);
+    let sentinel = fake::sentinel(SentinelView::of_master(server.port()));
+    let base = alive_tasks();
+    for used_before in [false, true] {
+        let name = format!("alive-{used_before}");
+        let mut config = watched_by(&sentinel);
+        config.client_name = Some(name.clone());
+        let pool = Pool::connect(config).await.unwrap();
+        let (mut writer, mut reader) = (pool.writer(), pool.reader());
+        if used_before {
+            let _: String = ask(&mut writer, "PING").await;
+        }
+        drop(pool);
+        let _: String = ask(&mut writer.clone(), "PING").await;
+        let _: String = ask(&mut reader, "PING").await;
+        drop(writer);
+        let _: String = ask(&mut reader, "PING").await;
+        drop(reader);
+        tasks_are_back_to(base).await;
+        on_server_are(&server, &name, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn after_close_what_was_written_is_answered_and_the_rest_fails() {
+    let quiet = Quiet::start(|config| config.multiplexed.max_in_flight = 2).await;
+    let first = quiet.get("a");
+    quiet.arrived_are(&["a"]).await;
+    let second = quiet.get("b");
+    quiet.arrived_are(&["a", "b"]).await;
+    let third = quiet.get_in_line("c").await;
+    quiet.pool.close();
+    for result in [third.await.unwrap(), quiet.get("d").await.unwrap()] {
+        let (_, text) = failure(result);
+        assert!(text.contains("the pool is closed"), "{text}");
+    }
+    quiet.answer("a");
+    quiet.answer("b");
+    assert_eq!(first.await.unwrap().unwrap(), "a");
+    assert_eq!(second.await.unwrap().unwrap(), "b");
+    assert_eq!(quiet.arrived(), ["a", "b"]);
+    eventually("the connection is closed", SOON, || async {
+        !quiet.lines()[0].is_open()
+    })
+    .await;
+    let status = quiet.status();
+    assert_eq!((status.connections, status.in_flight), (0, 0), "{status:?}");
+    let fresh: RedisResult<Value> = run(&mut quiet.pool.reader(), "PING").await;
+    let (_, text) = failure(fresh);
+    assert!(text.contains("the pool is closed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_transaction_with_a_bad_command_is_aborted_and_disturbs_nobody() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let mut writer = handle(&stage);
+    let mut bad = pipe();
+    bad.atomic().set("k", 1).cmd("NOSUCHCOMMAND").arg("x");
+    for round in 0..20 {
+        let mut other = writer.clone();
+        let (aborted, echo): (RedisResult<Value>, String) =
+            tokio::join!(bad.query_async(&mut writer), async {
+                ask(&mut other, &format!("ECHO {round}")).await
+            });
+        let error = aborted.unwrap_err();
+        assert!(
+            error.to_string().contains("NOSUCHCOMMAND") || error.code() == Some("EXECABORT"),
+            "{error}"
+        );
+        assert_eq!(echo, round.to_string());
+    }
+    assert_eq!(writer.get::<_, Option<i64>>("k").await.unwrap(), None);
+    assert_eq!(status(&stage).created, 1);
+}
+
+/// Everything that would change the connection for its other users, or hold them up.
+const UNSHAREABLE: &[&str] = &[
+    "BLPOP k 0",
+    "blpop k 0",
+    "BRPOP k 1",
+    "BRPOPLPUSH a b 0",
+    "BLMOVE a b LEFT RIGHT 0.5",
+    "BLMPOP 0 1 k LEFT",
+    "BZPOPMIN z 0",
+    "BZPOPMAX z 1",
+    "BZMPOP 0 1 z MIN",
+    "XREAD BLOCK 0 STREAMS s $",
+    "XREAD COUNT 2 block 10 STREAMS s $",
+    "XREADGROUP GROUP g c BLOCK 10 STREAMS s >",
+    "WAIT 1 0",
+    "WAITAOF 1 0 0",
+    "MULTI",
+    "multi",
+    "EXEC",
+    "DISCARD",
+    "WATCH k",
+    "UNWATCH",
+    "SUBSCRIBE c",
+    "PSUBSCRIBE c*",
+    "SSUBSCRIBE c",
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE",
+    "MONITOR",
+    "SELECT 1",
+    "AUTH secret",
+    "HELLO 3",
+    "HELLO 2 AUTH user secret",
+    "CLIENT REPLY OFF",
+    "client reply skip",
+    "CLIENT REPLY ON",
+    "CLIENT TRACKING ON",
+    "CLIENT CACHING YES",
+    "CLIENT SETNAME x",
+    "CLIENT NO-EVICT ON",
+    "READONLY",
+    "READWRITE",
+    "ASKING",
+    "RESET",
+    "QUIT",
+    "SHUTDOWN NOSAVE",
+    "SYNC",
+    "PSYNC ? -1",
+    "DEBUG SLEEP 1",
+    "SCRIPT DEBUG YES",
+];
+
+#[tokio::test]
+async fn what_needs_a_connection_of_its_own_is_refused_before_it_is_sent() {
+    let node = node_with(|_, _| None);
+    let sentinel = sentinel_of(node.port());
+    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
+    for (mut handle, way) in [
+        (pool.writer(), "pool.write()"),
+        (pool.reader(), "pool.read()"),
+    ] {
+        let _: String = ask(&mut handle, "PING").await;
+        let before = node.commands();
+        for line in UNSHAREABLE {
+            let refused = run::<Value>(&mut handle, line).await;
+            let mut results = vec![("alone", refused)];
+            for (place, at) in [("first", 0), ("middle", 1), ("last", 2)] {
+                for atomic in [false, true] {
+                    let mut lines = vec!["SET a 1", "SET b 2"];
+                    lines.insert(at, *line);
+                    let mut pipeline = pipe();
+                    if atomic {
+                        pipeline.atomic();
+                    }
+                    for line in lines {
+                        pipeline.add_command(cmd(line));
+                    }
+                    results.push((place, pipeline.query_async(&mut handle).await));
+                }
+            }
+            let silently = cmd(line)
+                .set_no_response(true)
+                .query_async(&mut handle)
+                .await;
+            results.push(("without response", silently));
+            for (place, result) in results {
+                let error = result.expect_err(line);
+                let text = error.to_string();
+                assert!(text.contains(way), "{line}, {place}: {text}");
+                let name = line.split(' ').next().unwrap();
+                assert!(text.contains(name), "{line}, {place}: {text}");
+                assert_hidden(&text, "secret");
+                assert_eq!(error.kind(), ErrorKind::Client, "{line}");
+            }
+        }
+        assert_eq!(node.commands(), before);
+        let _: String = ask(&mut handle, "PING").await;
+    }
+    assert_eq!(
+        pool.status().writer.created + pool.status().reader.created,
+        2
+    );
+}
+
+#[tokio::test]
+async fn what_only_looks_like_it_is_sent() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let mut writer = handle(&stage);
+    for line in [
+        "CLIENT ID",
+        "CLIENT INFO",
+        "CLIENT LIST",
+        "XREAD STREAMS s 0",
+        "PUBLISH c m",
+        "SCRIPT LOAD return",
+        "CONFIG GET maxmemory",
+        "OBJECT HELP",
+        "ECHO MULTI",
+        "GET BLPOP",
+    ] {
+        let sent = run::<Value>(&mut writer, line).await;
+        // Whatever the server thinks of it.
+        assert!(
+            sent.is_ok() || sent.as_ref().unwrap_err().code().is_some(),
+            "{line}: {sent:?}"
+        );
+    }
+    assert_eq!(status(&stage).created, 1);
+}
+
+#[tokio::test]
+async fn an_empty_command_and_an_empty_pipeline_do_no_harm() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let mut writer = handle(&stage);
+    let empty: RedisResult<Value> = redis::Cmd::new().query_async(&mut writer).await;
+    assert!(empty.unwrap_err().to_string().contains("empty command"));
+    let mut with_empty = pipe();
+    with_empty.set("k", 1).add_command(redis::Cmd::new());
+    let refused: RedisResult<Value> = with_empty.query_async(&mut writer).await;
+    assert!(refused.unwrap_err().to_string().contains("empty command"));
+    assert_eq!(writer.get::<_, Option<i64>>("k").await.unwrap(), None);
+    let echo: String = ask(&mut writer, "ECHO after").await;
+    assert_eq!(echo, "after");
+}
+
+#[tokio::test]
+async fn a_command_sent_without_waiting_is_executed_and_shifts_no_reply() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let mut writer = handle(&stage);
+    for round in 1..=50 {
+        for line in ["INCR unwaited", "NOSUCHCOMMAND", "HGETALL none"] {
+            let () = cmd(line)
+                .set_no_response(true)
+                .query_async(&mut writer)
+                .await
+                .unwrap();
+        }
+        let echo: String = ask(&mut writer, &format!("ECHO {round}")).await;
+        assert_eq!(echo, round.to_string());
+        let (a, b): (String, String) = pipe()
+            .atomic()
+            .cmd("ECHO")
+            .arg("a")
+            .cmd("ECHO")
+            .arg("b")
+            .query_async(&mut writer)
+            .await
+            .unwrap();
+        assert_eq!((a.as_str(), b.as_str()), ("a", "b"));
+    }
+    assert_eq!(ask::<i64>(&mut writer, "GET unwaited").await, 50);
+    let status = status(&stage);
+    assert_eq!((status.created, status.in_flight), (1, 0), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_command_sent_without_waiting_does_not_wait_for_its_reply() {
+    let quiet = Quiet::start(|_| {}).await;
+    let get = cmd("GET a").set_no_response(true).to_owned();
+    let () = get.query_async(&mut quiet.writer.clone()).await.unwrap();
+    quiet.arrived_are(&["a"]).await;
+    assert_eq!(quiet.status().in_flight, 1);
+    let next = quiet.get("b");
+    quiet.arrived_are(&["a", "b"]).await;
+    quiet.answer("a");
+    quiet.answer("b");
+    assert_eq!(next.await.unwrap().unwrap(), "b");
+    quiet.at_rest().await;
+}
+
+#[tokio::test]
+async fn the_database_of_the_configuration_is_used() {
+    let stage = Stage::own(Side::Write, |config| config.db = 5).await;
+    let mut writer = handle(&stage);
+    let () = writer.set("k", "v").await.unwrap();
+    let info: String = ask(&mut writer, "CLIENT INFO").await;
+    assert!(info.contains(" db=5 "), "{info}");
+    assert_eq!(redis::aio::ConnectionLike::get_db(&writer), 5);
+}
+
+#[tokio::test]
+async fn what_a_caller_gets_wrong_costs_no_connection() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let mut writer = handle(&stage);
+    let () = writer.set("wrong", "text").await.unwrap();
+    for _ in 0..20 {
+        let (a, b, c) = tokio::join!(
+            async { writer.clone().get::<_, i64>("wrong").await },
+            async { writer.clone().lpush::<_, _, i64>("wrong", 1).await },
+            async { writer.clone().get::<_, String>("wrong").await },
+        );
+        assert!(a.is_err());
+        assert_eq!(b.unwrap_err().code(), Some("WRONGTYPE"));
+        assert_eq!(c.unwrap(), "text");
+    }
+    assert_eq!(status(&stage).created, 1);
+}
