@@ -1,6 +1,6 @@
 //! The handle by which many callers share a few connections.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
@@ -82,7 +82,8 @@ use crate::{
 ///
 /// A command that has no reply after [`command_timeout`](crate::Config::command_timeout) fails as
 /// unknown, at most a sixteenth late. If by then the server has sent nothing at all, the
-/// connection is closed and every command that was written to it fails so.
+/// connection is closed and every command that was written to it fails so. One that was still in
+/// line there has as much time again, for all further connections together.
 ///
 /// # Cancel safety
 ///
@@ -143,15 +144,14 @@ impl Multiplexed {
         }
     }
 
-    /// The place of a connection that takes commands; waits for one where there is none. `since` is
-    /// when the command began to wait.
+    /// The place of a connection that takes commands; waits for one where there is none.
     #[inline]
-    async fn line(&mut self, since: &mut Option<Instant>) -> RedisResult<usize> {
+    async fn line(&mut self, journey: &mut Journey) -> RedisResult<usize> {
         loop {
             if let Some(chosen) = self.choose() {
                 return Ok(chosen);
             }
-            let since = *since.get_or_insert_with(Instant::now);
+            let since = *journey.waiting_since.get_or_insert_with(Instant::now);
             self.hub.wait(&mut self.lines, since).await?;
             self.look();
         }
@@ -180,6 +180,40 @@ impl Multiplexed {
             format!("send {name} over one from {take}; it was not executed"),
         )
             .into()
+    }
+}
+
+/// A command on its way from one connection to the next.
+#[derive(Debug, Default)]
+struct Journey {
+    /// When it first found no connection.
+    waiting_since: Option<Instant>,
+    /// The time it spent on connections after the first, where one has handed it back.
+    spent: Option<Duration>,
+}
+
+impl Journey {
+    /// What a connection makes of the command. All connections after the first have one deadline
+    /// together: each may be silent, and whoever stands in line would wait for every one of them.
+    #[inline]
+    async fn over<T>(
+        &mut self,
+        timeout: Option<Duration>,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let (Some(spent), Some(limit)) = (self.spent, timeout) else {
+            let result = call.await;
+            if matches!(result, Err(Fault::NotWritten)) {
+                self.spent = Some(Duration::ZERO);
+            }
+            return result;
+        };
+        let began = Instant::now();
+        let left = limit.saturating_sub(spent);
+        let result = tokio::time::timeout(left, call).await;
+        self.spent = Some(spent + began.elapsed());
+        // It may have been handed in, so nothing better can be said.
+        result.unwrap_or(Err(Fault::Failed(Cause::Timeout(limit), Fate::Unknown)))
     }
 }
 
@@ -214,11 +248,12 @@ impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             self.ensure_shareable(cmd)?;
-            let mut since = None;
+            let mut journey = Journey::default();
+            let timeout = self.hub.home().config.command_timeout;
             loop {
-                let chosen = self.line(&mut since).await?;
+                let chosen = self.line(&mut journey).await?;
                 let line = &self.seen.open[chosen];
-                match line.shared.command(cmd).await {
+                match journey.over(timeout, line.shared.command(cmd)).await {
                     Ok(reply) => {
                         self.hub.weigh(Doubt::of(&reply), line);
                         return Ok(reply);
@@ -243,11 +278,12 @@ impl ConnectionLike for Multiplexed {
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let mut since = None;
+            let mut journey = Journey::default();
+            let timeout = self.hub.home().config.command_timeout;
             loop {
-                let chosen = self.line(&mut since).await?;
+                let chosen = self.line(&mut journey).await?;
                 let line = &self.seen.open[chosen];
-                match line.shared.pipeline(pipeline).await {
+                match journey.over(timeout, line.shared.pipeline(pipeline)).await {
                     Ok(replies) => {
                         self.hub.weigh(Doubt::of_all(&replies), line);
                         return pipeline::conclude(pipeline, replies, offset, count).await;

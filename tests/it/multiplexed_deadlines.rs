@@ -112,7 +112,6 @@ async fn those_in_line_on_a_silent_connection_go_on_over_the_next() {
 }
 
 #[tokio::test]
-#[ignore = "with a deadline for each connection that it is in line for, the last waits for all"]
 async fn nobody_in_line_waits_for_the_deadlines_of_all_ahead() {
     let quiet = Quiet::start(|config| {
         config.command_timeout = Some(SHORT);
