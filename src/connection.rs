@@ -39,8 +39,13 @@ use crate::{
 /// # Failover
 ///
 /// Before a command is written to a connection of the write pool, the pool checks that its node
-/// still is the master. If it is not, the command fails with an error that says so and that the
-/// command was not executed; take a new connection from the pool then.
+/// still is the master. While the master is being replaced the command waits, up to the longer of
+/// [`failover_timeout`](crate::Config::failover_timeout) and
+/// [`connect_timeout`](crate::Config::connect_timeout). Where another node has become the master,
+/// the command goes there, over a fresh connection that takes the place of this one:
+/// [`node`](Self::node) then names the new master. In the middle of a transaction, under `WATCH` or
+/// subscribed that cannot be done; the command then fails with an error that says where the master
+/// is and that the command was not executed.
 ///
 /// # Cancel safety
 ///

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -26,6 +27,7 @@ use crate::{
     error::Error,
     home::Home,
     node::Node,
+    standing::Standing,
     stats::MultiplexedStatus,
     topology::{Target, Topology},
     wire::{exclusive::Exclusive, shared::Shared},
@@ -224,8 +226,14 @@ impl Keeper {
             if !wanted {
                 line.shared.retire();
             }
-            wanted && line.shared.is_open()
+            wanted && !line.shared.is_leaving()
         });
+        for line in &self.lines {
+            match home.standing(&line.target) {
+                Standing::Current => line.shared.reopen(),
+                _ => line.shared.nudge(),
+            }
+        }
         for target in &targets {
             let lines = self.lines.iter();
             let have = lines.filter(|line| line.target == *target).count();
@@ -264,7 +272,7 @@ impl Keeper {
     fn open(&mut self, connection: Exclusive, target: Target) {
         let hub = Arc::clone(&self.hub);
         let limits = hub.home.config.multiplexed;
-        let current = still_admitted(Arc::clone(&hub.home), target.clone());
+        let current = standing(Arc::clone(&hub), target.clone());
         let (shared, driver) = Shared::open(connection, limits, current);
         hub.created.fetch_add(1, Relaxed);
         self.lines.push(Arc::new(Line {
@@ -284,14 +292,24 @@ impl Keeper {
     }
 }
 
-/// Whether a node may still be written to; one atomic load while the topology does not change.
-fn still_admitted(home: Arc<Home>, target: Target) -> impl FnMut() -> bool {
+/// What may be done on a connection to this target; one atomic load while the topology does not
+/// change.
+fn standing(hub: Arc<Hub>, target: Target) -> impl FnMut() -> Standing {
     let mut vetted = 0;
+    let mut fenced = false;
     move || {
-        let version = home.topology.version();
-        if vetted != version && home.admits(&target) {
+        let version = hub.home.topology.version();
+        if vetted == version {
+            return Standing::Current;
+        }
+        let standing = hub.home.standing(&target);
+        if standing == Standing::Current {
             vetted = version;
         }
-        vetted == version
+        // The keeper may have looked before the driver had stopped, and must look again.
+        if mem::replace(&mut fenced, standing == Standing::Fenced) && !fenced {
+            hub.ended.notify_one();
+        }
+        standing
     }
 }

@@ -53,22 +53,25 @@
 //! # Failover
 //!
 //! The pool listens to all Sentinels and asks them at every event, every sign of trouble and every
-//! [`refresh_interval`](Config::refresh_interval). When they name another master, and it says
-//! itself that it is one:
+//! [`refresh_interval`](Config::refresh_interval).
 //!
-//! - checkouts go there; while there is no master at all they wait, up to
-//!   [`failover_timeout`](Config::failover_timeout);
-//! - idle connections to the old master are closed, lent ones when they come back;
-//! - a command on one that is still lent fails before it is written, with an error that says that
-//!   the master moved and that the command was *not executed*;
-//! - a command handed to a multiplexed handle and not written yet goes to the new master.
+//! **The fence.** At the first sign that the master is being replaced, no more commands are written
+//! to it: not at a checkout, not on a connection that is lent already, not on a multiplexed handle.
+//! They wait, up to [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover
+//! publishes such a sign before it promotes the replica, while the old master goes on acknowledging
+//! for seconds what it will throw away. [`Topology::fence`] has the sign. The fence is lifted
+//!
+//! - onto the new master, when the Sentinels name it and it says itself that it is one;
+//! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
+//!   and the master stands to its role. So a false sign costs one question.
+//!
+//! A guard is a lease on a role and not on a socket: where the master moved, the next command goes to
+//! the new one, over a fresh connection in the same place of the pool. Only a connection in the middle
+//! of something (`MULTI`, `WATCH`, a subscription) cannot be replaced; its next command fails, *not
+//! executed*.
 //!
 //! A command that went out and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
-//!
-//! What this version does not do: in a planned failover the old master goes on acknowledging writes
-//! until the Sentinels announce the new one, about a second later, and throws them away afterwards.
-//! Holding writes back from the first sign of a failover, the *fence*, comes next.
 //!
 //! # Limits
 //!
@@ -104,7 +107,7 @@
 //! | *exclusive*, *multiplexed* | a connection for one caller at a time, one that many share |
 //! | *prune* | to close idle or aged connections in the background; the *reaper* does it |
 //! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
-//! | *fence* | to write nothing to a master that is being replaced (not in this version) |
+//! | *fence* | to write nothing to a master that is being replaced |
 //! | *not executed*, *unknown* | what is known of a command that failed |
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]

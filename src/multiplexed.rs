@@ -73,7 +73,8 @@ use crate::{
 /// # Failover
 ///
 /// Before each write to a socket the pool checks that its node still is what it was connected for.
-/// When it is not, or the connection is lost,
+/// While the master is being replaced nothing is written to it. When the node is not what it was, or
+/// the connection is lost,
 ///
 /// - commands of which nothing was written go to the next connection, as soon as there is one; they
 ///   wait up to [`failover_timeout`](crate::Config::failover_timeout);

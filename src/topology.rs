@@ -40,7 +40,8 @@ pub struct Topology {
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
     /// trusts what most Sentinels say, and states here what stood in the way.
     pub unproven: Option<String>,
-    /// The sign by which the master is being replaced; while there is one, no command is written to it.
+    /// The sign that the master is being replaced. While there is one no command is written to it:
+    /// writes wait, reads go on. `None` when all is well.
     pub fence: Option<String>,
     /// The version that made `master` the master.
     pub(crate) master_since: u64,

@@ -201,3 +201,6 @@ fn claimed(current: &Topology, words: &[Word<'_>], proofs: &Proofs) -> Option<St
         (other && !refuted).then(|| format!("{} names {}", word.sentinel, view.master))
     })
 }
+
+#[cfg(test)]
+mod tests;

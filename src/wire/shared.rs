@@ -34,7 +34,7 @@ use self::{
     request::Request,
 };
 use super::exclusive::Exclusive;
-use crate::{config::MultiplexedLimits, failure::Cause};
+use crate::{config::MultiplexedLimits, failure::Cause, standing::Standing};
 
 /// Deadlines are kept in ticks of this part of the time limit: no command pays for a clock reading
 /// or a timer, and none fails early. The latest fails two ticks late, which is a sixteenth, and the
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     /// A copy for the choice between connections, which takes no lock.
     in_flight: AtomicUsize,
     open: AtomicBool,
+    /// It will take no commands any more.
+    leaving: AtomicBool,
     max_in_flight: usize,
 }
 
@@ -67,7 +69,7 @@ impl Shared {
     pub(crate) fn open(
         connection: Exclusive,
         limits: MultiplexedLimits,
-        current: impl FnMut() -> bool + Send + Unpin + 'static,
+        current: impl FnMut() -> Standing + Send + Unpin + 'static,
     ) -> (
         Arc<Self>,
         impl Future<Output = Result<(), Cause>> + Send + 'static,
@@ -80,6 +82,7 @@ impl Shared {
             desk: Mutex::new(Desk::new(limits, timeout)),
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
+            leaving: AtomicBool::new(false),
             max_in_flight: limits.max_in_flight,
         });
         let limit = timeout.unwrap_or_default();
@@ -87,9 +90,28 @@ impl Shared {
         (shared, driver)
     }
 
-    /// Whether it takes commands.
+    /// Whether it takes commands now.
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Relaxed)
+    }
+
+    /// Whether it will take no commands any more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Has the driver look whether the node may still be written to.
+    pub(crate) fn nudge(&self) {
+        let driver = self.desk.lock().driver();
+        wake(driver);
+    }
+
+    /// Takes commands again after the fence was lifted.
+    pub(crate) fn reopen(&self) {
+        let mut desk = self.desk.lock();
+        if desk.reopen() {
+            self.open.store(true, Relaxed);
+        }
     }
 
     /// Commands on their way, as of a moment ago.
@@ -105,10 +127,11 @@ impl Shared {
     /// Takes and writes nothing more, and ends when what was written is answered. False when it was
     /// about to end already.
     pub(crate) fn retire(&self) -> bool {
-        let was_open = self.open.swap(false, Relaxed);
+        self.open.store(false, Relaxed);
+        let was_leaving = self.leaving.swap(true, Relaxed);
         let driver = self.desk.lock().retire();
         wake(driver);
-        was_open
+        !was_leaving
     }
 
     /// For the choice between connections.

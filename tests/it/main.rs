@@ -18,6 +18,7 @@ mod deadlines;
 mod dialing;
 mod discovery;
 mod failover;
+mod fence;
 mod handshake;
 mod hostile;
 mod idle;

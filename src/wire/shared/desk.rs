@@ -76,6 +76,8 @@ struct Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// Nothing new is taken in and nothing written for now; replies still come.
+    Held,
     /// Nothing new is taken in, nothing more is written; replies still come.
     Leaving,
     Over,
@@ -345,6 +347,11 @@ impl Desk {
         self.driver.clone()
     }
 
+    /// How to wake the driver, whatever it waits for.
+    pub(super) fn driver(&self) -> Option<Waker> {
+        self.driver.clone()
+    }
+
     pub(super) fn is_retired(&self) -> bool {
         self.retired
     }
@@ -520,13 +527,44 @@ impl Desk {
 
     /// Takes nothing in any more and writes nothing any more; what was written is waited for.
     pub(super) fn cut(&mut self, cause: &Cause, woken: &mut Vec<Waker>) {
-        if self.phase != Phase::Open {
-            return;
+        if matches!(self.phase, Phase::Open | Phase::Held) {
+            self.phase = Phase::Leaving;
+            self.hand_back(cause, woken);
         }
-        self.phase = Phase::Leaving;
+    }
+
+    /// Takes nothing in and writes nothing until it is [`reopened`](Self::reopen). False where it
+    /// cannot stop, because a command has been written in part.
+    pub(super) fn hold(&mut self, cause: &Cause, woken: &mut Vec<Waker>) -> bool {
+        let written = self.written;
+        let whole = |due: &Due| due.start >= written;
+        let next = self.due.iter().find(|due| whole(due));
+        let boundary = next.map_or(self.handed_in, |due| due.start);
+        if boundary != self.written {
+            return false;
+        }
+        self.phase = Phase::Held;
+        self.hand_back(cause, woken);
+        true
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.phase == Phase::Held
+    }
+
+    /// Takes commands again after a [`hold`](Self::hold); whether it takes them now.
+    pub(super) fn reopen(&mut self) -> bool {
+        if self.phase == Phase::Held {
+            self.phase = Phase::Open;
+        }
+        self.phase == Phase::Open
+    }
+
+    /// Gives back whatever was not written.
+    fn hand_back(&mut self, cause: &Cause, woken: &mut Vec<Waker>) {
         self.sealed.clear();
         self.out = Vec::new();
-        let mut end = self.handed_in;
+        let mut end = mem::replace(&mut self.handed_in, self.written);
         // The last of these may be written in part; its end never will be.
         while let Some(due) = self.due.back()
             && end > self.written
@@ -542,6 +580,7 @@ impl Desk {
             self.calls[key].wanted = 0;
             self.give_up(key, cause, woken);
         }
+        self.left_line = 0;
         // A call that may hand in but has not come to do it.
         let admitted = self.calls.iter().filter(|(_, call)| call.granted > 0);
         for key in admitted.map(|(key, _)| key).collect::<Vec<_>>() {

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{Shared, desk::Ticked, wake};
-use crate::{failure::Cause, wire::channel::Channel};
+use crate::{failure::Cause, standing::Standing, wire::channel::Channel};
 
 /// So many replies are handed out together at most: callers wait at the desk meanwhile.
 const BATCH: usize = 256;
@@ -43,12 +43,13 @@ pub(super) struct Driver<F> {
 enum Next {
     Sleep,
     Write,
+    Again,
     /// Lets the callers who are about to come hand in first, so that all goes out with one write.
     Yield,
     Close(Result<(), Cause>),
 }
 
-impl<F: FnMut() -> bool> Driver<F> {
+impl<F: FnMut() -> Standing> Driver<F> {
     pub(super) fn new(
         shared: Arc<Shared>,
         mut channel: Channel,
@@ -79,8 +80,8 @@ impl<F: FnMut() -> bool> Driver<F> {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
             let read = self.read(cx);
-            let may_write = (self.current)();
-            let next = self.turn(cx, may_write);
+            let standing = (self.current)();
+            let next = self.turn(cx, standing);
             wake(self.woken.drain(..));
             // Those that nobody waited for.
             self.replies.clear();
@@ -90,6 +91,7 @@ impl<F: FnMut() -> bool> Driver<F> {
             };
             match next {
                 Next::Close(ended) => return Poll::Ready(ended),
+                Next::Again => continue,
                 Next::Yield if !more => {
                     let _ = pin!(tokio::task::yield_now()).poll(cx);
                     return Poll::Pending;
@@ -128,7 +130,7 @@ impl<F: FnMut() -> bool> Driver<F> {
     }
 
     /// Its turn at the desk: hands out what was read and takes what is to be written.
-    fn turn(&mut self, cx: &mut Context<'_>, may_write: bool) -> Next {
+    fn turn(&mut self, cx: &mut Context<'_>, standing: Standing) -> Next {
         let mut desk = self.shared.desk.lock();
         desk.greet(cx.waker());
         let written = self.channel.written();
@@ -144,8 +146,20 @@ impl<F: FnMut() -> bool> Driver<F> {
                 return Next::Close(Err(Cause::Protocol(text.to_owned())));
             }
         }
-        if !may_write || desk.is_retired() {
+        if standing == Standing::Fenced && !desk.is_held() {
             self.shared.open.store(false, Relaxed);
+            if desk.hold(&Cause::Withdrawn, &mut self.woken) {
+                self.channel.begin();
+                self.told = 0;
+                self.shared.show(&desk);
+                // The fence may have been lifted meanwhile, and nobody would look again.
+                return Next::Again;
+            }
+        }
+        let stays = standing == Standing::Current || desk.is_held();
+        if standing == Standing::Gone || !stays || desk.is_retired() {
+            self.shared.open.store(false, Relaxed);
+            self.shared.leaving.store(true, Relaxed);
             desk.cut(&Cause::Withdrawn, &mut self.woken);
             self.channel.begin();
             self.told = 0;
@@ -213,6 +227,7 @@ impl<F> Driver<F> {
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
         self.shared.open.store(false, Relaxed);
+        self.shared.leaving.store(true, Relaxed);
         let mut desk = self.shared.desk.lock();
         desk.wrote(self.channel.written() - self.told, &mut self.woken);
         desk.fail(cause, &mut self.woken);
@@ -222,7 +237,7 @@ impl<F> Driver<F> {
     }
 }
 
-impl<F: FnMut() -> bool + Unpin> Future for Driver<F> {
+impl<F: FnMut() -> Standing + Unpin> Future for Driver<F> {
     /// An error where the connection was lost, as opposed to retired.
     type Output = Result<(), Cause>;
 

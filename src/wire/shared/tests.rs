@@ -47,7 +47,7 @@ type Ended = JoinHandle<Result<(), Cause>>;
 /// An open connection with its driver at work.
 fn open(limits: MultiplexedLimits) -> (Arc<Shared>, DuplexStream, Ended) {
     let (connection, server) = connection(64 * 1024, Some(LIMIT));
-    let (shared, driver) = Shared::open(connection, limits, || true);
+    let (shared, driver) = Shared::open(connection, limits, || Standing::Current);
     (shared, server, tokio::spawn(driver))
 }
 
@@ -249,7 +249,7 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
 /// A deadline as the caller sees it, for calls that come at any time of a tick.
 async fn waited(limit: Duration, come: Duration) -> Duration {
     let (connection, stream) = connection(64 * 1024, Some(limit));
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || true);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || Standing::Current);
     let driver = tokio::spawn(driver);
     let server = tokio::spawn(async move {
         let mut server = Server::new(stream);
@@ -321,7 +321,7 @@ fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> bool>, DuplexStre
         max_in_flight: 4096,
     });
     let tick = LIMIT / TICKS;
-    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || true);
+    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || Standing::Current);
     (shared, driver, server)
 }
 
@@ -423,7 +423,7 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let (connection, server) = connection(10, None);
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || true);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || Standing::Current);
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
         let shared = Arc::clone(&shared);
