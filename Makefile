@@ -3,14 +3,16 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
+# For `make growth`: `--write-docs`, and which subjects if not all.
+ARGS ?=
 # How long to fuzz.
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz deny cluster redis
+.PHONY: help demo test lint bench peer-bench growth fuzz deny cluster redis
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
@@ -25,8 +27,14 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
 
-bench: redis ## checkout, commands and decoder beside other pools and parsers; some five minutes
+bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
+
+peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench -- $(ARGS)
+
+growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
+	$(CARGO) bench --locked --bench growth -- $(ARGS)
 
 fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
 	@scripts/need-cargo-tool fuzz

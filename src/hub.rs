@@ -120,9 +120,11 @@ impl Hub {
             Doubt::None => return,
             Doubt::Node => {}
             Doubt::Connection => {
-                self.home.fleet.failed(&line.target.node);
-                line.shared.retire();
-                self.ended.notify_one();
+                // Many replies may say the same at once, and it is one failure.
+                if line.shared.retire() {
+                    self.home.fleet.failed(&line.target.node);
+                    self.ended.notify_one();
+                }
             }
         }
         self.home.topology.suspect(&line.target.node);

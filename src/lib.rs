@@ -25,11 +25,22 @@
 //! [`Error`]. Commands come from the redis crate, re-exported as [`redis`] so that the versions
 //! match.
 //!
+//! # Two ways to send a command
+//!
+//! [`Pool::write`] and [`Pool::read`] lend an *exclusive* connection: nobody else uses it until it is
+//! dropped, so everything that Redis knows works on it, `BLPOP`, `WATCH` and `SUBSCRIBE` included, and
+//! a slow command holds up nobody else.
+//!
+//! [`Pool::writer`] and [`Pool::reader`] give [`Multiplexed`] handles: all their callers share one
+//! socket a node, and commands sent at the same time travel together. Many small commands at once
+//! cost a fraction of what they cost one by one, and nobody waits for a free connection. In return
+//! a command waits for those before it, and what would disturb the others is refused.
+//!
 //! # Routing
 //!
-//! - [`Pool::write`] lends connections to the master only: the node that the Sentinels name and
+//! - [`Pool::write`] and [`Pool::writer`] go to the master only: the node that the Sentinels name and
 //!   that says of itself, on that very connection, that it is a master.
-//! - [`Pool::read`] lends connections to the nodes that [`Config::read_from`] allows. By default
+//! - [`Pool::read`] and [`Pool::reader`] go to the nodes that [`Config::read_from`] allows. By default
 //!   these are the readable replicas, each with an even share, and the master while there is none.
 //! - A replica is readable while it says itself that it follows our master and that its link is up,
 //!   or, while the master itself cannot be reached, that it has only lost this link. [`Topology`]
@@ -49,7 +60,8 @@
 //!   [`failover_timeout`](Config::failover_timeout);
 //! - idle connections to the old master are closed, lent ones when they come back;
 //! - a command on one that is still lent fails before it is written, with an error that says that
-//!   the master moved and that the command was *not executed*.
+//!   the master moved and that the command was *not executed*;
+//! - a command handed to a multiplexed handle and not written yet goes to the new master.
 //!
 //! A command that went out and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
@@ -73,8 +85,8 @@
 //!
 //! Any future of this crate may be dropped at any point. A checkout loses its place in line and
 //! nothing else. A command leaves a connection on which a reply is still to come: no other caller
-//! gets it, it is closed when its guard is dropped. Whether the command was executed is then
-//! unknown.
+//! gets it, it is closed when its guard is dropped. On a multiplexed handle the others go on, and the
+//! reply is dropped when it comes. Whether the command was executed is then unknown.
 //!
 //! The same holds for state: a connection that comes back with `MULTI`, `WATCH`, `SELECT`,
 //! `SUBSCRIBE` or the like left behind is closed instead of lent again.
@@ -89,6 +101,7 @@
 //! | *refresh* | to ask the Sentinels and bring the topology up to date |
 //! | *checkout*, *return* | to take a connection out of its pool, to give it back |
 //! | *active*, *idle* | open at all, open and not lent |
+//! | *exclusive*, *multiplexed* | a connection for one caller at a time, one that many share |
 //! | *prune* | to close idle or aged connections in the background; the *reaper* does it |
 //! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
 //! | *fence* | to write nothing to a master that is being replaced (not in this version) |

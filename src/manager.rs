@@ -69,6 +69,8 @@ impl Manager {
     }
 }
 
+/// What takes long is boxed: in place, the future of every checkout would have room for it, and a
+/// caller who waits in line would take twice the memory.
 impl managed::Manager for Manager {
     /// Boxed, since deadpool moves it by value again and again.
     type Type = Box<Pooled>;
@@ -77,13 +79,13 @@ impl managed::Manager for Manager {
     async fn create(&self) -> Result<Box<Pooled>, Error> {
         PERMIT.set(true);
         loop {
-            let (mut pooled, docked) = self.dialer.obtain().await?;
+            let (mut pooled, docked) = Box::pin(self.dialer.obtain()).await?;
             let home = self.dialer.home();
             // One that was dialled ahead of demand may have been idle for as long as any other.
             let due = is_test_due(home.limits(), pooled.idle_since, home.clock.now());
             if docked
                 && due
-                && let Some(reason) = self.test(&mut pooled).await
+                && let Some(reason) = Box::pin(self.test(&mut pooled)).await
             {
                 pooled.close(reason);
                 continue;
@@ -100,7 +102,7 @@ impl managed::Manager for Manager {
         let now = self.dialer.home().clock.now();
         let mut reason = pooled.discard_reason(now);
         if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
-            reason = self.test(pooled).await;
+            reason = Box::pin(self.test(pooled)).await;
         }
         match reason {
             None => Ok(()),

@@ -1,4 +1,5 @@
-//! Commands from checkout to return, on a real server: one caller at a time, and many at once.
+//! Commands from checkout to return, on a real server, one caller at a time. Many at once are
+//! measured by `make peer-bench`.
 //!
 //! Beside ours stand deadpool-redis as it is shipped, the redis crate's own connection in a bare
 //! deadpool (no PING at checkout), and, for GET, a raw socket in a bare deadpool that does not even
@@ -13,7 +14,6 @@
 
 mod latency;
 mod pools;
-mod throughput;
 
 use redis_rw_pool::redis::{AsyncCommands, cmd, pipe};
 use testkit::Deployment;
@@ -34,13 +34,6 @@ fn main() {
     let pool = runtime.block_on(pools::ours(&deployment));
     runtime.block_on(fill(&Ours::Write(pool.clone())));
     latency::run(&runtime, &deployment, &pool);
-    // With a name to look for, or a wish for a list, only criterion is meant.
-    let alone = std::env::args()
-        .skip(1)
-        .all(|argument| argument == "--bench");
-    if alone {
-        throughput::run(&runtime, &deployment, &pool);
-    }
 }
 
 /// Everything that is read, and waits until the replica has it.

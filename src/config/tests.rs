@@ -35,6 +35,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.refresh_interval, Duration::from_secs(5));
     assert_eq!(config.failover_timeout, Duration::from_secs(10));
     assert!(config.address_map.is_none());
+    assert_eq!(config.multiplexed, MultiplexedLimits::default());
     assert_eq!(config.reply_limits, ReplyLimits::default());
     assert_eq!(config.validate(), Ok(()));
 }
@@ -51,6 +52,15 @@ fn default_limits_are_as_documented() {
     assert_eq!(limits.idle_timeout, Some(Duration::from_secs(300)));
     assert_eq!(limits.max_lifetime, Some(Duration::from_secs(30 * 60)));
     assert_eq!(limits.test_idle_after, Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn default_multiplexed_limits_are_as_documented() {
+    let limits = MultiplexedLimits::default();
+
+    assert_eq!(limits.connections, 1);
+    assert_eq!(limits.max_in_flight, 4096);
+    assert_eq!(limits.max_pending_bytes, 4 << 20);
 }
 
 #[test]

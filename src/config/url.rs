@@ -35,6 +35,7 @@ impl Config {
     /// | `max_active`, `min_idle` | number |
     /// | `max_idle` | number or `none` |
     /// | `wait_timeout`, `idle_timeout`, `max_lifetime`, `test_idle_after` | duration or `none` |
+    /// | `multiplexed.connections`, `multiplexed.max_in_flight`, `multiplexed.max_pending_bytes` | number |
     /// | `reply_limits.max_depth`, `reply_limits.max_bulk_bytes`, `reply_limits.max_elements`, `reply_limits.max_reply_bytes` | number |
     ///
     /// A limit of the pools sets both of them; `write.max_active` or `read.max_active` sets one.

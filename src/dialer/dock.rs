@@ -1,7 +1,8 @@
 //! Where finished connections arrive and callers wait in line for them.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
+    mem,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -16,7 +17,11 @@ type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
 struct State {
     /// Connections that nobody was waiting for when they arrived, oldest first.
     docked: VecDeque<Box<Pooled>>,
-    line: VecDeque<Ticket>,
+    /// By the numbers of the tickets, the first in line first. Whoever leaves takes the ticket out,
+    /// so that nobody has to look for those who left, however long the line.
+    line: BTreeMap<u64, Ticket>,
+    /// Tickets given out so far.
+    tickets: u64,
     /// Dials under way.
     pending: usize,
     last_error: Option<Error>,
@@ -47,6 +52,7 @@ pub(super) enum Arrival<'a> {
 #[derive(Debug)]
 pub(super) struct InLine<'a> {
     dock: &'a Dock,
+    ticket: u64,
     arrival: oneshot::Receiver<Result<Box<Pooled>, Error>>,
 }
 
@@ -58,9 +64,11 @@ impl InLine<'_> {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.arrival.close();
+        let mut state = self.dock.state.lock();
+        state.line.remove(&self.ticket);
+        // Sent under that lock, so it is here by now or never comes.
         if let Ok(Ok(pooled)) = self.arrival.try_recv() {
-            self.dock.pass_on(self.dock.state.lock(), pooled);
+            self.dock.pass_on(state, pooled);
         }
     }
 }
@@ -76,14 +84,16 @@ impl Dock {
             self.docked.store(state.docked.len(), Relaxed);
             return Arrival::Here(pooled);
         }
-        let (ticket, arrival) = oneshot::channel();
-        // Callers who left make room, so that their dials serve those who come now.
-        state.line.retain(|ticket| !ticket.is_closed());
-        state.line.push_back(ticket);
+        let (sender, arrival) = oneshot::channel();
+        let ticket = state.tickets;
+        state.tickets += 1;
+        state.line.insert(ticket, sender);
+        // Callers who left have made room: their dials serve those who come now.
         let dial = state.pending < state.line.len();
         state.pending += usize::from(dial);
         let place = InLine {
             dock: self,
+            ticket,
             arrival,
         };
         Arrival::InLine(place, dial)
@@ -103,7 +113,6 @@ impl Dock {
     /// meanwhile.
     pub(super) fn announce(&self) -> bool {
         let mut state = self.state.lock();
-        state.line.retain(|ticket| !ticket.is_closed());
         let awaited = !state.line.is_empty();
         state.pending += usize::from(awaited);
         awaited
@@ -134,7 +143,7 @@ impl Dock {
             pooled.close(Discard::PoolClosed);
             return;
         }
-        while let Some(ticket) = state.line.pop_front() {
+        while let Some((_, ticket)) = state.line.pop_first() {
             match ticket.send(Ok(pooled)) {
                 Ok(()) => return,
                 Err(refused) => match refused {
@@ -151,7 +160,6 @@ impl Dock {
     pub(super) fn failed(&self, error: Error) -> bool {
         let mut state = self.state.lock();
         state.last_error = Some(error);
-        state.line.retain(|ticket| !ticket.is_closed());
         let again = !state.closed && state.pending <= state.line.len();
         state.pending -= usize::from(!again);
         again
@@ -165,7 +173,6 @@ impl Dock {
     /// Reserves a dial for somebody in line whose own was abandoned.
     pub(super) fn lacks_dial(&self) -> bool {
         let mut state = self.state.lock();
-        state.line.retain(|ticket| !ticket.is_closed());
         let lacks = !state.closed && state.pending < state.line.len();
         state.pending += usize::from(lacks);
         lacks
@@ -176,8 +183,8 @@ impl Dock {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = Some(error.clone());
-        for ticket in state.line.drain(..) {
-            // Whoever left needs no answer.
+        for ticket in mem::take(&mut state.line).into_values() {
+            // Whoever is just leaving needs no answer.
             let _ = ticket.send(Err(error.clone()));
         }
     }
@@ -189,7 +196,7 @@ impl Dock {
         }
         let mut state = self.state.lock();
         if let Some(other) = state.docked.pop_front() {
-            state.docked.push_back(std::mem::replace(pooled, other));
+            state.docked.push_back(mem::replace(pooled, other));
         }
     }
 
@@ -228,10 +235,49 @@ impl Dock {
     pub(super) fn close(&self) -> VecDeque<Box<Pooled>> {
         let mut state = self.state.lock();
         state.closed = true;
-        for ticket in state.line.drain(..) {
+        for ticket in mem::take(&mut state.line).into_values() {
             let _ = ticket.send(Err(Error::Closed));
         }
         self.docked.store(0, Relaxed);
-        std::mem::take(&mut state.docked)
+        mem::take(&mut state.docked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_line(dock: &Dock) -> (InLine<'_>, bool) {
+        match dock.enter() {
+            Arrival::InLine(place, dial) => (place, dial),
+            other => panic!("the dock is open and empty, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_leaves_the_line_takes_his_ticket_and_leaves_his_dial() {
+        let dock = Dock::default();
+        let (first, dial) = in_line(&dock);
+        assert!(dial);
+        let (_second, dial) = in_line(&dock);
+        assert!(dial);
+        drop(first);
+        assert_eq!(dock.state.lock().line.len(), 1);
+        let (_third, dial) = in_line(&dock);
+        assert!(!dial, "two dials are under way for two in line");
+        assert!(!dock.lacks_dial());
+        assert_eq!(dock.pending(), 2);
+    }
+
+    #[test]
+    fn a_dial_that_fails_is_tried_again_only_while_somebody_waits_for_it() {
+        let dock = Dock::default();
+        let (first, _) = in_line(&dock);
+        let (_second, _) = in_line(&dock);
+        assert!(dock.failed(Error::Closed));
+        drop(first);
+        assert!(!dock.failed(Error::Closed));
+        assert!(dock.failed(Error::Closed));
+        assert_eq!(dock.pending(), 1);
     }
 }

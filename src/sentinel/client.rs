@@ -69,6 +69,8 @@ async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> R
     if let Some(mut reused) = conn.take_if(|conn| !conn.is_stale())
         && let Ok(replies) = reused.exchange(&questions(config), deadline).await
     {
+        // The answers are long and the next question is seconds away.
+        reused.trim();
         *conn = Some(reused);
         return read(replies, config);
     }
@@ -82,6 +84,7 @@ async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> R
         let secret = config.sentinel_password.as_deref();
         return Err(handshake::refusal(&error, secret));
     }
+    fresh.trim();
     *conn = Some(fresh);
     read(replies, config)
 }

@@ -7,7 +7,11 @@
 
 mod desk;
 mod driver;
+#[cfg(test)]
+mod model;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -27,14 +31,15 @@ pub(crate) use self::desk::Fault;
 use self::{
     desk::{Answer, Desk, Progress},
     driver::Driver,
-    request::{PORTION, Request},
+    request::Request,
 };
 use super::exclusive::Exclusive;
 use crate::{config::MultiplexedLimits, failure::Cause};
 
 /// Deadlines are kept in ticks of this part of the time limit: no command pays for a clock reading
-/// or a timer, and none fails early; the latest a sixteenth late.
-const TICKS: u32 = 16;
+/// or a timer, and none fails early. The latest fails two ticks late, which is a sixteenth, and the
+/// runtime's timers may add a millisecond to each.
+const TICKS: u32 = 32;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(250);
 
@@ -43,10 +48,7 @@ pub(crate) struct Shared {
     /// A copy for the choice between connections, which takes no lock.
     in_flight: AtomicUsize,
     open: AtomicBool,
-    /// Asks the driver to write nothing more.
-    leaving: AtomicBool,
-    /// Commands of a pipeline that are handed in together at most.
-    portion: usize,
+    max_in_flight: usize,
 }
 
 impl fmt::Debug for Shared {
@@ -74,16 +76,11 @@ impl Shared {
         let tick = timeout
             .map_or(LONGEST_TICK, |timeout| timeout / TICKS)
             .clamp(SHORTEST_TICK, LONGEST_TICK);
-        let patience = timeout.map(|timeout| {
-            let ticks = timeout.as_nanos().div_ceil(tick.as_nanos());
-            u32::try_from(ticks).unwrap_or(u32::MAX / 2)
-        });
         let shared = Arc::new(Self {
-            desk: Mutex::new(Desk::new(limits, patience)),
+            desk: Mutex::new(Desk::new(limits, timeout)),
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
-            leaving: AtomicBool::new(false),
-            portion: PORTION.min(limits.max_in_flight),
+            max_in_flight: limits.max_in_flight,
         });
         let limit = timeout.unwrap_or_default();
         let driver = Driver::new(Arc::clone(&shared), channel, tick, limit, current);
@@ -105,14 +102,18 @@ impl Shared {
         self.desk.lock().waiting()
     }
 
-    /// Takes and writes nothing more, and ends when what was written is answered.
-    pub(crate) fn retire(&self) {
-        self.open.store(false, Relaxed);
-        self.leaving.store(true, Relaxed);
-        let driver = self.desk.lock().wake();
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+    /// Takes and writes nothing more, and ends when what was written is answered. False when it was
+    /// about to end already.
+    pub(crate) fn retire(&self) -> bool {
+        let was_open = self.open.swap(false, Relaxed);
+        let driver = self.desk.lock().retire();
+        wake(driver);
+        was_open
+    }
+
+    /// For the choice between connections.
+    fn show(&self, desk: &Desk) {
+        self.in_flight.store(desk.in_flight(), Relaxed);
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
@@ -126,7 +127,7 @@ impl Shared {
 
     /// Sends a pipeline and waits for all its replies, those to `MULTI` and `EXEC` included.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
-        match self.call(Request::many(pipeline, self.portion)).await {
+        match self.call(Request::many(pipeline, self.max_in_flight)).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),
@@ -177,7 +178,7 @@ impl Ticket<'_> {
             desk.ask(key, more);
         }
         let granted = desk.is_admitted(key);
-        self.shared.in_flight.store(desk.in_flight(), Relaxed);
+        self.shared.show(&desk);
         let silent = request.is_silent();
         drop(desk);
         wake(driver);
@@ -196,8 +197,8 @@ impl Drop for Ticket<'_> {
         if let Some(key) = self.key {
             let mut woken = Vec::new();
             let mut desk = self.shared.desk.lock();
-            desk.abandon(key, &mut woken);
-            self.shared.in_flight.store(desk.in_flight(), Relaxed);
+            let _received = desk.abandon(key, &mut woken);
+            self.shared.show(&desk);
             drop(desk);
             wake(woken);
         }

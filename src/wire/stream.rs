@@ -27,7 +27,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// To a peer in the same test, where time may be paused.
+    #[cfg(test)]
+    Memory(Box<dyn Memory>),
 }
+
+#[cfg(test)]
+pub(crate) trait Memory: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin {}
+
+#[cfg(test)]
+impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin> Memory for T {}
 
 impl Stream {
     /// Connects. A host name is resolved anew each time, so a node may change its address.
@@ -55,6 +64,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),
             Self::Unix(stream) => stream.try_read_buf(buf),
+            #[cfg(test)]
+            Self::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -68,6 +79,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -81,6 +94,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -92,6 +107,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -374,6 +374,8 @@ async fn places_taken_by_dials_are_told_apart_from_connections_in_use() {
     config.write.max_active = 1;
     config.write.wait_timeout = Some(Duration::ZERO);
     let pool = redis_rw_pool::Pool::connect(config).await.unwrap();
+    let probed = || async { node.open_connections() == 0 };
+    eventually("the pool's own look at the node is over", LONG, probed).await;
     node.set_override(Some(testkit::fake::Action::Silence));
     let (dialling, refused) = (pool.clone(), pool.clone());
     let first = tokio::spawn(async move { dialling.write().await.map(drop) });

@@ -3,7 +3,9 @@
 use std::{str::FromStr, time::Duration};
 
 use super::percent::decode;
-use crate::config::{Config, ConfigError, PoolLimits, Protocol, ReadFrom, ReplyLimits};
+use crate::config::{
+    Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+};
 
 pub(super) enum Refusal {
     Unknown,
@@ -39,6 +41,9 @@ pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(
             }
             Some(("write", limit)) => set_limit(&mut config.write, limit, value)?,
             Some(("read", limit)) => set_limit(&mut config.read, limit, value)?,
+            Some(("multiplexed", limit)) => {
+                set_multiplexed_limit(&mut config.multiplexed, limit, value)?;
+            }
             Some(("reply_limits", limit)) => {
                 set_reply_limit(&mut config.reply_limits, limit, value)?;
             }
@@ -57,6 +62,20 @@ fn set_limit(limits: &mut PoolLimits, name: &str, value: Value<'_>) -> Result<()
         "idle_timeout" => limits.idle_timeout = value.optional(Value::duration)?,
         "max_lifetime" => limits.max_lifetime = value.optional(Value::duration)?,
         "test_idle_after" => limits.test_idle_after = value.optional(Value::duration)?,
+        _ => return Err(Refusal::Unknown),
+    }
+    Ok(())
+}
+
+fn set_multiplexed_limit(
+    limits: &mut MultiplexedLimits,
+    name: &str,
+    value: Value<'_>,
+) -> Result<(), Refusal> {
+    match name {
+        "connections" => limits.connections = value.number()?,
+        "max_in_flight" => limits.max_in_flight = value.number()?,
+        "max_pending_bytes" => limits.max_pending_bytes = value.number()?,
         _ => return Err(Refusal::Unknown),
     }
     Ok(())

@@ -54,7 +54,7 @@ fn option_values_are_decoded_but_a_plus_stays() {
 }
 
 /// Each option with two values; `Debug` shows the field of the same name changing between them.
-const OPTIONS: [(&str, &str, &str); 23] = [
+const OPTIONS: [(&str, &str, &str); 26] = [
     ("client_name", "a", r#"Some("a")"#),
     ("read_from", "any", "Any"),
     ("read_from", "master", "Master"),
@@ -75,6 +75,9 @@ const OPTIONS: [(&str, &str, &str); 23] = [
     ("write.idle_timeout", "2h", "Some(7200s)"),
     ("write.max_lifetime", "none", "None"),
     ("write.test_idle_after", "0ms", "Some(0ns)"),
+    ("multiplexed.connections", "3", "3"),
+    ("multiplexed.max_in_flight", "100", "100"),
+    ("multiplexed.max_pending_bytes", "65536", "65536"),
     ("reply_limits.max_depth", "7", "7"),
     ("reply_limits.max_bulk_bytes", "1000", "1000"),
     ("reply_limits.max_elements", "1001", "1001"),
@@ -86,6 +89,7 @@ fn shown(config: &Config, name: &str) -> String {
         None => (format!("{config:?}"), name),
         Some(("write", field)) => (format!("{:?}", config.write), field),
         Some(("read", field)) => (format!("{:?}", config.read), field),
+        Some(("multiplexed", field)) => (format!("{:?}", config.multiplexed), field),
         Some((_, field)) => (format!("{:?}", config.reply_limits), field),
     };
     let (_, rest) = text.split_once(&format!(" {field}: ")).unwrap();
@@ -305,6 +309,15 @@ const BAD: &[(&str, &str)] = &[
         "reply_limits.max_depth",
     ),
     ("redis-sentinel://h?reply_limits.depth=1#m", "url"),
+    (
+        "redis-sentinel://h?multiplexed.connections=0#m",
+        "multiplexed.connections",
+    ),
+    (
+        "redis-sentinel://h?multiplexed.max_in_flight=0#m",
+        "multiplexed.max_in_flight",
+    ),
+    ("redis-sentinel://h?multiplexed.sockets=1#m", "url"),
 ];
 
 #[test]

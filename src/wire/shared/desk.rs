@@ -5,10 +5,11 @@
 //! commands were handed in is all that says whose reply comes next, so `due` and the bytes are only
 //! ever appended to together.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{collections::VecDeque, mem, task::Waker, time::Duration};
 
 use redis::Value;
 use slab::Slab;
+use tokio::time::Instant;
 
 use crate::{
     config::MultiplexedLimits,
@@ -94,13 +95,15 @@ pub(super) enum Ticked {
 #[derive(Debug)]
 pub(super) struct Desk {
     limits: MultiplexedLimits,
-    /// After so many ticks a call is overdue.
-    patience: Option<u32>,
+    /// A call that has waited so long is overdue.
+    timeout: Option<Duration>,
     phase: Phase,
     calls: Slab<Call>,
     due: VecDeque<Due>,
     /// Calls waiting for room, in the order in which they came.
     line: VecDeque<usize>,
+    /// How many have left the line, at most, whose place in it is still there.
+    left_line: usize,
     /// Commands handed in and not answered, and those that may be handed in.
     in_flight: usize,
     /// Bytes that the driver has not taken: first the sealed ones, then `out`.
@@ -109,32 +112,45 @@ pub(super) struct Desk {
     handed_in: u64,
     written: u64,
     tick: u32,
+    /// When the ticks before this one ended, from `overdue` on.
+    ends: VecDeque<Instant>,
+    /// What came before this tick is overdue. Whether it came early or late in its own tick is not
+    /// known, so it counts as having come when that ended.
+    overdue: u32,
     /// The tick in which the server last sent something, or began to owe something.
     heard: u32,
     /// Something was handed in since the last tick.
     used: bool,
-    /// The driver's, while it sleeps.
+    /// Asked to write nothing more; the driver sees to it in its next turn.
+    retired: bool,
     driver: Option<Waker>,
+    /// The driver has seen everything that was handed in, and waits for more.
+    asleep: bool,
 }
 
 impl Desk {
-    pub(super) fn new(limits: MultiplexedLimits, patience: Option<u32>) -> Self {
+    pub(super) fn new(limits: MultiplexedLimits, timeout: Option<Duration>) -> Self {
         Self {
             limits,
-            patience,
+            timeout,
             phase: Phase::Open,
             calls: Slab::new(),
             due: VecDeque::new(),
             line: VecDeque::new(),
+            left_line: 0,
             in_flight: 0,
             sealed: VecDeque::new(),
             out: Vec::new(),
             handed_in: 0,
             written: 0,
             tick: 0,
+            ends: VecDeque::new(),
+            overdue: 0,
             heard: 0,
             used: false,
+            retired: false,
             driver: None,
+            asleep: false,
         }
     }
 
@@ -196,55 +212,51 @@ impl Desk {
         self.calls[key].granted > 0
     }
 
-    /// Hands in `count` commands, no more than the call was admitted for, small enough to be copied.
-    /// Returns the driver's waker where it sleeps.
+    /// Hands in what the call was admitted for, small enough to be copied. Returns the driver's
+    /// waker where it sleeps.
     #[inline]
     pub(super) fn hand_in(
         &mut self,
         key: usize,
-        count: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<Waker> {
         let before = self.out.len();
         encode(&mut self.out);
         let bytes = self.out.len() - before;
-        self.note(key, count, bytes)
+        self.note(key, bytes)
     }
 
     /// As [`hand_in`](Self::hand_in), without a copy.
-    pub(super) fn hand_in_big(
-        &mut self,
-        key: usize,
-        count: usize,
-        bytes: Vec<u8>,
-    ) -> Option<Waker> {
+    pub(super) fn hand_in_big(&mut self, key: usize, bytes: Vec<u8>) -> Option<Waker> {
         if !self.out.is_empty() {
             self.sealed.push_back(mem::take(&mut self.out));
         }
         let len = bytes.len();
         self.sealed.push_back(bytes);
-        self.note(key, count, len)
+        self.note(key, len)
     }
 
     #[inline]
-    fn note(&mut self, key: usize, count: usize, bytes: usize) -> Option<Waker> {
+    fn note(&mut self, key: usize, bytes: usize) -> Option<Waker> {
         let call = &mut self.calls[key];
         let start = self.handed_in;
         call.start = call.start.min(start);
         call.dues += 1;
-        // What it was admitted for beyond that, it asks for again.
-        self.in_flight -= mem::take(&mut call.granted) - count;
+        let left = mem::take(&mut call.granted);
         if self.due.is_empty() {
             self.heard = self.tick;
         }
         self.due.push_back(Due {
             call: key,
-            left: count,
+            left,
             start,
         });
         self.handed_in += bytes as u64;
         self.used = true;
-        self.driver.take()
+        if mem::take(&mut self.asleep) {
+            return self.driver.clone();
+        }
+        None
     }
 
     #[inline]
@@ -254,35 +266,43 @@ impl Desk {
             self.leave(key);
             return Progress::Done(answer);
         }
-        // Also of whom is admitted: what woke it has taken its waker, and it waits again once it has
-        // handed in.
+        // Whoever is admitted waits again as soon as it has handed in.
         match &mut call.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
         if call.granted > 0 {
-            Progress::Admitted
-        } else {
-            Progress::Waiting
+            return Progress::Admitted;
         }
+        Progress::Waiting
     }
 
-    /// Nobody waits for this call any more. Those whom its room lets in are to be woken.
-    pub(super) fn abandon(&mut self, key: usize, woken: &mut Vec<Waker>) {
+    /// Nobody waits for this call any more. Those whom its room lets in are to be woken. Returns
+    /// what it had received, to be dropped without the lock.
+    pub(super) fn abandon(
+        &mut self,
+        key: usize,
+        woken: &mut Vec<Waker>,
+    ) -> (Option<Answer>, Vec<Value>) {
         let call = &mut self.calls[key];
         self.in_flight -= mem::take(&mut call.granted);
+        let received = (call.answer.take(), mem::take(&mut call.replies));
         self.leave(key);
+        self.close_ranks();
         self.admit(woken);
+        received
     }
 
     fn leave(&mut self, key: usize) {
         let call = &mut self.calls[key];
         if call.dues == 0 && call.wanted == 0 {
             self.calls.remove(key);
-        } else {
-            call.abandoned = true;
-            call.waker = None;
-            call.replies = Vec::new();
+            return;
+        }
+        call.abandoned = true;
+        call.waker = None;
+        if call.wanted > 0 {
+            self.left_line += 1;
         }
     }
 
@@ -304,14 +324,29 @@ impl Desk {
         !self.out.is_empty() || !self.sealed.is_empty()
     }
 
-    /// Nothing was handed in that the driver has not seen: it sleeps until something is.
-    pub(super) fn sleep(&mut self, driver: &Waker) {
-        self.driver = Some(driver.clone());
+    /// The driver's turn begins: it is awake, and this is how to wake it after that.
+    pub(super) fn greet(&mut self, driver: &Waker) {
+        self.asleep = false;
+        match &mut self.driver {
+            Some(known) => known.clone_from(driver),
+            none => *none = Some(driver.clone()),
+        }
     }
 
-    /// The driver's waker where it sleeps.
-    pub(super) fn wake(&mut self) -> Option<Waker> {
-        self.driver.take()
+    /// Nothing was handed in that the driver has not seen: it is woken when something is.
+    pub(super) fn sleep(&mut self) {
+        self.asleep = true;
+    }
+
+    /// Asks the driver to write nothing more. It may wait for the socket rather than sleep, so it
+    /// is to be woken in any case.
+    pub(super) fn retire(&mut self) -> Option<Waker> {
+        self.retired = true;
+        self.driver.clone()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Whether replies are still to come.
@@ -336,17 +371,17 @@ impl Desk {
     }
 
     /// Hands the replies to those whom they are for, in their order; false when there is one that
-    /// nobody asked for.
-    pub(super) fn deliver(
-        &mut self,
-        replies: impl Iterator<Item = Value>,
-        woken: &mut Vec<Waker>,
-    ) -> bool {
+    /// nobody asked for. Those that nobody waits for stay where they are: dropping a large one takes
+    /// time, and everybody would wait for it.
+    pub(super) fn deliver(&mut self, replies: &mut [Value], woken: &mut Vec<Waker>) -> bool {
         for reply in replies {
             let Some(due) = self.due.front_mut() else {
                 // Of commands that were written only in part the first may be answered.
                 return self.phase == Phase::Leaving;
             };
+            if due.start >= self.written {
+                return false;
+            }
             let key = due.call;
             due.left -= 1;
             self.in_flight -= 1;
@@ -363,24 +398,47 @@ impl Desk {
             }
             // One that failed already, at its deadline, keeps that answer.
             if call.answer.is_none() {
-                call.receive(reply, woken);
+                call.receive(mem::replace(reply, Value::Nil), woken);
             }
         }
         self.admit(woken);
         true
     }
 
+    /// Removes the places of those who have left the line, once they may be half of it: while no
+    /// replies come nobody is let in, and the line would grow with everyone who gives up.
+    fn close_ranks(&mut self) {
+        if self.left_line * 2 <= self.line.len() {
+            return;
+        }
+        self.left_line = 0;
+        let mut line = mem::take(&mut self.line);
+        line.retain(|&key| self.is_in_line(key) || self.strike(key));
+        self.line = line;
+    }
+
+    fn is_in_line(&self, key: usize) -> bool {
+        let call = &self.calls[key];
+        !call.abandoned && call.answer.is_none()
+    }
+
+    /// Forgets what a call wanted. Always false: it keeps no place in line.
+    fn strike(&mut self, key: usize) -> bool {
+        let call = &mut self.calls[key];
+        call.wanted = 0;
+        if call.abandoned && call.dues == 0 {
+            self.calls.remove(key);
+        }
+        false
+    }
+
     /// Lets in from the line whom there is room for.
     fn admit(&mut self, woken: &mut Vec<Waker>) {
         while let Some(&key) = self.line.front() {
-            let call = &mut self.calls[key];
-            if call.abandoned || call.answer.is_some() {
-                call.wanted = 0;
-                if call.abandoned && call.dues == 0 {
-                    self.calls.remove(key);
-                }
+            if !self.is_in_line(key) {
+                self.strike(key);
             } else {
-                let wanted = call.wanted;
+                let wanted = self.calls[key].wanted;
                 if !self.has_room(wanted) {
                     return;
                 }
@@ -395,27 +453,36 @@ impl Desk {
     }
 
     /// Time has moved on by one tick: whoever has waited too long is told so.
-    pub(super) fn tick(&mut self, limit: &Cause, woken: &mut Vec<Waker>) -> Ticked {
-        self.tick = self.tick.wrapping_add(1);
+    pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<Waker>) -> Ticked {
+        self.end_tick(now);
         let used = mem::take(&mut self.used);
-        if self.due.is_empty() && self.line.is_empty() && self.in_flight == 0 {
+        // A server may answer what it has not been told to the end.
+        let written = self.pending_bytes() == 0;
+        if self.due.is_empty() && self.line.is_empty() && self.in_flight == 0 && written {
             if used {
                 return Ticked::Busy;
             }
-            self.out = Vec::new();
-            self.calls.shrink_to_fit();
+            // Nobody is there whose time would have to be known.
+            self.ends.clear();
+            self.overdue = self.tick;
+            self.shrink();
             return Ticked::Idle;
         }
-        let Some(patience) = self.patience else {
+        let Some(timeout) = self.timeout else {
             return Ticked::Busy;
         };
-        let overdue = |since: u32, tick: u32| tick.wrapping_sub(since) > patience;
-        if self.is_owed() && overdue(self.heard, self.tick) {
+        let (tick, within) = (self.tick, self.tick.wrapping_sub(self.overdue));
+        let overdue = |since: u32| tick.wrapping_sub(since) > within;
+        if self.is_owed() && overdue(self.heard) {
             return Ticked::Stalled;
         }
+        let limit = Cause::Timeout(timeout);
         for (_, call) in &mut self.calls {
-            if overdue(call.since, self.tick) && !call.abandoned && call.answer.is_none() {
+            if overdue(call.since) && !call.abandoned && call.answer.is_none() {
                 self.in_flight -= mem::take(&mut call.granted);
+                if call.wanted > 0 {
+                    self.left_line += 1;
+                }
                 // What was handed in may still be written after this.
                 let fate = if call.start == u64::MAX {
                     Fate::NotExecuted
@@ -425,8 +492,30 @@ impl Desk {
                 call.lose(Fault::Failed(limit.clone(), fate), woken);
             }
         }
+        self.close_ranks();
         self.admit(woken);
         Ticked::Busy
+    }
+
+    fn end_tick(&mut self, now: Instant) {
+        self.tick = self.tick.wrapping_add(1);
+        let Some(timeout) = self.timeout else {
+            return;
+        };
+        self.ends.push_back(now);
+        while self.ends.front().is_some_and(|end| now - *end >= timeout) {
+            self.ends.pop_front();
+            self.overdue = self.overdue.wrapping_add(1);
+        }
+    }
+
+    /// Gives back what grew under load.
+    fn shrink(&mut self) {
+        self.out = Vec::new();
+        self.sealed = VecDeque::new();
+        self.due = VecDeque::new();
+        self.line = VecDeque::new();
+        self.calls.shrink_to_fit();
     }
 
     /// Takes nothing in any more and writes nothing any more; what was written is waited for.
@@ -464,6 +553,7 @@ impl Desk {
     /// The connection is lost, and with it every reply that has not come.
     pub(super) fn fail(&mut self, cause: &Cause, woken: &mut Vec<Waker>) {
         self.phase = Phase::Over;
+        self.driver = None;
         self.sealed.clear();
         self.out = Vec::new();
         self.due.clear();
@@ -493,13 +583,20 @@ impl Desk {
         }
     }
 
+    /// Whether every call has left and nothing is kept for any.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.due.len() + self.line.len() + self.in_flight;
+        self.calls.is_empty() && waiting == 0 && !self.has_out()
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     pub(super) fn waiting(&self) -> usize {
-        let waits = |key: &&usize| !self.calls[**key].abandoned;
-        self.line.iter().filter(waits).count()
+        let line = self.line.iter();
+        line.filter(|&&key| self.is_in_line(key)).count()
     }
 }
 

@@ -79,9 +79,11 @@ impl<F: FnMut() -> bool> Driver<F> {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
             let read = self.read(cx);
-            let may_write = (self.current)() && !self.shared.leaving.load(Relaxed);
+            let may_write = (self.current)();
             let next = self.turn(cx, may_write);
             wake(self.woken.drain(..));
+            // Those that nobody waited for.
+            self.replies.clear();
             let more = match read {
                 Ok(more) => more,
                 Err(cause) => return Poll::Ready(Err(cause)),
@@ -128,6 +130,7 @@ impl<F: FnMut() -> bool> Driver<F> {
     /// Its turn at the desk: hands out what was read and takes what is to be written.
     fn turn(&mut self, cx: &mut Context<'_>, may_write: bool) -> Next {
         let mut desk = self.shared.desk.lock();
+        desk.greet(cx.waker());
         let written = self.channel.written();
         desk.wrote(written - self.told, &mut self.woken);
         self.told = written;
@@ -136,29 +139,28 @@ impl<F: FnMut() -> bool> Driver<F> {
         }
         if !self.replies.is_empty() {
             self.crowd = self.replies.len() > 1;
-            if !desk.deliver(self.replies.drain(..), &mut self.woken) {
+            if !desk.deliver(&mut self.replies, &mut self.woken) {
                 let text = "the server sent a reply that no command asked for";
                 return Next::Close(Err(Cause::Protocol(text.to_owned())));
             }
-            self.shared.in_flight.store(desk.in_flight(), Relaxed);
         }
-        if !may_write {
+        if !may_write || desk.is_retired() {
             self.shared.open.store(false, Relaxed);
             desk.cut(&Cause::Withdrawn, &mut self.woken);
-            self.shared.in_flight.store(desk.in_flight(), Relaxed);
             self.channel.begin();
             self.told = 0;
             if !desk.is_owed() {
                 return Next::Close(Ok(()));
             }
         }
+        self.shared.show(&desk);
         if !self.channel.is_flushed() {
             return Next::Write;
         }
         self.channel.begin();
         self.told = 0;
         if !desk.has_out() {
-            desk.sleep(cx.waker());
+            desk.sleep();
             return Next::Sleep;
         }
         if (self.crowd || desk.is_busy()) && !self.yielded {
@@ -183,33 +185,39 @@ impl<F: FnMut() -> bool> Driver<F> {
             };
             // As in the channel: a peer that always has more to read must not hold up time.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
-            let limit = Cause::Timeout(self.limit);
+            let now = Instant::now();
             let mut desk = self.shared.desk.lock();
-            let ticked = desk.tick(&limit, &mut self.woken);
-            self.shared.in_flight.store(desk.in_flight(), Relaxed);
+            let ticked = desk.tick(now, &mut self.woken);
+            self.shared.show(&desk);
             drop(desk);
             wake(self.woken.drain(..));
             match ticked {
-                Ticked::Busy => timer.as_mut().reset(Instant::now() + self.tick),
+                Ticked::Busy => timer.as_mut().reset(now + self.tick),
                 Ticked::Idle => {
                     self.timer = None;
                     self.channel.trim();
+                    (self.replies, self.woken) = (Vec::new(), Vec::new());
                 }
-                Ticked::Stalled => return Poll::Ready(limit),
+                Ticked::Stalled => return Poll::Ready(Cause::Timeout(self.limit)),
             }
         }
     }
 }
 
 impl<F> Driver<F> {
+    #[cfg(test)]
+    pub(super) fn is_ticking(&self) -> bool {
+        self.timer.is_some()
+    }
+
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
         self.shared.open.store(false, Relaxed);
         let mut desk = self.shared.desk.lock();
         desk.wrote(self.channel.written() - self.told, &mut self.woken);
         desk.fail(cause, &mut self.woken);
+        self.shared.show(&desk);
         drop(desk);
-        self.shared.in_flight.store(0, Relaxed);
         wake(self.woken.drain(..));
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller wants to hand in, in portions that the desk takes at once.
 
-use std::task::Waker;
+use std::{mem, task::Waker};
 
 use redis::{Cmd, Pipeline};
 
@@ -9,7 +9,7 @@ use crate::wire::pipeline;
 
 /// A pipeline is handed in so many commands at a time, so that whoever comes after a long one does
 /// not wait for all of it.
-pub(super) const PORTION: usize = 64;
+const PORTION: usize = 64;
 
 pub(super) struct Request<'a> {
     what: What<'a>,
@@ -17,7 +17,7 @@ pub(super) struct Request<'a> {
     encoded: Vec<u8>,
     /// How many commands are to be handed in next.
     wanted: usize,
-    /// Commands of a pipeline that are handed in together at most.
+    /// The most commands that may be handed in at a time.
     portion: usize,
 }
 
@@ -38,15 +38,15 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(super) fn many(pipeline: &'a Pipeline, portion: usize) -> Self {
+    /// `limit` is how many commands may be on their way at once.
+    pub(super) fn many(pipeline: &'a Pipeline, limit: usize) -> Self {
+        let portion = limit.min(PORTION);
         let (what, wanted) = if pipeline.is_transaction() {
             // Between MULTI and EXEC must be nobody else's command.
             (What::Atomic(pipeline), pipeline::replies(pipeline))
         } else {
-            (
-                What::Plain { pipeline, next: 0 },
-                pipeline.len().min(portion),
-            )
+            let wanted = fitting(pipeline, 0, portion);
+            (What::Plain { pipeline, next: 0 }, wanted)
         };
         Self {
             what,
@@ -92,15 +92,9 @@ impl<'a> Request<'a> {
             }
             What::Atomic(pipeline) => pipeline::encode(pipeline, &mut self.encoded),
             What::Plain { pipeline, next } => {
-                let mut count = 0;
                 for cmd in pipeline.cmd_iter().skip(*next).take(self.wanted) {
                     cmd.write_packed_command(&mut self.encoded);
-                    count += 1;
-                    if self.encoded.len() > BIG {
-                        break;
-                    }
                 }
-                self.wanted = count;
             }
         }
     }
@@ -108,22 +102,35 @@ impl<'a> Request<'a> {
     /// Hands in what was [`wanted`](Self::wanted).
     #[inline]
     pub(super) fn hand_in(&mut self, desk: &mut Desk, key: usize) -> Option<Waker> {
-        let count = self.wanted;
-        self.wanted = 0;
+        let count = mem::take(&mut self.wanted);
         if let What::Plain { pipeline, next } = &mut self.what {
             *next += count;
-            self.wanted = (pipeline.len() - *next).min(self.portion);
+            // Counted now, because the desk must be asked for room for exactly as many.
+            self.wanted = fitting(pipeline, *next, self.portion);
         }
         if self.encoded.len() > BIG {
-            return desk.hand_in_big(key, count, std::mem::take(&mut self.encoded));
+            return desk.hand_in_big(key, mem::take(&mut self.encoded));
         }
-        let driver = desk.hand_in(key, count, |out| match &self.what {
+        let driver = desk.hand_in(key, |out| match &self.what {
             What::One(cmd) if self.encoded.is_empty() => cmd.write_packed_command(out),
             _ => out.extend_from_slice(&self.encoded),
         });
         self.encoded.clear();
         driver
     }
+}
+
+/// How many commands from this one on go together: so many at most, and not much more than can be
+/// copied quickly.
+fn fitting(pipeline: &Pipeline, from: usize, most: usize) -> usize {
+    let mut bytes = 0;
+    let rest = pipeline.cmd_iter().skip(from).take(most);
+    rest.take_while(|cmd| {
+        let fits = bytes <= BIG;
+        bytes += size(cmd);
+        fits
+    })
+    .count()
 }
 
 #[inline]

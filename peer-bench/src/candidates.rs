@@ -1,0 +1,40 @@
+//! The candidates, one file each.
+
+mod bb8;
+mod c_client;
+mod connection_manager;
+mod deadpool_redis;
+mod fred;
+mod ours_exclusive;
+mod ours_multiplexed;
+mod raw;
+mod redis_rs_pool;
+mod rustis;
+
+use crate::candidate::{Candidate, Kind};
+
+/// In the order in which they are printed: ours first in each kind.
+pub(crate) const ALL: [Candidate; 11] = [
+    OURS_EXCLUSIVE,
+    Candidate::of::<deadpool_redis::DeadpoolRedis>(),
+    Candidate::of::<bb8::Bb8>(),
+    Candidate::of::<redis_rs_pool::RedisRsPool>(),
+    Candidate::of::<raw::RawPool>(),
+    Candidate::of::<raw::RawLoop>(),
+    OURS_MULTIPLEXED,
+    Candidate::of::<connection_manager::Manager>(),
+    Candidate::of::<fred::Fred>(),
+    Candidate::of::<rustis::Rustis>(),
+    c_client::CANDIDATE,
+];
+
+const OURS_EXCLUSIVE: Candidate = Candidate::of::<ours_exclusive::Exclusive>();
+const OURS_MULTIPLEXED: Candidate = Candidate::of::<ours_multiplexed::Shared>();
+
+/// The one of ours that the others of its kind are compared with.
+pub(crate) fn ours(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exclusive => OURS_EXCLUSIVE.name,
+        Kind::Shared => OURS_MULTIPLEXED.name,
+    }
+}

@@ -1,0 +1,51 @@
+//! Ours, with a checkout for each operation.
+
+use anyhow::Result;
+use redis::aio::ConnectionLike;
+use redis_rw_pool::{Config, Pool, ReadFrom};
+
+use crate::{
+    candidate::{CONNECTIONS, Kind},
+    cell::Cell,
+    redis_commands::Lend,
+    stage::Stage,
+};
+
+/// Workloads that only read go through `read()`, the others through `write()`: mixed ones too,
+/// which would have twice the connections otherwise. All end at the master, as everyone's.
+#[derive(Clone)]
+pub(super) enum Exclusive {
+    Read(Pool),
+    Write(Pool),
+}
+
+impl Lend for Exclusive {
+    const NAME: &'static str = "ours-exclusive";
+    const KIND: Kind = Kind::Exclusive;
+
+    async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
+        let pool = pool(stage).await?;
+        let handle = if cell.workload.writes() {
+            Self::Write(pool)
+        } else {
+            Self::Read(pool)
+        };
+        Ok(vec![handle; cell.tasks])
+    }
+
+    async fn lend(&mut self) -> Result<impl ConnectionLike + Send + Sync> {
+        Ok(match self {
+            Self::Read(pool) => pool.read().await?,
+            Self::Write(pool) => pool.write().await?,
+        })
+    }
+}
+
+/// As it comes, with deadlines for checkouts and commands on; replicas would not be comparable.
+pub(super) async fn pool(stage: &Stage) -> Result<Pool> {
+    let mut config = Config::new(stage.sentinels(), stage.master_name());
+    config.read_from = ReadFrom::Master;
+    config.read.max_active = CONNECTIONS;
+    config.write.max_active = CONNECTIONS;
+    Ok(Pool::connect(config).await?)
+}

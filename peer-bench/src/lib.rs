@@ -1,0 +1,66 @@
+//! Measures redis-rw-pool and its peers side by side, in one run on one server.
+//!
+//! A round measures every candidate once in every cell, a cell being a workload and a number of
+//! tasks; the candidates take turns inside the cell, in an order that moves on with each round.
+//! What drifts on the machine meets all of them, and a ratio is one of two neighbours in time.
+#![forbid(unsafe_code)]
+
+mod candidate;
+mod candidates;
+mod cell;
+mod chart;
+mod clock;
+mod data;
+mod docs;
+mod driver;
+mod machine;
+mod options;
+mod raw_results;
+mod redis_commands;
+mod redis_rs;
+mod report;
+mod rounds;
+mod sample;
+mod spread;
+mod stage;
+mod summary;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{machine::Machine, options::Options, stage::Stage, summary::Summary};
+
+/// The program `peer-bench`: operations a second, CPU and latency of every candidate.
+#[must_use]
+pub fn throughput() -> ExitCode {
+    match options::parse(std::env::args_os().skip(1)) {
+        Ok(None) => {
+            print!("{}", options::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Some(options)) => run(&options).map_or_else(fail, |()| ExitCode::SUCCESS),
+        Err(error) => fail(error),
+    }
+}
+
+fn fail(error: anyhow::Error) -> ExitCode {
+    eprintln!("peer-bench: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(options: &Options) -> Result<()> {
+    let stage = Stage::start();
+    let machine = Machine::look(&stage);
+    let records = rounds::run(&stage, options)?;
+    drop(stage);
+    let summary = Summary::of(&records);
+    println!("{}", report::markdown(&summary, &machine, options));
+    if let Some(path) = &options.json {
+        raw_results::write(path, &machine, options, &records)?;
+    }
+    if options.write_docs {
+        docs::write(&summary, &machine, options)?;
+    }
+    Ok(())
+}

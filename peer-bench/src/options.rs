@@ -1,0 +1,205 @@
+//! What is asked for on the command line.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use lexopt::{
+    Arg::{Long, Short},
+    Parser, ValueExt,
+};
+
+use crate::{
+    candidate::Candidate,
+    candidates,
+    cell::{Cell, TASKS, Workload},
+    driver::Timing,
+};
+
+pub(crate) const HELP: &str = "\
+Measures redis-rw-pool and its peers side by side, on servers that it starts itself.
+
+    --quick             GET at every number of tasks, the others at 64; under a minute
+    --only GET,SET      some of GET, SET, MIXED, MGET, LRANGE, PIPELINE
+    --tasks 64,256      other numbers of tasks than 1, 16, 64, 256, 1024
+    --candidates A,B    some of the candidates, by the names in the table
+    --rounds N          how often everything is measured; 5, with --quick 2
+    --window MS         how long one candidate is measured; 500, with --quick 150
+    --json FILE         every sample of every round
+    --write-docs        docs/benchmarks.md and its charts
+    --help              this
+";
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) rounds: usize,
+    pub(crate) timing: Timing,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) write_docs: bool,
+    /// As they were given, to be given again.
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    quick: bool,
+    workloads: Option<Vec<Workload>>,
+    tasks: Option<Vec<usize>>,
+    candidates: Option<Vec<Candidate>>,
+    rounds: Option<usize>,
+    window: Option<u64>,
+    json: Option<PathBuf>,
+    write_docs: bool,
+}
+
+/// `None` asks for help.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let mut parser = Parser::from_args(&arguments);
+    let mut given = Given::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("quick") => given.quick = true,
+            Long("only") => given.workloads = Some(list(&mut parser, workload)?),
+            Long("tasks") => given.tasks = Some(list(&mut parser, positive)?),
+            Long("candidates") => given.candidates = Some(list(&mut parser, candidate)?),
+            Long("rounds") => given.rounds = Some(positive(&parser.value()?.string()?)?),
+            Long("window") => given.window = Some(parser.value()?.parse()?),
+            Long("json") => given.json = Some(parser.value()?.into()),
+            Long("write-docs") => given.write_docs = true,
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    let arguments = arguments.map(Into::into).collect();
+    Ok(Some(given.complete(arguments)?))
+}
+
+impl Given {
+    fn complete(self, arguments: Vec<String>) -> Result<Options> {
+        let cells = self.cells();
+        let (rounds, window, warm_up) = if self.quick {
+            (2, 150, 50)
+        } else {
+            (5, 500, 120)
+        };
+        let candidates = self.candidates.unwrap_or_else(|| candidates::ALL.to_vec());
+        ensure!(
+            !self.write_docs || !self.quick,
+            "--write-docs is for what a whole run finds, not for --quick"
+        );
+        Ok(Options {
+            cells,
+            candidates,
+            rounds: self.rounds.unwrap_or(rounds),
+            timing: Timing {
+                warm_up: Duration::from_millis(warm_up),
+                window: Duration::from_millis(self.window.unwrap_or(window)),
+            },
+            json: self.json,
+            write_docs: self.write_docs,
+            arguments,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let workloads = self.workloads.as_deref().unwrap_or(&Workload::ALL);
+        let mut cells = Vec::new();
+        for &workload in workloads {
+            let tasks = match &self.tasks {
+                Some(tasks) => tasks,
+                None if self.quick && workload != Workload::Get => &[64][..],
+                None => &TASKS,
+            };
+            cells.extend(tasks.iter().map(|&tasks| Cell { workload, tasks }));
+        }
+        cells
+    }
+}
+
+fn list<T>(parser: &mut Parser, one: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    parser.value()?.string()?.split(',').map(one).collect()
+}
+
+fn workload(name: &str) -> Result<Workload> {
+    let Some(workload) = Workload::named(name) else {
+        bail!("there is no workload {name:?}");
+    };
+    Ok(workload)
+}
+
+fn candidate(name: &str) -> Result<Candidate> {
+    let Some(candidate) = candidates::ALL.iter().find(|one| one.name == name) else {
+        let names: Vec<_> = candidates::ALL.iter().map(|one| one.name).collect();
+        bail!("there is no candidate {name:?}, only {}", names.join(", "));
+    };
+    Ok(*candidate)
+}
+
+fn positive(text: &str) -> Result<usize> {
+    let number = text.parse()?;
+    ensure!(number > 0, "{text} is none at all");
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options> {
+        let options = parse(line.split_whitespace().map(OsString::from))?;
+        Ok(options.expect("nobody asks for help"))
+    }
+
+    #[test]
+    fn without_arguments_everything_is_measured() {
+        let options = parsed("").unwrap();
+        assert_eq!(options.cells.len(), Workload::ALL.len() * TASKS.len());
+        assert_eq!(options.candidates.len(), candidates::ALL.len());
+        assert_eq!(options.rounds, 5);
+    }
+
+    #[test]
+    fn quick_keeps_every_workload_and_every_number_of_tasks() {
+        let cells = parsed("--quick").unwrap().cells;
+        for workload in Workload::ALL {
+            assert!(cells.iter().any(|cell| cell.workload == workload));
+        }
+        for tasks in TASKS {
+            assert!(cells.iter().any(|cell| cell.tasks == tasks));
+        }
+        assert_eq!(cells.len(), TASKS.len() + Workload::ALL.len() - 1);
+    }
+
+    #[test]
+    fn filters_leave_what_they_name() {
+        let line = "--only get,LRANGE --tasks 3 --candidates fred,rustis --rounds 1 --window 20";
+        let options = parsed(line).unwrap();
+        let tasks = 3;
+        assert_eq!(
+            options.cells,
+            [Workload::Get, Workload::Lrange].map(|workload| Cell { workload, tasks })
+        );
+        let names: Vec<_> = options.candidates.iter().map(|one| one.name).collect();
+        assert_eq!(names, ["fred", "rustis"]);
+        assert_eq!(options.timing.window, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in [
+            "--only HGET",
+            "--tasks 0",
+            "--tasks 1,,2",
+            "--candidates redigo",
+            "--rounds 0",
+            "--quick --write-docs",
+            "--verbose",
+            "GET",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The redis crate in its fastest documented configuration, for all who build on it.
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, RedisResult,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
+};
+
+use crate::stage::Stage;
+
+/// Nagle's algorithm off, as with everyone else; the redis crate leaves it on. RESP2 is its default;
+/// the replies of these workloads are the same bytes in RESP3, and take as long.
+pub(crate) fn info(stage: &Stage) -> RedisResult<ConnectionInfo> {
+    let info = format!("redis://{}/", stage.master()).into_connection_info()?;
+    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+}
+
+/// No timer for each command, which is on by default.
+pub(crate) fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_response_timeout(None)
+}
+
+pub(crate) async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+    client
+        .get_multiplexed_async_connection_with_config(&config())
+        .await
+}
