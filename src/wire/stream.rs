@@ -33,7 +33,10 @@ pub(crate) enum Stream {
 }
 
 #[cfg(test)]
-pub(crate) trait Memory: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin {}
+pub(crate) trait Memory:
+    AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin
+{
+}
 
 #[cfg(test)]
 impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin> Memory for T {}

@@ -241,9 +241,10 @@ impl Model {
 
     fn call(&self, word: usize) -> JoinHandle<Result<Value, Fault>> {
         let shared = Arc::clone(&self.shared);
-        go(&self.shared, async move {
-            shared.command(&echo(word)).await
-        })
+        go(
+            &self.shared,
+            async move { shared.command(&echo(word)).await },
+        )
     }
 
     /// A call that is dropped after so many polls.
