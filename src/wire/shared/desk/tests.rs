@@ -409,7 +409,7 @@ impl Model {
             self.next = id + 1;
         }
         let bytes = vec![b'x'; self.handed_in - before];
-        if bytes.len() % 2 == 0 {
+        if bytes.len().is_multiple_of(2) {
             self.desk.hand_in_big(caller.key, bytes);
         } else {
             self.desk.hand_in(caller.key, |out| out.extend(&bytes));
