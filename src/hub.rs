@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::Instant,
 };
 
@@ -179,7 +179,7 @@ impl Hub {
             keeper.settle(&snapshot);
             tokio::select! {
                 changed = topology.changed() => if changed.is_err() { return },
-                Some(dialled) = keeper.dials.join_next(), if !keeper.dials.is_empty() => {
+                Some(dialled) = keeper.dials.join_next_with_id(), if !keeper.dials.is_empty() => {
                     keeper.dialled(dialled);
                 }
                 () = self.ended.notified() => {}
@@ -202,7 +202,8 @@ struct Keeper {
     hub: Arc<Hub>,
     lines: Vec<Arc<Line>>,
     dials: JoinSet<Dialled>,
-    under_way: HashMap<Node, usize>,
+    /// Whom each dial goes to.
+    under_way: HashMap<task::Id, Node>,
     trouble: Option<Error>,
 }
 
@@ -237,14 +238,16 @@ impl Keeper {
         for target in &targets {
             let lines = self.lines.iter();
             let have = lines.filter(|line| line.target == *target).count();
-            let under_way = self.under_way.entry(target.node.clone()).or_default();
-            for _ in have + *under_way..home.config.multiplexed.connections {
-                *under_way += 1;
+            let dials = self.under_way.values();
+            let under_way = dials.filter(|node| **node == target.node).count();
+            for _ in have + under_way..home.config.multiplexed.connections {
+                let node = target.node.clone();
                 let (home, target) = (Arc::clone(home), target.clone());
-                self.dials.spawn(async move {
+                let dial = self.dials.spawn(async move {
                     let dialled = dial::attempt(&home, &target).await;
                     (target, dialled)
                 });
+                self.under_way.insert(dial.id(), node);
             }
         }
         if !self.lines.is_empty() {
@@ -255,17 +258,17 @@ impl Keeper {
         self.hub.publish(&self.lines, self.trouble.clone());
     }
 
-    fn dialled(&mut self, dialled: Result<Dialled, tokio::task::JoinError>) {
-        // A dial that panicked has printed why; without its node the count is lost with it.
-        let Ok((target, result)) = dialled else {
-            return;
+    fn dialled(&mut self, dialled: Result<(task::Id, Dialled), JoinError>) {
+        let id = match &dialled {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
         };
-        if let Some(under_way) = self.under_way.get_mut(&target.node) {
-            *under_way -= 1;
-        }
-        match result {
-            Ok(connection) => self.open(connection, target),
-            Err(error) => self.trouble = Some(error),
+        self.under_way.remove(&id);
+        match dialled {
+            Ok((_, (target, Ok(connection)))) => self.open(connection, target),
+            Ok((_, (_, Err(error)))) => self.trouble = Some(error),
+            // It panicked, which has been printed.
+            Err(_) => {}
         }
     }
 

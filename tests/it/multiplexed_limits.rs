@@ -164,7 +164,7 @@ async fn a_transaction_larger_than_the_limit_goes_in_one_piece() {
 
 #[tokio::test]
 async fn callers_wait_in_line_while_too_many_bytes_are_pending() {
-    const CALLERS: usize = 48;
+    const CALLERS: usize = 32;
     let stage = Stage::own(Side::Write, |config| {
         config.multiplexed.max_pending_bytes = 64 * 1024;
         config.command_timeout = Some(SOON);

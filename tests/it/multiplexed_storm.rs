@@ -23,7 +23,7 @@ use crate::{
 
 /// Only a hang exceeds it.
 const LIMIT: Duration = Duration::from_secs(60);
-const TASKS: u64 = 24;
+const TASKS: u64 = 12;
 const KEYS: u64 = 50;
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ impl Storm {
             connections: 1,
             max_in_flight: 4096,
             max_pending_bytes: 4 << 20,
-            rounds: 60,
+            rounds: 40,
             kills: 0,
         }
     }
@@ -84,7 +84,7 @@ impl Storm {
         let all = tokio::time::timeout(LIMIT, tasks.join_all()).await;
         all.unwrap_or_else(|_| panic!("{self:?} hangs: {:?}", stage.pool.status().writer));
         killer.end();
-        assert!(done.load(Relaxed) > 100, "too few ended: {done:?}");
+        assert!(done.load(Relaxed) > 50, "too few ended: {done:?}");
         eventually("nothing is left over", LIMIT, || async {
             let status = stage.pool.status().writer;
             (status.in_flight, status.waiting) == (0, 0) && status.connections == self.connections
@@ -94,10 +94,8 @@ impl Storm {
             let echo: String = ask(&mut writer, &format!("ECHO {round}")).await;
             assert_eq!(echo, round.to_string());
         }
-        if self.kills == 0 {
-            let created = stage.pool.status().writer.created;
-            assert_eq!(created, self.connections as u64);
-        }
+        let created = stage.pool.status().writer.created;
+        assert_eq!(created > self.connections as u64, self.kills > 0);
     }
 }
 
@@ -261,7 +259,7 @@ impl Call {
         // Some portions of a pipeline are large and others small.
         let own = self.own.clone();
         let echo = |n: usize| match length % 3 {
-            0 => value_of(&format!("{own}:{n}"), n * 40),
+            0 => value_of(&format!("{own}:{n}"), n * 15),
             _ => format!("{own}:{n}"),
         };
         for n in 0..length {
@@ -297,7 +295,7 @@ async fn every_reply_reaches_its_command_over_three_connections_that_are_cut() {
     let storm = Storm {
         connections: 3,
         kills: 9,
-        rounds: 120,
+        rounds: 60,
         ..Storm::new()
     };
     storm.rage().await;
@@ -307,7 +305,7 @@ async fn every_reply_reaches_its_command_over_three_connections_that_are_cut() {
 async fn every_reply_reaches_its_command_over_connections_that_are_cut_on_one_thread() {
     let storm = Storm {
         kills: 4,
-        rounds: 120,
+        rounds: 60,
         ..Storm::new()
     };
     storm.rage().await;
@@ -318,7 +316,7 @@ async fn no_caller_hangs_where_little_may_be_in_flight() {
     for max_in_flight in [1, 2, 7] {
         let storm = Storm {
             max_in_flight,
-            rounds: 30,
+            rounds: 15,
             ..Storm::new()
         };
         storm.rage().await;
@@ -330,7 +328,7 @@ async fn no_caller_hangs_where_little_may_be_in_flight_on_one_thread() {
     for max_in_flight in [1, 2, 7] {
         let storm = Storm {
             max_in_flight,
-            rounds: 30,
+            rounds: 15,
             ..Storm::new()
         };
         storm.rage().await;
@@ -343,7 +341,7 @@ async fn no_caller_hangs_where_one_byte_may_be_pending() {
         let storm = Storm {
             max_in_flight,
             max_pending_bytes: 1,
-            rounds: 30,
+            rounds: 15,
             ..Storm::new()
         };
         storm.rage().await;

@@ -1,0 +1,575 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn desk(max_in_flight: usize, max_pending_bytes: usize) -> Desk {
+    let limits = MultiplexedLimits {
+        connections: 1,
+        max_in_flight,
+        max_pending_bytes,
+    };
+    Desk::new(limits, Some(TIMEOUT))
+}
+
+fn roomy() -> Desk {
+    desk(100, 1 << 20)
+}
+
+fn enter(desk: &mut Desk, wanted: usize) -> usize {
+    desk.enter(wanted, None, Waker::noop()).unwrap()
+}
+
+/// A single call that hands in ten bytes at once.
+fn call(desk: &mut Desk) -> usize {
+    let key = enter(desk, 1);
+    hand_in(desk, key);
+    key
+}
+
+fn hand_in(desk: &mut Desk, key: usize) {
+    desk.hand_in(key, |out| out.extend([b'x'; 10]));
+}
+
+/// All that was handed in is on its way, and so many bytes have reached the socket.
+fn wrote(desk: &mut Desk, bytes: usize) {
+    while desk.take_out(&mut Vec::new()) {}
+    desk.wrote(bytes, &mut Vec::new());
+}
+
+fn deliver(desk: &mut Desk, ids: impl IntoIterator<Item = i64>) -> bool {
+    let mut replies: Vec<_> = ids.into_iter().map(Value::Int).collect();
+    desk.deliver(&mut replies, &mut Vec::new())
+}
+
+fn abandon(desk: &mut Desk, key: usize) {
+    desk.abandon(key, &mut Vec::new());
+}
+
+fn progress(desk: &mut Desk, key: usize) -> Progress {
+    desk.progress(key, Waker::noop())
+}
+
+fn reply(desk: &mut Desk, key: usize) -> Option<i64> {
+    match progress(desk, key) {
+        Progress::Done(Answer::One(Value::Int(id))) => Some(id),
+        _ => None,
+    }
+}
+
+fn fault(desk: &mut Desk, key: usize) -> Option<Fault> {
+    match progress(desk, key) {
+        Progress::Done(Answer::Lost(fault)) => Some(fault),
+        _ => None,
+    }
+}
+
+fn withdrawn() -> Fault {
+    Fault::Failed(Cause::Withdrawn, Fate::Unknown)
+}
+
+#[test]
+fn replies_go_to_calls_in_the_order_in_which_they_handed_in() {
+    let mut desk = roomy();
+    let keys = [0; 3].map(|_| call(&mut desk));
+    wrote(&mut desk, 30);
+    assert!(deliver(&mut desk, [7, 8, 9]));
+    assert_eq!(
+        keys.map(|key| reply(&mut desk, key)),
+        [Some(7), Some(8), Some(9)]
+    );
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_reply_to_a_command_of_which_nothing_was_written_is_refused() {
+    let mut desk = roomy();
+    call(&mut desk);
+    let second = call(&mut desk);
+    wrote(&mut desk, 10);
+    assert!(!deliver(&mut desk, [1, 2]));
+    assert_eq!(reply(&mut desk, second), None);
+}
+
+#[test]
+fn a_reply_is_refused_when_nothing_is_owed() {
+    assert!(!deliver(&mut roomy(), [1]));
+}
+
+#[test]
+fn values_that_nobody_waits_for_are_left_to_be_dropped_without_the_lock() {
+    let mut desk = roomy();
+    let gone = call(&mut desk);
+    let kept = call(&mut desk);
+    wrote(&mut desk, 20);
+    abandon(&mut desk, gone);
+    let mut replies = [1, 2].map(Value::Int);
+    assert!(desk.deliver(&mut replies, &mut Vec::new()));
+    assert_eq!(replies, [Value::Int(1), Value::Nil]);
+    assert_eq!(reply(&mut desk, kept), Some(2));
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_dropped_call_gives_back_what_it_had_received() {
+    let mut desk = roomy();
+    let key = desk.enter(2, Some(2), Waker::noop()).unwrap();
+    hand_in(&mut desk, key);
+    wrote(&mut desk, 10);
+    deliver(&mut desk, [1]);
+    let (answer, replies) = desk.abandon(key, &mut Vec::new());
+    assert!(answer.is_none());
+    assert_eq!(replies, [Value::Int(1)]);
+    deliver(&mut desk, [2]);
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn nobody_overtakes_one_that_wants_much() {
+    let mut desk = desk(4, 100);
+    let first = enter(&mut desk, 3);
+    let much = enter(&mut desk, 4);
+    let little = enter(&mut desk, 1);
+    assert!(!desk.is_admitted(much) && !desk.is_admitted(little));
+    abandon(&mut desk, first);
+    assert!(desk.is_admitted(much) && !desk.is_admitted(little));
+    abandon(&mut desk, much);
+    assert!(desk.is_admitted(little));
+}
+
+#[test]
+fn what_is_larger_than_the_limit_goes_alone() {
+    let mut desk = desk(4, 100);
+    let first = enter(&mut desk, 1);
+    let huge = enter(&mut desk, 50);
+    assert!(!desk.is_admitted(huge));
+    abandon(&mut desk, first);
+    assert!(desk.is_admitted(huge));
+    assert_eq!(desk.in_flight(), 50);
+}
+
+#[test]
+fn bytes_not_yet_written_keep_others_in_line() {
+    let mut desk = desk(100, 10);
+    call(&mut desk);
+    let next = enter(&mut desk, 1);
+    assert!(!desk.is_admitted(next));
+    wrote(&mut desk, 1);
+    assert!(desk.is_admitted(next));
+}
+
+#[test]
+fn those_who_give_up_in_line_leave_nothing_behind() {
+    let mut desk = desk(1, 100);
+    enter(&mut desk, 1);
+    let last = [(); 1000].map(|()| {
+        let key = enter(&mut desk, 1);
+        let next = enter(&mut desk, 1);
+        abandon(&mut desk, key);
+        abandon(&mut desk, next);
+        desk.calls.len() + desk.line.len()
+    });
+    assert!(last[999] < 10, "{} are left", last[999]);
+    assert_eq!(desk.waiting(), 0);
+}
+
+#[test]
+fn a_cut_says_of_each_call_whether_anything_was_written() {
+    let mut desk = desk(4, 100);
+    let keys = [0; 3].map(|_| call(&mut desk));
+    let granted = enter(&mut desk, 1);
+    let in_line = enter(&mut desk, 1);
+    wrote(&mut desk, 11);
+    desk.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert!(desk.enter(1, None, Waker::noop()).is_none());
+    assert!(!desk.has_out());
+    assert!(deliver(&mut desk, [1]));
+    assert!(!desk.is_owed());
+    let [written, partly, unwritten] = keys;
+    assert_eq!(reply(&mut desk, written), Some(1));
+    assert_eq!(fault(&mut desk, partly), Some(withdrawn()));
+    for key in [unwritten, granted, in_line] {
+        assert_eq!(fault(&mut desk, key), Some(Fault::NotWritten));
+    }
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_pipeline_cut_between_two_portions_is_unknown() {
+    let mut desk = desk(2, 100);
+    let key = desk.enter(2, Some(4), Waker::noop()).unwrap();
+    hand_in(&mut desk, key);
+    desk.ask(key, 2);
+    wrote(&mut desk, 10);
+    desk.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert_eq!(fault(&mut desk, key), Some(withdrawn()));
+    assert!(deliver(&mut desk, [1, 2]));
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
+    let mut desk = desk(1, 100);
+    let handed_in = call(&mut desk);
+    let in_line = enter(&mut desk, 1);
+    wrote(&mut desk, 10);
+    let began = Instant::now();
+    for quarter in 1..=5 {
+        desk.heard();
+        assert!(matches!(progress(&mut desk, in_line), Progress::Waiting));
+        let now = began + TIMEOUT / 4 * quarter;
+        assert_eq!(desk.tick(now, &mut Vec::new()), Ticked::Busy);
+    }
+    let limit = Cause::Timeout(TIMEOUT);
+    let unknown = Fault::Failed(limit.clone(), Fate::Unknown);
+    let not_executed = Fault::Failed(limit, Fate::NotExecuted);
+    assert_eq!(fault(&mut desk, handed_in), Some(unknown));
+    assert_eq!(fault(&mut desk, in_line), Some(not_executed));
+    assert!(deliver(&mut desk, [1]));
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_desk_is_idle_after_a_whole_tick_without_use() {
+    let mut desk = roomy();
+    let key = call(&mut desk);
+    wrote(&mut desk, 10);
+    deliver(&mut desk, [1]);
+    reply(&mut desk, key);
+    let ticks = [1, 2].map(|second| {
+        let now = Instant::now() + TIMEOUT * second;
+        desk.tick(now, &mut Vec::new())
+    });
+    assert_eq!(ticks, [Ticked::Busy, Ticked::Idle]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Portions of a pipeline, or one command.
+    Enter(Vec<usize>),
+    Progress(prop::sample::Index),
+    Abandon(prop::sample::Index),
+    Write(usize),
+    Answer(usize),
+    Tick,
+    Cut,
+    Fail,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => prop::collection::vec(1..4_usize, 0..4).prop_map(Step::Enter),
+        8 => any::<prop::sample::Index>().prop_map(Step::Progress),
+        2 => any::<prop::sample::Index>().prop_map(Step::Abandon),
+        5 => (0..60_usize).prop_map(Step::Write),
+        5 => (1..6_usize).prop_map(Step::Answer),
+        2 => Just(Step::Tick),
+    ];
+    let end = prop_oneof![3 => Just(None), 1 => Just(Some(Step::Cut)), 1 => Just(Some(Step::Fail))];
+    (prop::collection::vec(step, 0..80), end, 0..80_usize).prop_map(|(mut steps, end, place)| {
+        if let Some(end) = end {
+            steps.insert(place.min(steps.len()), end);
+        }
+        steps
+    })
+}
+
+/// A caller, as the model sees it.
+struct Caller {
+    key: usize,
+    came: Instant,
+    /// Portions not handed in.
+    portions: VecDeque<usize>,
+    single: bool,
+    commands: Vec<i64>,
+    start: Option<usize>,
+    granted: usize,
+}
+
+/// Commands handed in together.
+struct Portion {
+    left: usize,
+    end: usize,
+}
+
+struct Model {
+    desk: Desk,
+    callers: Vec<Caller>,
+    /// Keys that asked for room, in that order.
+    line: VecDeque<usize>,
+    owed: VecDeque<Portion>,
+    /// The commands in the order of the stream, with the offset of their ends.
+    stream: VecDeque<(i64, usize)>,
+    /// What the driver took, and of that what the socket took.
+    taken: usize,
+    sent: usize,
+    handed_in: usize,
+    now: Instant,
+    next: i64,
+    cut: bool,
+    over: bool,
+}
+
+const MAX_IN_FLIGHT: usize = 4;
+const MAX_PENDING: usize = 40;
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            desk: desk(MAX_IN_FLIGHT, MAX_PENDING),
+            callers: Vec::new(),
+            line: VecDeque::new(),
+            owed: VecDeque::new(),
+            stream: VecDeque::new(),
+            taken: 0,
+            sent: 0,
+            handed_in: 0,
+            now: Instant::now(),
+            next: 0,
+            cut: false,
+            over: false,
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let any = |index: prop::sample::Index, count| (count > 0).then(|| index.index(count));
+        let callers = self.callers.len();
+        match step {
+            Step::Enter(portions) => self.enter(portions),
+            Step::Progress(index) => any(index, callers).into_iter().for_each(|place| {
+                self.progress(place);
+            }),
+            Step::Abandon(index) => any(index, callers).into_iter().for_each(|place| {
+                let caller = self.callers.swap_remove(place);
+                self.line.retain(|key| *key != caller.key);
+                abandon(&mut self.desk, caller.key);
+            }),
+            Step::Write(bytes) => self.write(bytes),
+            Step::Answer(count) => self.answer(count),
+            Step::Tick => self.tick(),
+            Step::Cut => self.cut(),
+            Step::Fail => self.fail(&Cause::Closed),
+        }
+        self.check();
+    }
+
+    fn enter(&mut self, mut portions: Vec<usize>) {
+        let single = portions.is_empty();
+        if single {
+            portions.push(1);
+        }
+        let total = (!single).then(|| portions.iter().sum());
+        let Some(key) = self.desk.enter(portions[0], total, Waker::noop()) else {
+            assert!(self.cut || self.over);
+            return;
+        };
+        self.line.push_back(key);
+        self.callers.push(Caller {
+            key,
+            came: self.now,
+            portions: portions.into(),
+            single,
+            commands: Vec::new(),
+            start: None,
+            granted: 0,
+        });
+    }
+
+    /// Does as a call does when it is polled; says whether it has left.
+    fn progress(&mut self, place: usize) -> bool {
+        match progress(&mut self.desk, self.callers[place].key) {
+            Progress::Waiting => false,
+            Progress::Admitted => {
+                self.hand_in(place);
+                false
+            }
+            Progress::Done(answer) => {
+                let caller = self.callers.swap_remove(place);
+                self.line.retain(|key| *key != caller.key);
+                self.judge(&caller, answer);
+                true
+            }
+        }
+    }
+
+    fn hand_in(&mut self, place: usize) {
+        let caller = &mut self.callers[place];
+        let count = caller.portions.pop_front().unwrap();
+        assert_eq!(caller.granted, count);
+        caller.granted = 0;
+        caller.start.get_or_insert(self.handed_in);
+        let before = self.handed_in;
+        for id in (self.next..).take(count) {
+            self.handed_in += 5 + usize::try_from(id % 7).unwrap();
+            self.stream.push_back((id, self.handed_in));
+            caller.commands.push(id);
+            self.next = id + 1;
+        }
+        let bytes = vec![b'x'; self.handed_in - before];
+        if bytes.len().is_multiple_of(2) {
+            self.desk.hand_in_big(caller.key, bytes);
+        } else {
+            self.desk.hand_in(caller.key, |out| out.extend(&bytes));
+        }
+        let end = self.handed_in;
+        self.owed.push_back(Portion { left: count, end });
+        if let Some(more) = caller.portions.front() {
+            self.desk.ask(caller.key, *more);
+            self.line.push_back(caller.key);
+        }
+    }
+
+    fn judge(&self, caller: &Caller, answer: Answer) {
+        let untouched = caller.start.is_none_or(|start| start >= self.sent);
+        match answer {
+            Answer::One(value) => {
+                assert!(caller.single);
+                assert_eq!(value, Value::Int(caller.commands[0]));
+            }
+            Answer::Many(values) => {
+                assert!(!caller.single && caller.portions.is_empty());
+                let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
+                assert_eq!(values, own);
+            }
+            Answer::Lost(Fault::NotWritten) => assert!(untouched && (self.cut || self.over)),
+            Answer::Lost(Fault::Failed(Cause::Timeout(_), fate)) => {
+                assert!(self.over || self.now - caller.came >= TIMEOUT);
+                assert_eq!(fate == Fate::NotExecuted, caller.start.is_none());
+            }
+            Answer::Lost(Fault::Failed(..)) => assert!(!untouched && (self.cut || self.over)),
+        }
+    }
+
+    fn write(&mut self, bytes: usize) {
+        let mut buffer = Vec::new();
+        while self.taken < self.sent + bytes && self.desk.take_out(&mut buffer) {
+            self.taken += buffer.len();
+        }
+        let bytes = bytes.min(self.taken - self.sent);
+        self.sent += bytes;
+        self.desk.wrote(bytes, &mut Vec::new());
+    }
+
+    /// The server answers, of what it has been sent whole.
+    fn answer(&mut self, count: usize) {
+        let whole = self.stream.iter().take_while(|(_, end)| *end <= self.sent);
+        let count = whole.count().min(count);
+        if self.over || count == 0 {
+            return;
+        }
+        let ids: Vec<_> = self.stream.drain(..count).map(|(id, _)| id).collect();
+        for _ in &ids {
+            // Where there is none it was cut together with others.
+            if let Some(portion) = self.owed.front_mut() {
+                portion.left -= 1;
+                if portion.left == 0 {
+                    self.owed.pop_front();
+                }
+            }
+        }
+        self.desk.heard();
+        assert!(deliver(&mut self.desk, ids));
+    }
+
+    fn tick(&mut self) {
+        self.now += TIMEOUT / 4;
+        if self.desk.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
+            assert!(!self.owed.is_empty());
+            self.fail(&Cause::Timeout(TIMEOUT));
+        }
+    }
+
+    fn cut(&mut self) {
+        self.desk.cut(&Cause::Withdrawn, &mut Vec::new());
+        self.cut = true;
+        self.taken = self.sent;
+        self.owed.retain(|portion| portion.end <= self.sent);
+        self.stream.retain(|(_, end)| *end <= self.sent);
+        self.settle();
+    }
+
+    fn fail(&mut self, cause: &Cause) {
+        self.desk.fail(cause, &mut Vec::new());
+        self.over = true;
+        self.owed.clear();
+        self.stream.clear();
+        self.settle();
+    }
+
+    /// Nobody is let in any more.
+    fn settle(&mut self) {
+        self.line.clear();
+        self.callers
+            .iter_mut()
+            .for_each(|caller| caller.granted = 0);
+    }
+
+    fn check(&mut self) {
+        // Whoever was told that it failed has left the line and given its room back.
+        for caller in &mut self.callers {
+            if self.desk.calls[caller.key].answer.is_some() {
+                caller.granted = 0;
+                self.line.retain(|key| *key != caller.key);
+            }
+        }
+        while let Some(&key) = self.line.front()
+            && self.desk.is_admitted(key)
+        {
+            self.line.pop_front();
+            let mut callers = self.callers.iter_mut();
+            let caller = callers.find(|caller| caller.key == key).unwrap();
+            caller.granted = caller.portions[0];
+        }
+        let overtakes = |key: &&usize| self.desk.is_admitted(**key);
+        assert_eq!(self.line.iter().find(overtakes), None, "out of turn");
+        let granted: usize = self.callers.iter().map(|caller| caller.granted).sum();
+        let owed: usize = self.owed.iter().map(|portion| portion.left).sum();
+        assert_eq!(self.desk.in_flight(), granted + owed);
+        assert_eq!(self.desk.waiting(), self.line.len());
+        if let Some(key) = self.line.front() {
+            let mut callers = self.callers.iter();
+            let first = callers.find(|caller| caller.key == *key).unwrap();
+            let fits = granted + owed == 0 || granted + owed + first.portions[0] <= MAX_IN_FLIGHT;
+            let room = fits && self.handed_in - self.sent < MAX_PENDING;
+            assert!(!room, "there is room, and the first in line was not let in");
+        }
+        let keys: HashSet<_> = self.callers.iter().map(|caller| caller.key).collect();
+        assert_eq!(keys.len(), self.callers.len(), "two calls have one key");
+    }
+
+    /// Everybody goes on until all have left.
+    fn drain(&mut self) {
+        for _ in 0..1000 {
+            let mut place = 0;
+            while place < self.callers.len() {
+                if !self.progress(place) {
+                    place += 1;
+                }
+                self.check();
+            }
+            self.take(Step::Write(1000));
+            self.take(Step::Answer(1000));
+            if self.callers.is_empty() && self.owed.is_empty() {
+                break;
+            }
+        }
+        assert!(self.callers.is_empty(), "a call was lost");
+        assert!(self.desk.is_empty(), "{:?}", self.desk);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_call_ends_with_its_own_replies_or_the_truth_about_them(steps in steps()) {
+        let mut model = Model::new();
+        for step in steps {
+            model.take(step);
+        }
+        model.drain();
+    }
+}
