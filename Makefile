@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
-# For `make growth`: `--write-docs`, and which subjects if not all.
+# For `make peer-bench` (`--help` lists them) and `make growth` (`--write-docs`, subjects).
 ARGS ?=
 # How long to fuzz.
 SECONDS ?= 60

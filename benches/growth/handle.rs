@@ -1,23 +1,24 @@
 //! The ways to send a read, where a table compares them.
 
 use redis_rw_pool::{
-    Pool,
+    Multiplexed, Pool,
     redis::{Cmd, Value, aio::ConnectionLike, cmd},
 };
 
-/// What rows call them. A multiplexed handle is one more name here, one more variant of [`Handle`]
-/// and one more arm in its methods.
-pub(crate) const HANDLES: [&str; 1] = ["read()"];
+/// What rows call them.
+pub(crate) const HANDLES: [&str; 2] = ["read()", "reader()"];
 
 #[derive(Clone)]
 pub(crate) enum Handle {
     Exclusive(Pool),
+    Shared(Multiplexed),
 }
 
 impl Handle {
     pub(crate) fn new(name: &str, pool: &Pool) -> Self {
         match name {
             "read()" => Self::Exclusive(pool.clone()),
+            "reader()" => Self::Shared(pool.reader()),
             other => panic!("there is no handle `{other}`"),
         }
     }
@@ -34,6 +35,9 @@ impl Handle {
                     lent.push(conn);
                 }
             }
+            Self::Shared(_) => {
+                self.send(&cmd("PING")).await;
+            }
         }
     }
 
@@ -43,6 +47,7 @@ impl Handle {
                 let mut conn = pool.read().await.expect("the deployment is healthy");
                 conn.req_packed_command(cmd).await
             }
+            Self::Shared(handle) => handle.clone().req_packed_command(cmd).await,
         };
         reply.expect("the deployment is healthy")
     }
