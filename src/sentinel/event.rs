@@ -457,11 +457,12 @@ mod tests {
             parsed("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6380"),
             Some(Event {
                 kind: SwitchMaster {
-                    old,
+                    old: old.clone(),
                     new: new.clone()
                 },
                 subject: Subject::Master,
                 node: Some(new),
+                master: Some(old),
             })
         );
     }
@@ -513,6 +514,7 @@ mod tests {
                 kind,
                 subject: Subject::Sentinel,
                 node: None,
+                master: None,
             };
             assert_eq!(parsed(channel, payload), Some(tilt));
         }

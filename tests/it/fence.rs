@@ -121,6 +121,13 @@ async fn nothing_is_lost(by: By) {
     let (deployment, pool) = deployment_and_pool(16).await;
     let writers = Writers::start(&pool, by);
     writers.go_on(200).await;
+    // A replica that has just copied everything gets no more before its first report, up to a second
+    // later; a failover at that moment loses what no client could save.
+    let mut conn = pool.write().await.unwrap();
+    let wait = redis::cmd("WAIT").arg(2).arg(30_000).take();
+    let in_step: usize = wait.query_async(&mut conn).await.unwrap();
+    assert_eq!(in_step, 2);
+    drop(conn);
     let new = hand_over(&deployment, &pool).await;
     writers.go_on(200).await;
     // What the old master alone had acknowledged is gone once it follows the new one.

@@ -236,7 +236,7 @@ impl Model {
         };
         let (shared, driver) = Shared::open(connection, limits, || {
             step();
-            true
+            Standing::Current
         });
         let driver = go(&shared, driver);
         let server = go(&shared, serve(Arc::clone(&wire)));

@@ -249,7 +249,9 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
 /// A deadline as the caller sees it, for calls that come at any time of a tick.
 async fn waited(limit: Duration, come: Duration) -> Duration {
     let (connection, stream) = connection(64 * 1024, Some(limit));
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || Standing::Current);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Current
+    });
     let driver = tokio::spawn(driver);
     let server = tokio::spawn(async move {
         let mut server = Server::new(stream);
@@ -311,17 +313,20 @@ async fn a_server_that_falls_silent_loses_the_connection() {
 }
 
 /// A driver in the test's own task, to be looked into.
-fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> bool>, DuplexStream) {
+fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> Standing>, DuplexStream) {
     let (connection, server) = connection(room, Some(LIMIT));
     let (channel, _) = connection.into_channel();
     let shared = Arc::new(Shared {
         desk: Mutex::new(Desk::new(MultiplexedLimits::default(), Some(LIMIT))),
         in_flight: AtomicUsize::new(0),
         open: AtomicBool::new(true),
+        leaving: AtomicBool::new(false),
         max_in_flight: 4096,
     });
     let tick = LIMIT / TICKS;
-    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || Standing::Current);
+    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || {
+        Standing::Current
+    });
     (shared, driver, server)
 }
 
@@ -423,7 +428,9 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let (connection, server) = connection(10, None);
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || Standing::Current);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Current
+    });
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
         let shared = Arc::clone(&shared);
