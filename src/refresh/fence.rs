@@ -119,7 +119,10 @@ impl Fence {
             return;
         }
         let clean = |word: &Word<'_>, look: u64| {
-            word.look >= look && word.answer.is_some_and(|answer| is_clean(answer, current))
+            word.look >= look
+                && word
+                    .answer
+                    .is_some_and(|answer| is_clean(answer, current, proofs))
         };
         let false_signs: Vec<Node> = self
             .signs
@@ -183,22 +186,24 @@ impl Fence {
 }
 
 /// Whether a Sentinel sees nothing that speaks against the current master.
-fn is_clean(answer: &Answer, current: &Topology) -> bool {
+fn is_clean(answer: &Answer, current: &Topology, proofs: &Proofs) -> bool {
     let deposing = answer.deposing.as_ref().map(|(node, _)| node);
-    let view = answer.view.as_ref();
-    let elsewhere = view.is_some_and(|view| {
-        view.epoch > current.epoch && Some(&view.master) != current.master.as_ref()
-    });
-    !elsewhere && (deposing.is_none() || deposing != current.master.as_ref())
+    let deposed = deposing.is_some() && deposing == current.master.as_ref();
+    !deposed && rival(answer, current, proofs).is_none()
 }
 
-/// A node that a Sentinel names under a higher epoch and that has not refuted it.
+/// Another master that a Sentinel names under a higher epoch, unless that node says it is none.
+fn rival<'a>(answer: &'a Answer, current: &Topology, proofs: &Proofs) -> Option<&'a Node> {
+    let view = answer.view.as_ref()?;
+    let other = view.epoch > current.epoch && Some(&view.master) != current.master.as_ref();
+    let refuted = !matches!(proofs.get(&view.master), None | Some(Proof::Master));
+    (other && !refuted).then_some(&view.master)
+}
+
 fn claimed(current: &Topology, words: &[Word<'_>], proofs: &Proofs) -> Option<String> {
     words.iter().find_map(|word| {
-        let view = word.answer?.view.as_ref()?;
-        let other = view.epoch > current.epoch && Some(&view.master) != current.master.as_ref();
-        let refuted = !matches!(proofs.get(&view.master), None | Some(Proof::Master));
-        (other && !refuted).then(|| format!("{} names {}", word.sentinel, view.master))
+        let rival = rival(word.answer?, current, proofs)?;
+        Some(format!("{} names {rival}", word.sentinel))
     })
 }
 

@@ -230,6 +230,13 @@ fn another_master_under_a_higher_epoch_counts_until_it_refutes_it() {
     assert!(!scene.is_raised([elsewhere(EPOCH), clean(1), clean(1)]));
     scene.proofs.insert(node(REPLICA), Proof::SomeReplica);
     assert!(!scene.is_raised([elsewhere(EPOCH + 1), clean(1), clean(1)]));
+    // Nor does an event bear out what the node itself refutes.
+    scene.publish(EventKind::Promoted, MASTER);
+    let insists = Said {
+        look: 5,
+        ..elsewhere(EPOCH + 1)
+    };
+    assert!(!scene.is_raised([insists, clean(5), clean(5)]));
 }
 
 #[test]
