@@ -96,8 +96,8 @@ fn explain(text: &mut String, acknowledged: &Row, missing: &Row) {
     let kill = Phase::Kill as usize;
     let _ = writeln!(
         text,
-        "Planned: {} of {} acknowledged writes are gone. There is no fence yet in this version: until the\n\
-         Sentinels announce the new master, the deposed one goes on acknowledging what it will throw away.",
+        "Planned: {} of {} acknowledged writes are gone. The longest stall is the time from the first sign of\n\
+         the failover, when the fence goes up, until the Sentinels announce the new master.",
         missing[planned], acknowledged[planned],
     );
     let _ = writeln!(
