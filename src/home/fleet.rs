@@ -103,13 +103,19 @@ impl Fleet {
     }
 
     /// After a failure the node is left alone for a while, longer each time and never for the same
-    /// time twice, so that many clients do not come back together.
+    /// time twice, so that many clients do not come back together. Dials that were under way together
+    /// fail together, and that is one failure.
     pub(crate) fn failed(&self, node: &Node) {
+        let now = Instant::now();
         let mut members = self.members.lock();
         let member = members.entry(node.clone()).or_default();
-        let before = member.pause.map_or(FIRST_BACKOFF, |(_, pause)| pause);
+        let before = match member.pause {
+            Some((until, _)) if until > now => return,
+            Some((_, pause)) => pause,
+            None => FIRST_BACKOFF,
+        };
         let pause = jitter::between(FIRST_BACKOFF, before * 3).min(LONGEST_BACKOFF);
-        member.pause = Some((Instant::now() + pause, pause));
+        member.pause = Some((now + pause, pause));
     }
 
     pub(crate) fn succeeded(&self, node: &Node) {
@@ -132,5 +138,26 @@ impl Fleet {
 
     pub(crate) fn places(&self, node: &Node) -> usize {
         self.members.lock().get(node).map_or(0, |m| m.places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn dials_that_fail_together_are_one_failure() {
+        let fleet = Fleet::default();
+        let node = Node::new("10.0.0.1", 6379);
+        fleet.failed(&node);
+        let until = fleet.paused_until(&node);
+        assert!(until.is_some_and(|until| until <= Instant::now() + FIRST_BACKOFF * 3));
+        for _ in 0..10 {
+            fleet.failed(&node);
+        }
+        assert_eq!(fleet.paused_until(&node), until);
+        tokio::time::sleep(FIRST_BACKOFF * 3).await;
+        fleet.failed(&node);
+        assert!(fleet.paused_until(&node) > until);
     }
 }
