@@ -494,6 +494,8 @@ impl Model {
     fn fail(&mut self, cause: &Cause) {
         self.desk.fail(cause, &mut Vec::new());
         self.over = true;
+        // The driver has ended: what it had taken is never written.
+        self.taken = self.sent;
         self.owed.clear();
         self.stream.clear();
         self.settle();
