@@ -28,6 +28,8 @@ mod config;
 mod deployment;
 pub mod fake;
 mod folder;
+pub mod history;
+mod observer;
 pub mod ports;
 mod server;
 
@@ -35,4 +37,5 @@ pub use builder::Builder;
 pub use client::{Client, Reply};
 pub use config::redis_version;
 pub use deployment::Deployment;
+pub use observer::Observer;
 pub use server::Server;

@@ -1,0 +1,177 @@
+//! Does to the servers what the schedule says, and undoes it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testkit::history::{Event, History};
+use testkit::{Deployment, Reply, Server};
+
+use crate::schedule::{Fault, On, Round};
+
+/// A vote that is split costs the Sentinels some seconds, and may be split again and again.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+/// How long a planned failover may take before it is asked for again: it may have been given up.
+const SWITCH: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Runs the faults of a round, each on a thread of its own, and returns when the deployment is
+/// healthy again.
+pub(crate) fn run(deployment: &Deployment, history: &History, round: &Round) {
+    thread::scope(|scope| {
+        for (after, fault) in &round.faults {
+            thread::sleep(*after);
+            history.note(Event::Note(format!("fault: {fault:?}")));
+            scope.spawn(move || {
+                inflict(deployment, history, *fault);
+                history.note(Event::Note(format!("undone: {fault:?}")));
+            });
+        }
+    });
+    deployment.wait_healthy(LIMIT);
+    let master = deployment.master().port();
+    history.note(Event::Stands { master });
+    history.note(Event::Note("healthy".to_owned()));
+}
+
+fn inflict(deployment: &Deployment, history: &History, fault: Fault) {
+    let sentinel = |which: usize| &deployment.sentinels()[which];
+    match fault {
+        Fault::HandOver { sentinel: which } => hand_over(deployment, history, sentinel(which)),
+        Fault::KillMaster { down } => {
+            let old = lossy(deployment, history, "killed");
+            old.kill();
+            let _ = deployment.wait_for_master_other_than(old.port(), LIMIT);
+            thread::sleep(down);
+            old.restart();
+        }
+        Fault::FreezeMaster { thaws } => {
+            let old = lossy(deployment, history, "frozen");
+            old.pause();
+            let _ = deployment.wait_for_master_other_than(old.port(), LIMIT);
+            thread::sleep(thaws);
+            old.resume();
+        }
+        Fault::StallMaster { lasts } => freeze(lossy(deployment, history, "stalled"), lasts),
+        Fault::KillReplica { which, down } => kill(deployment.replicas()[which], down),
+        Fault::FreezeReplica { which, lasts } => freeze(deployment.replicas()[which], lasts),
+        Fault::KillSentinel { which, down } => kill(sentinel(which), down),
+        Fault::FreezeSentinel { which, lasts } => freeze(sentinel(which), lasts),
+        Fault::KillAllSentinels { down } => {
+            deployment.sentinels().iter().for_each(Server::kill);
+            thread::sleep(down);
+            deployment.sentinels().iter().for_each(Server::restart);
+        }
+        Fault::ResetSentinel { which } => {
+            sentinel(which).cmd(&["SENTINEL", "RESET", deployment.master_name()]);
+        }
+        Fault::KillClients { on, times, every } => {
+            let nodes = nodes(deployment, on);
+            for _ in 0..times {
+                for node in &nodes {
+                    // A node that is being replaced may be dead or frozen.
+                    let _ = node.try_cmd(&["CLIENT", "KILL", "TYPE", "normal"]);
+                }
+                thread::sleep(every);
+            }
+        }
+        Fault::PauseClients { on, lasts, all } => {
+            let (time, what) = (
+                lasts.as_millis().to_string(),
+                ["WRITE", "ALL"][usize::from(all)],
+            );
+            for node in nodes(deployment, on) {
+                node.cmd(&["CLIENT", "PAUSE", &time, what]);
+            }
+            thread::sleep(lasts);
+        }
+    }
+}
+
+fn nodes(deployment: &Deployment, on: On) -> Vec<&Server> {
+    match on {
+        On::Master => vec![deployment.master()],
+        On::Replicas => deployment.replicas(),
+        On::All => deployment.nodes().iter().collect(),
+    }
+}
+
+fn kill(server: &Server, down: Duration) {
+    server.kill();
+    thread::sleep(down);
+    server.restart();
+}
+
+fn freeze(server: &Server, lasts: Duration) {
+    server.pause();
+    thread::sleep(lasts);
+    server.resume();
+}
+
+fn lossy<'a>(deployment: &'a Deployment, history: &History, what: &str) -> &'a Server {
+    let server = in_step(deployment, history);
+    let (master, what) = (server.port(), what.to_owned());
+    history.note(Event::Lossy { master, what });
+    server
+}
+
+/// Waits until the replicas have everything. One that has just copied all gets no more before its
+/// first report, up to a second later, and what is written meanwhile is its master's alone.
+pub(crate) fn in_step<'a>(deployment: &'a Deployment, history: &History) -> &'a Server {
+    let master = deployment.master();
+    let replicas = (deployment.nodes().len() - 1).to_string();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let at = history.now();
+        let proven = (|| {
+            let mut client = master.connect().ok()?;
+            // WAIT asks for what its own client has written.
+            client.call(&["SET", "in-step", "?"]).ok()?;
+            let count = client.call(&["WAIT", &replicas, "1500"]).ok()?;
+            Some(count.as_int().to_string() == replicas)
+        })();
+        if proven == Some(true) {
+            let master_port = master.port();
+            history.note_at(
+                at,
+                Event::InStep {
+                    master: master_port,
+                },
+            );
+            return master;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the replicas are not in step: {proven:?}\n{}",
+            deployment.describe()
+        );
+    }
+}
+
+fn hand_over(deployment: &Deployment, history: &History, leader: &Server) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let old = in_step(deployment, history).port();
+        history.note(Event::Planned { master: old });
+        let reply = leader.try_cmd(&["SENTINEL", "FAILOVER", deployment.master_name()]);
+        if matches!(reply, Ok(Reply::Status(_))) {
+            let given_up = Instant::now() + SWITCH;
+            while Instant::now() < given_up {
+                if deployment
+                    .find_master()
+                    .is_some_and(|now| now.port() != old)
+                {
+                    return;
+                }
+                thread::sleep(POLL);
+            }
+        }
+        history.note(Event::Note(format!("no failover: {reply:?}")));
+        assert!(
+            Instant::now() < deadline,
+            "{} hands nothing over: {reply:?}\n{}",
+            leader.name(),
+            deployment.describe()
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+}

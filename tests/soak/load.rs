@@ -1,0 +1,275 @@
+//! Callers of every kind, and what becomes of their calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use redis_rw_pool::{
+    Config, Connection, Multiplexed, Pool,
+    redis::{self, FromRedisValue, RedisError, RedisResult, aio::ConnectionLike},
+};
+use testkit::history::{Action, Begun, History, Outcome};
+use tokio::task::JoinSet;
+
+use crate::chance::Chance;
+
+const EXCLUSIVE: u64 = 8;
+const SHARED: u64 = 6;
+
+/// How long a call may take by what the pool promises.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    exclusive: Duration,
+    shared: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &Config) -> Self {
+        let patience = config.failover_timeout.max(config.connect_timeout);
+        let command = config.command_timeout.unwrap_or_default();
+        let line = config.write.wait_timeout.unwrap_or_default();
+        Self {
+            // In line, for a connection, for the fence to be lifted, for the reply.
+            exclusive: line + 2 * patience + 2 * command,
+            // For a connection, for the reply, and again for one that was handed on; a sixteenth late.
+            shared: patience + 2 * command + command / 8,
+        }
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        self.exclusive.max(self.shared)
+    }
+}
+
+/// The callers of one round.
+#[derive(Debug)]
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    callers: JoinSet<()>,
+}
+
+impl Load {
+    pub(crate) fn start(
+        pool: &Pool,
+        history: &History,
+        limits: Limits,
+        round: u64,
+        chance: &Chance,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut callers = JoinSet::new();
+        for number in 0..EXCLUSIVE + SHARED {
+            let exclusive = number < EXCLUSIVE;
+            let way = if exclusive { "exclusive" } else { "shared" };
+            let mut caller = Caller {
+                name: format!("{way}{number}"),
+                prefix: format!("r{round}:{number}"),
+                next: 0,
+                pool: pool.clone(),
+                history: history.clone(),
+                chance: chance.fork(1000 + number),
+                limit: if exclusive {
+                    limits.exclusive
+                } else {
+                    limits.shared
+                },
+                door: if exclusive {
+                    Door::Exclusive(None)
+                } else {
+                    Door::Shared(pool.writer(), pool.reader())
+                },
+            };
+            let stop = Arc::clone(&stop);
+            callers.spawn(async move {
+                while !stop.load(Relaxed) {
+                    caller.call().await;
+                    let pause = caller.chance.millis(2..=20);
+                    tokio::time::sleep(pause).await;
+                }
+            });
+        }
+        Self { stop, callers }
+    }
+
+    /// Lets no call begin any more, and waits for those under way; how many have not come back.
+    pub(crate) async fn finish(mut self, limit: Duration) -> usize {
+        self.stop.store(true, Relaxed);
+        let all = async {
+            while let Some(caller) = self.callers.join_next().await {
+                caller.expect("no caller panics");
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
+        self.callers.len()
+    }
+}
+
+/// How a caller reaches the servers.
+#[derive(Debug)]
+enum Door {
+    /// With a guard that is kept for some calls.
+    Exclusive(Option<Connection>),
+    Shared(Multiplexed, Multiplexed),
+}
+
+#[derive(Debug)]
+struct Caller {
+    name: String,
+    prefix: String,
+    next: u64,
+    pool: Pool,
+    history: History,
+    chance: Chance,
+    limit: Duration,
+    door: Door,
+}
+
+/// How a write reaches the server.
+#[derive(Debug, Clone, Copy)]
+enum Parcel {
+    Single,
+    /// Along with a question for the port of the server that executes it.
+    Pipeline {
+        atomic: bool,
+    },
+}
+
+type Answer = (Option<u16>, Option<String>);
+
+impl Caller {
+    async fn call(&mut self) {
+        let (action, read) = self.action();
+        let parcel = match self.chance.below(3) {
+            0 => Parcel::Single,
+            one => Parcel::Pipeline { atomic: one == 1 },
+        };
+        let call = self.history.begin(&self.name, action.clone());
+        let call = call.within(self.limit);
+        if self.chance.one_in(25) {
+            let patience = Duration::from_micros(self.chance.below(20_000));
+            let cut_short = self.perform(call, &action, read, parcel);
+            // Where time is up the call is dropped, and thereby taken down as cancelled.
+            let _ = tokio::time::timeout(patience, cut_short).await;
+        } else {
+            self.perform(call, &action, read, parcel).await;
+        }
+    }
+
+    /// What to do next, and whether by a connection for reading.
+    fn action(&mut self) -> (Action, bool) {
+        self.next += 1;
+        let (prefix, next) = (&self.prefix, self.next);
+        let key = format!("{prefix}:{next}");
+        match self.chance.below(10) {
+            0..=2 => (Action::set(&key, format!("{key}|{next}")), false),
+            3 => {
+                let key = format!("{prefix}:counter");
+                (Action::Incr { key }, false)
+            }
+            4 => {
+                let list = format!("{prefix}:list");
+                (
+                    Action::Push {
+                        key: list,
+                        element: key,
+                    },
+                    false,
+                )
+            }
+            5..=7 => {
+                let earlier = 1 + self.chance.below(next);
+                let key = format!("{}:{earlier}", self.prefix);
+                (Action::Get { key }, self.chance.below(4) > 0)
+            }
+            _ => (Action::Echo { text: key }, self.chance.one_in(2)),
+        }
+    }
+
+    async fn perform(&mut self, call: Begun, action: &Action, read: bool, parcel: Parcel) {
+        let result = match &mut self.door {
+            Door::Shared(writer, reader) => {
+                let handle = if read { reader } else { writer };
+                send(handle, action, parcel).await
+            }
+            Door::Exclusive(kept) => {
+                let lent = match kept.take().filter(|_| !read) {
+                    Some(conn) => Ok(conn),
+                    None if read => self.pool.read().await,
+                    None => self.pool.write().await,
+                };
+                let mut conn = match lent {
+                    Ok(conn) => conn,
+                    // Nothing was sent.
+                    Err(error) => return call.fail(Outcome::NotExecuted, error),
+                };
+                let result = send(&mut conn, action, parcel).await;
+                let node = conn.node().port();
+                if !read && self.chance.one_in(2) {
+                    *kept = Some(conn);
+                }
+                result.map(|(_, reply)| (Some(node), reply))
+            }
+        };
+        match result {
+            Ok((node, reply)) => call.end(Outcome::Ok, node, reply),
+            Err(error) => call.fail(outcome(&error), &error),
+        }
+    }
+}
+
+async fn send<C: ConnectionLike + Send + Sync>(
+    conn: &mut C,
+    action: &Action,
+    parcel: Parcel,
+) -> RedisResult<Answer> {
+    let command = command(action);
+    let Parcel::Pipeline { atomic } = parcel else {
+        let value: redis::Value = command.query_async(conn).await?;
+        // The `OK` of a SET belongs to nobody.
+        let reply = match action {
+            Action::Set { .. } => None,
+            _ => text(value)?,
+        };
+        return Ok((None, reply));
+    };
+    let mut pipeline = redis::pipe();
+    if atomic {
+        pipeline.atomic();
+    }
+    pipeline.add_command(command);
+    if let Action::Set { key, .. } = action {
+        pipeline.get(key);
+    }
+    pipeline.cmd("CONFIG").arg("GET").arg("port");
+    let mut values: Vec<redis::Value> = pipeline.query_async(conn).await?;
+    let port = values.pop().map(<Vec<(String, u16)>>::from_redis_value);
+    let port = port.transpose()?.and_then(|pairs| Some(pairs.first()?.1));
+    let reply = values.pop().map(text).transpose()?.flatten();
+    Ok((port, reply))
+}
+
+fn text(value: redis::Value) -> RedisResult<Option<String>> {
+    Ok(Option::<String>::from_redis_value(value)?)
+}
+
+fn command(action: &Action) -> redis::Cmd {
+    match action {
+        Action::Set { key, value } => redis::Cmd::set(key, value),
+        Action::Incr { key } => redis::Cmd::incr(key, 1),
+        Action::Push { key, element } => redis::Cmd::rpush(key, element),
+        Action::Get { key } => redis::Cmd::get(key),
+        Action::Echo { text } => redis::cmd("ECHO").arg(text).take(),
+    }
+}
+
+fn outcome(error: &RedisError) -> Outcome {
+    let text = error.to_string();
+    let refused = ["READONLY", "LOADING", "MASTERDOWN", "EXECABORT"];
+    if text.contains("not executed") || refused.iter().any(|code| error.code() == Some(code)) {
+        Outcome::NotExecuted
+    } else if text.contains("outcome is unknown") {
+        Outcome::Unknown
+    } else {
+        Outcome::Failed
+    }
+}
