@@ -313,16 +313,15 @@ impl Desk {
 
     // The driver's side.
 
-    /// The next bytes to write, in place of `written`, which has all been written; false when there
+    /// The next bytes to write, in place of `written`, which has all been written; none when there
     /// are none.
-    pub(super) fn take_out(&mut self, written: &mut Vec<u8>) -> bool {
+    pub(super) fn take_out(&mut self, written: &mut Vec<u8>) {
         written.clear();
         if let Some(sealed) = self.sealed.pop_front() {
             *written = sealed;
-        } else if !self.out.is_empty() {
+        } else {
             mem::swap(&mut self.out, written);
         }
-        !written.is_empty()
     }
 
     pub(super) fn has_out(&self) -> bool {
@@ -537,8 +536,11 @@ impl Desk {
     }
 
     /// Takes nothing in and writes nothing until it is [`reopened`](Self::reopen). False where it
-    /// cannot stop, because a command has been written in part.
+    /// cannot stop, because a command has been written in part, and where it has stopped for good.
     pub(super) fn hold(&mut self, cause: &Cause, woken: &mut Vec<Waker>) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
         let written = self.written;
         let whole = |due: &Due| due.start >= written;
         let next = self.due.iter().find(|due| whole(due));

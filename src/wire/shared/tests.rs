@@ -451,6 +451,53 @@ async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
+    // Room for the first command and a part of the second.
+    let (connection, server) = connection(30, None);
+    let mut server = Server::new(server);
+    let fenced = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&fenced);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), move || {
+        if seen.load(Relaxed) {
+            Standing::Fenced
+        } else {
+            Standing::Current
+        }
+    });
+    let driver = tokio::spawn(driver);
+    let calls = ["1", "longer than there is room"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word)).await })
+    });
+    advance(Duration::from_millis(1)).await;
+    fenced.store(true, Relaxed);
+    shared.nudge();
+    let [whole, part] = calls;
+    let unknown = Fault::Failed(Cause::Withdrawn, Fate::Unknown);
+    assert_eq!(soon(part).await.unwrap(), Err(unknown));
+    shared.nudge();
+    advance(Duration::from_millis(1)).await;
+    server.say(b"$1\r\n1\r\n").await;
+    assert_eq!(soon(whole).await.unwrap(), Ok(text("1")));
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    assert!(shared.is_leaving());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_retired_under_the_fence_ends() {
+    let (connection, server) = connection(1024, None);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Fenced
+    });
+    let driver = tokio::spawn(driver);
+    tokio::task::yield_now().await;
+    assert!(!shared.is_open());
+    shared.retire();
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    drop(server);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     let (shared, server, driver) = open(limits(1));
     let calls = ["first", "second"].map(|word| {

@@ -36,7 +36,9 @@ fn hand_in(desk: &mut Desk, key: usize) {
 
 /// All that was handed in is on its way, and so many bytes have reached the socket.
 fn wrote(desk: &mut Desk, bytes: usize) {
-    while desk.take_out(&mut Vec::new()) {}
+    while desk.has_out() {
+        desk.take_out(&mut Vec::new());
+    }
     desk.wrote(bytes, &mut Vec::new());
 }
 
@@ -195,6 +197,19 @@ fn a_cut_says_of_each_call_whether_anything_was_written() {
         assert_eq!(fault(&mut desk, key), Some(Fault::NotWritten));
     }
     assert!(desk.is_empty());
+}
+
+#[test]
+fn a_desk_that_takes_nothing_more_cannot_be_held_and_opened_again() {
+    let mut desk = roomy();
+    let key = call(&mut desk);
+    wrote(&mut desk, 10);
+    desk.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert!(!desk.hold(&Cause::Withdrawn, &mut Vec::new()));
+    assert!(!desk.reopen());
+    assert!(desk.enter(1, None, Waker::noop()).is_none());
+    assert!(deliver(&mut desk, [1]));
+    assert_eq!(reply(&mut desk, key), Some(1));
 }
 
 #[test]
@@ -445,7 +460,8 @@ impl Model {
 
     fn write(&mut self, bytes: usize) {
         let mut buffer = Vec::new();
-        while self.taken < self.sent + bytes && self.desk.take_out(&mut buffer) {
+        while self.taken < self.sent + bytes && self.desk.has_out() {
+            self.desk.take_out(&mut buffer);
             self.taken += buffer.len();
         }
         let bytes = bytes.min(self.taken - self.sent);
