@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use std::{collections::VecDeque, mem, task::Waker, time::Duration};
 
@@ -14,6 +15,7 @@ use redis::Value;
 use slab::Slab;
 use tokio::time::Instant;
 
+use self::ticks::Ticks;
 use crate::{
     config::MultiplexedLimits,
     failure::{Cause, Fate},
@@ -100,8 +102,6 @@ pub(super) enum Ticked {
 #[derive(Debug)]
 pub(super) struct Desk {
     limits: MultiplexedLimits,
-    /// A call that has waited so long is overdue.
-    timeout: Option<Duration>,
     phase: Phase,
     calls: Slab<Call>,
     due: VecDeque<Due>,
@@ -116,12 +116,7 @@ pub(super) struct Desk {
     out: Vec<u8>,
     handed_in: u64,
     written: u64,
-    tick: u32,
-    /// When the ticks before this one ended, from `overdue` on.
-    ends: VecDeque<Instant>,
-    /// What came before this tick is overdue. Whether it came early or late in its own tick is not
-    /// known, so it counts as having come when that ended.
-    overdue: u32,
+    ticks: Ticks,
     /// The tick in which the server last sent something, or began to owe something.
     heard: u32,
     /// Something was handed in since the last tick.
@@ -137,7 +132,6 @@ impl Desk {
     pub(super) fn new(limits: MultiplexedLimits, timeout: Option<Duration>) -> Self {
         Self {
             limits,
-            timeout,
             phase: Phase::Open,
             calls: Slab::new(),
             due: VecDeque::new(),
@@ -148,9 +142,7 @@ impl Desk {
             out: Vec::new(),
             handed_in: 0,
             written: 0,
-            tick: 0,
-            ends: VecDeque::new(),
-            overdue: 0,
+            ticks: Ticks::new(timeout),
             heard: 0,
             used: false,
             retired: false,
@@ -175,7 +167,7 @@ impl Desk {
         }
         let key = self.calls.insert(Call {
             waker: Some(waker.clone()),
-            since: self.tick,
+            since: self.ticks.now(),
             start: u64::MAX,
             wanted: 0,
             granted: 0,
@@ -249,7 +241,7 @@ impl Desk {
         call.dues += 1;
         let left = mem::take(&mut call.granted);
         if self.due.is_empty() {
-            self.heard = self.tick;
+            self.heard = self.ticks.now();
         }
         self.due.push_back(Due {
             call: key,
@@ -376,7 +368,7 @@ impl Desk {
 
     /// The server has sent something, if only a part of a reply.
     pub(super) fn heard(&mut self) {
-        self.heard = self.tick;
+        self.heard = self.ticks.now();
     }
 
     /// Hands the replies to those whom they are for, in their order; false when there is one that
@@ -463,7 +455,7 @@ impl Desk {
 
     /// Time has moved on by one tick: whoever has waited too long is told so.
     pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<Waker>) -> Ticked {
-        self.end_tick(now);
+        self.ticks.advance(now);
         let used = mem::take(&mut self.used);
         // A server may answer what it has not been told to the end.
         let written = self.pending_bytes() == 0;
@@ -471,23 +463,19 @@ impl Desk {
             if used {
                 return Ticked::Busy;
             }
-            // Nobody is there whose time would have to be known.
-            self.ends.clear();
-            self.overdue = self.tick;
+            self.ticks.forget();
             self.shrink();
             return Ticked::Idle;
         }
-        let Some(timeout) = self.timeout else {
+        let Some(timeout) = self.ticks.timeout() else {
             return Ticked::Busy;
         };
-        let (tick, within) = (self.tick, self.tick.wrapping_sub(self.overdue));
-        let overdue = |since: u32| tick.wrapping_sub(since) > within;
-        if self.is_owed() && overdue(self.heard) {
+        if self.is_owed() && self.ticks.is_overdue(self.heard) {
             return Ticked::Stalled;
         }
         let limit = Cause::Timeout(timeout);
         for (_, call) in &mut self.calls {
-            if overdue(call.since) && !call.abandoned && call.answer.is_none() {
+            if self.ticks.is_overdue(call.since) && !call.abandoned && call.answer.is_none() {
                 self.in_flight -= mem::take(&mut call.granted);
                 if call.wanted > 0 {
                     self.left_line += 1;
@@ -504,18 +492,6 @@ impl Desk {
         self.close_ranks();
         self.admit(woken);
         Ticked::Busy
-    }
-
-    fn end_tick(&mut self, now: Instant) {
-        self.tick = self.tick.wrapping_add(1);
-        let Some(timeout) = self.timeout else {
-            return;
-        };
-        self.ends.push_back(now);
-        while self.ends.front().is_some_and(|end| now - *end >= timeout) {
-            self.ends.pop_front();
-            self.overdue = self.overdue.wrapping_add(1);
-        }
     }
 
     /// Gives back what grew under load.
