@@ -3,6 +3,10 @@
     clippy::disallowed_types,
     reason = "real sockets live by the real clock"
 )]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in test functions only, not in what they share"
+)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
