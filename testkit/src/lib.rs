@@ -31,6 +31,8 @@ mod folder;
 pub mod history;
 mod observer;
 pub mod ports;
+mod proxies;
+pub mod proxy;
 mod server;
 
 pub use builder::Builder;
@@ -38,4 +40,6 @@ pub use client::{Client, Reply};
 pub use config::redis_version;
 pub use deployment::Deployment;
 pub use observer::Observer;
+pub use proxies::Proxies;
+pub use proxy::Proxy;
 pub use server::Server;

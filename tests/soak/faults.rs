@@ -4,9 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use testkit::history::{Event, History};
-use testkit::{Deployment, Reply, Server};
+use testkit::proxy::{Door, Ending, Flow, Proxy, Toward};
+use testkit::{Deployment, Proxies, Reply, Server};
 
-use crate::schedule::{Fault, On, Round};
+use crate::schedule::{Fault, On, Round, Weather};
 
 /// A vote that is split costs the Sentinels some seconds, and may be split again and again.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -16,13 +17,13 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Runs the faults of a round, each on a thread of its own, and returns when the deployment is
 /// healthy again.
-pub(crate) fn run(deployment: &Deployment, history: &History, round: &Round) {
+pub(crate) fn run(deployment: &Deployment, proxies: &Proxies, history: &History, round: &Round) {
     thread::scope(|scope| {
         for (after, fault) in &round.faults {
             thread::sleep(*after);
             history.note(Event::Note(format!("fault: {fault:?}")));
             scope.spawn(move || {
-                inflict(deployment, history, *fault);
+                inflict(deployment, proxies, history, *fault);
                 history.note(Event::Note(format!("undone: {fault:?}")));
             });
         }
@@ -33,7 +34,7 @@ pub(crate) fn run(deployment: &Deployment, history: &History, round: &Round) {
     history.note(Event::Note("healthy".to_owned()));
 }
 
-fn inflict(deployment: &Deployment, history: &History, fault: Fault) {
+fn inflict(deployment: &Deployment, proxies: &Proxies, history: &History, fault: Fault) {
     let sentinel = |which: usize| &deployment.sentinels()[which];
     match fault {
         Fault::HandOver { sentinel: which } => hand_over(deployment, history, sentinel(which)),
@@ -65,7 +66,7 @@ fn inflict(deployment: &Deployment, history: &History, fault: Fault) {
             sentinel(which).cmd(&["SENTINEL", "RESET", deployment.master_name()]);
         }
         Fault::KillClients { on, times, every } => {
-            let nodes = nodes(deployment, on);
+            let nodes = servers(deployment, on);
             for _ in 0..times {
                 for node in &nodes {
                     // A node that is being replaced may be dead or frozen.
@@ -79,19 +80,49 @@ fn inflict(deployment: &Deployment, history: &History, fault: Fault) {
                 lasts.as_millis().to_string(),
                 ["WRITE", "ALL"][usize::from(all)],
             );
-            for node in nodes(deployment, on) {
+            for node in servers(deployment, on) {
                 node.cmd(&["CLIENT", "PAUSE", &time, what]);
             }
             thread::sleep(lasts);
         }
+        Fault::Network { on, weather, lasts } => {
+            let met = servers(deployment, on);
+            let proxies: Vec<&Proxy> = met.into_iter().map(|server| proxies.of(server)).collect();
+            proxies.iter().for_each(|proxy| storm(proxy, weather));
+            if weather != Weather::Reset {
+                thread::sleep(lasts);
+            }
+            proxies.iter().for_each(|proxy| proxy.heal());
+        }
     }
 }
 
-fn nodes(deployment: &Deployment, on: On) -> Vec<&Server> {
+fn servers(deployment: &Deployment, on: On) -> Vec<&Server> {
     match on {
         On::Master => vec![deployment.master()],
         On::Replicas => deployment.replicas(),
-        On::All => deployment.nodes().iter().collect(),
+        On::Nodes => deployment.nodes().iter().collect(),
+        On::Sentinels => deployment.sentinels().iter().collect(),
+        On::OneReplica(which) => vec![deployment.replicas()[which]],
+        On::OneSentinel(which) => vec![&deployment.sentinels()[which]],
+    }
+}
+
+fn storm(proxy: &Proxy, weather: Weather) {
+    match weather {
+        Weather::Silence => proxy.set_both(Flow::Hold),
+        Weather::DeafServers => proxy.set(Toward::Server, Flow::Hold),
+        Weather::MuteServers => proxy.set(Toward::Client, Flow::Hold),
+        Weather::Delay(time) => proxy.set_both(Flow::Delay(time)),
+        Weather::Trickle(piece) => proxy.set_both(Flow::Trickle {
+            piece,
+            every: Duration::from_millis(5),
+        }),
+        Weather::Refusal => {
+            proxy.set_door(Door::Refuse);
+            proxy.end_connections(Ending::Reset);
+        }
+        Weather::Reset => proxy.end_connections(Ending::Reset),
     }
 }
 

@@ -19,14 +19,25 @@ mod schedule;
 mod soak;
 
 use std::env;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+/// Some rounds that every run of the tests repeats.
+const SHORT: (u64, Duration) = (7, Duration::from_secs(35));
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_hold_under_random_faults() {
-    let seed = env::var("SEED").map_or(7, |seed| seed.parse().expect("SEED is a number"));
-    let time = env::var("MINUTES").map_or(Duration::from_secs(35), |minutes| {
-        let minutes: f64 = minutes.parse().expect("MINUTES is a number");
-        Duration::from_secs_f64(60.0 * minutes)
-    });
+    let number = |name| env::var(name).ok().filter(|text| !text.is_empty());
+    let minutes = number("SOAK_MINUTES").map(|text| text.parse().expect("MINUTES is a number"));
+    let seed = number("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
+    let (seed, time) = match (seed, minutes) {
+        (None, None) => SHORT,
+        (seed, minutes) => (
+            seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000,
+            minutes.map_or(SHORT.1, |minutes: f64| {
+                Duration::from_secs_f64(60.0 * minutes)
+            }),
+        ),
+    };
     soak::run(seed, time).await;
 }

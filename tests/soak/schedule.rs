@@ -59,14 +59,42 @@ pub(crate) enum Fault {
         lasts: Duration,
         all: bool,
     },
+    /// Bad weather between the pool and these servers, which see each other well.
+    Network {
+        on: On,
+        weather: Weather,
+        lasts: Duration,
+    },
 }
 
-/// Which data nodes it meets.
+/// What a network does to what passes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Nothing passes any more, and what was sent arrives when it is over.
+    Silence,
+    /// The same for what the pool sends only.
+    DeafServers,
+    /// The same for what the servers send only.
+    MuteServers,
+    Delay(Duration),
+    /// Some bytes at a time.
+    Trickle(usize),
+    /// What is connected is reset, and nobody can connect.
+    Refusal,
+    /// What is connected is reset.
+    Reset,
+}
+
+/// Which servers it meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
     Master,
     Replicas,
-    All,
+    /// Master and replicas.
+    Nodes,
+    Sentinels,
+    OneReplica(usize),
+    OneSentinel(usize),
 }
 
 /// Faults that meet the deployment together; it heals before the next round.
@@ -111,7 +139,7 @@ fn round(number: u64, chance: &mut Chance) -> Round {
 
 fn main(chance: &mut Chance) -> Fault {
     let which = |chance: &mut Chance, count| chance.index(count);
-    match chance.below(16) {
+    match chance.below(20) {
         0..=3 => Fault::HandOver {
             sentinel: which(chance, 3),
         },
@@ -137,6 +165,7 @@ fn main(chance: &mut Chance) -> Fault {
             down: chance.millis(500..=3000),
         },
         13 | 14 => client_fault(chance),
+        15..=18 => network_fault(chance),
         _ => Fault::ResetSentinel {
             which: which(chance, 3),
         },
@@ -157,10 +186,13 @@ fn companion(main: Fault, chance: &mut Chance) -> Fault {
             | Fault::KillAllSentinels { .. }
             | Fault::ResetSentinel { .. }
     );
-    match chance.below(2) {
+    match chance.below(3) {
         0 if !sentinels => sentinel_fault(chance, leader),
+        // A write that is late on its way to a master, or the word that it is being replaced, is
+        // nothing that a client could know of.
+        1 if leader.is_none() => network_fault(chance),
         _ => Fault::KillClients {
-            on: On::All,
+            on: On::Nodes,
             times: 1 + chance.below(10),
             every: chance.millis(5..=100),
         },
@@ -182,7 +214,7 @@ fn sentinel_fault(chance: &mut Chance, spare: Option<usize>) -> Fault {
 }
 
 fn client_fault(chance: &mut Chance) -> Fault {
-    let on = [On::Master, On::Replicas, On::All][chance.index(3)];
+    let on = [On::Master, On::Replicas, On::Nodes][chance.index(3)];
     if chance.one_in(2) {
         Fault::KillClients {
             on,
@@ -195,6 +227,31 @@ fn client_fault(chance: &mut Chance) -> Fault {
             lasts: chance.millis(50..=700),
             all: chance.one_in(2),
         }
+    }
+}
+
+fn network_fault(chance: &mut Chance) -> Fault {
+    let on = match chance.below(6) {
+        0 => On::Master,
+        1 => On::Replicas,
+        2 => On::Nodes,
+        3 => On::Sentinels,
+        4 => On::OneReplica(chance.index(2)),
+        _ => On::OneSentinel(chance.index(3)),
+    };
+    let weather = match chance.below(7) {
+        0 => Weather::Silence,
+        1 => Weather::DeafServers,
+        2 => Weather::MuteServers,
+        3 => Weather::Delay(chance.millis(1..=100)),
+        4 => Weather::Trickle(1 + chance.index(64)),
+        5 => Weather::Refusal,
+        _ => Weather::Reset,
+    };
+    Fault::Network {
+        on,
+        weather,
+        lasts: chance.millis(50..=5000),
     }
 }
 
@@ -212,7 +269,7 @@ fn every_kind_of_fault_has_its_turn() {
         .flat_map(|round| round.faults)
         .map(|(_, fault)| format!("{fault:?}").split(' ').next().map(str::to_owned))
         .collect();
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis_rw_pool::{Config, Pool};
+use redis_rw_pool::{Config, Node, Pool};
 use testkit::history::{
     Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation, verdict,
 };
-use testkit::{Deployment, Observer, Server};
+use testkit::proxy::Proxy;
+use testkit::{Deployment, Observer, Proxies};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
@@ -30,8 +31,14 @@ const TICK: Duration = Duration::from_millis(5);
 /// So much of the log is shown before and after a violation.
 const AROUND: Duration = Duration::from_secs(4);
 
-fn config(deployment: &Deployment) -> Config {
-    let mut config = Config::new(deployment.sentinel_addrs(), deployment.master_name());
+fn config(deployment: &Deployment, proxies: &Proxies) -> Config {
+    let mut config = Config::new(proxies.sentinel_addrs(), deployment.master_name());
+    let local = |port| Node::new("127.0.0.1", port);
+    let dial = proxies.dial().into_iter();
+    config.address_map = Some(
+        dial.map(|(node, proxy)| (local(node), local(proxy)))
+            .collect(),
+    );
     config.client_name = Some(CLIENT_NAME.to_owned());
     config.refresh_interval = Duration::from_secs(1);
     config.command_timeout = Some(Duration::from_secs(2));
@@ -72,6 +79,7 @@ fn left_over() -> (usize, usize) {
 struct Soak {
     seed: u64,
     deployment: Deployment,
+    proxies: Proxies,
     pool: Pool,
     limits: Limits,
     rules: Rules,
@@ -92,13 +100,15 @@ impl Soak {
             let builder = Deployment::builder().down_after(Duration::from_millis(1500));
             builder.start()
         });
+        let proxies = Proxies::before(&deployment);
         let baseline = left_over();
         let current = Arc::new(Mutex::new(History::default()));
-        let ports = deployment.sentinels().iter().map(Server::port);
+        // As the pool hears them.
+        let ports = proxies.sentinels().iter().map(Proxy::port);
         let seen = Arc::clone(&current);
         let observer =
             Observer::start(ports, deployment.master_name(), move || seen.lock().clone());
-        let config = config(&deployment);
+        let config = config(&deployment, &proxies);
         let limits = Limits::of(&config);
         let rules = Rules {
             reply_timeout: config.command_timeout.unwrap_or_default(),
@@ -108,6 +118,7 @@ impl Soak {
         Self {
             seed,
             deployment,
+            proxies,
             pool,
             limits,
             rules,
@@ -128,7 +139,7 @@ impl Soak {
         block_in_place(|| faults::in_step(deployment, &history));
         let chance = Chance::new(self.seed).fork(round.number);
         let load = Load::start(&self.pool, &history, self.limits, round.number, &chance);
-        block_in_place(|| faults::run(deployment, &history, round));
+        block_in_place(|| faults::run(deployment, &self.proxies, &history, round));
         let mut violations = self.resume(&history).await;
         tokio::time::sleep(round.rest).await;
         violations.extend(self.silence(load, &history).await);
@@ -302,6 +313,7 @@ impl Soak {
             observer,
             ticker,
             deployment,
+            proxies,
             baseline,
             ..
         } = self;
@@ -320,7 +332,7 @@ impl Soak {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        drop(deployment);
+        drop((proxies, deployment));
     }
 }
 
