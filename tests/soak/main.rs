@@ -33,7 +33,7 @@ async fn the_rules_hold_under_random_faults() {
     let (seed, time) = match (seed, minutes) {
         (None, None) => SHORT,
         (seed, minutes) => (
-            seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000,
+            seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000),
             minutes.map_or(SHORT.1, |minutes: f64| {
                 Duration::from_secs_f64(60.0 * minutes)
             }),
