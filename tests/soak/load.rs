@@ -15,6 +15,8 @@ use crate::chance::Chance;
 
 const EXCLUSIVE: u64 = 8;
 const SHARED: u64 = 6;
+/// Of each kind so many do nothing but read from replicas, so that they do not wait for a master.
+const READERS: u64 = 2;
 
 /// How long a call may take by what the pool promises.
 #[derive(Debug, Clone, Copy)]
@@ -60,11 +62,13 @@ impl Load {
         let mut callers = JoinSet::new();
         for number in 0..EXCLUSIVE + SHARED {
             let exclusive = number < EXCLUSIVE;
+            let reads_only = number < READERS || number >= EXCLUSIVE + SHARED - READERS;
             let way = if exclusive { "exclusive" } else { "shared" };
             let mut caller = Caller {
                 name: format!("{way}{number}"),
                 prefix: format!("r{round}:{number}"),
                 next: 0,
+                reads_only,
                 pool: pool.clone(),
                 history: history.clone(),
                 chance: chance.fork(1000 + number),
@@ -117,6 +121,7 @@ struct Caller {
     name: String,
     prefix: String,
     next: u64,
+    reads_only: bool,
     pool: Pool,
     history: History,
     chance: Chance,
@@ -160,7 +165,18 @@ impl Caller {
         self.next += 1;
         let (prefix, next) = (&self.prefix, self.next);
         let key = format!("{prefix}:{next}");
-        match self.chance.below(10) {
+        let draw = self.chance.below(10);
+        if self.reads_only {
+            // What a neighbour may have written.
+            let (round, number) = prefix.split_once(':').expect("BUG: it has both");
+            let neighbour = (number.parse::<u64>().unwrap_or(0) + 4) % (EXCLUSIVE + SHARED);
+            let key = match draw {
+                0..=6 => format!("{round}:{neighbour}:{}", 1 + self.chance.below(next)),
+                _ => return (Action::Echo { text: key }, true),
+            };
+            return (Action::Get { key }, true);
+        }
+        match draw {
             0..=2 => (Action::set(&key, format!("{key}|{next}")), false),
             3 => {
                 let key = format!("{prefix}:counter");

@@ -262,6 +262,14 @@ impl Soak {
                 });
             }
             let calls = history.calls();
+            let mut summary = Summary::default();
+            summary.add(&calls);
+            println!(
+                "        {} calls; longest stalls: writes {:.2?}, reads {:.2?}",
+                calls.len(),
+                summary.write_stall,
+                summary.read_stall
+            );
             self.summary.add(&calls);
             let end = State::of(self.deployment.master(), &calls).expect("the master answers");
             verdict(&calls, &history.events(), &end, &self.rules)

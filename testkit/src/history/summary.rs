@@ -15,7 +15,7 @@ pub struct Summary {
     pub errors: BTreeMap<String, u64>,
     /// The longest time between two successful writes.
     pub write_stall: Duration,
-    /// The longest time between two successful reads.
+    /// The longest time between two successful reads of replicas.
     pub read_stall: Duration,
 }
 
