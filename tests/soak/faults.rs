@@ -1,11 +1,13 @@
 //! Does to the servers what the schedule says, and undoes it.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::history::{Event, History};
 use testkit::proxy::{Door, Ending, Flow, Proxy, Toward};
 use testkit::{Deployment, Proxies, Reply, Server};
+
+use tokio::time::Instant;
 
 use crate::schedule::{Fault, On, Round, Weather};
 

@@ -15,8 +15,6 @@ use crate::chance::Chance;
 
 const EXCLUSIVE: u64 = 8;
 const SHARED: u64 = 6;
-/// Of each kind so many do nothing but read from replicas, so that they do not wait for a master.
-const READERS: u64 = 2;
 
 /// How long a call may take by what the pool promises.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +60,7 @@ impl Load {
         let mut callers = JoinSet::new();
         for number in 0..EXCLUSIVE + SHARED {
             let exclusive = number < EXCLUSIVE;
-            let reads_only = number < READERS || number >= EXCLUSIVE + SHARED - READERS;
+            let reads_only = number % 4 == 0;
             let way = if exclusive { "exclusive" } else { "shared" };
             let mut caller = Caller {
                 name: format!("{way}{number}"),
@@ -121,6 +119,7 @@ struct Caller {
     name: String,
     prefix: String,
     next: u64,
+    /// Some read from replicas and nothing else, so that they never wait for a master.
     reads_only: bool,
     pool: Pool,
     history: History,
@@ -169,7 +168,7 @@ impl Caller {
         if self.reads_only {
             // What a neighbour may have written.
             let (round, number) = prefix.split_once(':').expect("BUG: it has both");
-            let neighbour = (number.parse::<u64>().unwrap_or(0) + 4) % (EXCLUSIVE + SHARED);
+            let neighbour = (number.parse::<u64>().unwrap_or(0) + 1) % (EXCLUSIVE + SHARED);
             let key = match draw {
                 0..=6 => format!("{round}:{neighbour}:{}", 1 + self.chance.below(next)),
                 _ => return (Action::Echo { text: key }, true),

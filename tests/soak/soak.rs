@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis_rw_pool::{Config, Node, Pool};
 use testkit::history::{
-    Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation, verdict,
+    Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation, lost, verdict,
 };
 use testkit::proxy::Proxy;
 use testkit::{Deployment, Observer, Proxies};
@@ -90,6 +90,8 @@ struct Soak {
     /// The writes that each node had refused as a replica when it was looked at last.
     refused: BTreeMap<u16, u64>,
     summary: Summary,
+    /// Acknowledged writes that the servers lost.
+    lost: usize,
     faults: BTreeMap<String, u64>,
     baseline: (usize, usize),
 }
@@ -127,6 +129,7 @@ impl Soak {
             observer,
             refused: BTreeMap::new(),
             summary: Summary::default(),
+            lost: 0,
             faults: BTreeMap::new(),
             baseline,
         }
@@ -272,12 +275,18 @@ impl Soak {
             );
             self.summary.add(&calls);
             let end = State::of(self.deployment.master(), &calls).expect("the master answers");
+            self.lost += lost(&calls, &end);
             verdict(&calls, &history.events(), &end, &self.rules)
         })
     }
 
     fn summary(&self) -> String {
         let mut text = format!("soak: SEED={}\n{}", self.seed, self.summary);
+        let _ = writeln!(
+            text,
+            "  {:6} acknowledged writes went with a master that died",
+            self.lost
+        );
         for (kind, count) in &self.faults {
             let _ = writeln!(text, "  {count:6} x {kind}");
         }

@@ -118,6 +118,14 @@ fn fenced(calls: &[Call], deposed: &[Deposed], rules: &Rules) -> Vec<Violation> 
         .collect()
 }
 
+/// How many acknowledged writes are not there at the end, whoever is to blame; increments aside.
+#[must_use]
+pub fn lost(calls: &[Call], end: &State) -> usize {
+    writes(calls, Outcome::Ok)
+        .filter(|call| !end.has(&call.action))
+        .count()
+}
+
 fn kept(calls: &[Call], handovers: &[Handover], end: &State, rules: &Rules) -> Vec<Violation> {
     let excused = |call: &Call| {
         handovers.iter().any(|handover| {
@@ -128,18 +136,12 @@ fn kept(calls: &[Call], handovers: &[Handover], end: &State, rules: &Rules) -> V
     let mut violations = Vec::new();
     let mut counted = BTreeMap::<&str, (i64, Duration)>::new();
     for call in writes(calls, Outcome::Ok).filter(|call| !excused(call)) {
-        let is_there = match &call.action {
-            Action::Incr { key } => {
-                let (count, last) = counted.entry(key).or_default();
-                *count += 1;
-                *last = call.end;
-                continue;
-            }
-            Action::Set { key, value } => end.keys.get(key) == Some(value),
-            Action::Push { key, element } => end.elements(key).contains(element),
-            Action::Get { .. } | Action::Echo { .. } => true,
-        };
-        if !is_there {
+        if let Action::Incr { key } = &call.action {
+            let (count, last) = counted.entry(key).or_default();
+            *count += 1;
+            *last = call.end;
+        }
+        if !end.has(&call.action) {
             let text = format!("is gone: {call} ({})", told(handovers, call));
             violations.push(broken(Rule::Kept, call.end, text));
         }
@@ -174,12 +176,7 @@ fn told(handovers: &[Handover], call: &Call) -> String {
 fn at_most_once(calls: &[Call], end: &State) -> Vec<Violation> {
     let mut violations = Vec::new();
     for call in writes(calls, Outcome::NotExecuted) {
-        let applied = match &call.action {
-            Action::Set { key, .. } => end.keys.contains_key(key),
-            Action::Push { key, element } => end.elements(key).contains(element),
-            _ => false,
-        };
-        if applied {
+        if !matches!(call.action, Action::Incr { .. }) && end.has(&call.action) {
             let text = format!("was executed: {call}");
             violations.push(broken(Rule::AtMostOnce, call.end, text));
         }

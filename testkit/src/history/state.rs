@@ -70,11 +70,16 @@ impl State {
         self.lists.insert(key.to_owned(), elements);
     }
 
-    pub(super) fn elements(&self, key: &str) -> &HashSet<String> {
-        static NONE: std::sync::OnceLock<HashSet<String>> = std::sync::OnceLock::new();
-        self.members
-            .get(key)
-            .unwrap_or_else(|| NONE.get_or_init(HashSet::new))
+    /// Whether the effect of a write is there, where one can tell it from others.
+    pub(super) fn has(&self, action: &Action) -> bool {
+        match action {
+            Action::Set { key, value } => self.keys.get(key) == Some(value),
+            Action::Push { key, element } => self
+                .members
+                .get(key)
+                .is_some_and(|members| members.contains(element)),
+            Action::Incr { .. } | Action::Get { .. } | Action::Echo { .. } => true,
+        }
     }
 
     pub(super) fn counter(&self, key: &str) -> i64 {

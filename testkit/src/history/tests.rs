@@ -107,7 +107,7 @@ fn who_is_being_replaced_acknowledges_no_write() {
     for (call, events, violates) in table {
         let expected: &[Rule] = if violates { &[Rule::Fenced] } else { &[] };
         assert_eq!(
-            broken(&[call.clone()], events, &kept()),
+            broken(std::slice::from_ref(&call), events, &kept()),
             expected,
             "{call} {events:?}"
         );
@@ -177,7 +177,11 @@ fn a_master_that_dies_may_take_with_it_what_it_had_not_replicated_and_nothing_el
             ..set(times, 0)
         };
         let expected: &[Rule] = if may_be_gone { &[] } else { &[Rule::Kept] };
-        assert_eq!(broken(&[call.clone()], &killed, &none), expected, "{call}");
+        assert_eq!(
+            broken(std::slice::from_ref(&call), &killed, &none),
+            expected,
+            "{call}"
+        );
     }
     let calls = [incr((80, 90), Outcome::Ok), incr((150, 160), Outcome::Ok)];
     assert_eq!(broken(&calls, &killed, &state(None, 1, &[])), []);
@@ -251,7 +255,7 @@ fn what_was_not_executed_has_no_effect() {
     ];
     for (call, end) in table {
         assert_eq!(
-            broken(&[call.clone()], &[], &end),
+            broken(std::slice::from_ref(&call), &[], &end),
             [Rule::AtMostOnce],
             "{call}"
         );
