@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis_rw_pool::{Config, Node, Pool};
+use redis_rw_pool::{Adopt, Config, Node, Pool};
 use testkit::history::{
     Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation, lost, verdict,
 };
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// So much of the log is shown before and after a violation.
 const AROUND: Duration = Duration::from_secs(4);
 
-fn config(deployment: &Deployment, proxies: &Proxies) -> Config {
+fn config(deployment: &Deployment, proxies: &Proxies, adopt: Adopt) -> Config {
     let mut config = Config::new(proxies.sentinel_addrs(), deployment.master_name());
     let local = |port| Node::new("127.0.0.1", port);
     let dial = proxies.dial().into_iter();
@@ -39,6 +39,7 @@ fn config(deployment: &Deployment, proxies: &Proxies) -> Config {
         dial.map(|(node, proxy)| (local(node), local(proxy)))
             .collect(),
     );
+    config.adopt = adopt;
     config.client_name = Some(CLIENT_NAME.to_owned());
     config.refresh_interval = Duration::from_secs(1);
     config.command_timeout = Some(Duration::from_secs(2));
@@ -54,8 +55,18 @@ fn config(deployment: &Deployment, proxies: &Proxies) -> Config {
     config
 }
 
+fn adopt(seed: u64) -> Adopt {
+    match seed % 2 {
+        0 => Adopt::Promoted,
+        _ => Adopt::Announced,
+    }
+}
+
 pub(crate) async fn run(seed: u64, time: Duration) {
-    println!("soak: SEED={seed} for {time:?}; `make soak SEED={seed}` does the same again");
+    let adopt = adopt(seed);
+    println!(
+        "soak: SEED={seed} for {time:?}, {adopt:?}; `make soak SEED={seed}` does the same again"
+    );
     let began = Instant::now();
     let mut soak = Soak::start(seed).await;
     for round in schedule(seed) {
@@ -110,7 +121,7 @@ impl Soak {
         let seen = Arc::clone(&current);
         let observer =
             Observer::start(ports, deployment.master_name(), move || seen.lock().clone());
-        let config = config(&deployment, &proxies);
+        let config = config(&deployment, &proxies, adopt(seed));
         let limits = Limits::of(&config);
         let rules = Rules {
             reply_timeout: config.command_timeout.unwrap_or_default(),
