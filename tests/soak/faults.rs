@@ -54,16 +54,14 @@ fn inflict(deployment: &Deployment, proxies: &Proxies, history: &History, fault:
             thread::sleep(thaws);
             old.resume();
         }
-        Fault::StallMaster { lasts } => freeze(lossy(deployment, history, "stalled"), lasts),
-        Fault::KillReplica { which, down } => kill(deployment.replicas()[which], down),
-        Fault::FreezeReplica { which, lasts } => freeze(deployment.replicas()[which], lasts),
-        Fault::KillSentinel { which, down } => kill(sentinel(which), down),
-        Fault::FreezeSentinel { which, lasts } => freeze(sentinel(which), lasts),
-        Fault::KillAllSentinels { down } => {
-            deployment.sentinels().iter().for_each(Server::kill);
-            thread::sleep(down);
-            deployment.sentinels().iter().for_each(Server::restart);
-        }
+        Fault::StallMaster { lasts } => freeze(&[lossy(deployment, history, "stalled")], lasts),
+        Fault::KillReplica { which, down } => kill(&[deployment.replicas()[which]], down),
+        Fault::FreezeReplica { which, lasts } => freeze(&[deployment.replicas()[which]], lasts),
+        Fault::KillReplicas { down } => kill(&deployment.replicas(), down),
+        Fault::FreezeReplicas { lasts } => freeze(&deployment.replicas(), lasts),
+        Fault::KillSentinel { which, down } => kill(&[sentinel(which)], down),
+        Fault::FreezeSentinel { which, lasts } => freeze(&[sentinel(which)], lasts),
+        Fault::KillAllSentinels { down } => kill(&servers(deployment, On::Sentinels), down),
         Fault::ResetSentinel { which } => {
             sentinel(which).cmd(&["SENTINEL", "RESET", deployment.master_name()]);
         }
@@ -128,16 +126,16 @@ fn storm(proxy: &Proxy, weather: Weather) {
     }
 }
 
-fn kill(server: &Server, down: Duration) {
-    server.kill();
+fn kill(servers: &[&Server], down: Duration) {
+    servers.iter().for_each(|server| server.kill());
     thread::sleep(down);
-    server.restart();
+    servers.iter().for_each(|server| server.restart());
 }
 
-fn freeze(server: &Server, lasts: Duration) {
-    server.pause();
+fn freeze(servers: &[&Server], lasts: Duration) {
+    servers.iter().for_each(|server| server.pause());
     thread::sleep(lasts);
-    server.resume();
+    servers.iter().for_each(|server| server.resume());
 }
 
 fn lossy<'a>(deployment: &'a Deployment, history: &History, what: &str) -> &'a Server {

@@ -132,6 +132,8 @@ struct Caller {
 #[derive(Debug, Clone, Copy)]
 enum Parcel {
     Single,
+    /// In a transaction of four commands, where the connection is the caller's own.
+    ByHand,
     /// Along with a question for the port of the server that executes it.
     Pipeline {
         atomic: bool,
@@ -143,9 +145,10 @@ type Answer = (Option<u16>, Option<String>);
 impl Caller {
     async fn call(&mut self) {
         let (action, read) = self.action();
-        let parcel = match self.chance.below(3) {
-            0 => Parcel::Single,
-            one => Parcel::Pipeline { atomic: one == 1 },
+        let parcel = match self.chance.below(8) {
+            0..=2 => Parcel::Single,
+            3 if matches!(self.door, Door::Exclusive(_)) && !read => Parcel::ByHand,
+            one => Parcel::Pipeline { atomic: one < 6 },
         };
         let call = self.history.begin(&self.name, action.clone());
         let call = call.within(self.limit);
@@ -204,7 +207,7 @@ impl Caller {
         let result = match &mut self.door {
             Door::Shared(writer, reader) => {
                 let handle = if read { reader } else { writer };
-                send(handle, action, parcel).await
+                send(handle, action, parcel).await.map_err(judged)
             }
             Door::Exclusive(kept) => {
                 let lent = match kept.take().filter(|_| !read) {
@@ -217,17 +220,22 @@ impl Caller {
                     // Nothing was sent.
                     Err(error) => return call.fail(Outcome::NotExecuted, error),
                 };
-                let result = send(&mut conn, action, parcel).await;
+                let result = match parcel {
+                    Parcel::ByHand => by_hand(&mut conn, action).await,
+                    _ => send(&mut conn, action, parcel).await.map_err(judged),
+                };
                 let node = conn.node().port();
-                if !read && self.chance.one_in(2) {
-                    *kept = Some(conn);
+                match self.chance.below(40) {
+                    0 => leave_dirt(conn, &mut self.chance).await,
+                    one if one % 2 == 1 && !read && result.is_ok() => *kept = Some(conn),
+                    _ => {}
                 }
                 result.map(|(_, reply)| (Some(node), reply))
             }
         };
         match result {
             Ok((node, reply)) => call.end(Outcome::Ok, node, reply),
-            Err(error) => call.fail(outcome(&error), &error),
+            Err((outcome, error)) => call.fail(outcome, &error),
         }
     }
 }
@@ -261,6 +269,38 @@ async fn send<C: ConnectionLike + Send + Sync>(
     let port = port.transpose()?.and_then(|pairs| Some(pairs.first()?.1));
     let reply = values.pop().map(text).transpose()?.flatten();
     Ok((port, reply))
+}
+
+/// `WATCH`, `MULTI`, the command, `EXEC`: before the last of them nothing is executed.
+async fn by_hand(conn: &mut Connection, action: &Action) -> Result<Answer, (Outcome, RedisError)> {
+    let before = |error| (Outcome::NotExecuted, error);
+    let watched = redis::cmd("WATCH").arg("watched").take();
+    watched.exec_async(conn).await.map_err(before)?;
+    redis::cmd("MULTI").exec_async(conn).await.map_err(before)?;
+    command(action).exec_async(conn).await.map_err(before)?;
+    let replies: Vec<redis::Value> = redis::cmd("EXEC").query_async(conn).await.map_err(judged)?;
+    let reply = replies.into_iter().next().map(text).transpose();
+    let reply = reply.map_err(judged)?.flatten();
+    let says_ok = matches!(action, Action::Set { .. });
+    Ok((None, reply.filter(|_| !says_ok)))
+}
+
+/// Gives a connection back in a state that nobody must ever meet.
+async fn leave_dirt(mut conn: Connection, chance: &mut Chance) {
+    let words: &[&str] = match chance.below(4) {
+        0 => &["MULTI"],
+        1 => &["WATCH", "dirt"],
+        2 => &["SELECT", "3"],
+        _ => &["SUBSCRIBE", "dirt"],
+    };
+    let mut dirt = redis::Cmd::new();
+    dirt.arg(words);
+    // Where that fails the connection is gone in some other way.
+    let _ = dirt.exec_async(&mut conn).await;
+}
+
+fn judged(error: RedisError) -> (Outcome, RedisError) {
+    (outcome(&error), error)
 }
 
 fn text(value: redis::Value) -> RedisResult<Option<String>> {

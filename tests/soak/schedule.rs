@@ -32,6 +32,12 @@ pub(crate) enum Fault {
         which: usize,
         lasts: Duration,
     },
+    KillReplicas {
+        down: Duration,
+    },
+    FreezeReplicas {
+        lasts: Duration,
+    },
     KillSentinel {
         which: usize,
         down: Duration,
@@ -107,6 +113,14 @@ pub(crate) struct Round {
     pub(crate) rest: Duration,
 }
 
+impl Round {
+    /// Whether nothing stands between the pool and the servers.
+    pub(crate) fn has_good_network(&self) -> bool {
+        let mut faults = self.faults.iter();
+        !faults.any(|(_, fault)| matches!(fault, Fault::Network { .. }))
+    }
+}
+
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "round {}:", self.number)?;
@@ -139,7 +153,7 @@ fn round(number: u64, chance: &mut Chance) -> Round {
 
 fn main(chance: &mut Chance) -> Fault {
     let which = |chance: &mut Chance, count| chance.index(count);
-    match chance.below(20) {
+    match chance.below(22) {
         0..=3 => Fault::HandOver {
             sentinel: which(chance, 3),
         },
@@ -166,6 +180,12 @@ fn main(chance: &mut Chance) -> Fault {
         },
         13 | 14 => client_fault(chance),
         15..=18 => network_fault(chance),
+        19 => Fault::KillReplicas {
+            down: chance.millis(0..=2500),
+        },
+        20 => Fault::FreezeReplicas {
+            lasts: chance.millis(100..=4000),
+        },
         _ => Fault::ResetSentinel {
             which: which(chance, 3),
         },
@@ -269,7 +289,7 @@ fn every_kind_of_fault_has_its_turn() {
         .flat_map(|round| round.faults)
         .map(|(_, fault)| format!("{fault:?}").split(' ').next().map(str::to_owned))
         .collect();
-    assert_eq!(kinds.len(), 13, "{kinds:?}");
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis_rw_pool::{Adopt, Config, Node, Pool};
 use testkit::history::{
-    Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation, lost, verdict,
+    Call, Event, History, Outcome, Quiet, Rule, Rules, State, Summary, Violation,
+    longest_resumption, lost, verdict,
 };
 use testkit::proxy::Proxy;
 use testkit::{Deployment, Observer, Proxies};
@@ -23,6 +24,8 @@ use crate::schedule::{Round, schedule};
 const CLIENT_NAME: &str = "soak";
 /// From a healthy deployment to service of every kind, on a busy machine.
 const RESUME: Duration = Duration::from_secs(15);
+/// From the first word of a new master to the first write that it acknowledges, likewise.
+const SWITCH: Duration = Duration::from_secs(5);
 /// Until all is quiet after the last call.
 const SETTLE: Duration = Duration::from_secs(15);
 /// A pause of this process that the sign of a failover may not outlast.
@@ -157,7 +160,7 @@ impl Soak {
         let mut violations = self.resume(&history).await;
         tokio::time::sleep(round.rest).await;
         violations.extend(self.silence(load, &history).await);
-        violations.extend(self.judge(&history));
+        violations.extend(self.judge(round, &history));
         for (_, fault) in &round.faults {
             let text = format!("{fault:?}");
             let kind = text.split(' ').next().unwrap_or_default().to_owned();
@@ -259,7 +262,7 @@ impl Soak {
         }
     }
 
-    fn judge(&mut self, history: &History) -> Vec<Violation> {
+    fn judge(&mut self, round: &Round, history: &History) -> Vec<Violation> {
         block_in_place(|| {
             for node in self.deployment.nodes() {
                 let stats = node.info("errorstats");
@@ -275,19 +278,24 @@ impl Soak {
                     writes,
                 });
             }
-            let calls = history.calls();
+            let (calls, events) = (history.calls(), history.events());
+            let rules = Rules {
+                resume: round.has_good_network().then_some(SWITCH),
+                ..self.rules
+            };
             let mut summary = Summary::default();
             summary.add(&calls);
             println!(
-                "        {} calls; longest stalls: writes {:.2?}, reads {:.2?}",
+                "        {} calls; longest stalls: writes {:.2?}, reads {:.2?}; new master: {:.2?}",
                 calls.len(),
                 summary.write_stall,
-                summary.read_stall
+                summary.read_stall,
+                longest_resumption(&calls, &events, &rules),
             );
             self.summary.add(&calls);
             let end = State::of(self.deployment.master(), &calls).expect("the master answers");
             self.lost += lost(&calls, &end);
-            verdict(&calls, &history.events(), &end, &self.rules)
+            verdict(&calls, &events, &end, &rules)
         })
     }
 

@@ -145,6 +145,9 @@ pub(super) fn deposed(events: &[(Duration, Event)]) -> Vec<Deposed> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Handover {
     pub(super) old: u16,
+    pub(super) new: u16,
+    /// When a Sentinel first named the new one.
+    pub(super) named: Duration,
     /// What was acknowledged before is on the replicas.
     pub(super) in_step: Duration,
     /// The first word that the old one is being replaced.
@@ -197,6 +200,8 @@ pub(super) fn handovers(events: &[(Duration, Event)], patience: Duration) -> Vec
             .or_else(|| starved(events, sign, patience));
         handovers.push(Handover {
             old: *old,
+            new: *new,
+            named: *at,
             in_step: *in_step,
             sign,
             excuse,

@@ -52,6 +52,9 @@ pub struct Rules {
     pub patience: Duration,
     /// The longest time from the writing of a command to its reply.
     pub reply_timeout: Duration,
+    /// The longest time from the first word of a new master to the first write that it
+    /// acknowledges, where the network is well; `None` where it is not.
+    pub resume: Option<Duration>,
     /// How much later than promised a call may end, on a busy machine.
     pub slack: Duration,
 }
@@ -61,6 +64,7 @@ impl Default for Rules {
         Self {
             patience: Duration::from_millis(250),
             reply_timeout: Duration::from_secs(3),
+            resume: None,
             slack: Duration::from_secs(2),
         }
     }
@@ -82,6 +86,7 @@ pub fn verdict(
     violations.extend(own_reply(calls));
     violations.extend(routed(events, &handovers));
     violations.extend(live(calls, rules));
+    violations.extend(resumed(calls, &handovers, rules));
     violations.sort_by_key(|violation| (violation.rule, violation.at));
     violations
 }
@@ -254,6 +259,45 @@ fn routed(events: &[(Duration, Event)], handovers: &[Handover]) -> Vec<Violation
                 Some(broken(Rule::Routed, *at, text))
             }
             _ => None,
+        })
+        .collect()
+}
+
+/// How long after the first word of a new master it acknowledged the first write.
+fn resumption(calls: &[Call], handover: &Handover) -> Duration {
+    let last = calls.last().map_or(handover.named, |call| call.end);
+    let by_the_new = writes(calls, Outcome::Ok)
+        .filter(|call| call.node == Some(handover.new) && call.end >= handover.sign);
+    let first = by_the_new.map(|call| call.end).min();
+    first.unwrap_or(last).saturating_sub(handover.named)
+}
+
+/// As the rule demands it of [`Rules::resume`], the longest of all changes of masters.
+#[must_use]
+pub fn longest_resumption(
+    calls: &[Call],
+    events: &[(Duration, Event)],
+    rules: &Rules,
+) -> Option<Duration> {
+    handovers(events, rules.patience)
+        .iter()
+        .map(|handover| resumption(calls, handover))
+        .max()
+}
+
+fn resumed(calls: &[Call], handovers: &[Handover], rules: &Rules) -> Vec<Violation> {
+    let late = |handover: &&Handover| {
+        rules
+            .resume
+            .is_some_and(|limit| resumption(calls, handover) > limit)
+    };
+    handovers
+        .iter()
+        .filter(late)
+        .map(|handover| {
+            let (new, took) = (handover.new, resumption(calls, handover));
+            let text = format!("{new} is master and acknowledged nothing for {took:?}");
+            broken(Rule::Live, handover.named, text)
         })
         .collect()
 }

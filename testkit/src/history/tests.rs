@@ -332,6 +332,31 @@ fn every_call_ends_in_time() {
 }
 
 #[test]
+fn a_new_master_is_written_to_soon() {
+    let events =
+        [(100, IN_STEP), (300, sign(1)), (900, SWITCH)].map(|(millis, event)| (at(millis), event));
+    let rules = Rules {
+        resume: Some(at(1000)),
+        ..Rules::default()
+    };
+    let table = [
+        (set((1800, 1850), 2), 950, false),
+        (set((1800, 1950), 2), 1050, true),
+        // Known to be the master before a Sentinel says so.
+        (set((800, 850), 2), 0, false),
+        // Never, as far as one can tell.
+        (set((2800, 2900), 1), 2000, true),
+    ];
+    for (call, took, violates) in table {
+        let calls = [call];
+        assert_eq!(longest_resumption(&calls, &events, &rules), Some(at(took)));
+        let violations = verdict(&calls, &events, &kept(), &rules);
+        let late = violations.iter().any(|v| v.rule == Rule::Live);
+        assert_eq!(late, violates, "{violations:?}");
+    }
+}
+
+#[test]
 fn when_all_is_quiet_nothing_is_left() {
     let quiet = Quiet {
         active: 3,
