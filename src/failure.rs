@@ -1,6 +1,6 @@
 //! How a command fails on its connection, and what is known of it then.
 
-use std::{fmt, io, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use redis::RedisError;
 
@@ -71,6 +71,8 @@ pub(crate) enum Cause {
     Unusable,
     #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
     Superseded(Option<Node>),
+    #[error("the command goes on from what {0} said, and the connection now goes to another node")]
+    Elsewhere(Node),
     #[error("the master is being replaced ({0}), and no other was there within {1:?}")]
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
@@ -83,6 +85,19 @@ impl Cause {
     }
 }
 
+impl Failure {
+    /// The failure that an error of one of our connections carries; `None` for any other error.
+    pub(crate) fn of(error: &RedisError) -> Option<&Self> {
+        let shared = error
+            .source()?
+            .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+        shared
+            .downcast_ref::<io::Error>()?
+            .get_ref()?
+            .downcast_ref()
+    }
+}
+
 impl From<Failure> for RedisError {
     fn from(failure: Failure) -> Self {
         let kind = match &failure.cause {
@@ -91,7 +106,9 @@ impl From<Failure> for RedisError {
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,
             Cause::Unusable => io::ErrorKind::NotConnected,
-            Cause::Superseded(_) | Cause::Withdrawn => io::ErrorKind::ConnectionAborted,
+            Cause::Superseded(_) | Cause::Elsewhere(_) | Cause::Withdrawn => {
+                io::ErrorKind::ConnectionAborted
+            }
         };
         io::Error::new(kind, failure).into()
     }

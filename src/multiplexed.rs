@@ -8,7 +8,9 @@ use redis::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    attempt::Attempt,
     doubt::Doubt,
+    errand::Errand,
     error::PoolName,
     failure::{Cause, Failure, Fate, Peer},
     hub::{Hub, Line, Lines},
@@ -17,6 +19,7 @@ use crate::{
         command::{self, Shareable},
         pipeline,
         shared::Fault,
+        tie::Tie,
     },
 };
 
@@ -145,15 +148,106 @@ impl Multiplexed {
         }
     }
 
-    /// The place of a connection that takes commands; waits for one where there is none.
+    /// Sends it over the connections there are until there is a result.
     #[inline]
-    async fn line(&mut self, journey: &mut Journey) -> RedisResult<usize> {
+    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+        let Some(chosen) = self.choose() else {
+            return Box::pin(self.go_on(errand, None)).await;
+        };
+        let outcome = errand.over_shared(&self.seen.open[chosen].shared).await;
+        match outcome {
+            Ok(reply) if errand.doubt(&reply) == Doubt::None => Ok(reply),
+            outcome => {
+                let line = Arc::clone(&self.seen.open[chosen]);
+                Box::pin(self.go_on(errand, Some((line, outcome)))).await
+            }
+        }
+    }
+
+    /// As [`send`](Self::send), where there was no connection or the first was of no use.
+    async fn go_on<E: Errand>(
+        &mut self,
+        errand: E,
+        first: Option<(Arc<Line>, Result<E::Reply, Fault>)>,
+    ) -> RedisResult<E::Reply> {
+        let timeout = self.hub.home().config.command_timeout;
+        let mut journey = Journey::default();
+        let mut last = None;
+        let mut attempted = first;
+        loop {
+            if let Some((line, outcome)) = attempted {
+                match self.judge(errand, &line, outcome) {
+                    Judged::Final(result) => return result,
+                    Judged::NotWritten => {}
+                    Judged::Again(result) => {
+                        journey.began.get_or_insert_with(Instant::now);
+                        last = Some(result);
+                    }
+                }
+                journey.spent.get_or_insert_default();
+            }
+            let patience = match timeout {
+                Some(timeout) if last.is_some() && errand.is_read() => timeout,
+                _ => self.hub.home().patience(),
+            };
+            let late = || {
+                journey
+                    .began
+                    .is_some_and(|began| began.elapsed() >= patience)
+            };
+            if let Some(result) = last.take_if(|_| late()) {
+                return result;
+            }
+            let line = match self.line(&mut journey, patience).await {
+                Ok(line) => line,
+                // What the server itself said is more than that nobody else was there.
+                Err(error) => return last.unwrap_or(Err(error)),
+            };
+            let outcome = journey
+                .over(timeout, errand.over_shared(&line.shared))
+                .await;
+            attempted = Some((line, outcome));
+        }
+    }
+
+    fn judge<E: Errand>(
+        &self,
+        errand: E,
+        line: &Line,
+        outcome: Result<E::Reply, Fault>,
+    ) -> Judged<E::Reply> {
+        match outcome {
+            Ok(reply) => {
+                let doubt = errand.doubt(&reply);
+                self.hub.weigh(doubt, line);
+                if doubt.condemns(line.target.role) && errand.is_refused(&reply) {
+                    Judged::Again(Ok(reply))
+                } else {
+                    Judged::Final(Ok(reply))
+                }
+            }
+            Err(Fault::NotWritten) => Judged::NotWritten,
+            Err(Fault::Failed(cause, fate)) => {
+                let again = Attempt::failed(&cause, fate)
+                    .allows_another(|| errand.is_read() && errand.tie() == Tie::None);
+                let error = failure(line, cause, fate);
+                if again {
+                    Judged::Again(Err(error))
+                } else {
+                    Judged::Final(Err(error))
+                }
+            }
+        }
+    }
+
+    /// A connection that takes commands; waits for one where there is none.
+    async fn line(&mut self, journey: &mut Journey, patience: Duration) -> RedisResult<Arc<Line>> {
         loop {
             if let Some(chosen) = self.choose() {
-                return Ok(chosen);
+                return Ok(Arc::clone(&self.seen.open[chosen]));
             }
-            let since = *journey.waiting_since.get_or_insert_with(Instant::now);
-            self.hub.wait(&mut self.lines, since).await?;
+            let since = *journey.began.get_or_insert_with(Instant::now);
+            self.hub.wait(&mut self.lines, since, patience).await?;
             self.look();
         }
     }
@@ -184,11 +278,19 @@ impl Multiplexed {
     }
 }
 
+/// What is to be done after an attempt.
+enum Judged<R> {
+    Final(RedisResult<R>),
+    NotWritten,
+    /// It may be sent again; this is the result where that comes to nothing.
+    Again(RedisResult<R>),
+}
+
 /// A command on its way from one connection to the next.
 #[derive(Debug, Default)]
 struct Journey {
-    /// When it first found no connection.
-    waiting_since: Option<Instant>,
+    /// When it first found no connection, or one that was of no use.
+    began: Option<Instant>,
     /// The time it spent on connections after the first, where one has handed it back.
     spent: Option<Duration>,
 }
@@ -203,11 +305,7 @@ impl Journey {
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let (Some(spent), Some(limit)) = (self.spent, timeout) else {
-            let result = call.await;
-            if matches!(result, Err(Fault::NotWritten)) {
-                self.spent = Some(Duration::ZERO);
-            }
-            return result;
+            return call.await;
         };
         let began = Instant::now();
         let left = limit.saturating_sub(spent);
@@ -249,20 +347,7 @@ impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             self.ensure_shareable(cmd)?;
-            let mut journey = Journey::default();
-            let timeout = self.hub.home().config.command_timeout;
-            loop {
-                let chosen = self.line(&mut journey).await?;
-                let line = &self.seen.open[chosen];
-                match journey.over(timeout, line.shared.command(cmd)).await {
-                    Ok(reply) => {
-                        self.hub.weigh(Doubt::of(&reply), line);
-                        return Ok(reply);
-                    }
-                    Err(Fault::NotWritten) => {}
-                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
-                }
-            }
+            self.send(cmd).await
         })
     }
 
@@ -279,20 +364,8 @@ impl ConnectionLike for Multiplexed {
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let mut journey = Journey::default();
-            let timeout = self.hub.home().config.command_timeout;
-            loop {
-                let chosen = self.line(&mut journey).await?;
-                let line = &self.seen.open[chosen];
-                match journey.over(timeout, line.shared.pipeline(pipeline)).await {
-                    Ok(replies) => {
-                        self.hub.weigh(Doubt::of_all(&replies), line);
-                        return pipeline::conclude(pipeline, replies, offset, count).await;
-                    }
-                    Err(Fault::NotWritten) => {}
-                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
-                }
-            }
+            let replies = self.send(pipeline).await?;
+            pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
 
