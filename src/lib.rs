@@ -114,6 +114,7 @@
 
 mod address;
 mod alarm;
+mod attempt;
 mod clock;
 mod config;
 mod connection;
@@ -121,6 +122,7 @@ mod dial;
 mod dialer;
 mod discard;
 mod doubt;
+mod errand;
 mod error;
 mod excluded;
 mod failure;
