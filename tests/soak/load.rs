@@ -29,10 +29,11 @@ impl Limits {
         let command = config.command_timeout.unwrap_or_default();
         let line = config.write.wait_timeout.unwrap_or_default();
         Self {
-            // In line, for a connection, for the fence to be lifted, for the reply.
-            exclusive: line + 2 * patience + 2 * command,
+            // In line, for a connection, for another one where that is lost or its master replaced, for
+            // the reply, and once more where the server did nothing.
+            exclusive: line + 3 * patience + 2 * command,
             // For a connection, for the reply, and again for one that was handed on; a sixteenth late.
-            shared: patience + 2 * command + command / 8,
+            shared: 2 * (patience + command) + command / 8,
         }
     }
 
@@ -67,6 +68,7 @@ impl Load {
                 prefix: format!("r{round}:{number}"),
                 next: 0,
                 reads_only,
+                midway: false,
                 pool: pool.clone(),
                 history: history.clone(),
                 chance: chance.fork(1000 + number),
@@ -121,6 +123,8 @@ struct Caller {
     next: u64,
     /// Some read from replicas and nothing else, so that they never wait for a master.
     reads_only: bool,
+    /// The guard may be in the middle of a transaction.
+    midway: bool,
     pool: Pool,
     history: History,
     chance: Chance,
@@ -159,6 +163,23 @@ impl Caller {
             let _ = tokio::time::timeout(patience, cut_short).await;
         } else {
             self.perform(call, &action, read, parcel).await;
+        }
+        self.give_back().await;
+    }
+
+    /// Keeps its guard for more calls, whatever became of this one, or gives it back as it is.
+    async fn give_back(&mut self) {
+        let Door::Exclusive(guard) = &mut self.door else {
+            return;
+        };
+        // In the middle of a transaction the next command would only be queued.
+        if self.midway || self.chance.one_in(2) {
+            self.midway = false;
+            *guard = None;
+        } else if self.chance.one_in(20)
+            && let Some(conn) = guard.take()
+        {
+            leave_dirt(conn, &mut self.chance).await;
         }
     }
 
@@ -209,27 +230,30 @@ impl Caller {
                 let handle = if read { reader } else { writer };
                 send(handle, action, parcel).await.map_err(judged)
             }
-            Door::Exclusive(kept) => {
-                let lent = match kept.take().filter(|_| !read) {
-                    Some(conn) => Ok(conn),
-                    None if read => self.pool.read().await,
-                    None => self.pool.write().await,
-                };
-                let mut conn = match lent {
-                    Ok(conn) => conn,
-                    // Nothing was sent.
-                    Err(error) => return call.fail(Outcome::NotExecuted, error),
-                };
-                let result = match parcel {
-                    Parcel::ByHand => by_hand(&mut conn, action).await,
-                    _ => send(&mut conn, action, parcel).await.map_err(judged),
-                };
-                let node = conn.node().port();
-                match self.chance.below(40) {
-                    0 => leave_dirt(conn, &mut self.chance).await,
-                    one if one % 2 == 1 && !read && result.is_ok() => *kept = Some(conn),
-                    _ => {}
+            // One that comes back by itself, as most do.
+            Door::Exclusive(_) if read => match self.pool.read().await {
+                Ok(mut conn) => {
+                    let result = send(&mut conn, action, parcel).await.map_err(judged);
+                    result.map(|(_, reply)| (Some(conn.node().port()), reply))
                 }
+                Err(error) => return call.fail(Outcome::NotExecuted, error),
+            },
+            Door::Exclusive(guard) => {
+                if guard.is_none() {
+                    match self.pool.write().await {
+                        Ok(conn) => *guard = Some(conn),
+                        // Nothing was sent.
+                        Err(error) => return call.fail(Outcome::NotExecuted, error),
+                    }
+                }
+                let conn = guard.as_mut().expect("BUG: there is one by now");
+                self.midway = matches!(parcel, Parcel::ByHand);
+                let result = match parcel {
+                    Parcel::ByHand => by_hand(conn, action).await,
+                    _ => send(conn, action, parcel).await.map_err(judged),
+                };
+                self.midway &= result.is_err();
+                let node = conn.node().port();
                 result.map(|(_, reply)| (Some(node), reply))
             }
         };
@@ -299,10 +323,6 @@ async fn leave_dirt(mut conn: Connection, chance: &mut Chance) {
     let _ = dirt.exec_async(&mut conn).await;
 }
 
-fn judged(error: RedisError) -> (Outcome, RedisError) {
-    (outcome(&error), error)
-}
-
 fn text(value: redis::Value) -> RedisResult<Option<String>> {
     Ok(Option::<String>::from_redis_value(value)?)
 }
@@ -317,14 +337,11 @@ fn command(action: &Action) -> redis::Cmd {
     }
 }
 
-fn outcome(error: &RedisError) -> Outcome {
-    let text = error.to_string();
-    let refused = ["READONLY", "LOADING", "MASTERDOWN", "EXECABORT"];
-    if text.contains("not executed") || refused.iter().any(|code| error.code() == Some(code)) {
-        Outcome::NotExecuted
-    } else if text.contains("outcome is unknown") {
-        Outcome::Unknown
-    } else {
-        Outcome::Failed
-    }
+fn judged(error: RedisError) -> (Outcome, RedisError) {
+    let outcome = match redis_rw_pool::outcome(&error) {
+        redis_rw_pool::Outcome::NotExecuted => Outcome::NotExecuted,
+        redis_rw_pool::Outcome::Unknown => Outcome::Unknown,
+        redis_rw_pool::Outcome::Executed => Outcome::Failed,
+    };
+    (outcome, error)
 }
