@@ -29,6 +29,7 @@ mod chronicle;
 mod quiet;
 mod rules;
 mod state;
+mod step;
 mod summary;
 #[cfg(test)]
 mod tests;

@@ -139,49 +139,16 @@ fn freeze(servers: &[&Server], lasts: Duration) {
 }
 
 fn lossy<'a>(deployment: &'a Deployment, history: &History, what: &str) -> &'a Server {
-    let server = in_step(deployment, history);
+    let server = history.in_step(deployment, LIMIT);
     let (master, what) = (server.port(), what.to_owned());
     history.note(Event::Lossy { master, what });
     server
 }
 
-/// Waits until the replicas have everything. One that has just copied all gets no more before its
-/// first report, up to a second later, and what is written meanwhile is its master's alone.
-pub(crate) fn in_step<'a>(deployment: &'a Deployment, history: &History) -> &'a Server {
-    let master = deployment.master();
-    let replicas = (deployment.nodes().len() - 1).to_string();
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let at = history.now();
-        let proven = (|| {
-            let mut client = master.connect().ok()?;
-            // WAIT asks for what its own client has written.
-            client.call(&["SET", "in-step", "?"]).ok()?;
-            let count = client.call(&["WAIT", &replicas, "1500"]).ok()?;
-            Some(count.as_int().to_string() == replicas)
-        })();
-        if proven == Some(true) {
-            let master_port = master.port();
-            history.note_at(
-                at,
-                Event::InStep {
-                    master: master_port,
-                },
-            );
-            return master;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "the replicas are not in step: {proven:?}\n{}",
-            deployment.describe()
-        );
-    }
-}
-
 fn hand_over(deployment: &Deployment, history: &History, leader: &Server) {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let old = in_step(deployment, history).port();
+        let old = history.in_step(deployment, LIMIT).port();
         history.note(Event::Planned { master: old });
         let reply = leader.try_cmd(&["SENTINEL", "FAILOVER", deployment.master_name()]);
         if matches!(reply, Ok(Reply::Status(_))) {

@@ -153,7 +153,7 @@ impl Soak {
         let history = History::default();
         *self.current.lock() = history.clone();
         let deployment = &self.deployment;
-        block_in_place(|| faults::in_step(deployment, &history));
+        block_in_place(|| history.in_step(deployment, faults::LIMIT).port());
         let chance = Chance::new(self.seed).fork(round.number);
         let load = Load::start(&self.pool, &history, self.limits, round.number, &chance);
         block_in_place(|| faults::run(deployment, &self.proxies, &history, round));
