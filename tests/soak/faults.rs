@@ -123,7 +123,14 @@ fn storm(proxy: &Proxy, weather: Weather) {
             proxy.end_connections(Ending::Reset);
         }
         Weather::Reset => proxy.end_connections(Ending::Reset),
+        Weather::TornRequests(after) => proxy.set(Toward::Server, torn(after)),
+        Weather::TornReplies(after) => proxy.set(Toward::Client, torn(after)),
     }
+}
+
+fn torn(after: usize) -> Flow {
+    let ending = Ending::Reset;
+    Flow::Cut { after, ending }
 }
 
 fn kill(servers: &[&Server], down: Duration) {

@@ -89,6 +89,11 @@ pub(crate) enum Weather {
     Refusal,
     /// What is connected is reset.
     Reset,
+    /// Every connection is reset after so many more bytes that the pool sends.
+    TornRequests(usize),
+    /// Every connection is reset after so many more bytes that the servers send, so that what was
+    /// executed stays unanswered.
+    TornReplies(usize),
 }
 
 /// Which servers it meets.
@@ -259,13 +264,15 @@ fn network_fault(chance: &mut Chance) -> Fault {
         4 => On::OneReplica(chance.index(2)),
         _ => On::OneSentinel(chance.index(3)),
     };
-    let weather = match chance.below(7) {
+    let weather = match chance.below(10) {
         0 => Weather::Silence,
         1 => Weather::DeafServers,
         2 => Weather::MuteServers,
         3 => Weather::Delay(chance.millis(1..=100)),
         4 => Weather::Trickle(1 + chance.index(64)),
         5 => Weather::Refusal,
+        6 => Weather::TornRequests(chance.index(3000)),
+        7 | 8 => Weather::TornReplies(chance.index(3000)),
         _ => Weather::Reset,
     };
     Fault::Network {
