@@ -94,7 +94,7 @@ impl Belief {
             .filter(|node| next.master.as_ref() != Some(node))
             .filter(|node| proofs.get(node) != Some(&Proof::Master))
             // The first master of all is asked once, as any node; it usually is one.
-            .or(election.awaited.filter(|_| current.master.is_some()));
+            .or_else(|| election.awaited.filter(|_| current.master.is_some()));
         Conclusion {
             ask,
             awaited,
@@ -138,3 +138,6 @@ fn muted(proofs: &Proofs) -> Option<String> {
         "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
     ))
 }
+
+#[cfg(test)]
+mod tests;
