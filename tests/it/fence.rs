@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use redis_rw_pool::{
-    Connection, Node, Pool,
+    Adopt, Connection, Node, Pool,
     redis::{self, AsyncCommands, RedisResult},
 };
 use testkit::Deployment;
@@ -106,11 +106,12 @@ impl Writers {
     }
 }
 
-async fn deployment_and_pool(max_active: usize) -> (Deployment, Pool) {
+async fn deployment_and_pool(max_active: usize, adopt: Adopt) -> (Deployment, Pool) {
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
     let pool = support::pool(&deployment, |config| {
         config.write.max_active = max_active;
         config.failover_timeout = LIMIT;
+        config.adopt = adopt;
     })
     .await;
     (deployment, pool)
@@ -130,8 +131,8 @@ async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
     master(pool)
 }
 
-async fn nothing_is_lost(by: By) {
-    let (deployment, pool) = deployment_and_pool(16).await;
+async fn nothing_is_lost(by: By, adopt: Adopt) {
+    let (deployment, pool) = deployment_and_pool(16, adopt).await;
     let writers = Writers::start(&pool, by);
     writers.go_on(200).await;
     // A replica that has just copied everything gets no more before its first report, up to a second
@@ -163,12 +164,17 @@ async fn nothing_is_lost(by: By) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write() {
-    nothing_is_lost(By::Exclusive).await;
+    nothing_is_lost(By::Exclusive, Adopt::Announced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_loses_no_acknowledged_write_when_it_is_not_announced_yet() {
+    nothing_is_lost(By::Exclusive, Adopt::Promoted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write_over_shared_connections() {
-    nothing_is_lost(By::Shared).await;
+    nothing_is_lost(By::Shared, Adopt::Announced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +184,7 @@ async fn a_planned_failover_fails_no_long_pipeline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_goes_on_on_the_new_master() {
-    let (deployment, pool) = deployment_and_pool(1).await;
+    let (deployment, pool) = deployment_and_pool(1, Adopt::Announced).await;
     let mut conn: Connection = pool.write().await.unwrap();
     let (before, socket) = (conn.node(), id(&mut conn).await);
     let new = hand_over(&deployment, &pool).await;
@@ -195,7 +201,7 @@ async fn a_guard_goes_on_on_the_new_master() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_in_a_transaction_does_not_change_its_socket() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let mut conn = pool.write().await.unwrap();
     let () = redis::cmd("WATCH")
         .arg("k")
@@ -211,7 +217,7 @@ async fn a_guard_in_a_transaction_does_not_change_its_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let dropped = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for by in [By::Exclusive, By::Shared] {
