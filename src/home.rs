@@ -3,6 +3,7 @@
 mod fleet;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use self::fleet::Fleet;
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) struct Home {
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
     closed: AtomicBool,
+    closing: Notify,
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom
     /// it misses is seen by the reaper.
     awaited: AtomicBool,
@@ -68,6 +70,7 @@ impl Home {
             clock: Clock::new(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
@@ -242,19 +245,23 @@ impl Home {
 
     /// Why a caller got no connection in all that time; `last` is what the last dial met.
     pub(crate) fn out_of_patience(&self, last: Option<Error>, waited: Duration) -> Error {
-        let said = match (last, &self.topology.snapshot().master) {
-            (Some(error), _) if self.takes_turns() => return error,
-            (Some(Error::Connect { node, source, .. }), _) => {
+        let snapshot = self.topology.snapshot();
+        let (node, said) = match (last, &snapshot.fence, &snapshot.master) {
+            (Some(error), _, _) if self.takes_turns() => return error,
+            (_, Some(sign), Some(node)) if !self.takes_turns() => {
+                (node.to_string(), format!("it is being replaced ({sign})"))
+            }
+            (Some(Error::Connect { node, source, .. }), _, _) => {
                 (node.to_string(), in_one_line(&source))
             }
-            (Some(error), _) => ("the pool".to_owned(), in_one_line(&error)),
-            (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
-            (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
+            (Some(error), _, _) => ("the pool".to_owned(), in_one_line(&error)),
+            (None, _, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
+            (None, _, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };
         Error::NoMaster {
             master_name: self.config.master_name.clone(),
             waited,
-            said: [said].into_iter().collect(),
+            said: [(node, said)].into_iter().collect(),
         }
     }
 
@@ -280,5 +287,16 @@ impl Home {
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Relaxed);
+        self.closing.notify_waiters();
+    }
+
+    /// Ends when the pool is closed.
+    pub(crate) async fn closing(&self) {
+        let mut notice = pin!(self.closing.notified());
+        // First listen, then look, so that the moment cannot pass in between.
+        notice.as_mut().enable();
+        if !self.is_closed() {
+            notice.await;
+        }
     }
 }
