@@ -29,6 +29,7 @@ mod multiplexed_failover;
 mod multiplexed_faults;
 mod multiplexed_limits;
 mod multiplexed_storm;
+mod panics;
 mod session;
 mod spread;
 mod waiting;
