@@ -29,10 +29,14 @@ mod deployment;
 pub mod fake;
 mod folder;
 pub mod ports;
+mod proxies;
+pub mod proxy;
 mod server;
 
 pub use builder::Builder;
 pub use client::{Client, Reply};
 pub use config::redis_version;
 pub use deployment::Deployment;
+pub use proxies::Proxies;
+pub use proxy::Proxy;
 pub use server::Server;
