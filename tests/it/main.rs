@@ -10,6 +10,7 @@ mod stage;
 mod support;
 
 mod cancel;
+mod cancel_calls;
 mod close;
 mod commands;
 mod conservation;
