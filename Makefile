@@ -11,9 +11,12 @@ PROPTEST_RNG_SEED ?= 1
 export PROPTEST_RNG_SEED
 # How long to fuzz.
 SECONDS ?= 60
+# How long to soak, and with which faults; one is chosen and printed when none is given.
+MINUTES ?= 20
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench peer-bench growth fuzz deny cluster redis
+.PHONY: help demo test soak lint bench peer-bench growth fuzz deny cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +26,10 @@ demo: redis ## a real failover under load, told as it happens
 
 test: redis ## every test, on real Redis and Sentinel processes
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
+
+soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(CARGO) test --locked --test soak -- \
+		--nocapture --exact the_rules_hold_under_random_faults
 
 lint: ## formatting, clippy, documentation; warnings are errors
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
