@@ -3,16 +3,17 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
-# For `make peer-bench` (`--help` lists them) and `make growth` (`--write-docs`, subjects).
+# For `make peer-bench` and `make failover-bench` (`--help` lists them), and `make growth`
+# (`--write-docs`, subjects).
 ARGS ?=
 # How long to fuzz.
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench peer-bench growth fuzz deny cluster redis
+.PHONY: help demo test lint bench peer-bench failover-bench growth fuzz deny cluster redis
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
@@ -31,7 +32,10 @@ bench: redis ## checkout, commands and decoder beside other pools and parsers; s
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
-	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench -- $(ARGS)
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench -- $(ARGS)
+
+failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick half a minute
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin failover-bench -- $(ARGS)
 
 growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
 	$(CARGO) bench --locked --bench growth -- $(ARGS)

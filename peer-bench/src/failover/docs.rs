@@ -80,7 +80,8 @@ clusters only.
 - **added by the client**: from the moment at which the new master takes writes and a Sentinel
   announces it until it acknowledges a write of this candidate. It is negative where the client does
   not wait for the announcement.
-- **overdue**: reads and writes that took more than {overdue:?}, from when it was their turn.
+- **overdue**: reads and writes that took more than {overdue:?}, from when it was their turn; a
+  call that succeeded has that time once there is a new master.
 
 Cells have the median over the rounds, and the greatest in brackets where it differs.
 

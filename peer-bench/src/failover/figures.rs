@@ -38,7 +38,7 @@ pub(crate) struct Figures {
     pub(crate) unfinished: usize,
     pub(crate) reads: usize,
     pub(crate) read_errors: usize,
-    /// Reads and writes that took longer than a command may.
+    /// Reads and writes that took longer than a command may; see [`is_overdue`].
     pub(crate) overdue: usize,
     pub(crate) longest_call: f64,
     pub(crate) write_stall: f64,
@@ -83,9 +83,7 @@ impl Figures {
                 .iter()
                 .filter(|call| call.end.is_some() && call.acknowledged().is_none())
                 .count(),
-            overdue: all()
-                .filter(|call| length(call) > COMMAND_TIMEOUT + SLACK)
-                .count(),
+            overdue: all().filter(|call| is_overdue(call, landmarks)).count(),
             longest_call: longest(&length),
             write_stall: millis(longest_gap(&history.writes, landmarks)),
             read_stall: millis(longest_gap(&history.reads, landmarks)),
@@ -114,6 +112,17 @@ fn is_stale(call: &Call, landmarks: &Landmarks) -> bool {
 fn thawed(call: &Call, landmarks: &Landmarks) -> bool {
     let after = |end: End| landmarks.mended.is_some_and(|mended| end.at > mended);
     call.acknowledged().is_some_and(after)
+}
+
+/// A call may wait for a master as long as there is none; what it got from one then has its time from
+/// that moment on. Whoever only hears of a failure has waited in vain.
+fn is_overdue(call: &Call, landmarks: &Landmarks) -> bool {
+    let waited_for = landmarks
+        .possible()
+        .filter(|_| call.acknowledged().is_some());
+    let start = call.due.max(waited_for.unwrap_or(call.due));
+    let end = call.end.map_or(landmarks.end, |end| end.at);
+    end > start + COMMAND_TIMEOUT + SLACK
 }
 
 fn failed_later(call: &Call, landmarks: &Landmarks) -> bool {
@@ -352,21 +361,41 @@ mod tests {
     }
 
     #[test]
-    fn overdue_is_what_took_longer_than_a_command_may_ended_or_not() {
-        let limit = 3_500;
-        let mut hangs = ok(1_000, 0);
-        hangs.end = None;
-        let mut recent = hangs;
-        recent.due = ms(4_000);
-        let writes = vec![ok(100, 100 + limit), ok(100, 101 + limit), hangs, recent];
+    fn overdue_is_what_took_longer_than_a_command_may_once_there_was_a_master() {
+        let hangs = |due| Call {
+            end: None,
+            ..ok(due, 0)
+        };
+        for (call, is_overdue, why) in [
+            (ok(2_000, 5_500), false, "just in time"),
+            (ok(2_000, 5_501), true, "too late"),
+            (ok(100, 5_400), false, "waited for the new master"),
+            (ok(100, 5_401), true, "waited for longer"),
+            (call(100, 3_600, Outcome::Unknown), false, "failed in time"),
+            (call(100, 3_601, Outcome::Unknown), true, "waited in vain"),
+            (hangs(1_499), true, "hangs"),
+            (hangs(1_501), false, "had not all its time"),
+        ] {
+            assert_eq!(
+                of(vec![call], &planned()).overdue,
+                usize::from(is_overdue),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn reads_count_too() {
         let history = History {
-            writes,
-            reads: vec![call(0, 4_000, Outcome::Unknown), ok(0, 1)],
+            reads: vec![call(0, 4_000, Outcome::Unknown), ok(0, 1), ok(0, 1_001)],
             ..History::default()
         };
         let figures = Figures::of(&history, &planned());
-        assert_eq!((figures.overdue, figures.unfinished), (3, 2));
-        assert_eq!((figures.reads, figures.read_errors), (1, 1));
+        assert_eq!(
+            (figures.reads, figures.read_errors, figures.overdue),
+            (2, 1, 1)
+        );
         assert_eq!(figures.longest_call, 4_000.0);
+        assert_eq!(figures.read_stall, 3_999.0);
     }
 }

@@ -71,10 +71,6 @@ impl Witness {
         Ok(Self { shared, probes })
     }
 
-    pub(crate) fn sightings(&self) -> Sightings {
-        self.shared.sightings.lock().clone()
-    }
-
     /// Until the sightings show something.
     pub(crate) fn wait_for<T>(
         &self,
