@@ -28,12 +28,12 @@ mod witness;
 
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
     failover::{
-        kind::Kind, options::Options, results::Results, round::Round, scene::Scene,
-        summary::Summary,
+        client::Candidate, kind::Kind, options::Options, results::Results, round::Finale,
+        scene::Scene, summary::Summary,
     },
     machine::Machine,
 };
@@ -60,70 +60,75 @@ pub(crate) fn run() -> Result<()> {
 
 /// Kinds take turns, so that what drifts on the machine meets all of them.
 fn measure(options: &Options) -> Result<Results> {
-    let mut stage = Stage { next: prepare() };
+    let mut acts = Vec::new();
+    for number in 0..options.rounds {
+        for &kind in &options.kinds {
+            let casts = options.casts(number).into_iter();
+            acts.extend(casts.map(|cast| Act { number, kind, cast }));
+        }
+    }
+    let (major, minor) = testkit::redis_version();
     let mut results = Results {
-        machine: Machine::look(testkit_version()),
+        machine: Machine::look(format!("{major}.{minor}")),
         rounds: Vec::new(),
         repeated: 0,
     };
-    for number in 0..options.rounds {
-        for &kind in &options.kinds {
-            for cast in options.casts(number) {
-                eprintln!("round {}/{}: {kind}", number + 1, options.rounds);
-                let (round, repeated) = stage.play(kind, number, &cast)?;
-                eprintln!("  {}", report::line(&round));
-                results.rounds.push(round);
-                results.repeated += repeated;
-            }
+    let mut acts = acts.iter().peekable();
+    let mut scenes = Scenes::default();
+    while let Some(act) = acts.next() {
+        eprintln!("round {}/{}: {}", act.number + 1, options.rounds, act.kind);
+        let (scene, finale) = act.play(&mut scenes, &mut results.repeated)?;
+        if acts.peek().is_some() {
+            scenes.prepare();
         }
+        let round = finale.evaluate(&scene, act.kind, act.number)?;
+        eprintln!("  {}", report::line(&round));
+        results.rounds.push(round);
     }
     Ok(results)
 }
 
-fn testkit_version() -> String {
-    let (major, minor) = testkit::redis_version();
-    format!("{major}.{minor}")
+/// What is to be played.
+struct Act {
+    number: usize,
+    kind: Kind,
+    cast: Vec<Candidate>,
 }
 
-/// The deployment of the next round, which starts while the last one is evaluated.
-struct Stage {
-    next: thread::JoinHandle<Result<Scene>>,
-}
-
-fn prepare() -> thread::JoinHandle<Result<Scene>> {
-    thread::spawn(Scene::start)
-}
-
-impl Stage {
-    /// One round, and how often it was begun again because the Sentinels could not agree.
-    fn play(
-        &mut self,
-        kind: Kind,
-        number: usize,
-        cast: &[client::Candidate],
-    ) -> Result<(Round, usize)> {
-        for attempt in 0..ATTEMPTS {
-            let scene = join(std::mem::replace(
-                &mut self.next,
-                thread::spawn(|| Err(anyhow!("BUG: a scene that nobody prepared"))),
-            ))?;
-            let finale = round::play(&scene, kind, cast)
-                .with_context(|| format!("round {} of {kind}", number + 1))?;
-            self.next = prepare();
-            if finale.landmarks.detour {
-                eprintln!("  the Sentinels needed a second attempt; again");
-                continue;
+impl Act {
+    /// Until the Sentinels get done at once what is asked of them: this is about clients.
+    fn play(&self, scenes: &mut Scenes, repeated: &mut usize) -> Result<(Scene, Finale)> {
+        for _ in 0..ATTEMPTS {
+            let scene = scenes.take()?;
+            let finale = round::play(&scene, self.kind, &self.cast)
+                .with_context(|| format!("round {} of {}", self.number + 1, self.kind))?;
+            if finale.landmarks.is_straight(self.kind) {
+                return Ok((scene, finale));
             }
-            return Ok((finale.evaluate(&scene, kind, number)?, attempt));
+            *repeated += 1;
+            eprintln!("  the first attempt of the Sentinels came to nothing; again");
         }
-        Err(anyhow!(
-            "{kind}: {ATTEMPTS} failovers running needed a second attempt"
-        ))
+        bail!("the Sentinels failed {ATTEMPTS} times running")
     }
 }
 
-fn join<T>(thread: thread::JoinHandle<Result<T>>) -> Result<T> {
-    thread
-        .join()
-        .map_err(|_| anyhow!("a deployment could not be started"))?
+/// The deployment of the next round starts while the last one is evaluated.
+#[derive(Default)]
+struct Scenes {
+    next: Option<thread::JoinHandle<Result<Scene>>>,
+}
+
+impl Scenes {
+    fn prepare(&mut self) {
+        self.next = Some(thread::spawn(Scene::start));
+    }
+
+    fn take(&mut self) -> Result<Scene> {
+        match self.next.take() {
+            None => Scene::start(),
+            Some(thread) => thread
+                .join()
+                .map_err(|_| anyhow!("a deployment could not be started"))?,
+        }
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::failover::sightings::{Said, Sightings};
+use crate::failover::{
+    kind::Kind,
+    sightings::{Said, Sightings},
+};
 
 /// What a Sentinel publishes from the moment on from which the master is being replaced.
 const SIGNS: [&str; 8] = [
@@ -74,6 +77,11 @@ impl Landmarks {
             end,
             detour: event(&|channel| channel.starts_with("-failover-abort")).is_some(),
         }
+    }
+
+    /// Whether the Sentinels did at once what is expected of them.
+    pub(crate) fn is_straight(&self, kind: Kind) -> bool {
+        !self.detour && (self.possible().is_some() || !kind.moves_the_master())
     }
 
     /// From when on a client could both know the new master and write to it.
@@ -180,8 +188,9 @@ mod tests {
             at: ms(1_100),
             channel: "-failover-abort-not-elected".to_owned(),
         });
-        assert!(Landmarks::of(&seen, OLD, ms(1_000), None, ms(3_000)).detour);
-        assert!(!Landmarks::of(&seen, OLD, ms(1_101), None, ms(3_000)).detour);
+        let since = |fault| Landmarks::of(&seen, OLD, ms(fault), None, ms(3_000));
+        assert!(!since(1_000).is_straight(Kind::Planned));
+        assert!(since(1_101).is_straight(Kind::Planned));
     }
 
     #[test]
@@ -194,5 +203,7 @@ mod tests {
         assert_eq!(landmarks.sign, None);
         assert_eq!(landmarks.possible(), None);
         assert_eq!(landmarks.demoted, None);
+        assert!(landmarks.is_straight(Kind::Replicas));
+        assert!(!landmarks.is_straight(Kind::Kill));
     }
 }

@@ -104,7 +104,7 @@ pub(crate) fn play(scene: &Scene, kind: Kind, cast: &[Candidate]) -> Result<Fina
         stopwatch,
         old_master,
     }
-    .direct(kind)?;
+    .direct(kind);
     let end = stopwatch.now();
     loads.iter_mut().try_for_each(Load::stop)?;
     let cpu_share = cpu.and_then(|before| Some(Cpu::now()?.share_since(before)));
@@ -143,22 +143,22 @@ struct Director<'a> {
 
 impl Director<'_> {
     /// Returns when all is over, and says when what was stopped went on.
-    fn direct(&self, kind: Kind) -> Result<Option<Duration>> {
+    fn direct(&self, kind: Kind) -> Option<Duration> {
         let mended = match kind {
             Kind::Planned => {
                 self.scene.hand_over();
-                self.await_announcement()?;
-                self.await_demotion()?;
+                self.await_announcement();
+                self.await_demotion();
                 None
             }
             Kind::Kill => {
                 self.scene.master().kill();
-                self.await_announcement()?;
+                self.await_announcement();
                 None
             }
             Kind::Freeze => {
                 self.scene.master().pause();
-                self.await_announcement()?;
+                self.await_announcement();
                 thread::sleep(OUTAGE);
                 let mended = self.stopwatch.now();
                 self.scene.master().resume();
@@ -170,37 +170,33 @@ impl Director<'_> {
                 thread::sleep(OUTAGE);
                 self.scene.replicas().iter().for_each(Server::restart);
                 let mended = self.stopwatch.now();
-                self.await_replicas()?;
+                self.await_replicas();
                 Some(mended)
             }
         };
         thread::sleep(TAIL);
-        Ok(mended)
+        mended
     }
 
-    fn await_announcement(&self) -> Result<()> {
-        let announced = |seen: &Sightings| landmarks::announced(seen, self.old_master);
-        self.witness
-            .wait_for("a new master", PATIENCE, announced)
-            .map(drop)
+    fn await_announcement(&self) {
+        let announced = |seen: &Sightings| landmarks::announced(seen, self.old_master).is_some();
+        self.witness.wait_for(PATIENCE, announced);
     }
 
-    fn await_demotion(&self) -> Result<()> {
+    fn await_demotion(&self) {
         let demoted = |seen: &Sightings| {
-            let says = seen.says_now(self.old_master)?;
-            matches!(says, Said::Replica | Said::InStep).then_some(())
+            let says = seen.says_now(self.old_master);
+            matches!(says, Some(Said::Replica | Said::InStep))
         };
-        self.witness
-            .wait_for("the old master to be demoted", PATIENCE, demoted)
+        self.witness.wait_for(PATIENCE, demoted);
     }
 
-    fn await_replicas(&self) -> Result<()> {
+    fn await_replicas(&self) {
         let back = |seen: &Sightings| {
             let mut replicas = self.scene.replicas().iter();
-            let in_step = |node: &Server| seen.says_now(node.port()) == Some(Said::InStep);
-            replicas.all(in_step).then_some(())
+            replicas.all(|node| seen.says_now(node.port()) == Some(Said::InStep))
         };
-        self.witness.wait_for("the replicas", PATIENCE, back)
+        self.witness.wait_for(PATIENCE, back);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use parking_lot::Mutex;
 use testkit::{Client, Reply};
 
@@ -71,21 +71,10 @@ impl Witness {
         Ok(Self { shared, probes })
     }
 
-    /// Until the sightings show something.
-    pub(crate) fn wait_for<T>(
-        &self,
-        what: &str,
-        patience: Duration,
-        look: impl Fn(&Sightings) -> Option<T>,
-    ) -> Result<T> {
+    /// Until the sightings show it, or patience is over.
+    pub(crate) fn wait_for(&self, patience: Duration, shows: impl Fn(&Sightings) -> bool) {
         let deadline = self.shared.stopwatch.now() + patience;
-        loop {
-            if let Some(found) = look(&self.shared.sightings.lock()) {
-                return Ok(found);
-            }
-            if self.shared.stopwatch.now() > deadline {
-                bail!("waited {patience:?} for {what}");
-            }
+        while !shows(&self.shared.sightings.lock()) && self.shared.stopwatch.now() < deadline {
             thread::sleep(5 * PERIOD);
         }
     }
