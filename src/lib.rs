@@ -148,7 +148,8 @@ mod topology;
 mod wire;
 
 pub use config::{
-    AddressMap, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+    AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
+    ReplyLimits,
 };
 pub use connection::Connection;
 pub use discard::{Discard, Discards};
@@ -158,7 +159,7 @@ pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
-pub use stats::{MultiplexedStatus, PoolStatus, SentinelStatus, Status};
+pub use stats::{FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
 
 /// Compiles the README's examples.
