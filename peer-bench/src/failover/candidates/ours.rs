@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use redis::{AsyncCommands, RedisError};
-use redis_rw_pool::{Config, Multiplexed, Pool};
+use redis_rw_pool::{Adopt, Config, Multiplexed, Pool};
 
 use crate::failover::{
     call::{Failure, Outcome},
@@ -31,18 +31,11 @@ pub(super) const MULTIPLEXED_PROMOTED: Candidate = Candidate {
     connect: |place| Box::pin(multiplexed(place, Adopt::Promoted)),
 };
 
-#[derive(Debug, Clone, Copy)]
-enum Adopt {
-    Announced,
-    Promoted,
-}
-
 /// Everything else as it comes.
 fn config(place: Place, adopt: Adopt) -> Config {
-    let config = Config::new(place.sentinels, place.master_name);
-    match adopt {
-        Adopt::Announced | Adopt::Promoted => config,
-    }
+    let mut config = Config::new(place.sentinels, place.master_name);
+    config.adopt = adopt;
+    config
 }
 
 async fn exclusive(place: Place, adopt: Adopt) -> Result<Arc<dyn Client>> {
