@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis_rw_pool::{
-    Connection, Node, Pool,
+    Adopt, Connection, Node, Pool,
     redis::{self, AsyncCommands, RedisResult},
 };
 use testkit::{
@@ -121,11 +121,12 @@ impl Writers {
     }
 }
 
-async fn deployment_and_pool(max_active: usize) -> (Deployment, Pool) {
+async fn deployment_and_pool(max_active: usize, adopt: Adopt) -> (Deployment, Pool) {
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
     let pool = support::pool(&deployment, |config| {
         config.write.max_active = max_active;
         config.failover_timeout = LIMIT;
+        config.adopt = adopt;
     })
     .await;
     (deployment, pool)
@@ -145,8 +146,8 @@ async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
     master(pool)
 }
 
-async fn nothing_is_lost(by: By) {
-    let (deployment, pool) = deployment_and_pool(16).await;
+async fn nothing_is_lost(by: By, adopt: Adopt) {
+    let (deployment, pool) = deployment_and_pool(16, adopt).await;
     let writers = Writers::start(&pool, by);
     let history = writers.history.clone();
     let seen = history.clone();
@@ -172,12 +173,17 @@ async fn nothing_is_lost(by: By) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write() {
-    nothing_is_lost(By::Exclusive).await;
+    nothing_is_lost(By::Exclusive, Adopt::Announced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_loses_no_acknowledged_write_when_it_is_not_announced_yet() {
+    nothing_is_lost(By::Exclusive, Adopt::Promoted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write_over_shared_connections() {
-    nothing_is_lost(By::Shared).await;
+    nothing_is_lost(By::Shared, Adopt::Announced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +193,7 @@ async fn a_planned_failover_fails_no_long_pipeline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_goes_on_on_the_new_master() {
-    let (deployment, pool) = deployment_and_pool(1).await;
+    let (deployment, pool) = deployment_and_pool(1, Adopt::Announced).await;
     let mut conn: Connection = pool.write().await.unwrap();
     let (before, socket) = (conn.node(), id(&mut conn).await);
     let new = hand_over(&deployment, &pool).await;
@@ -204,7 +210,7 @@ async fn a_guard_goes_on_on_the_new_master() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_in_a_transaction_does_not_change_its_socket() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let mut conn = pool.write().await.unwrap();
     let () = redis::cmd("WATCH")
         .arg("k")
@@ -220,7 +226,7 @@ async fn a_guard_in_a_transaction_does_not_change_its_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let dropped = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for by in [By::Exclusive, By::Shared] {
