@@ -22,22 +22,35 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Some rounds that every run of the tests repeats.
-const SHORT: (u64, Duration) = (7, Duration::from_secs(35));
+/// What every run of the tests repeats: rounds with faults of most kinds, in half a minute.
+const SHORT: (u64, End) = (5037, End::Round(6));
+
+/// When it is enough.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Round(u64),
+    Time(Duration),
+}
+
+impl End {
+    fn has_come(self, rounds: u64, time: Duration) -> bool {
+        match self {
+            Self::Round(last) => rounds >= last,
+            Self::Time(limit) => rounds > 0 && time >= limit,
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_hold_under_random_faults() {
-    let number = |name| env::var(name).ok().filter(|text| !text.is_empty());
-    let minutes = number("SOAK_MINUTES").map(|text| text.parse().expect("MINUTES is a number"));
-    let seed = number("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
-    let (seed, time) = match (seed, minutes) {
-        (None, None) => SHORT,
-        (seed, minutes) => (
-            seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000),
-            minutes.map_or(SHORT.1, |minutes: f64| {
-                Duration::from_secs_f64(60.0 * minutes)
-            }),
-        ),
+    let set = |name| env::var(name).ok().filter(|text| !text.is_empty());
+    let seed = set("SOAK_SEED").map(|seed| seed.parse().expect("SEED is a number"));
+    let minutes = set("SOAK_MINUTES").map(|text| text.parse().expect("MINUTES is a number"));
+    let end = minutes.map(|minutes: f64| End::Time(Duration::from_secs_f64(60.0 * minutes)));
+    let seed = match (seed, end) {
+        (None, None) => SHORT.0,
+        (None, Some(_)) => RandomState::new().hash_one(0) % 1_000_000,
+        (Some(seed), _) => seed,
     };
-    soak::run(seed, time).await;
+    soak::run(seed, end.unwrap_or(SHORT.1)).await;
 }

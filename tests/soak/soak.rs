@@ -16,6 +16,7 @@ use testkit::{Deployment, Observer, Proxies};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
+use crate::End;
 use crate::chance::Chance;
 use crate::faults;
 use crate::load::{Limits, Load};
@@ -65,15 +66,15 @@ fn adopt(seed: u64) -> Adopt {
     }
 }
 
-pub(crate) async fn run(seed: u64, time: Duration) {
+pub(crate) async fn run(seed: u64, end: End) {
     let adopt = adopt(seed);
     println!(
-        "soak: SEED={seed} for {time:?}, {adopt:?}; `make soak SEED={seed}` does the same again"
+        "soak: SEED={seed} until {end:?}, {adopt:?}; `make soak SEED={seed}` does the same again"
     );
     let began = Instant::now();
     let mut soak = Soak::start(seed).await;
     for round in schedule(seed) {
-        if began.elapsed() >= time && round.number > 1 {
+        if end.has_come(round.number - 1, began.elapsed()) {
             break;
         }
         println!("{:7.1?} {round}", began.elapsed());
@@ -106,6 +107,8 @@ struct Soak {
     summary: Summary,
     /// Acknowledged writes that the servers lost.
     lost: usize,
+    /// How often this process did not get to run, and for how long at most.
+    starved: (usize, Duration),
     faults: BTreeMap<String, u64>,
     baseline: (usize, usize),
 }
@@ -144,6 +147,7 @@ impl Soak {
             refused: BTreeMap::new(),
             summary: Summary::default(),
             lost: 0,
+            starved: (0, Duration::ZERO),
             faults: BTreeMap::new(),
             baseline,
         }
@@ -294,6 +298,12 @@ impl Soak {
             );
             self.summary.add(&calls);
             let end = State::of(self.deployment.master(), &calls).expect("the master answers");
+            for (_, event) in &events {
+                if let Event::Starved { lasted } = event {
+                    let (times, longest) = self.starved;
+                    self.starved = (times + 1, longest.max(*lasted));
+                }
+            }
             self.lost += lost(&calls, &end);
             verdict(&calls, &events, &end, &rules)
         })
@@ -305,6 +315,11 @@ impl Soak {
             text,
             "  {:6} acknowledged writes went with a master that died",
             self.lost
+        );
+        let (times, longest) = self.starved;
+        let _ = writeln!(
+            text,
+            "  {times:6} times this process stood still, for {longest:.2?} at most"
         );
         for (kind, count) in &self.faults {
             let _ = writeln!(text, "  {count:6} x {kind}");
