@@ -108,12 +108,28 @@ pub fn parse(channel: &str, payload: &str, master_name: &str) -> Option<Event> {
 pub(super) struct Deposed {
     pub(super) node: u16,
     pub(super) from: Duration,
+    /// By when that had come to every corner of this process.
+    pub(super) heard: Duration,
     /// When it was known to be the master again; [`Duration::MAX`] if never.
     pub(super) until: Duration,
     pub(super) text: String,
 }
 
-pub(super) fn deposed(events: &[(Duration, Event)]) -> Vec<Deposed> {
+/// By when word that came at `from` had come everywhere, `patience` being enough while this process
+/// runs.
+fn heard(events: &[(Duration, Event)], from: Duration, patience: Duration) -> Duration {
+    events
+        .iter()
+        .fold(from + patience, |heard, (at, event)| match event {
+            Event::Starved { lasted } if *at >= from && at.saturating_sub(*lasted) <= heard => {
+                heard.max(*at + patience)
+            }
+            _ => heard,
+        })
+}
+
+/// `patience` is how long word may take to every corner of this process while it runs.
+pub(super) fn deposed(events: &[(Duration, Event)], patience: Duration) -> Vec<Deposed> {
     let mut open = BTreeMap::<u16, Deposed>::new();
     let mut closed = Vec::new();
     for (at, event) in events {
@@ -131,6 +147,7 @@ pub(super) fn deposed(events: &[(Duration, Event)]) -> Vec<Deposed> {
             open.entry(node).or_insert_with(|| Deposed {
                 node,
                 from: *at,
+                heard: heard(events, *at, patience),
                 until: Duration::MAX,
                 text: text.to_owned(),
             });
@@ -166,7 +183,7 @@ impl Handover {
 /// The changes of masters. `patience` is how long word of one may take to every corner of this
 /// process.
 pub(super) fn handovers(events: &[(Duration, Event)], patience: Duration) -> Vec<Handover> {
-    let deposed = deposed(events);
+    let deposed = deposed(events, patience);
     let mut handovers: Vec<Handover> = Vec::new();
     let mut in_office = None;
     for (at, event) in events {

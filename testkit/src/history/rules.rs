@@ -48,7 +48,8 @@ impl fmt::Display for Violation {
 /// How much time things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// How long word of a failover may take from one corner of this process to another.
+    /// How long word of a failover may take from one corner of this process to another, while it
+    /// gets to run.
     pub patience: Duration,
     /// The longest time from the writing of a command to its reply.
     pub reply_timeout: Duration,
@@ -80,7 +81,7 @@ pub fn verdict(
 ) -> Vec<Violation> {
     let handovers = handovers(events, rules.patience);
     let mut violations = Vec::new();
-    violations.extend(fenced(calls, &deposed(events), rules));
+    violations.extend(fenced(calls, &deposed(events, rules.patience), rules));
     violations.extend(kept(calls, &handovers, end, rules));
     violations.extend(at_most_once(calls, end));
     violations.extend(own_reply(calls));
@@ -104,7 +105,7 @@ fn writes(calls: &[Call], outcome: Outcome) -> impl Iterator<Item = &Call> {
 fn fenced(calls: &[Call], deposed: &[Deposed], rules: &Rules) -> Vec<Violation> {
     let against = |call: &Call| {
         deposed.iter().find(|deposed| {
-            let word = deposed.from + rules.patience;
+            let word = deposed.heard;
             // One that began before may have been written before, and then has its time for a reply.
             let written_after = call.start > word || call.end > word + rules.reply_timeout;
             let meanwhile = call.end + rules.patience < deposed.until;

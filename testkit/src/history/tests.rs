@@ -115,6 +115,24 @@ fn who_is_being_replaced_acknowledges_no_write() {
 }
 
 #[test]
+fn word_does_not_spread_while_this_process_stands_still() {
+    let lasted = at(600);
+    let starved = |millis| (millis, Event::Starved { lasted });
+    let call = |start| [set((start, start + 10), 1)];
+    let table: [(_, &[(u64, Event)], _); 4] = [
+        (900, &[(100, sign(1)), starved(750)], false),
+        (1100, &[(100, sign(1)), starved(750)], true),
+        (1100, &[(100, sign(1)), starved(750), starved(1000)], false),
+        (1700, &[(100, sign(1)), starved(1600)], true),
+    ];
+    for (start, events, violates) in table {
+        let expected: &[Rule] = if violates { &[Rule::Fenced] } else { &[] };
+        let broken = broken(&call(start), events, &kept());
+        assert_eq!(broken, expected, "{start} {events:?}");
+    }
+}
+
+#[test]
 fn who_is_master_again_may_acknowledge() {
     let events = [(100, SWITCH), (2000, Event::Switch { old: 2, new: 1 })];
     assert_eq!(broken(&[set((2500, 2510), 1)], &events, &kept()), []);
