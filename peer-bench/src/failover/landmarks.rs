@@ -53,12 +53,10 @@ impl Landmarks {
         end: Duration,
     ) -> Self {
         let event = |is: &dyn Fn(&str) -> bool| {
-            let mut events = sightings.events.iter();
+            let events = sightings.events.iter();
+            let events = events.filter(|event| event.at >= fault && is(&event.channel));
             // Listeners take turns at the lock, so two events may stand in each other's place.
-            let first = events
-                .by_ref()
-                .filter(|event| event.at >= fault && is(&event.channel));
-            first.map(|event| event.at).min()
+            events.map(|event| event.at).min()
         };
         let new = new_master(sightings, old_master);
         let demoted = sightings.roles.get(&old_master).and_then(|spans| {
