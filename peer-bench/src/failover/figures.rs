@@ -127,8 +127,10 @@ fn is_overdue(call: &Call, landmarks: &Landmarks) -> bool {
 
 fn failed_later(call: &Call, landmarks: &Landmarks) -> bool {
     let failed = call.end.is_some() && call.acknowledged().is_none();
-    let under_way = call.begun <= landmarks.fault + GRACE
-        && call.end.is_some_and(|end| end.at >= landmarks.fault);
+    // A busy machine takes its time to kill a process.
+    let happened = landmarks.silent.unwrap_or(landmarks.fault);
+    let under_way =
+        call.begun <= happened + GRACE && call.end.is_some_and(|end| end.at >= landmarks.fault);
     failed && !under_way
 }
 
@@ -358,6 +360,20 @@ mod tests {
             (1, 3, 1)
         );
         assert_eq!((figures.failed(), figures.failed_later), (5, 3));
+    }
+
+    #[test]
+    fn under_way_is_what_began_while_the_old_master_still_answered() {
+        let landmarks = Landmarks {
+            silent: Some(ms(1_060)),
+            ..planned()
+        };
+        let failed = |begun| call(begun, begun + 5, Outcome::Unknown);
+        let figures = of(
+            vec![failed(1_050), failed(1_070), failed(1_071)],
+            &landmarks,
+        );
+        assert_eq!(figures.failed_later, 1);
     }
 
     #[test]

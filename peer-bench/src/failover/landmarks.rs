@@ -24,6 +24,8 @@ const SIGNS: [&str; 8] = [
 pub(crate) struct Landmarks {
     /// The moment before it was done.
     pub(crate) fault: Duration,
+    /// The old master did not answer a probe.
+    pub(crate) silent: Option<Duration>,
     /// The first Sentinel published that the master is being replaced.
     pub(crate) sign: Option<Duration>,
     /// The last moment at which the new master was certainly still a replica.
@@ -53,26 +55,26 @@ impl Landmarks {
         end: Duration,
     ) -> Self {
         let event = |is: &dyn Fn(&str) -> bool| {
-            let mut events = sightings.events.iter();
+            let events = sightings.events.iter();
+            let events = events.filter(|event| event.at >= fault && is(&event.channel));
             // Listeners take turns at the lock, so two events may stand in each other's place.
-            let first = events
-                .by_ref()
-                .filter(|event| event.at >= fault && is(&event.channel));
-            first.map(|event| event.at).min()
+            events.map(|event| event.at).min()
         };
         let new = new_master(sightings, old_master);
-        let demoted = sightings.roles.get(&old_master).and_then(|spans| {
-            let mut spans = spans.iter();
-            spans.find(|span| matches!(span.role, Said::InStep | Said::Replica))
-        });
+        let of_the_old_one = |is: &dyn Fn(Said) -> bool| {
+            let mut spans = sightings.roles.get(&old_master)?.iter();
+            let first = spans.find(|span| span.from >= fault && is(span.role));
+            Some(first?.from)
+        };
         Self {
             fault,
+            silent: of_the_old_one(&|role| role == Said::Nothing),
             sign: event(&|channel| SIGNS.contains(&channel)),
             still_replica: new.and_then(|port| still_replica(sightings, port)),
             writable: new.and_then(|port| sightings.taken.get(&port).copied()),
             announced: announced(sightings, old_master),
             switched: event(&|channel| channel == "+switch-master"),
-            demoted: demoted.map(|span| span.from),
+            demoted: of_the_old_one(&|role| matches!(role, Said::InStep | Said::Replica)),
             mended,
             end,
             detour: event(&|channel| channel.starts_with("-failover-abort")).is_some(),
@@ -167,6 +169,7 @@ mod tests {
             landmarks,
             Landmarks {
                 fault: ms(1_000),
+                silent: None,
                 sign: Some(ms(1_005)),
                 still_replica: Some(ms(1_198)),
                 writable: Some(ms(1_203)),
@@ -191,6 +194,16 @@ mod tests {
         let since = |fault| Landmarks::of(&seen, OLD, ms(fault), None, ms(3_000));
         assert!(!since(1_000).is_straight(Kind::Planned));
         assert!(since(1_101).is_straight(Kind::Planned));
+    }
+
+    #[test]
+    fn a_master_that_is_killed_falls_silent() {
+        let mut seen = Sightings::default();
+        seen.saw_role(OLD, Said::Nothing, ms(0), ms(1));
+        seen.saw_role(OLD, Said::Master, ms(2), ms(3));
+        seen.saw_role(OLD, Said::Nothing, ms(14), ms(15));
+        let landmarks = Landmarks::of(&seen, OLD, ms(10), None, ms(20));
+        assert_eq!(landmarks.silent, Some(ms(15)));
     }
 
     #[test]

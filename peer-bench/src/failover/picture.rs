@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::{coord::Shift, prelude::*};
 
 use crate::failover::{
+    candidates,
     kind::Kind,
     round::{Player, Round, Times},
     track::{self, Track},
@@ -31,12 +32,12 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn draw_all(area: &Area<'_>, round: &Round) -> Result<(), Box<dyn Error>> {
     area.fill(&WHITE)?;
-    let (head, rest) = area.split_vertically(HEAD);
+    let (head, mut rest) = area.split_vertically(HEAD);
     draw_head(&head, round)?;
     let mut players: Vec<_> = round.players.iter().collect();
     // Rounds begin with another candidate each; pictures do not.
     let place = |player: &&Player| {
-        let mut all = crate::failover::candidates::ALL.iter();
+        let mut all = candidates::ALL.iter();
         all.position(|candidate| candidate.name == player.candidate)
     };
     players.sort_by_key(place);
@@ -44,7 +45,6 @@ fn draw_all(area: &Area<'_>, round: &Round) -> Result<(), Box<dyn Error>> {
     // What waited comes in one bin; it need not fit.
     let steady = highest.copied().filter(|&count| count > 0);
     let ceiling = 4.0 * f64::from(middle(steady.collect()));
-    let mut rest = rest;
     let last = players.len().saturating_sub(1);
     for (index, player) in players.into_iter().enumerate() {
         let (panel, below) =

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     failover::{
+        figures::Figures,
         kind::Kind,
         load::{READ_PERIOD, WRITE_PERIOD},
         options::Options,
@@ -70,9 +71,8 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
     } else {
         "all candidates in the same rounds"
     };
-    let mut longest = results.rounds.iter().flat_map(|round| &round.players);
-    let late = longest
-        .by_ref()
+    let players = results.rounds.iter().flat_map(|round| &round.players);
+    let late = players
         .map(|player| player.figures.late)
         .fold(0.0, f64::max);
     writeln!(
@@ -163,13 +163,13 @@ fn mended(kind: Kind) -> &'static str {
 }
 
 fn write_row(out: &mut String, kind: Kind, row: &Row) -> fmt::Result {
-    let count = |number: fn(&crate::failover::figures::Figures) -> usize| {
+    let count = |number: fn(&Figures) -> usize| {
         middle_and_most(
             row.median(|figures| number(figures) as f64),
             row.max(|figures| number(figures) as f64),
         )
     };
-    let time = |number: fn(&crate::failover::figures::Figures) -> Option<f64>| {
+    let time = |number: fn(&Figures) -> Option<f64>| {
         let at = |quantile| row.quantile(quantile, number);
         match (at(0.5), at(1.0)) {
             (Some(median), Some(max)) => middle_and_most(median, max),
@@ -293,7 +293,6 @@ fn capital(kind: Kind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failover::figures::Figures;
 
     #[test]
     fn a_cell_has_the_median_and_the_greatest() {

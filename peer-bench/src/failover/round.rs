@@ -12,7 +12,7 @@ use crate::failover::{
     figures::Figures,
     kind::Kind,
     landmarks::{self, Landmarks},
-    load::Load,
+    load::{Load, WRITE_PERIOD},
     scene::Scene,
     sightings::{Said, Sightings},
     stopwatch::{Stopwatch, between},
@@ -125,8 +125,7 @@ pub(crate) fn play(scene: &Scene, kind: Kind, cast: &[Candidate]) -> Result<Fina
 /// One after the other, so that they do not all call in the same moment.
 fn begin(loads: &mut [Load], stopwatch: Stopwatch) {
     let soon = stopwatch.now() + Duration::from_millis(5);
-    let apart =
-        crate::failover::load::WRITE_PERIOD / u32::try_from(loads.len().max(1)).unwrap_or(1);
+    let apart = WRITE_PERIOD / u32::try_from(loads.len().max(1)).unwrap_or(1);
     let mut at = soon;
     for load in loads {
         load.begin(at);
