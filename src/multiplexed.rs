@@ -8,7 +8,7 @@ use redis::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, MOST_LOSSES},
     doubt::Doubt,
     errand::Errand,
     error::PoolName,
@@ -173,6 +173,7 @@ impl Multiplexed {
         let timeout = self.hub.home().config.command_timeout;
         let mut journey = Journey::default();
         let mut last = None;
+        let mut losses = 0;
         let mut attempted = first;
         loop {
             if let Some((line, outcome)) = attempted {
@@ -180,6 +181,10 @@ impl Multiplexed {
                     Judged::Final(result) => return result,
                     Judged::NotWritten => {}
                     Judged::Again(result) => {
+                        losses += u32::from(result.is_err());
+                        if losses > MOST_LOSSES {
+                            return result;
+                        }
                         journey.began.get_or_insert_with(Instant::now);
                         last = Some(result);
                     }
