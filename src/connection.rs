@@ -10,7 +10,7 @@ use crate::{
     attempt::{Attempt, MOST_LOSSES, Pause},
     discard::Discard,
     doubt::Doubt,
-    errand::Errand,
+    errand::{Batch, Errand},
     error::Error,
     failure::{Cause, Failure, Fate, Peer},
     manager::{self, Manager},
@@ -346,7 +346,7 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let replies = self.send(pipeline).await?;
+            let replies = self.send(Batch::of(pipeline)).await?;
             pipeline::conclude(pipeline, replies, offset, count).await
         })
     }

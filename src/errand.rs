@@ -66,18 +66,36 @@ impl Errand for &Cmd {
     }
 }
 
-impl Errand for &Pipeline {
+/// A pipeline, or what is left of it to send.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pipeline: &'a Pipeline,
+    next: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn of(pipeline: &'a Pipeline) -> Self {
+        Self::rest(pipeline, 0)
+    }
+
+    /// From the command at `next` on.
+    pub(crate) fn rest(pipeline: &'a Pipeline, next: usize) -> Self {
+        Self { pipeline, next }
+    }
+}
+
+impl Errand for Batch<'_> {
     type Reply = Vec<Value>;
 
     fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        wire.pipeline(self)
+        wire.pipeline(self.pipeline)
     }
 
     fn over_shared(
         self,
         shared: &Shared,
     ) -> impl Future<Output = Result<Vec<Value>, Fault>> + Send {
-        shared.pipeline(self)
+        shared.pipeline(self.pipeline, self.next)
     }
 
     #[inline]
@@ -86,19 +104,19 @@ impl Errand for &Pipeline {
     }
 
     fn is_refused(self, reply: &Vec<Value>) -> bool {
-        if self.is_transaction() {
+        if self.pipeline.is_transaction() {
             return matches!(reply.last(), Some(Value::ServerError(error)) if doubt::is_abort(error));
         }
         let refused = |reply| matches!(Doubt::of(reply), Doubt::Service | Doubt::Role);
-        reply.iter().all(refused) && !self.cmd_iter().any(is_script)
+        reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)
     }
 
     fn is_read(self) -> bool {
-        self.cmd_iter().all(is_read)
+        self.pipeline.cmd_iter().all(is_read)
     }
 
     fn tie(self) -> Tie {
-        Tie::of_all(self)
+        Tie::of_all(self.pipeline)
     }
 }
 
@@ -135,7 +153,8 @@ mod tests {
             (&atomic, &["+OK", readonly, readonly, "*0"], false),
             (&script, &[readonly], false),
         ] {
-            assert_eq!(pipeline.is_refused(&replies(lines)), refused, "{lines:?}");
+            let batch = Batch::of(pipeline);
+            assert_eq!(batch.is_refused(&replies(lines)), refused, "{lines:?}");
         }
     }
 
@@ -152,8 +171,8 @@ mod tests {
     fn a_pipeline_reads_if_all_of_it_does() {
         let mut pipeline = pipe();
         pipeline.get("a").get("b");
-        assert!((&pipeline).is_read());
+        assert!(Batch::of(&pipeline).is_read());
         pipeline.incr("a", 1);
-        assert!(!(&pipeline).is_read());
+        assert!(!Batch::of(&pipeline).is_read());
     }
 }

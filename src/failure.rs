@@ -79,6 +79,16 @@ pub(crate) enum Cause {
     Withdrawn,
 }
 
+/// A pipeline of which the first part was executed, and what became of the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the pipeline was executed; of the rest is known: {0}")]
+struct Partly(RedisError);
+
+/// What a pipeline fails with whose rest failed.
+pub(crate) fn partly(rest: RedisError) -> RedisError {
+    io::Error::other(Partly(rest)).into()
+}
+
 impl Cause {
     pub(crate) fn unasked() -> Self {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())

@@ -10,9 +10,9 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     attempt::{Attempt, MOST_LOSSES},
     doubt::Doubt,
-    errand::Errand,
+    errand::{Batch, Errand},
     error::PoolName,
-    failure::{Cause, Failure, Fate, Peer},
+    failure::{self, Cause, Failure, Fate, Peer},
     hub::{Hub, Line, Lines},
     jitter,
     wire::{
@@ -80,7 +80,8 @@ use crate::{
 /// the connection is lost,
 ///
 /// - commands of which nothing was written go to the next connection, as soon as there is one; they
-///   wait up to [`failover_timeout`](crate::Config::failover_timeout);
+///   wait up to [`failover_timeout`](crate::Config::failover_timeout). So does the rest of a long
+///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller.
 ///
@@ -235,7 +236,7 @@ impl Multiplexed {
             Err(Fault::Failed(cause, fate)) => {
                 let again = Attempt::failed(&cause, fate)
                     .allows_another(|| errand.is_read() && errand.tie() == Tie::None);
-                let error = failure(line, cause, fate);
+                let error = lost(line, cause, fate);
                 if again {
                     Judged::Again(Err(error))
                 } else {
@@ -338,7 +339,7 @@ fn less_busy(open: &[Arc<Line>], first: usize, second: usize) -> Option<usize> {
 }
 
 /// How a command ended that some connection took.
-fn failure(line: &Line, cause: Cause, fate: Fate) -> RedisError {
+fn lost(line: &Line, cause: Cause, fate: Fate) -> RedisError {
     let failure = Failure {
         peer: Peer::Node(line.target.role),
         node: line.target.node.clone(),
@@ -369,7 +370,12 @@ impl ConnectionLike for Multiplexed {
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let replies = self.send(pipeline).await?;
+            let mut replies = self.send(Batch::of(pipeline)).await?;
+            while replies.len() < pipeline::replies(pipeline) {
+                // Its connection was withdrawn between two portions: the rest is not written yet.
+                let rest = Batch::rest(pipeline, replies.len());
+                replies.extend(self.send(rest).await.map_err(failure::partly)?);
+            }
             pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
