@@ -247,7 +247,7 @@ impl Connection {
                 return result;
             }
             if attempt != Attempt::NotWritten && errand.is_read() {
-                cut = cut.or(self.pooled_mut().wire().deadline());
+                cut = cut.or_else(|| self.pooled_mut().wire().deadline());
                 deadline = cut.map_or(deadline, |cut| cut.min(deadline));
             }
             if Instant::now() >= deadline {
