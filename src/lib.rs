@@ -114,6 +114,7 @@
 
 mod address;
 mod alarm;
+mod attempt;
 mod clock;
 mod config;
 mod connection;
@@ -121,6 +122,7 @@ mod dial;
 mod dialer;
 mod discard;
 mod doubt;
+mod errand;
 mod error;
 mod excluded;
 mod failure;
@@ -150,7 +152,8 @@ mod topology;
 mod wire;
 
 pub use config::{
-    AddressMap, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+    AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
+    ReplyLimits,
 };
 pub use connection::Connection;
 pub use discard::{Discard, Discards};
@@ -162,7 +165,7 @@ pub use outcome::{Outcome, outcome};
 pub use pool::Pool;
 pub use redis;
 pub use retry::Retry;
-pub use stats::{MultiplexedStatus, PoolStatus, SentinelStatus, Status};
+pub use stats::{FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
 
 /// Compiles the README's examples.

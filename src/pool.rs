@@ -268,6 +268,7 @@ impl Pool {
             writer: self.inner.writer.status(),
             reader: self.inner.reader.status(),
             sentinel: self.inner.report.status(),
+            fence: self.inner.report.fence_status(),
         }
     }
 

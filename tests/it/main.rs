@@ -9,6 +9,7 @@ mod shared;
 mod stage;
 mod support;
 
+mod canary;
 mod cancel;
 mod close;
 mod commands;
