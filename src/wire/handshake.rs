@@ -125,7 +125,7 @@ async fn greet(
         refuse_error(replies.next(), secret)?;
     }
     let (detail, unproven) = if ask_role {
-        read_role(replies.next().unwrap_or_default())?
+        read_role(replies.next().unwrap_or_default(), secret)?
     } else {
         (None, None)
     };
@@ -160,7 +160,7 @@ async fn greet_without_hello(
     for _ in 0..required {
         refuse_error(replies.next(), secret)?;
     }
-    let (detail, unproven) = read_role(replies.next().unwrap_or_default())?;
+    let (detail, unproven) = read_role(replies.next().unwrap_or_default(), secret)?;
     let role = match detail {
         Some(RoleReply::Master { .. }) => Some(Role::Master),
         Some(RoleReply::Replica { .. }) => Some(Role::Replica),
@@ -244,10 +244,13 @@ pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
 }
 
 /// `ROLE`, or why the ACL keeps it from us.
-fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
+fn read_role(
+    value: Value,
+    secret: Option<&str>,
+) -> RedisResult<(Option<RoleReply>, Option<String>)> {
     match value {
         Value::ServerError(error) => {
-            let error = refusal(&error, None);
+            let error = refusal(&error, secret);
             if error.code() == Some("NOPERM") {
                 Ok((None, Some(error.to_string())))
             } else {

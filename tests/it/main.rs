@@ -10,6 +10,7 @@ mod stage;
 mod support;
 
 mod adopt;
+mod canary;
 mod cancel;
 mod cancel_calls;
 mod close;
