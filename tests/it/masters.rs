@@ -17,7 +17,7 @@ use crate::{
 const PATIENT: Duration = Duration::from_secs(20);
 
 /// Where they are.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user that the pool is, where its rights are to differ from those of others.
