@@ -13,7 +13,11 @@ use crate::{
     support::{self, eventually},
 };
 
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
+const PATIENT: Duration = Duration::from_secs(20);
+
+/// Where they are.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(3);
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user that the pool is, where its rights are to differ from those of others.
@@ -29,7 +33,7 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
     let name = unique_name();
     let pool = support::pool(&deployment, |config| {
         config.client_name = Some(name.clone());
-        config.command_timeout = Some(COMMAND_TIMEOUT);
+        config.command_timeout = Some(PATIENT);
         config.failover_timeout = FAILOVER_TIMEOUT;
         change(config);
     })
@@ -74,7 +78,10 @@ async fn a_killed_master_costs_only_the_writes_on_their_way_and_no_read() {
 /// What must hold where a master falls silent for longer than the Sentinels bear, and wakes up as a
 /// master when another one has taken its place.
 async fn a_master_that_falls_silent(silence: impl FnOnce(&Server), wake: impl FnOnce(&Server)) {
-    let (deployment, pool, name) = stage(Deployment::builder(), |_| {}).await;
+    let (deployment, pool, name) = stage(Deployment::builder(), |config| {
+        config.command_timeout = Some(COMMAND_TIMEOUT);
+    })
+    .await;
     let old = deployment.master();
     let load = Load::start(&pool);
     load.goes_on(20).await;
@@ -133,10 +140,7 @@ async fn a_master_that_stalls_until_it_is_replaced_acknowledges_nothing_afterwar
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_stalls_for_less_than_that_changes_nothing() {
     let patient = Deployment::builder().down_after(Duration::from_secs(60));
-    let (deployment, pool, name) = stage(patient, |config| {
-        config.command_timeout = Some(Duration::from_secs(20));
-    })
-    .await;
+    let (deployment, pool, name) = stage(patient, |_| {}).await;
     let master = deployment.master();
     let load = Load::start(&pool);
     load.goes_on(20).await;
@@ -155,11 +159,7 @@ async fn a_master_that_stalls_for_less_than_that_changes_nothing() {
 }
 
 async fn a_master_that_leaves_in_good_order(leave: impl FnOnce(&Server)) {
-    let (deployment, pool, name) = stage(Deployment::builder(), |config| {
-        // It holds writes back until its replicas have everything, which they say once a second.
-        config.command_timeout = Some(Duration::from_secs(10));
-    })
-    .await;
+    let (deployment, pool, name) = stage(Deployment::builder(), |_| {}).await;
     let load = Load::start(&pool);
     load.goes_on(20).await;
     in_step(&pool, 2).await;
@@ -224,6 +224,7 @@ async fn a_planned_failover_over_a_slow_network_loses_no_acknowledged_write() {
     let name = unique_name();
     let mut config = support::config_through(&proxies, &deployment);
     config.client_name = Some(name.clone());
+    config.command_timeout = Some(PATIENT);
     config.failover_timeout = FAILOVER_TIMEOUT;
     let pool = Pool::connect(config).await.unwrap();
     seed(&pool, 2).await;

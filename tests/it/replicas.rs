@@ -12,7 +12,11 @@ use crate::{
     support::{self, eventually},
 };
 
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
+const PATIENT: Duration = Duration::from_secs(20);
+
+/// Where they are.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn local(server: &Server) -> Node {
     Node::new("127.0.0.1", server.port())
@@ -23,7 +27,7 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
     let name = unique_name();
     let pool = support::pool(&deployment, |config| {
         config.client_name = Some(name.clone());
-        config.command_timeout = Some(COMMAND_TIMEOUT);
+        config.command_timeout = Some(PATIENT);
         config.refresh_interval = Duration::from_millis(300);
         change(config);
     })
@@ -126,7 +130,10 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_replica_costs_the_reads_it_has_and_is_left_out_until_it_thaws() {
-    let (deployment, pool, name) = stage(Deployment::builder(), |_| {}).await;
+    let (deployment, pool, name) = stage(Deployment::builder(), |config| {
+        config.command_timeout = Some(COMMAND_TIMEOUT);
+    })
+    .await;
     let load = Load::start(&pool);
     load.goes_on(20).await;
     let replica = deployment.replicas()[0];
@@ -185,7 +192,6 @@ async fn a_master_without_the_replicas_it_needs_refuses_writes_until_they_are_ba
         assert_eq!(*fate, Fate::Refused, "{text}");
         assert!(text.contains("NOREPLICAS"), "{text}");
     }
-    history.assert_none_took_longer_than(COMMAND_TIMEOUT + SLACK);
     history.assert_nothing_lost_and_nothing_twice(master);
     // However long that took on this machine, so many looks fit into a second and not more.
     let few = 5 + took.as_millis() / 20;

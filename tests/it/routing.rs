@@ -26,6 +26,7 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
         config.password = Some(PASSWORD.to_owned());
         config.read_from = ReadFrom::Replica;
         config.failover_timeout = LIMIT;
+        config.command_timeout = Some(LIMIT);
     };
     let pool = support::pool(&deployment, change).await;
     seed(&pool, 2).await;

@@ -26,6 +26,8 @@ async fn stage(change: impl FnOnce(&mut Config)) -> (Deployment, Pool, String) {
     let name = unique_name();
     let pool = support::pool(&deployment, |config| {
         config.client_name = Some(name.clone());
+        // Only a hang exceeds it, also on a busy machine.
+        config.command_timeout = Some(Duration::from_secs(20));
         change(config);
     })
     .await;
@@ -89,7 +91,7 @@ async fn a_paused_master(what: &str) {
     })
     .await;
     let master = deployment.master();
-    let load = Load::start(&pool);
+    let load = Load::of(&pool, true, false);
     load.goes_on(20).await;
     let before = pool.topology();
     let millis = PAUSE.as_millis().to_string();
@@ -106,7 +108,6 @@ async fn a_paused_master(what: &str) {
 
     // A dial that hangs, and a command that hangs on the connection that was made in the end.
     history.assert_none_took_longer_than(Duration::from_millis(1000) + SLACK);
-    history.assert_no_read_failed();
     for call in history.failed() {
         let (fate, text) = call.failure.as_ref().unwrap();
         assert_ne!(*fate, Fate::Refused, "{text}");
