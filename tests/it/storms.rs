@@ -210,7 +210,7 @@ async fn a_hundred_thousand_checkouts_against_pruning_and_a_close_lose_nothing()
         drop(returns);
         eventually("there were 50 000 checkouts", 2 * LONG, || async {
             let status = stage.status();
-            assert!(status.active <= 4, "{status:?}");
+            assert!(status.active <= 4, "{side:?}: {status:?}");
             checkouts.load(SeqCst) >= 50_000
         })
         .await;
