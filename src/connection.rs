@@ -193,10 +193,14 @@ impl Connection {
         let Ok(pooled) = self.pooled_mut() else {
             return;
         };
+        let (home, node) = (pooled.home(), &pooled.target.node);
+        match (doubt, home.config.command_timeout) {
+            (Doubt::Silent, Some(within)) => home.topology.silence(node, within),
+            _ => home.topology.suspect(node),
+        }
         if doubt == Doubt::Connection {
             pooled.condemn();
         }
-        pooled.home().topology.suspect(&pooled.target.node);
     }
 }
 
@@ -207,8 +211,7 @@ impl ConnectionLike for Connection {
             let result = self.pooled_mut()?.wire().command(cmd).await;
             match &result {
                 Ok(reply) => self.weigh(Doubt::of(reply)),
-                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
-                Err(_) => {}
+                Err(error) => self.weigh(Doubt::of_failure(error)),
             }
             result
         })
@@ -226,8 +229,7 @@ impl ConnectionLike for Connection {
             let result = wire.pipeline(pipeline, offset, count).await;
             match &result {
                 Ok(replies) => self.weigh(Doubt::of_all(replies)),
-                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
-                Err(_) => {}
+                Err(error) => self.weigh(Doubt::of_failure(error)),
             }
             result
         })

@@ -1,11 +1,13 @@
 //! What an error reply says about the node, beyond the command that it answers.
 
-use redis::{ServerError, ServerErrorKind, Value};
+use redis::{RedisError, ServerError, ServerErrorKind, Value};
 
 /// What a reply puts in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Doubt {
     None,
+    /// The node did not answer in time.
+    Silent,
     /// The node has to be looked at; this connection will show by itself what it is worth.
     Node,
     /// The node is not what this connection was made for, at least for now.
@@ -24,6 +26,18 @@ impl Doubt {
     /// The gravest that the replies to a pipeline raise.
     pub(crate) fn of_all(replies: &[Value]) -> Self {
         replies.iter().map(Self::of).max().unwrap_or(Self::None)
+    }
+
+    /// What it says that there was no reply.
+    #[cold]
+    pub(crate) fn of_failure(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            Self::Silent
+        } else if error.is_io_error() {
+            Self::Node
+        } else {
+            Self::None
+        }
     }
 
     #[cold]

@@ -25,6 +25,7 @@ use crate::{
     dial,
     doubt::Doubt,
     error::Error,
+    failure::Cause,
     home::Home,
     node::Node,
     standing::Standing,
@@ -120,7 +121,7 @@ impl Hub {
     pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
         match doubt {
             Doubt::None => return,
-            Doubt::Node => {}
+            Doubt::Silent | Doubt::Node => {}
             Doubt::Connection => {
                 // Many replies may say the same at once, and it is one failure.
                 if line.shared.retire() {
@@ -284,11 +285,14 @@ impl Keeper {
         }));
         let born = Instant::now();
         tokio::spawn(async move {
-            if driver.await.is_err() {
+            if let Err(cause) = driver.await {
                 if born.elapsed() < YOUNG {
                     hub.home.fleet.failed(&target.node);
                 }
-                hub.home.topology.suspect(&target.node);
+                match cause {
+                    Cause::Timeout(within) => hub.home.topology.silence(&target.node, within),
+                    _ => hub.home.topology.suspect(&target.node),
+                }
             }
             hub.ended.notify_one();
         });

@@ -295,6 +295,9 @@ impl Refresh {
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn conclude(&mut self) {
+        for silent in self.handle.take_silent() {
+            self.doubt(&silent);
+        }
         let current = self.handle.snapshot();
         let views = self.views();
         // A node that a Sentinel now calls the master said that it was a replica before it was one.
@@ -386,9 +389,8 @@ impl Refresh {
         fence
     }
 
-    fn publish(&self, current: &Topology, mut next: Topology) {
+    fn publish(&self, current: &Topology, next: Topology) {
         if next != *current {
-            next.version = current.version + 1;
             self.handle.publish(next);
         }
     }

@@ -31,5 +31,6 @@ mod multiplexed_limits;
 mod multiplexed_storm;
 mod session;
 mod spread;
+mod suspicion;
 mod waiting;
 mod weather;
