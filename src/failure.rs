@@ -77,6 +77,12 @@ pub(crate) enum Cause {
     Withdrawn,
 }
 
+impl Cause {
+    pub(crate) fn unasked() -> Self {
+        Self::Protocol("the server sent a reply that no command asked for".to_owned())
+    }
+}
+
 impl From<Failure> for RedisError {
     fn from(failure: Failure) -> Self {
         let kind = match &failure.cause {

@@ -242,19 +242,23 @@ impl Home {
 
     /// Why a caller got no connection in all that time; `last` is what the last dial met.
     pub(crate) fn out_of_patience(&self, last: Option<Error>, waited: Duration) -> Error {
-        let said = match (last, &self.topology.snapshot().master) {
-            (Some(error), _) if self.takes_turns() => return error,
-            (Some(Error::Connect { node, source, .. }), _) => {
+        let snapshot = self.topology.snapshot();
+        let (node, said) = match (last, &snapshot.fence, &snapshot.master) {
+            (Some(error), _, _) if self.takes_turns() => return error,
+            (_, Some(sign), Some(node)) if !self.takes_turns() => {
+                (node.to_string(), format!("it is being replaced ({sign})"))
+            }
+            (Some(Error::Connect { node, source, .. }), _, _) => {
                 (node.to_string(), in_one_line(&source))
             }
-            (Some(error), _) => ("the pool".to_owned(), in_one_line(&error)),
-            (None, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
-            (None, None) => ("the pool".to_owned(), "no master is known".to_owned()),
+            (Some(error), _, _) => ("the pool".to_owned(), in_one_line(&error)),
+            (None, _, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
+            (None, _, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };
         Error::NoMaster {
             master_name: self.config.master_name.clone(),
             waited,
-            said: [said].into_iter().collect(),
+            said: [(node, said)].into_iter().collect(),
         }
     }
 

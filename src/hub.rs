@@ -137,7 +137,7 @@ impl Hub {
         let lines = self.lines.borrow().clone();
         let shared = || lines.open.iter().map(|line| &line.shared);
         MultiplexedStatus {
-            connections: shared().filter(|shared| shared.is_open()).count(),
+            connections: shared().filter(|shared| !shared.is_leaving()).count(),
             in_flight: shared().map(|shared| shared.in_flight()).sum(),
             waiting: shared().map(|shared| shared.waiting()).sum(),
             created: self.created.load(Relaxed),

@@ -77,7 +77,8 @@ use crate::{
 /// the connection is lost,
 ///
 /// - commands of which nothing was written go to the next connection, as soon as there is one; they
-///   wait up to [`failover_timeout`](crate::Config::failover_timeout);
+///   wait up to [`failover_timeout`](crate::Config::failover_timeout). So does the rest of a long
+///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller.
 ///
@@ -189,7 +190,7 @@ impl Multiplexed {
 struct Journey {
     /// When it first found no connection.
     waiting_since: Option<Instant>,
-    /// The time it spent on connections after the first, where one has handed it back.
+    /// The time it spent on connections after the first, once there was one.
     spent: Option<Duration>,
 }
 
@@ -203,11 +204,8 @@ impl Journey {
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let (Some(spent), Some(limit)) = (self.spent, timeout) else {
-            let result = call.await;
-            if matches!(result, Err(Fault::NotWritten)) {
-                self.spent = Some(Duration::ZERO);
-            }
-            return result;
+            self.spent = Some(Duration::ZERO);
+            return call.await;
         };
         let began = Instant::now();
         let left = limit.saturating_sub(spent);
@@ -281,13 +279,19 @@ impl ConnectionLike for Multiplexed {
             }
             let mut journey = Journey::default();
             let timeout = self.hub.home().config.command_timeout;
+            let mut replies = Vec::new();
             loop {
                 let chosen = self.line(&mut journey).await?;
                 let line = &self.seen.open[chosen];
-                match journey.over(timeout, line.shared.pipeline(pipeline)).await {
-                    Ok(replies) => {
-                        self.hub.weigh(Doubt::of_all(&replies), line);
-                        return pipeline::conclude(pipeline, replies, offset, count).await;
+                let call = line.shared.pipeline(pipeline, replies.len());
+                match journey.over(timeout, call).await {
+                    Ok(more) => {
+                        self.hub.weigh(Doubt::of_all(&more), line);
+                        replies.extend(more);
+                        // The rest of one that was cut between two portions is not written yet.
+                        if replies.len() == pipeline::replies(pipeline) {
+                            return pipeline::conclude(pipeline, replies, offset, count).await;
+                        }
                     }
                     Err(Fault::NotWritten) => {}
                     Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),

@@ -311,10 +311,7 @@ impl Exclusive {
                 Ok(Some(_)) if self.session.subscribed() => {}
                 // A look takes what fits into the buffer, which may cut a push in two.
                 Ok(None) if self.owed > 0 || self.session.is_pushed_to() => break,
-                Ok(_) => {
-                    let text = "the server sent a reply that no command asked for";
-                    return Err(self.fail(Cause::Protocol(text.to_owned())));
-                }
+                Ok(_) => return Err(self.fail(Cause::unasked())),
                 Err(cause) => return Err(self.fail(cause)),
             }
         }

@@ -5,7 +5,7 @@ use redis::{Pipeline, RedisResult, Value};
 use super::aborted;
 
 /// How many replies it will have, those to `MULTI` and `EXEC` included.
-pub(super) fn replies(pipeline: &Pipeline) -> usize {
+pub(crate) fn replies(pipeline: &Pipeline) -> usize {
     pipeline.len() + if pipeline.is_transaction() { 2 } else { 0 }
 }
 

@@ -28,13 +28,26 @@ const LIMIT: Duration = Duration::from_secs(120);
 enum By {
     Exclusive,
     Shared,
+    /// Pipelines so long that they travel in several portions.
+    Pipeline,
 }
 
-async fn write(pool: &Pool, by: By, key: &str) -> RedisResult<()> {
+/// Writes under this key, and returns what is there then.
+async fn write(pool: &Pool, by: By, key: String) -> RedisResult<Vec<String>> {
     match by {
-        By::Exclusive => pool.write().await?.set(key, "v").await,
-        By::Shared => pool.writer().set(key, "v").await,
+        By::Exclusive => pool.write().await?.set(&key, "v").await?,
+        By::Shared => pool.writer().set(&key, "v").await?,
+        By::Pipeline => {
+            let keys: Vec<_> = (0..5).map(|place| format!("{key}:{place}")).collect();
+            let mut pipeline = redis::pipe();
+            for place in 0..200 {
+                pipeline.set(&keys[place / 40], "v").ignore();
+            }
+            let () = pipeline.query_async(&mut pool.writer()).await?;
+            return Ok(keys);
+        }
     }
+    Ok(vec![key])
 }
 
 /// Callers that write unique keys, one after the other each.
@@ -63,8 +76,8 @@ impl Writers {
                         return;
                     }
                     let key = format!("{writer}:{i}");
-                    match write(&pool, by, &key).await {
-                        Ok(()) => acknowledged.lock().push(key),
+                    match write(&pool, by, key).await {
+                        Ok(keys) => acknowledged.lock().extend(keys),
                         Err(error) => failed.lock().push(error.to_string()),
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -159,6 +172,11 @@ async fn a_planned_failover_loses_no_acknowledged_write_over_shared_connections(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_fails_no_long_pipeline() {
+    nothing_is_lost(By::Pipeline).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guard_goes_on_on_the_new_master() {
     let (deployment, pool) = deployment_and_pool(1).await;
     let mut conn: Connection = pool.write().await.unwrap();
@@ -203,7 +221,7 @@ async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
                 for i in 0..400 {
                     let key = format!("{by:?}:{caller}:{i}");
                     let patience = Duration::from_millis(5);
-                    let write = write(&pool, by, &key);
+                    let write = write(&pool, by, key);
                     if tokio::time::timeout(patience, write).await.is_err() {
                         dropped.fetch_add(1, SeqCst);
                     }
@@ -224,6 +242,6 @@ async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
     })
     .await;
     for by in [By::Exclusive, By::Shared] {
-        write(&pool, by, "after").await.unwrap();
+        write(&pool, by, "after".to_owned()).await.unwrap();
     }
 }

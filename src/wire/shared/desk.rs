@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use std::{collections::VecDeque, mem, task::Waker, time::Duration};
 
@@ -14,6 +15,7 @@ use redis::Value;
 use slab::Slab;
 use tokio::time::Instant;
 
+use self::ticks::Ticks;
 use crate::{
     config::MultiplexedLimits,
     failure::{Cause, Fate},
@@ -60,6 +62,8 @@ struct Call {
     granted: usize,
     /// Its entries in `due`.
     dues: usize,
+    /// How many commands it has handed in.
+    handed_in: usize,
     /// Replies to a pipeline of so many commands.
     total: Option<usize>,
     replies: Vec<Value>,
@@ -100,8 +104,6 @@ pub(super) enum Ticked {
 #[derive(Debug)]
 pub(super) struct Desk {
     limits: MultiplexedLimits,
-    /// A call that has waited so long is overdue.
-    timeout: Option<Duration>,
     phase: Phase,
     calls: Slab<Call>,
     due: VecDeque<Due>,
@@ -116,12 +118,7 @@ pub(super) struct Desk {
     out: Vec<u8>,
     handed_in: u64,
     written: u64,
-    tick: u32,
-    /// When the ticks before this one ended, from `overdue` on.
-    ends: VecDeque<Instant>,
-    /// What came before this tick is overdue. Whether it came early or late in its own tick is not
-    /// known, so it counts as having come when that ended.
-    overdue: u32,
+    ticks: Ticks,
     /// The tick in which the server last sent something, or began to owe something.
     heard: u32,
     /// Something was handed in since the last tick.
@@ -137,7 +134,6 @@ impl Desk {
     pub(super) fn new(limits: MultiplexedLimits, timeout: Option<Duration>) -> Self {
         Self {
             limits,
-            timeout,
             phase: Phase::Open,
             calls: Slab::new(),
             due: VecDeque::new(),
@@ -148,9 +144,7 @@ impl Desk {
             out: Vec::new(),
             handed_in: 0,
             written: 0,
-            tick: 0,
-            ends: VecDeque::new(),
-            overdue: 0,
+            ticks: Ticks::new(timeout),
             heard: 0,
             used: false,
             retired: false,
@@ -175,11 +169,12 @@ impl Desk {
         }
         let key = self.calls.insert(Call {
             waker: Some(waker.clone()),
-            since: self.tick,
+            since: self.ticks.now(),
             start: u64::MAX,
             wanted: 0,
             granted: 0,
             dues: 0,
+            handed_in: 0,
             total: pipeline,
             replies: Vec::new(),
             answer: None,
@@ -248,8 +243,9 @@ impl Desk {
         call.start = call.start.min(start);
         call.dues += 1;
         let left = mem::take(&mut call.granted);
+        call.handed_in += left;
         if self.due.is_empty() {
-            self.heard = self.tick;
+            self.heard = self.ticks.now();
         }
         self.due.push_back(Due {
             call: key,
@@ -313,16 +309,15 @@ impl Desk {
 
     // The driver's side.
 
-    /// The next bytes to write, in place of `written`, which has all been written; false when there
+    /// The next bytes to write, in place of `written`, which has all been written; none when there
     /// are none.
-    pub(super) fn take_out(&mut self, written: &mut Vec<u8>) -> bool {
+    pub(super) fn take_out(&mut self, written: &mut Vec<u8>) {
         written.clear();
         if let Some(sealed) = self.sealed.pop_front() {
             *written = sealed;
-        } else if !self.out.is_empty() {
+        } else {
             mem::swap(&mut self.out, written);
         }
-        !written.is_empty()
     }
 
     pub(super) fn has_out(&self) -> bool {
@@ -377,7 +372,7 @@ impl Desk {
 
     /// The server has sent something, if only a part of a reply.
     pub(super) fn heard(&mut self) {
-        self.heard = self.tick;
+        self.heard = self.ticks.now();
     }
 
     /// Hands the replies to those whom they are for, in their order; false when there is one that
@@ -401,9 +396,7 @@ impl Desk {
                 call.dues -= 1;
             }
             if call.abandoned {
-                if call.dues == 0 && call.wanted == 0 {
-                    self.calls.remove(key);
-                }
+                self.forget(key);
                 continue;
             }
             // One that failed already, at its deadline, keeps that answer.
@@ -436,9 +429,7 @@ impl Desk {
     fn strike(&mut self, key: usize) -> bool {
         let call = &mut self.calls[key];
         call.wanted = 0;
-        if call.abandoned && call.dues == 0 {
-            self.calls.remove(key);
-        }
+        self.forget(key);
         false
     }
 
@@ -464,7 +455,7 @@ impl Desk {
 
     /// Time has moved on by one tick: whoever has waited too long is told so.
     pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<Waker>) -> Ticked {
-        self.end_tick(now);
+        self.ticks.advance(now);
         let used = mem::take(&mut self.used);
         // A server may answer what it has not been told to the end.
         let written = self.pending_bytes() == 0;
@@ -472,23 +463,19 @@ impl Desk {
             if used {
                 return Ticked::Busy;
             }
-            // Nobody is there whose time would have to be known.
-            self.ends.clear();
-            self.overdue = self.tick;
+            self.ticks.forget();
             self.shrink();
             return Ticked::Idle;
         }
-        let Some(timeout) = self.timeout else {
+        let Some(timeout) = self.ticks.timeout() else {
             return Ticked::Busy;
         };
-        let (tick, within) = (self.tick, self.tick.wrapping_sub(self.overdue));
-        let overdue = |since: u32| tick.wrapping_sub(since) > within;
-        if self.is_owed() && overdue(self.heard) {
+        if self.is_owed() && self.ticks.is_overdue(self.heard) {
             return Ticked::Stalled;
         }
         let limit = Cause::Timeout(timeout);
         for (_, call) in &mut self.calls {
-            if overdue(call.since) && !call.abandoned && call.answer.is_none() {
+            if self.ticks.is_overdue(call.since) && !call.abandoned && call.answer.is_none() {
                 self.in_flight -= mem::take(&mut call.granted);
                 if call.wanted > 0 {
                     self.left_line += 1;
@@ -505,18 +492,6 @@ impl Desk {
         self.close_ranks();
         self.admit(woken);
         Ticked::Busy
-    }
-
-    fn end_tick(&mut self, now: Instant) {
-        self.tick = self.tick.wrapping_add(1);
-        let Some(timeout) = self.timeout else {
-            return;
-        };
-        self.ends.push_back(now);
-        while self.ends.front().is_some_and(|end| now - *end >= timeout) {
-            self.ends.pop_front();
-            self.overdue = self.overdue.wrapping_add(1);
-        }
     }
 
     /// Gives back what grew under load.
@@ -537,8 +512,11 @@ impl Desk {
     }
 
     /// Takes nothing in and writes nothing until it is [`reopened`](Self::reopen). False where it
-    /// cannot stop, because a command has been written in part.
+    /// cannot stop, because a command has been written in part, and where it has stopped for good.
     pub(super) fn hold(&mut self, cause: &Cause, woken: &mut Vec<Waker>) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
         let written = self.written;
         let whole = |due: &Due| due.start >= written;
         let next = self.due.iter().find(|due| whole(due));
@@ -573,23 +551,38 @@ impl Desk {
             && end > self.written
         {
             end = due.start;
-            let key = due.call;
-            self.in_flight -= due.left;
+            let (key, left) = (due.call, due.left);
+            self.in_flight -= left;
             self.due.pop_back();
-            self.calls[key].dues -= 1;
-            self.give_up(key, cause, woken);
+            let call = &mut self.calls[key];
+            call.dues -= 1;
+            call.handed_in -= left;
+            if end < self.written {
+                self.give_up(key, cause, woken);
+            } else {
+                self.shorten(key, woken);
+            }
         }
         for key in mem::take(&mut self.line) {
             self.calls[key].wanted = 0;
-            self.give_up(key, cause, woken);
+            self.shorten(key, woken);
         }
         self.left_line = 0;
         // A call that may hand in but has not come to do it.
         let admitted = self.calls.iter().filter(|(_, call)| call.granted > 0);
         for key in admitted.map(|(key, _)| key).collect::<Vec<_>>() {
             self.in_flight -= mem::take(&mut self.calls[key].granted);
-            self.give_up(key, cause, woken);
+            self.shorten(key, woken);
         }
+    }
+
+    /// Ends a call where what was written of it ends: a pipeline gets the replies to that.
+    fn shorten(&mut self, key: usize, woken: &mut Vec<Waker>) {
+        let call = &mut self.calls[key];
+        if call.answer.is_none() {
+            call.shorten(woken);
+        }
+        self.forget(key);
     }
 
     /// The connection is lost, and with it every reply that has not come.
@@ -620,6 +613,11 @@ impl Desk {
             };
             call.lose(fault, woken);
         }
+        self.forget(key);
+    }
+
+    fn forget(&mut self, key: usize) {
+        let call = &self.calls[key];
         if call.abandoned && call.dues == 0 && call.wanted == 0 {
             self.calls.remove(key);
         }
@@ -652,8 +650,22 @@ impl Call {
         };
         self.replies.push(reply);
         if self.replies.len() == total {
-            self.answer = Some(Answer::Many(mem::take(&mut self.replies)));
-            woken.extend(self.waker.take());
+            self.conclude(woken);
+        }
+    }
+
+    fn conclude(&mut self, woken: &mut Vec<Waker>) {
+        self.answer = Some(Answer::Many(mem::take(&mut self.replies)));
+        woken.extend(self.waker.take());
+    }
+
+    fn shorten(&mut self, woken: &mut Vec<Waker>) {
+        if self.handed_in == 0 {
+            return self.lose(Fault::NotWritten, woken);
+        }
+        self.total = Some(self.handed_in);
+        if self.replies.len() == self.handed_in {
+            self.conclude(woken);
         }
     }
 

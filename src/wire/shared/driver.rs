@@ -45,6 +45,7 @@ pub(super) struct Driver<F> {
 enum Next {
     Sleep,
     Write,
+    /// Has its turn at once again.
     Again,
     /// Lets the callers who are about to come hand in first, so that all goes out with one write.
     Yield,
@@ -143,8 +144,7 @@ impl<F: FnMut() -> Standing> Driver<F> {
         if !self.replies.is_empty() {
             self.crowd = self.replies.len() > 1;
             if !desk.deliver(&mut self.replies, &mut self.woken) {
-                let text = "the server sent a reply that no command asked for";
-                return Next::Close(Err(Cause::Protocol(text.to_owned())));
+                return Next::Close(Err(Cause::unasked()));
             }
         }
         if standing == Standing::Fenced && !desk.is_held() {

@@ -167,7 +167,7 @@ async fn portions_of_long_values_are_counted_command_by_command() {
         pipeline.add_command(echo(word(place)));
     }
     let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
-    assert_eq!(soon(shared.pipeline(&pipeline)).await, Ok(expected));
+    assert_eq!(soon(shared.pipeline(&pipeline, 0)).await, Ok(expected));
     assert_eq!(soon(shared.command(&echo("mine"))).await, Ok(text("mine")));
     assert_eq!(shared.in_flight(), 0);
 }
@@ -196,7 +196,7 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
             }
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline), serving) }).await;
+    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), serving) }).await;
     assert_eq!(replies, Ok((0..50).map(text).collect()));
 }
 
@@ -396,7 +396,7 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
             assert_eq!(shared.command(&echo(&word)).await, Ok(text(&word)));
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline), others) }).await;
+    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), others) }).await;
     assert_eq!(replies, Ok((0..1000).map(text).collect()));
     let heard = soon(heard).await.unwrap();
     let last = heard.iter().rposition(|word| word.starts_with("other"));
@@ -447,6 +447,53 @@ async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
     assert_eq!(soon(driver).await.unwrap(), Ok(()));
     assert_eq!(before.elapsed(), Duration::ZERO);
+    drop(server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
+    // Room for the first command and a part of the second.
+    let (connection, server) = connection(30, None);
+    let mut server = Server::new(server);
+    let fenced = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&fenced);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), move || {
+        if seen.load(Relaxed) {
+            Standing::Fenced
+        } else {
+            Standing::Current
+        }
+    });
+    let driver = tokio::spawn(driver);
+    let calls = ["1", "longer than there is room"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word)).await })
+    });
+    advance(Duration::from_millis(1)).await;
+    fenced.store(true, Relaxed);
+    shared.nudge();
+    let [whole, part] = calls;
+    let unknown = Fault::Failed(Cause::Withdrawn, Fate::Unknown);
+    assert_eq!(soon(part).await.unwrap(), Err(unknown));
+    shared.nudge();
+    advance(Duration::from_millis(1)).await;
+    server.say(b"$1\r\n1\r\n").await;
+    assert_eq!(soon(whole).await.unwrap(), Ok(text("1")));
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    assert!(shared.is_leaving());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_retired_under_the_fence_ends() {
+    let (connection, server) = connection(1024, None);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Fenced
+    });
+    let driver = tokio::spawn(driver);
+    tokio::task::yield_now().await;
+    assert!(!shared.is_open());
+    shared.retire();
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
     drop(server);
 }
 
