@@ -187,12 +187,19 @@ async fn a_frozen_replica_costs_each_reader_one_deadline_at_most_and_is_used_aga
     });
     let pool = support::pool(&deployment, |config| {
         config.command_timeout = Some(SECOND);
+        // The look at it must not be over before.
+        config.connect_timeout = LONG;
+        // Many more connections than readers, so that each could meet one after the other.
+        config.read.max_active = 40;
+        config.read.min_idle = 40;
     })
     .await;
     let frozen = deployment.replicas()[0];
     for replica in deployment.replicas() {
         readable(&pool, replica.port()).await;
     }
+    let filled = || async { pool.status().read.idle == 40 };
+    eventually("the pool is full", LONG, filled).await;
     let mut readers = Readers::start(&pool);
     readers.go_on(50).await;
     frozen.pause();
