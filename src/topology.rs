@@ -20,6 +20,14 @@ use crate::{
     node::{Node, Role},
 };
 
+#[cfg(test)]
+use crate::model::step;
+
+/// Where another thread may be faster, for the models.
+#[cfg(not(test))]
+#[inline(always)]
+fn step() {}
+
 /// What the pool believes about the deployment, at one moment.
 ///
 /// A snapshot never changes; a change is published as a new one with a higher `version`. Get the
@@ -181,7 +189,9 @@ impl Handle {
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        let version = self.version.load(Ordering::Acquire);
+        step();
+        version
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Topology> {
@@ -245,6 +255,7 @@ impl Handle {
             *current = Arc::new(next);
             true
         });
+        step();
         self.version.fetch_max(version, Ordering::Release);
         replaced
     }
