@@ -1,6 +1,7 @@
 //! What a pool is told at its start.
 
 mod address_map;
+mod adopt;
 mod error;
 mod limits;
 mod multiplexed_limits;
@@ -14,7 +15,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 use crate::node::Node;
 
 pub use self::{
-    address_map::AddressMap, error::ConfigError, limits::PoolLimits,
+    address_map::AddressMap, adopt::Adopt, error::ConfigError, limits::PoolLimits,
     multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits,
 };
 
@@ -143,6 +144,9 @@ pub struct Config {
     /// to 10 seconds.
     pub failover_timeout: Duration,
 
+    /// When a new master is believed in. Defaults to [`Adopt::Announced`].
+    pub adopt: Adopt,
+
     /// Addresses to dial instead of those the Sentinels announce. Defaults to `None`.
     pub address_map: Option<AddressMap>,
 
@@ -177,6 +181,7 @@ impl Config {
             sentinel_timeout: Duration::from_millis(500),
             refresh_interval: Duration::from_secs(5),
             failover_timeout: Duration::from_secs(10),
+            adopt: Adopt::default(),
             address_map: None,
             reply_limits: ReplyLimits::default(),
         }
@@ -216,6 +221,7 @@ impl fmt::Debug for Config {
             sentinel_timeout,
             refresh_interval,
             failover_timeout,
+            adopt,
             address_map,
             reply_limits,
         } = self;
@@ -238,6 +244,7 @@ impl fmt::Debug for Config {
             .field("sentinel_timeout", sentinel_timeout)
             .field("refresh_interval", refresh_interval)
             .field("failover_timeout", failover_timeout)
+            .field("adopt", adopt)
             .field("address_map", address_map)
             .field("reply_limits", reply_limits)
             .finish()

@@ -114,6 +114,7 @@
 
 mod address;
 mod alarm;
+mod attempt;
 mod clock;
 mod config;
 mod connection;
@@ -121,6 +122,7 @@ mod dial;
 mod dialer;
 mod discard;
 mod doubt;
+mod errand;
 mod error;
 mod excluded;
 mod failure;
@@ -135,12 +137,14 @@ mod manager;
 mod model;
 mod multiplexed;
 mod node;
+mod outcome;
 mod place;
 mod pool;
 mod pooled;
 mod printable;
 mod reaper;
 mod refresh;
+mod retry;
 mod sentinel;
 mod side;
 mod standing;
@@ -150,7 +154,8 @@ mod topology;
 mod wire;
 
 pub use config::{
-    AddressMap, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+    AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
+    ReplyLimits,
 };
 pub use connection::Connection;
 pub use discard::{Discard, Discards};
@@ -158,9 +163,11 @@ pub use error::{Blocker, Error, PoolName, Said};
 pub use excluded::Excluded;
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
+pub use outcome::{Outcome, outcome};
 pub use pool::Pool;
 pub use redis;
-pub use stats::{MultiplexedStatus, PoolStatus, SentinelStatus, Status};
+pub use retry::Retry;
+pub use stats::{FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status};
 pub use topology::{Replica, Topology};
 
 /// Compiles the README's examples.

@@ -26,6 +26,8 @@ pub struct Status {
     pub reader: MultiplexedStatus,
     /// How the pool stands with the Sentinels.
     pub sentinel: SentinelStatus,
+    /// Whether writes are held back because the master is being replaced.
+    pub fence: FenceStatus,
 }
 
 /// A look at one of the two pools at one moment.
@@ -87,6 +89,25 @@ pub struct SentinelStatus {
     pub events: u64,
     /// What each Sentinel said last, for a human reader.
     pub said: Said,
+}
+
+/// Whether writes are held back because the master is being replaced, and how that went so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FenceStatus {
+    /// The sign for which writes are held back now: the first of this failover. `None` when all is
+    /// well.
+    pub sign: Option<String>,
+    /// For how long they have been held back; `None` when they are not.
+    pub up_for: Option<Duration>,
+    /// How many times writes were held back, since the pool was made.
+    pub raised: u64,
+    /// Signs that the Sentinel that gave them, asked after them, did not bear out.
+    ///
+    /// A Sentinel that gives several within a minute is only believed what it answers, for a while.
+    pub false_signs: u64,
+    /// The time for which writes were held back, all together.
+    pub held: Duration,
 }
 
 /// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.

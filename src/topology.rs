@@ -38,10 +38,15 @@ fn step() {}
 pub struct Topology {
     /// Grows by one with every published change.
     pub version: u64,
-    /// The configuration epoch under which the Sentinels announced the master.
+    /// The configuration epoch under which the Sentinels announced the master, or while they still
+    /// announce [`deposed`](Self::deposed) that one.
     pub epoch: u64,
     /// The master, proven on the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
+    /// The master that the Sentinels still announce, where the pool is ahead of them because of
+    /// [`Adopt::Promoted`](crate::Adopt::Promoted), or because it followed a failover that they could
+    /// not be asked about. `None` when all is well.
+    pub deposed: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
     /// Why the master could not be asked for its role, or a replica whom it follows, where that is so.
@@ -195,7 +200,9 @@ impl Handle {
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Topology> {
-        Arc::clone(&self.sender.borrow())
+        let snapshot = Arc::clone(&self.sender.borrow());
+        step();
+        snapshot
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Topology>> {

@@ -30,6 +30,7 @@ impl Config {
     /// | `sentinel_username`, `sentinel_password`, `client_name` | text |
     /// | `read_from` | `replica_preferred`, `replica`, `master`, `any` |
     /// | `protocol` | `resp2`, `resp3` |
+    /// | `adopt` | `announced`, `promoted` |
     /// | `connect_timeout`, `sentinel_timeout`, `refresh_interval`, `failover_timeout` | duration |
     /// | `command_timeout` | duration or `none` |
     /// | `max_active`, `min_idle` | number |

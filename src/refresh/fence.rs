@@ -1,29 +1,36 @@
 //! Whether the master is being replaced: what says so, and when that is over.
 //!
-//! Pure rules. A *sign* is an event, which may be late, lost or forged; it holds until the Sentinel that
-//! published it has answered a question asked after it. What the answers themselves state holds for as
-//! long as they state it.
+//! Pure rules. A *sign* is an event, which may be late, lost or forged, or what an answer states; it
+//! holds until the Sentinel that gave it, asked after it, does not bear it out any more. What a Sentinel
+//! may hold up in vain is bounded, however much it says.
 
-use std::{collections::HashMap, time::Duration};
+mod record;
+
+use std::{
+    collections::BTreeMap,
+    mem::{self, Discriminant},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
+use self::record::Record;
+use super::own_word::{OwnWord, own_word};
 use crate::{
     node::Node,
-    sentinel::{answer::Answer, event::Event},
+    sentinel::{
+        answer::Answer,
+        event::{Event, EventKind},
+    },
     topology::{
         Topology,
-        reducer::{Proof, Proofs},
+        reducer::{self, Proof, Proofs},
     },
 };
 
-/// A Sentinel gives up a failover after its `failover-timeout`, by default this. One that has been
-/// stating a failover for longer, while the master stands to its role, is mistaken or lies.
-const LONGEST_FAILOVER: Duration = Duration::from_secs(180);
-/// So many signs of one Sentinel that its own answers did not bear out, within [`MEMORY`], and its
-/// events are hints to look again: what counts then is what it answers.
-const MOST_FALSE_SIGNS: u32 = 3;
-const MEMORY: Duration = Duration::from_secs(60);
+/// How long after its first sign a failover has promoted a replica, if it ever does: Sentinels elect
+/// their leader within ten seconds, having waited at most one, and promote a second later.
+const ELECTION: Duration = Duration::from_secs(12);
 
 /// What one Sentinel said last.
 #[derive(Debug, Clone, Copy)]
@@ -37,20 +44,54 @@ pub(super) struct Word<'a> {
 #[derive(Debug)]
 struct Sign {
     text: String,
+    since: Instant,
     /// The first look whose answer can bear it out, or not.
     look: u64,
+    /// The steps of the failover that were published. Each asks for a newer answer, once: a flood of
+    /// events does not put off the answer for ever.
+    steps: Vec<Discriminant<EventKind>>,
+    borne_out: bool,
 }
 
-/// The signs that have not been followed up to their end.
+/// The fence, while it is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Raised {
+    /// The first sign; what follows is part of the same failover.
+    pub(super) sign: String,
+    pub(super) since: Instant,
+}
+
+/// What the fence came to so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tally {
+    pub(super) raised: u64,
+    pub(super) false_signs: u64,
+    /// How long it was up, not counting the present time.
+    pub(super) held: Duration,
+}
+
+/// The signs that have not been followed up to their end, and how Sentinels stand with us.
 #[derive(Debug, Default)]
 pub(super) struct Fence {
-    signs: HashMap<Node, Sign>,
-    false_signs: HashMap<Node, (u32, Instant)>,
-    /// Since when a Sentinel has been stating that the master is being replaced.
-    stated: HashMap<Node, Instant>,
+    signs: BTreeMap<Node, Sign>,
+    records: BTreeMap<Node, Record>,
+    /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
+    refuted: BTreeMap<Node, u64>,
+    /// Since when not even most of the Sentinels answer.
+    alone_since: Option<Instant>,
+    raised: Option<Raised>,
+    tally: Tally,
 }
 
 impl Fence {
+    pub(super) fn raised(&self) -> Option<&Raised> {
+        self.raised.as_ref()
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// Takes note of an event if it is a sign against the current master. `look` is the first that
     /// begins after it.
     pub(super) fn note(
@@ -62,21 +103,63 @@ impl Fence {
         now: Instant,
     ) {
         let ours = current.master.is_some() && event.master == current.master;
-        if !ours || !event.kind.is_sign() || self.is_mistrusted(sentinel, now) {
+        let record = self.records.get(sentinel);
+        let mistrusted = record.is_some_and(|record| record.is_mistrusted(now));
+        if !ours || !event.kind.is_sign() || mistrusted {
             return;
         }
-        let text = format!("{sentinel} published {:?}", event.kind);
-        self.signs.insert(sentinel.clone(), Sign { text, look });
+        let sign = self.signs.entry(sentinel.clone()).or_insert_with(|| Sign {
+            text: format!("{sentinel} published {:?}", event.kind),
+            since: now,
+            look,
+            steps: Vec::new(),
+            borne_out: false,
+        });
+        let step = mem::discriminant(&event.kind);
+        if !sign.steps.contains(&step) {
+            sign.steps.push(step);
+            sign.look = look;
+        }
     }
 
     /// Another master was adopted: what was said of the old one is over.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, now: Instant) {
         self.signs.clear();
-        self.stated.clear();
+        self.refuted.clear();
+        for record in self.records.values_mut() {
+            record.acquit();
+        }
+        self.turn(None, now);
+    }
+
+    /// Takes note of how many Sentinels speak at all.
+    pub(super) fn hear(&mut self, words: &[Word<'_>], now: Instant) {
+        let answered = words.iter().filter(|word| word.answer.is_some()).count();
+        let alone = answered * 2 <= words.len();
+        self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
+        let known = |sentinel: &Node| words.iter().any(|word| word.sentinel == sentinel);
+        self.records.retain(|sentinel, _| known(sentinel));
+    }
+
+    /// The replica that has become the master although no Sentinel can tell.
+    pub(super) fn moved(
+        &self,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+        now: Instant,
+    ) -> Option<Node> {
+        if self.raised.is_none() || !self.is_left_alone(current, words, proofs, now) {
+            return None;
+        }
+        match own_word(current, proofs) {
+            OwnWord::Moved(node) => Some(node),
+            _ => None,
+        }
     }
 
     /// Why the master of `current` must not be written to now; `None` if it may. `words` is what
-    /// each known Sentinel said last.
+    /// each known Sentinel said last. As long as it is up, it keeps the first reason.
     pub(super) fn judge(
         &mut self,
         current: &Topology,
@@ -84,16 +167,52 @@ impl Fence {
         proofs: &Proofs,
         now: Instant,
     ) -> Option<String> {
+        let reason = self.reason(current, words, proofs, now);
+        self.turn(reason, now);
+        self.raised.as_ref().map(|raised| raised.sign.clone())
+    }
+
+    fn turn(&mut self, reason: Option<String>, now: Instant) {
+        match (reason, &self.raised) {
+            (Some(sign), None) => {
+                self.tally.raised += 1;
+                self.raised = Some(Raised { sign, since: now });
+            }
+            (None, Some(raised)) => {
+                self.tally.held += now - raised.since;
+                self.raised = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn reason(
+        &mut self,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+        now: Instant,
+    ) -> Option<String> {
         let master = current.master.as_ref()?;
+        self.note_refutations(current, words, proofs);
+        self.note_statements(master, words, now);
         let stands = matches!(
             proofs.get(master),
             Some(Proof::Master | Proof::Unprovable(_))
         );
-        self.follow_up(current, words, proofs, stands, now);
-        let published = self.signs.values().map(|sign| sign.text.clone()).next();
-        published
-            .or_else(|| self.stated(master, words, stands, now))
-            .or_else(|| claimed(current, words, proofs))
+        self.take_statements_for_signs(master, words, stands, now);
+        if stands {
+            self.follow_up(current, words, proofs, now);
+        }
+        let first = self.signs.values().min_by_key(|sign| sign.since);
+        first
+            .map(|sign| sign.text.clone())
+            .or_else(|| {
+                words.iter().find_map(|word| {
+                    let rival = self.rival(word.answer?, current, words, proofs)?;
+                    Some(format!("{} names {rival}", word.sentinel))
+                })
+            })
             .or_else(|| match proofs.get(master)? {
                 Proof::Replica { .. } | Proof::SomeReplica => {
                     Some(format!("{master} says it is a replica"))
@@ -102,109 +221,169 @@ impl Fence {
             })
     }
 
-    /// Lets go of the signs that the answers did not bear out.
-    fn follow_up(
-        &mut self,
-        current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
-        stands: bool,
-        now: Instant,
-    ) {
-        let promoted = current
-            .replicas
-            .iter()
-            .any(|replica| proofs.get(&replica.node) == Some(&Proof::Master));
-        if !stands || promoted {
-            return;
-        }
-        let clean = |word: &Word<'_>, look: u64| {
-            word.look >= look
-                && word
-                    .answer
-                    .is_some_and(|answer| is_clean(answer, current, proofs))
-        };
-        let false_signs: Vec<Node> = self
-            .signs
-            .iter()
-            .filter(|(sentinel, sign)| {
-                match words.iter().find(|word| word.sentinel == *sentinel) {
-                    Some(word) if word.answer.is_some() || word.look < sign.look => {
-                        clean(word, sign.look)
-                    }
-                    // It cannot be asked any more: most of the others have to do.
-                    _ => {
-                        let votes = words.iter().filter(|word| clean(word, sign.look)).count();
-                        votes * 2 > words.len()
-                    }
-                }
-            })
-            .map(|(sentinel, _)| sentinel.clone())
-            .collect();
-        for sentinel in false_signs {
-            self.signs.remove(&sentinel);
-            let (count, since) = self.false_signs.entry(sentinel).or_insert((0, now));
-            if now - *since > MEMORY {
-                (*count, *since) = (0, now);
+    fn note_refutations(&mut self, current: &Topology, words: &[Word<'_>], proofs: &Proofs) {
+        let mut refuted = BTreeMap::new();
+        for view in words.iter().filter_map(|word| word.answer?.view.as_ref()) {
+            let node = &view.master;
+            let epoch = match proofs.get(node) {
+                _ if current.master.as_ref() == Some(node) => continue,
+                Some(Proof::Master) => continue,
+                Some(_) => Some(view.epoch),
+                None => self.refuted.get(node).copied(),
+            };
+            if let Some(epoch) = epoch {
+                let highest = refuted.entry(node.clone()).or_insert(epoch);
+                *highest = epoch.max(*highest);
             }
-            *count += 1;
+        }
+        self.refuted = refuted;
+    }
+
+    fn note_statements(&mut self, master: &Node, words: &[Word<'_>], now: Instant) {
+        for word in words {
+            let states = word.answer.is_some_and(|answer| deposes(answer, master));
+            if states || self.records.contains_key(word.sentinel) {
+                let record = self.records.entry(word.sentinel.clone());
+                record
+                    .or_insert_with(|| Record::new(now))
+                    .states(states, now);
+            }
         }
     }
 
-    fn is_mistrusted(&self, sentinel: &Node, now: Instant) -> bool {
-        self.false_signs
-            .get(sentinel)
-            .is_some_and(|(count, since)| *count >= MOST_FALSE_SIGNS && now - *since <= MEMORY)
-    }
-
-    /// What a Sentinel's answer states.
-    fn stated(
+    /// Where no event was heard, an answer is the first sign.
+    fn take_statements_for_signs(
         &mut self,
         master: &Node,
         words: &[Word<'_>],
         stands: bool,
         now: Instant,
-    ) -> Option<String> {
-        let mut stated = HashMap::new();
-        let mut reason = None;
+    ) {
         for word in words {
             let Some((node, flag)) = word.answer.and_then(|answer| answer.deposing.as_ref()) else {
                 continue;
             };
-            if node != master {
+            if node != master || stands && self.is_exhausted(word.sentinel) {
                 continue;
             }
-            let since = *self.stated.get(word.sentinel).unwrap_or(&now);
-            stated.insert(word.sentinel.clone(), since);
-            if !stands || now - since < LONGEST_FAILOVER {
-                reason = Some(format!("{} states {flag} for {master}", word.sentinel));
+            let sign = self.signs.entry(word.sentinel.clone());
+            let sign = sign.or_insert_with(|| Sign {
+                text: format!("{} states {flag} for {master}", word.sentinel),
+                since: now,
+                look: word.look,
+                steps: Vec::new(),
+                borne_out: true,
+            });
+            sign.borne_out |= word.look >= sign.look;
+        }
+    }
+
+    /// Lets go of the signs that are not borne out any more.
+    fn follow_up(&mut self, current: &Topology, words: &[Word<'_>], proofs: &Proofs, now: Instant) {
+        let clean = |word: &Word<'_>, look: u64| {
+            word.look >= look && self.is_clean(word, current, words, proofs)
+        };
+        // One that was promoted may have been promoted by a leader that is gone, of which the others
+        // will hear, or not.
+        let promoted = current
+            .replicas
+            .iter()
+            .any(|replica| proofs.get(&replica.node) == Some(&Proof::Master));
+        let stays = self.is_left_alone(current, words, proofs, now)
+            && own_word(current, proofs) == OwnWord::Stays;
+        let is_over = |sentinel: &Node, sign: &Sign| {
+            let settled = !promoted || now - sign.since >= ELECTION;
+            match words.iter().find(|word| word.sentinel == sentinel) {
+                Some(word) if word.answer.is_some() || word.look < sign.look => {
+                    settled && clean(word, sign.look)
+                }
+                // It cannot be asked any more: most of the others have to do, or the nodes.
+                _ => {
+                    let votes = words.iter().filter(|word| clean(word, sign.look)).count();
+                    stays || settled && votes * 2 > words.len()
+                }
+            }
+        };
+        let over: Vec<Node> = self
+            .signs
+            .iter()
+            .filter(|(sentinel, sign)| is_over(sentinel, sign))
+            .map(|(sentinel, _)| sentinel.clone())
+            .collect();
+        for sentinel in over {
+            let sign = self.signs.remove(&sentinel);
+            if sign.is_some_and(|sign| !sign.borne_out) {
+                self.tally.false_signs += 1;
+                let record = self.records.entry(sentinel);
+                record.or_insert_with(|| Record::new(now)).lied(now);
             }
         }
-        self.stated = stated;
-        reason
+    }
+
+    /// Whether too few Sentinels have answered for so long that no failover can be on its way to its
+    /// promotion any more, and none of those few speaks against the master.
+    fn is_left_alone(
+        &self,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+        now: Instant,
+    ) -> bool {
+        let mut answered = words.iter().filter(|word| word.answer.is_some());
+        self.alone_since
+            .is_some_and(|since| now - since >= ELECTION)
+            && answered.all(|word| self.is_clean(word, current, words, proofs))
+    }
+
+    /// Whether a Sentinel, asked, sees nothing that speaks against the current master.
+    fn is_clean(
+        &self,
+        word: &Word<'_>,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+    ) -> bool {
+        let (Some(answer), Some(master)) = (word.answer, &current.master) else {
+            return false;
+        };
+        let deposed = deposes(answer, master) && !self.is_exhausted(word.sentinel);
+        !deposed && self.rival(answer, current, words, proofs).is_none()
+    }
+
+    /// Whether a Sentinel has stated so long in vain that the master is being replaced that it does
+    /// not count while the master stands to its role.
+    fn is_exhausted(&self, sentinel: &Node) -> bool {
+        self.records.get(sentinel).is_some_and(Record::is_exhausted)
+    }
+
+    /// Another master that a Sentinel names under a higher epoch, unless that node said that it is
+    /// none, or nobody vouches for it.
+    fn rival<'a>(
+        &self,
+        answer: &'a Answer,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+    ) -> Option<&'a Node> {
+        let view = answer.view.as_ref()?;
+        if view.epoch <= current.epoch || Some(&view.master) == current.master.as_ref() {
+            return None;
+        }
+        let refuted = match proofs.get(&view.master) {
+            Some(proof) => *proof != Proof::Master,
+            None => self
+                .refuted
+                .get(&view.master)
+                .is_some_and(|epoch| *epoch >= view.epoch),
+        };
+        let views = words.iter().filter_map(|word| word.answer?.view.as_ref());
+        let vouched = reducer::is_vouched_for(current, &view.master, views);
+        (vouched && !refuted).then_some(&view.master)
     }
 }
 
-/// Whether a Sentinel sees nothing that speaks against the current master.
-fn is_clean(answer: &Answer, current: &Topology, proofs: &Proofs) -> bool {
-    let deposing = answer.deposing.as_ref().map(|(node, _)| node);
-    let deposed = deposing.is_some() && deposing == current.master.as_ref();
-    !deposed && rival(answer, current, proofs).is_none()
-}
-
-/// Another master that a Sentinel names under a higher epoch, unless that node says it is none.
-fn rival<'a>(answer: &'a Answer, current: &Topology, proofs: &Proofs) -> Option<&'a Node> {
-    let view = answer.view.as_ref()?;
-    let other = view.epoch > current.epoch && Some(&view.master) != current.master.as_ref();
-    let refuted = !matches!(proofs.get(&view.master), None | Some(Proof::Master));
-    (other && !refuted).then_some(&view.master)
-}
-
-fn claimed(current: &Topology, words: &[Word<'_>], proofs: &Proofs) -> Option<String> {
-    words.iter().find_map(|word| {
-        let rival = rival(word.answer?, current, proofs)?;
-        Some(format!("{} names {rival}", word.sentinel))
-    })
+fn deposes(answer: &Answer, master: &Node) -> bool {
+    matches!(&answer.deposing, Some((node, _)) if node == master)
 }
 
 #[cfg(test)]

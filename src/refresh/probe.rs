@@ -22,6 +22,8 @@ pub(crate) struct Probed {
     pub(crate) proof: Proof,
     /// Where the node understood us and said no: bad credentials, no permission.
     pub(crate) refusal: Option<RedisError>,
+    /// Whether it was asked until it said this.
+    pub(crate) awaited: bool,
 }
 
 pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
@@ -32,11 +34,13 @@ pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
             proof: judge(&greeting, deadline).await,
             node,
             refusal: None,
+            awaited: false,
         },
         Err(error) => Probed {
             node,
             proof: Proof::Failed(error.to_string()),
             refusal: is_refusal(&error).then_some(error),
+            awaited: false,
         },
     }
 }

@@ -4,7 +4,13 @@ use parking_lot::Mutex;
 use redis::RedisError;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{error::Said, node::Node, stats::SentinelStatus, topology::reducer::Proof};
+use super::fence::{Fence, Raised, Tally};
+use crate::{
+    error::Said,
+    node::Node,
+    stats::{FenceStatus, SentinelStatus},
+    topology::reducer::Proof,
+};
 
 /// What the last look means for somebody who waits for a master to be found.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +44,8 @@ struct State {
     last_answer: Option<Instant>,
     verdict: Verdict,
     outlook: Verdict,
+    fence: Option<Raised>,
+    tally: Tally,
 }
 
 /// Written by the refresh task, read by everybody.
@@ -64,6 +72,18 @@ impl Report {
         }
     }
 
+    pub(crate) fn fence_status(&self) -> FenceStatus {
+        let state = self.state.lock();
+        let up_for = state.fence.as_ref().map(|raised| raised.since.elapsed());
+        FenceStatus {
+            sign: state.fence.as_ref().map(|raised| raised.sign.clone()),
+            up_for,
+            raised: state.tally.raised,
+            false_signs: state.tally.false_signs,
+            held: state.tally.held + up_for.unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         self.state.lock().verdict.clone()
     }
@@ -87,6 +107,14 @@ impl Report {
 
     pub(super) fn stale_answer(&self) {
         self.state.lock().status.stale_answers += 1;
+    }
+
+    pub(super) fn fence(&self, fence: &Fence) {
+        let mut state = self.state.lock();
+        state.tally = fence.tally();
+        if state.fence.as_ref() != fence.raised() {
+            state.fence = fence.raised().cloned();
+        }
     }
 
     pub(super) fn update(&self, update: Update) {

@@ -1,6 +1,9 @@
 //! What one Sentinel answered, all its replies together.
 
-use super::reply::{Peer, ReplicaInfo};
+use super::{
+    flags::Flag,
+    reply::{Peer, ReplicaInfo},
+};
 use crate::node::Node;
 
 /// What one Sentinel believes.
@@ -9,6 +12,15 @@ pub(crate) struct View {
     pub(crate) master: Node,
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
+}
+
+impl View {
+    /// The replica that this Sentinel is making the master.
+    pub(crate) fn promoted(&self) -> Option<&Node> {
+        let mut replicas = self.replicas.iter();
+        let promoted = replicas.find(|replica| replica.flags.has(Flag::Promoted));
+        promoted.map(|replica| &replica.node)
+    }
 }
 
 /// What one Sentinel answered.

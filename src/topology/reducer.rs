@@ -46,20 +46,51 @@ pub(crate) struct Election {
     pub(crate) adopt: Option<(Node, u64)>,
     /// Why the adopted master has not proven its role itself, where it has not.
     pub(crate) unproven: Option<String>,
+    /// Whether it is adopted before the Sentinels have announced it.
+    pub(crate) ahead: bool,
     /// Nodes whose own word is needed.
     pub(crate) ask: Vec<Node>,
+    /// The node that would be adopted if it said that it is a master.
+    pub(crate) awaited: Option<Node>,
     /// Whether a claim stands that could be neither adopted nor put aside, so that it is worth
     /// looking again soon.
     pub(crate) contested: bool,
 }
 
-/// Decides who is master, from the latest word of each Sentinel that answered.
-pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
+/// Decides who is master, from the latest word of each Sentinel that answered. `promoted` is the
+/// replica that is known to take the master's place before it is announced.
+///
+/// It keeps the epoch of its predecessor, as the elder of the two: what the Sentinels announce under
+/// a higher epoch counts before it, and the predecessor only as somebody under a lower epoch would.
+pub(crate) fn elect(
+    current: &Topology,
+    views: &[View],
+    proofs: &Proofs,
+    promoted: Option<&Node>,
+) -> Election {
+    let election = announced(current, views, proofs);
+    let adopt = election.adopt.as_ref();
+    let newer = adopt.is_some_and(|(_, epoch)| *epoch > current.epoch);
+    match promoted {
+        Some(node) if !newer && proofs.get(node) == Some(&Proof::Master) => Election {
+            adopt: Some((node.clone(), current.epoch)),
+            ahead: true,
+            unproven: None,
+            ..election
+        },
+        _ => election,
+    }
+}
+
+/// Decides by what the Sentinels announce.
+fn announced(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
     let mut election = Election::default();
     let mut floor = current.epoch;
     for claim in claims(views) {
         let majority = claim.votes * 2 > views.len();
-        if !may_challenge(current, floor, &claim, majority) {
+        if !may_challenge(current, floor, &claim, majority)
+            || !is_vouched_for(current, claim.node, views.iter())
+        {
             continue;
         }
         let incumbent = current.master.as_ref() == Some(claim.node);
@@ -81,13 +112,15 @@ pub(crate) fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Elec
                 floor = floor.max(claim.epoch);
                 continue;
             }
-            Some(_) => {
+            proof => {
                 election.contested = true;
-                continue;
-            }
-            None => {
-                election.contested = true;
-                election.ask.push(claim.node.clone());
+                if proof.is_none() {
+                    election.ask.push(claim.node.clone());
+                }
+                if claim.epoch > floor && proof != Some(&Proof::Master) {
+                    let awaited = &mut election.awaited;
+                    awaited.get_or_insert_with(|| claim.node.clone());
+                }
                 continue;
             }
         }
@@ -129,6 +162,36 @@ fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bo
         || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
 }
 
+/// Whether a node belongs to our deployment, so that it may become the master.
+///
+/// One that was seen in step with our master has its data. Any other may be the master of somebody
+/// else, where a single Sentinel that is confused or lies must not lead us: most of those that
+/// answered must know it, as the master or as a replica. So a deployment can be restored under
+/// another address.
+pub(crate) fn is_vouched_for<'a>(
+    current: &Topology,
+    node: &Node,
+    views: impl Iterator<Item = &'a View>,
+) -> bool {
+    if current.master.as_ref().is_none_or(|master| master == node) || was_in_step(current, node) {
+        return true;
+    }
+    let (mut known, mut answered) = (0, 0);
+    for view in views {
+        let listed = || view.replicas.iter().any(|replica| replica.node == *node);
+        known += usize::from(view.master == *node || listed());
+        answered += 1;
+    }
+    known * 2 > answered
+}
+
+/// Whether this node was seen to follow our master, and to have its data.
+pub(crate) fn was_in_step(current: &Topology, node: &Node) -> bool {
+    let mut replicas = current.replicas.iter();
+    replicas.any(|replica| replica.node == *node && replica.synced)
+        || current.deposed.as_ref() == Some(node)
+}
+
 /// Whether a node that proved to be master, or may not prove anything, takes the place of the
 /// current one, whose epoch is `floor`.
 fn dethrones(
@@ -141,7 +204,9 @@ fn dethrones(
     let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
         return true;
     };
-    if claim.epoch >= floor {
+    // The predecessor of one that was adopted before it was announced is still announced.
+    let outranked = claim.epoch == floor && current.deposed.is_some();
+    if claim.epoch >= floor && !outranked {
         return true;
     }
     match proofs.get(old) {
@@ -249,6 +314,22 @@ fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &
     }
 }
 
+/// As long as a new master is not announced, the other replicas follow the old one. They have all that
+/// it was sent before writes to it ended, so they stay readable.
+pub(crate) fn keep_followers(replicas: &mut [Replica], deposed: &Node, proofs: &Proofs) {
+    for replica in replicas.iter_mut().filter(|replica| replica.synced) {
+        let proof = proofs.get(&replica.node);
+        let Some(Proof::Replica { link, .. }) = proof.filter(|_| names_as_master(proof, deposed))
+        else {
+            continue;
+        };
+        if link.as_deref() != Some("sync") {
+            replica.excluded = None;
+            replica.orphaned = link.is_some();
+        }
+    }
+}
+
 /// Whether the node itself need not be asked.
 fn is_final(objection: &Excluded) -> bool {
     matches!(objection, Excluded::IsMaster | Excluded::SubjectivelyDown)
@@ -275,6 +356,16 @@ fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excl
     } else {
         None
     })
+}
+
+/// Whether a node says that it is a replica of this one, its link up or not.
+pub(crate) fn names_as_master(proof: Option<&Proof>, node: &Node) -> bool {
+    match proof {
+        Some(Proof::Replica {
+            master, addresses, ..
+        }) => same_server(node, master, addresses),
+        _ => false,
+    }
 }
 
 fn follows(proof: Option<&Proof>, master: &Node) -> bool {

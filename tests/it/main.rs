@@ -29,6 +29,8 @@ mod multiplexed_failover;
 mod multiplexed_faults;
 mod multiplexed_limits;
 mod multiplexed_storm;
+mod outcome;
+mod retry;
 mod session;
 mod spread;
 mod suspicion;

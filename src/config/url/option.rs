@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use super::percent::decode;
 use crate::config::{
-    Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
+    Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom, ReplyLimits,
 };
 
 pub(super) enum Refusal {
@@ -31,6 +31,7 @@ pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(
         "sentinel_timeout" => config.sentinel_timeout = value.duration()?,
         "refresh_interval" => config.refresh_interval = value.duration()?,
         "failover_timeout" => config.failover_timeout = value.duration()?,
+        "adopt" => config.adopt = value.adopt()?,
         "username" | "password" => return Err(Refusal::Invalid("belongs before the hosts")),
         "db" => return Err(Refusal::Invalid("belongs after the hosts, as in `host/3`")),
         "master_name" => return Err(Refusal::Invalid("belongs at the end, as in `#mymaster`")),
@@ -163,6 +164,14 @@ impl Value<'_> {
             "master" => Ok(ReadFrom::Master),
             "any" => Ok(ReadFrom::Any),
             _ => Err("must be `replica_preferred`, `replica`, `master` or `any`"),
+        }
+    }
+
+    fn adopt(self) -> Result<Adopt, &'static str> {
+        match self.0 {
+            "announced" => Ok(Adopt::Announced),
+            "promoted" => Ok(Adopt::Promoted),
+            _ => Err("must be `announced` or `promoted`"),
         }
     }
 

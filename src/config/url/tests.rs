@@ -54,8 +54,10 @@ fn option_values_are_decoded_but_a_plus_stays() {
 }
 
 /// Each option with two values; `Debug` shows the field of the same name changing between them.
-const OPTIONS: [(&str, &str, &str); 26] = [
+const OPTIONS: [(&str, &str, &str); 28] = [
     ("client_name", "a", r#"Some("a")"#),
+    ("adopt", "announced", "Announced"),
+    ("adopt", "promoted", "Promoted"),
     ("read_from", "any", "Any"),
     ("read_from", "master", "Master"),
     ("read_from", "replica", "Replica"),
@@ -238,6 +240,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     ("redis-sentinel://h?protocol=3#m", "protocol"),
     ("redis-sentinel://h?protocol=RESP3#m", "protocol"),
+    ("redis-sentinel://h?adopt=early#m", "adopt"),
     ("redis-sentinel://h?read_from=slave#m", "read_from"),
     ("redis-sentinel://h?read_from=#m", "read_from"),
     ("redis-sentinel://h?max_active=#m", "max_active"),

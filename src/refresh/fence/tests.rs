@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    record::{FORGIVENESS, LONGEST_FAILOVER, MOST_FALSE_SIGNS},
+    *,
+};
 use crate::{
     excluded::Excluded,
     sentinel::{
@@ -206,7 +209,7 @@ fn a_sentinel_that_cried_wolf_is_asked_before_it_is_believed() {
     assert!(!scene.is_raised([clean(4), clean(4), clean(4)]));
     assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
     assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
-    scene.now += 2 * MEMORY;
+    scene.now += FORGIVENESS;
     scene.publish(EventKind::TryFailover, MASTER);
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
 }
@@ -247,7 +250,7 @@ fn what_was_said_of_a_master_is_over_with_it() {
     scene.topology.master = Some(node(REPLICA));
     scene.topology.epoch = EPOCH + 1;
     scene.proofs.insert(node(REPLICA), Proof::Master);
-    scene.fence.reset();
+    scene.fence.reset(scene.now);
     let leader = Said {
         look: 6,
         answer: Some(Answer {

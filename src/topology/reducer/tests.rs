@@ -5,6 +5,10 @@ use crate::sentinel::{flags::Flags, reply::ReplicaInfo};
 
 const PORT: u16 = 6379;
 
+fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
+    super::elect(current, views, proofs, None)
+}
+
 fn node(n: u8) -> Node {
     Node::new(format!("10.0.0.{n}"), PORT)
 }
@@ -183,7 +187,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
     check(vec![
         Case {
             why: "the leader alone knows of the switch, the old master still says master",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 6), view(1, 5), view(1, 5)],
             proofs: proofs([(1, Proof::Master), (2, Proof::Master)]),
             adopt: Some((2, 6)),
@@ -191,7 +195,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
         },
         Case {
             why: "the claimed node has not been asked: until it has, what is goes on",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 6), view(1, 5), view(1, 5)],
             proofs: proofs([(1, Proof::Master)]),
             adopt: Some((1, 5)),
@@ -199,7 +203,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
         },
         Case {
             why: "a forged epoch that points to a replica",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 999), view(1, 5), view(1, 5)],
             proofs: proofs([(1, Proof::Master), (2, follower_of(1))]),
             adopt: Some((1, 5)),
@@ -207,7 +211,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
         },
         Case {
             why: "a forged epoch that points nowhere, while the master is silent",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 999), view(1, 5), view(1, 5)],
             proofs: proofs([(1, silent()), (2, silent())]),
             adopt: None,
@@ -215,7 +219,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
         },
         Case {
             why: "the same master under a new epoch",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(1, 7), view(1, 7), view(1, 5)],
             proofs: proofs([(1, Proof::Master)]),
             adopt: Some((1, 7)),
@@ -223,7 +227,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
         },
         Case {
             why: "the master was elected anew and has not said so yet: nobody below it counts",
-            current: believing(1, 5),
+            current: with_replica(believing(1, 5), 2, None),
             views: vec![view(1, 7), view(2, 6), view(1, 7)],
             proofs: proofs([(2, Proof::Master)]),
             adopt: None,
@@ -442,7 +446,8 @@ fn a_lower_epoch_without_proof_does_not_move_a_master_that_proves() {
 #[test]
 fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
     let views = [view(2, 6), view(1, 5), view(1, 5)];
-    let contested = |proofs: &Proofs| elect(&believing(1, 5), &views, proofs).contested;
+    let current = with_replica(believing(1, 5), 2, None);
+    let contested = |proofs: &Proofs| elect(&current, &views, proofs).contested;
     assert!(contested(&proofs([(1, Proof::Master)])));
     assert!(contested(&proofs([(1, Proof::Master), (2, silent())])));
     assert!(!contested(&proofs([
@@ -450,7 +455,161 @@ fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
         (2, Proof::Master)
     ])));
     let stale = [view(2, 4), view(1, 5), view(1, 5)];
-    assert!(!elect(&believing(1, 5), &stale, &proofs([(1, Proof::Master)])).contested);
+    assert!(!elect(&current, &stale, &proofs([(1, Proof::Master)])).contested);
+}
+
+#[test]
+fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
+    let word = || proofs([(1, Proof::Master), (2, Proof::Master)]);
+    let ours = || with_replica(believing(1, 5), 2, None);
+    let mut out_of_step = ours();
+    out_of_step.replicas[0].synced = false;
+    let knowing = |master| listing(master, 5, vec![listed(2, 1)]);
+    for (why, current, views, adopt) in [
+        (
+            "a stranger",
+            believing(1, 5),
+            vec![view(2, 9), view(1, 5), view(1, 5)],
+            Some((1, 5)),
+        ),
+        (
+            "never in step",
+            out_of_step,
+            vec![view(2, 9), view(1, 5), view(1, 5)],
+            Some((1, 5)),
+        ),
+        (
+            "half of them",
+            believing(1, 5),
+            vec![view(2, 9), view(1, 5)],
+            Some((1, 5)),
+        ),
+        (
+            "one of ours",
+            ours(),
+            vec![view(2, 9), view(1, 5), view(1, 5)],
+            Some((2, 9)),
+        ),
+        (
+            "most name it",
+            believing(1, 5),
+            vec![view(2, 9), view(2, 9), view(1, 5)],
+            Some((2, 9)),
+        ),
+        (
+            "another lists it",
+            believing(1, 5),
+            vec![view(2, 9), knowing(1), view(1, 5)],
+            Some((2, 9)),
+        ),
+        (
+            "nothing is known",
+            Topology::default(),
+            vec![view(2, 9), view(1, 5)],
+            Some((2, 9)),
+        ),
+    ] {
+        let adopt = adopt.map(|(n, epoch)| (node(n), epoch));
+        let election = elect(&current, &views, &word());
+        assert_eq!(election.adopt, adopt, "{why}");
+        assert!(!election.contested, "{why}");
+    }
+}
+
+#[test]
+fn a_promoted_replica_is_adopted_when_it_says_so_and_nobody_announces_another() {
+    let old = || vec![view(1, 5), view(1, 5), view(1, 5)];
+    let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
+    let elect = |views: &[View], proofs| super::elect(&current, views, &proofs, Some(&node(2)));
+    let masters = || proofs([(1, Proof::Master), (2, Proof::Master), (3, Proof::Master)]);
+
+    let election = elect(&old(), masters());
+    assert_eq!((election.adopt, election.ahead), (Some((node(2), 5)), true));
+    for proof in [follower_of(1), silent(), mute(), Proof::SomeReplica] {
+        let election = elect(&old(), proofs([(1, Proof::Master), (2, proof)]));
+        assert_eq!(
+            (election.adopt, election.ahead),
+            (Some((node(1), 5)), false)
+        );
+    }
+    // Its own announcement, and that of another one.
+    for n in [2, 3] {
+        let election = elect(&[view(n, 6), view(1, 5), view(1, 5)], masters());
+        assert_eq!(
+            (election.adopt, election.ahead),
+            (Some((node(n), 6)), false)
+        );
+    }
+}
+
+#[test]
+fn a_deposed_master_returns_only_when_its_successor_does_not_prove() {
+    let current = Topology {
+        deposed: Some(node(1)),
+        ..with_replica(believing(2, 5), 3, None)
+    };
+    let old = [view(1, 5), view(1, 5), view(1, 5)];
+    let master = || Proof::Master;
+    let case = |proofs: &[(u8, Proof)], views: &[View]| {
+        let proofs = proofs.iter().map(|(n, proof)| (node(*n), proof.clone()));
+        let election = elect(&current, views, &proofs.collect());
+        (election.adopt, election.ask)
+    };
+    assert_eq!(case(&[(1, master()), (2, master())], &old), (None, vec![]));
+    assert_eq!(case(&[(1, master())], &old), (None, vec![node(2)]));
+    assert_eq!(
+        case(&[(1, silent()), (2, follower_of(1))], &old),
+        (None, vec![])
+    );
+    // A single Sentinel that still names it is not enough.
+    let split = [view(1, 5), view(3, 4), view(3, 4)];
+    let word = [(1, master()), (2, follower_of(1)), (3, follower_of(1))];
+    assert_eq!(case(&word, &split), (None, vec![]));
+    for denial in [follower_of(1), silent()] {
+        let word = [(1, master()), (2, denial)];
+        assert_eq!(case(&word, &old), (Some((node(1), 5)), vec![]));
+    }
+    // Under a higher epoch it was elected anew.
+    let anew = [view(1, 7), view(1, 5), view(1, 5)];
+    let word = [(1, master()), (2, master())];
+    assert_eq!(case(&word, &anew), (Some((node(1), 7)), vec![]));
+    let announced = [view(2, 6), view(1, 5), view(1, 5)];
+    assert_eq!(case(&word, &announced), (Some((node(2), 6)), vec![]));
+}
+
+#[test]
+fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced() {
+    let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
+    let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
+    let lost = |state: &str| Proof::Replica {
+        master: node(1),
+        addresses: vec![],
+        link: Some(state.into()),
+    };
+    for (word, excluded, orphaned) in [
+        (follower_of(1), false, false),
+        (lost("connect"), false, true),
+        (lost("sync"), true, false),
+        (follower_of(2), false, false),
+        (follower_of(4), true, false),
+        (silent(), true, false),
+    ] {
+        let why = format!("{word:?}");
+        let word = proofs([(1, Proof::Master), (2, Proof::Master), (3, word)]);
+        let (mut found, _) = replicas(&current, &node(2), &views, &word, 9);
+        keep_followers(&mut found, &node(1), &word);
+        let third = found
+            .iter()
+            .find(|replica| replica.node == node(3))
+            .unwrap();
+        assert_eq!(
+            (third.excluded.is_some(), third.orphaned),
+            (excluded, orphaned),
+            "{why}"
+        );
+        let deposed = |replica: &&Replica| replica.node == node(1);
+        assert!(!found.iter().filter(deposed).any(Replica::is_readable));
+    }
 }
 
 /// What becomes of replica 2 of master 1, and whether it is asked. `None`: it is not in the set.
@@ -905,7 +1064,10 @@ impl World {
         }
         // A stale claim is passed over, whatever its node says.
         let known = self.current.master.as_ref().map(|_| self.current.epoch);
-        let newer = |view: &&View| view.epoch > epoch && Some(view.epoch) > known;
+        let newer = |view: &&View| {
+            let vouched = is_vouched_for(&self.current, &view.master, views.iter());
+            view.epoch > epoch && Some(view.epoch) > known && vouched
+        };
         for view in views.iter().filter(newer) {
             let proven = self.proofs.get(&view.master) == Some(&Proof::Master);
             assert!(!proven, "{view:?} was passed over for epoch {epoch}");

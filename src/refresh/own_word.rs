@@ -1,0 +1,159 @@
+//! Who is master by what the nodes say among themselves, for when no Sentinel can be asked.
+
+use crate::{
+    node::Node,
+    topology::{
+        Topology,
+        reducer::{self, Proof, Proofs},
+    },
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OwnWord {
+    /// The failover came to nothing: the master says that it is one, and its replicas follow it.
+    Stays,
+    /// It went on: this replica says that it is a master now, and the others bear it out.
+    Moved(Node),
+    Unclear,
+}
+
+/// What the master and its replicas say together.
+///
+/// A failover that was under way when the Sentinels went has either reached the node that it
+/// promotes or has not. If it has, this node says `master`; as soon as another node follows it, the
+/// failover was announced and will stand. One that only says so itself is taken back by the Sentinels
+/// when they return, as long as the old master is alive.
+pub(super) fn own_word(current: &Topology, proofs: &Proofs) -> OwnWord {
+    let Some(master) = &current.master else {
+        return OwnWord::Unclear;
+    };
+    let replicas = || current.replicas.iter().filter(|replica| replica.synced);
+    let stands = proofs.get(master) == Some(&Proof::Master);
+    let followers = |of: &Node| {
+        let nodes = replicas().map(|replica| &replica.node).chain([master]);
+        nodes
+            .filter(|node| reducer::names_as_master(proofs.get(*node), of))
+            .count()
+    };
+    let loyal = followers(master);
+    let mut promoted: Vec<(usize, &Node)> = replicas()
+        .map(|replica| &replica.node)
+        .filter(|node| proofs.get(*node) == Some(&Proof::Master))
+        .map(|node| (followers(node), node))
+        .collect();
+    promoted.sort_unstable();
+    match (stands, &promoted[..]) {
+        (true, []) if loyal > 0 || replicas().next().is_none() => OwnWord::Stays,
+        (true, [.., (most, node)]) if *most > loyal => OwnWord::Moved((*node).clone()),
+        (true, [.., (most, _)]) if loyal > *most => OwnWord::Stays,
+        (false, [(_, node)]) => OwnWord::Moved((*node).clone()),
+        (false, [.., (second, _), (most, node)]) if most > second => {
+            OwnWord::Moved((*node).clone())
+        }
+        _ => OwnWord::Unclear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::Replica;
+
+    fn node(port: u16) -> Node {
+        Node::new("10.0.0.1", port)
+    }
+
+    fn of(master: u16) -> Proof {
+        Proof::Replica {
+            master: node(master),
+            addresses: Vec::new(),
+            link: None,
+        }
+    }
+
+    fn lost(master: u16) -> Proof {
+        Proof::Replica {
+            master: node(master),
+            addresses: Vec::new(),
+            link: Some("connect".into()),
+        }
+    }
+
+    fn gone() -> Proof {
+        Proof::Failed("connection refused".into())
+    }
+
+    fn topology(replicas: &[u16]) -> Topology {
+        let replica = |port: &u16| Replica {
+            node: node(*port),
+            excluded: None,
+            since: 1,
+            synced: true,
+            orphaned: false,
+        };
+        Topology {
+            master: Some(node(1)),
+            replicas: replicas.iter().map(replica).collect(),
+            ..Topology::default()
+        }
+    }
+
+    #[test]
+    fn the_nodes_tell_whether_the_failover_went_on() {
+        use OwnWord::{Moved, Stays, Unclear};
+        let is = || Proof::Master;
+        for (why, proofs, expected) in [
+            ("all is as it was", vec![is(), of(1), of(1)], Stays),
+            ("one replica is silent", vec![is(), of(1), gone()], Stays),
+            (
+                "no replica can be asked",
+                vec![is(), gone(), gone()],
+                Unclear,
+            ),
+            ("promoted, nobody follows", vec![is(), is(), of(1)], Stays),
+            (
+                "promoted and followed",
+                vec![is(), is(), of(2)],
+                Moved(node(2)),
+            ),
+            (
+                "the old one follows",
+                vec![of(2), is(), of(2)],
+                Moved(node(2)),
+            ),
+            (
+                "promoted, the third is silent",
+                vec![is(), is(), gone()],
+                Unclear,
+            ),
+            (
+                "the old one is dead",
+                vec![gone(), is(), lost(1)],
+                Moved(node(2)),
+            ),
+            (
+                "dead, and nobody promoted",
+                vec![gone(), lost(1), lost(1)],
+                Unclear,
+            ),
+            ("two that say master", vec![gone(), is(), is()], Unclear),
+            ("each its own replica", vec![is(), is(), of(9)], Unclear),
+        ] {
+            let proofs = (1..).map(node).zip(proofs).collect();
+            assert_eq!(own_word(&topology(&[2, 3]), &proofs), expected, "{why}");
+        }
+        let alone = [(node(1), is())].into_iter().collect();
+        assert_eq!(own_word(&topology(&[]), &alone), Stays);
+    }
+
+    #[test]
+    fn a_node_that_was_never_in_step_has_no_say() {
+        let mut topology = topology(&[2, 3]);
+        for replica in &mut topology.replicas {
+            replica.synced = false;
+        }
+        let proofs = [(1, gone()), (2, Proof::Master), (3, of(2))];
+        let proofs = proofs.map(|(port, proof)| (node(port), proof)).into();
+        assert_eq!(own_word(&topology, &proofs), OwnWord::Unclear);
+    }
+}
