@@ -56,8 +56,10 @@ struct Careful {
 
 impl Wake for Careful {
     fn wake(self: Arc<Self>) {
-        (self.before_wake)();
-        self.waker.wake_by_ref();
+        if RUNNING.get() {
+            (self.before_wake)();
+            self.waker.wake_by_ref();
+        }
     }
 }
 
@@ -298,9 +300,24 @@ fn run<S: Scheduler + 'static, F: Future<Output = ()> + 'static>(scheduler: S, m
     let _guard = runtime.enter();
     let mut config = Config::new();
     config.stack_size = 1 << 18;
-    RUNNING.set(true);
+    let _running = Running::start();
     Runner::new(scheduler, config).run(move || block_on(model()));
-    RUNNING.set(false);
+}
+
+/// Ends with the model, before the timers that it has left wake anybody.
+struct Running;
+
+impl Running {
+    fn start() -> Self {
+        RUNNING.set(true);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(false);
+    }
 }
 
 /// Runs a model in orders drawn at random, in such that change hands seldom, and in one after the

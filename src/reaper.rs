@@ -41,7 +41,8 @@ fn prune(side: &Side, demand: &mut Demand) {
     let limits = home.limits();
     let targets = home.targets();
     side.prune(|pooled| {
-        let gone = !targets.contains(&pooled.target);
+        // One that came after this round began may be of a newer topology.
+        let gone = !targets.contains(&pooled.target) && !home.admits(&pooled.target);
         gone.then(|| home.departed())
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
             .or_else(|| pooled.is_stale().then_some(Discard::Broken))

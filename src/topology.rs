@@ -200,9 +200,7 @@ impl Handle {
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Topology> {
-        let snapshot = Arc::clone(&self.sender.borrow());
-        step();
-        snapshot
+        Arc::clone(&self.sender.borrow())
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Topology>> {
