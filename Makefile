@@ -10,7 +10,8 @@ ARGS ?=
 # new ones: `make test PROPTEST_RNG_SEED=$$RANDOM PROPTEST_CASES=100000`.
 PROPTEST_RNG_SEED ?= 1
 export PROPTEST_RNG_SEED
-# How long to fuzz.
+# What to fuzz, and each for how long.
+TARGET ?= codec sentinel_reply event url
 SECONDS ?= 60
 # How long to soak, and with which faults; one is chosen and printed when none is given.
 MINUTES ?= 20
@@ -51,11 +52,14 @@ failover-bench: redis ## what callers notice of failovers, with ours and with it
 growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
 	$(CARGO) bench --locked --bench growth -- $(ARGS)
 
-fuzz: ## fuzz the codec for SECONDS (60), from the committed corpus
+fuzz: ## fuzz each TARGET (all of them) for SECONDS (60), from the committed corpora
 	@scripts/need-cargo-tool fuzz
-	@mkdir -p fuzz/target/corpus
-	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run codec -s none fuzz/target/corpus fuzz/corpus/codec -- \
-		-max_total_time=$(SECONDS) -max_len=4096
+	@set -e; for target in $(TARGET); do \
+		mkdir -p fuzz/target/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -s none \
+			fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -max_len=4096; \
+	done
 
 deny: ## licences, bans and sources of every dependency
 	@scripts/need-cargo-tool deny

@@ -267,6 +267,9 @@ pub enum ReadFrom {
     #[default]
     ReplicaPreferred,
     /// Only replicas; without a readable one reads fail.
+    ///
+    /// A replica that missed a deadline is tried all the same where there is no other, until it is
+    /// known whether it answers.
     Replica,
     /// Only the master, still over the connections and limits of the read pool.
     Master,

@@ -318,6 +318,9 @@ impl Connection {
             }
             Err(error) => {
                 let cause = Failure::of(error).map(|failure| &failure.cause);
+                if let Some(Cause::Timeout(within)) = cause {
+                    pooled.home().topology.silence(&pooled.target.node, *within);
+                }
                 cause.is_some_and(|cause| *cause != Cause::Unusable)
             }
         };

@@ -38,7 +38,12 @@ pub(crate) async fn attempt(home: &Home, target: &Target) -> Result<Exclusive, E
         Err(error) => {
             home.stats.dial_failures.fetch_add(1, Relaxed);
             home.fleet.failed(&target.node);
-            home.topology.suspect(&target.node);
+            if error.is_timeout() {
+                let within = home.config.connect_timeout;
+                home.topology.silence(&target.node, within);
+            } else {
+                home.topology.suspect(&target.node);
+            }
             Err(connect_error(target, error))
         }
     }

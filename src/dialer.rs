@@ -25,6 +25,8 @@ use crate::{
     place::Place,
     pooled::Pooled,
 };
+#[cfg(test)]
+use crate::{topology::Target, wire::exclusive::Exclusive};
 
 /// A dial that has not answered by now gets company, on another node if there is one.
 const HEDGE: Duration = Duration::from_millis(150);
@@ -182,6 +184,15 @@ impl Dialer {
                 None
             }
         }
+    }
+
+    /// As when a dial that somebody began has ended well.
+    #[cfg(test)]
+    pub(crate) fn bring(&self, wire: Exclusive, target: Target) {
+        assert!(self.dock.reserve(|_| true), "not closed");
+        let place = Place::take(&self.home, vec![target]);
+        let (target, place) = place.expect("there is a target");
+        self.dock.arrive(Pooled::new(wire, place.opened(), target));
     }
 
     fn spawn_dial(self: &Arc<Self>) {

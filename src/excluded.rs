@@ -32,6 +32,14 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
+    /// It missed a deadline, and has not been heard since.
+    ///
+    /// It is asked for its role at once and is read from again as soon as it answers.
+    #[non_exhaustive]
+    Silent {
+        /// How long it had been given.
+        within: Duration,
+    },
     /// No connection to it could be made, or it did not answer as a data node does.
     #[non_exhaustive]
     Unreachable {
@@ -70,6 +78,7 @@ impl fmt::Display for Excluded {
             }
             Self::WrongMaster { follows } => write!(f, "follows another master, {follows}"),
             Self::Syncing { state } => write!(f, "is not in sync with its master: {state}"),
+            Self::Silent { within } => write!(f, "did not answer within {within:?}"),
             Self::Unreachable { error } => write!(f, "is unreachable: {error}"),
             Self::NotProven => f.write_str("has not yet proved its role"),
         }
@@ -105,6 +114,12 @@ mod tests {
                     state: "sync".into(),
                 },
                 "is not in sync with its master: sync",
+            ),
+            (
+                Excluded::Silent {
+                    within: Duration::from_millis(300),
+                },
+                "did not answer within 300ms",
             ),
             (
                 Excluded::Unreachable {

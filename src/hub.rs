@@ -5,6 +5,9 @@
 //! what is there as a snapshot. It rests until the first command asks for a connection; from then on
 //! it keeps connections ready, so that a command after a failover finds one.
 
+#[cfg(test)]
+mod model;
+
 use std::{
     collections::HashMap,
     mem,
@@ -158,46 +161,34 @@ impl Hub {
 
     /// Nothing is sent any more; what was sent is still answered.
     pub(crate) fn close(&self) {
-        self.lines.send_modify(|lines| {
-            retire(&lines.open);
-            *lines = Arc::new(Lines {
-                closed: true,
-                ..Lines::default()
-            });
-        });
+        let lines = self.lines.send_replace(Arc::new(Lines {
+            closed: true,
+            ..Lines::default()
+        }));
+        retire(&lines.open);
     }
 
     /// Publishes what there is now, unless the pool was closed meanwhile.
     fn publish(&self, open: &[Arc<Line>], trouble: Option<Error>) {
-        self.lines.send_modify(|lines| {
-            if lines.closed {
-                retire(open);
-                return;
+        let published = self.lines.send_if_modified(|lines| {
+            if !lines.closed {
+                *lines = Arc::new(Lines {
+                    open: open.to_vec(),
+                    trouble,
+                    closed: false,
+                });
             }
-            *lines = Arc::new(Lines {
-                open: open.to_vec(),
-                trouble,
-                closed: false,
-            });
+            !lines.closed
         });
+        if !published {
+            retire(open);
+        }
     }
 
     /// Keeps connections ready, from when the first is wanted on.
     pub(crate) async fn run(self: Arc<Self>) {
         self.wanted.notified().await;
-        let mut topology = self.home.topology.subscribe();
-        let mut keeper = Keeper::new(Arc::clone(&self));
-        loop {
-            let snapshot = Arc::clone(&topology.borrow_and_update());
-            keeper.settle(&snapshot);
-            tokio::select! {
-                changed = topology.changed() => if changed.is_err() { return },
-                Some(dialled) = keeper.dials.join_next_with_id(), if !keeper.dials.is_empty() => {
-                    keeper.dialled(dialled);
-                }
-                () = self.ended.notified() => {}
-            }
-        }
+        Keeper::new(self).run().await;
     }
 }
 
@@ -228,6 +219,22 @@ impl Keeper {
             dials: JoinSet::new(),
             under_way: HashMap::new(),
             trouble: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let hub = Arc::clone(&self.hub);
+        let mut topology = hub.home.topology.subscribe();
+        loop {
+            let snapshot = Arc::clone(&topology.borrow_and_update());
+            self.settle(&snapshot);
+            tokio::select! {
+                changed = topology.changed() => if changed.is_err() { return },
+                Some(dialled) = self.dials.join_next_with_id(), if !self.dials.is_empty() => {
+                    self.dialled(dialled);
+                }
+                () = hub.ended.notified() => {}
+            }
         }
     }
 
@@ -297,11 +304,14 @@ impl Keeper {
         }));
         let born = Instant::now();
         tokio::spawn(async move {
-            if driver.await.is_err() {
+            if let Err(cause) = driver.await {
                 if born.elapsed() < YOUNG {
                     hub.home.fleet.failed(&target.node);
                 }
-                hub.home.topology.suspect(&target.node);
+                match cause {
+                    Cause::Timeout(within) => hub.home.topology.silence(&target.node, within),
+                    _ => hub.home.topology.suspect(&target.node),
+                }
             }
             hub.ended.notify_one();
         });

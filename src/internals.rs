@@ -7,6 +7,8 @@
     reason = "nobody outside this repository is to use it"
 )]
 
+mod hostile;
+
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,6 +20,8 @@ use crate::{
     node::{Node, Role},
     wire::{codec::Decoder, exclusive::Exclusive, handshake},
 };
+
+pub use self::hostile::{read_event, read_sentinel_reply, read_url};
 
 /// The connection that the pools lend, without a pool: what other pools are compared with.
 pub struct RawConnection(#[allow(dead_code, reason = "held for its size and its drop")] Exclusive);

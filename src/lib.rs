@@ -138,6 +138,8 @@ mod hub;
 pub mod internals;
 mod jitter;
 mod manager;
+#[cfg(test)]
+mod model;
 mod multiplexed;
 mod node;
 mod outcome;

@@ -60,9 +60,13 @@ impl Manager {
         match pong.as_deref() {
             // Any reply but PONG, even an error, comes from a server that would serve nobody.
             Ok([Value::SimpleString(pong)]) if pong == "PONG" => None,
-            _ => {
+            failed => {
                 self.silent_since.lock().insert(node.clone(), began);
-                self.dialer.home().topology.suspect(&node);
+                let topology = &self.dialer.home().topology;
+                match failed {
+                    Err(error) if error.is_timeout() => topology.silence(&node, deadline - began),
+                    _ => topology.suspect(&node),
+                }
                 Some(Discard::TestFailed)
             }
         }

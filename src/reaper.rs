@@ -42,7 +42,8 @@ fn prune(side: &Side, demand: &mut Demand, owed: &mut usize) {
     let limits = home.limits();
     let targets = home.targets();
     side.prune(|pooled| {
-        let gone = !targets.contains(&pooled.target);
+        // One that came after this round began may be of a newer topology.
+        let gone = !targets.contains(&pooled.target) && !home.admits(&pooled.target);
         *owed += usize::from(gone);
         gone.then(|| home.departed())
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))

@@ -152,6 +152,10 @@ impl Refresh {
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn conclude(&mut self) {
+        // Before the snapshot is taken, in which they are left out.
+        for silent in self.handle.take_silent() {
+            self.testimony.doubt(&silent);
+        }
         let now = Instant::now();
         let current = self.handle.snapshot();
         let words = self.links.words();
@@ -178,7 +182,7 @@ impl Refresh {
         self.report_progress(&views, waiting);
     }
 
-    fn publish(&self, current: &Topology, mut next: Topology) {
+    fn publish(&self, current: &Topology, next: Topology) {
         if next == *current {
             return;
         }
@@ -191,7 +195,6 @@ impl Refresh {
             (Some(_), None) => tracing::info!(master = ?next.master, "the fence is lifted"),
             _ => {}
         }
-        next.version = current.version + 1;
         self.handle.publish(next);
     }
 

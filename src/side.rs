@@ -1,5 +1,8 @@
 //! One of the two pools: a deadpool pool, and the way a connection is taken out of it.
 
+#[cfg(test)]
+mod model;
+
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -18,6 +19,14 @@ use crate::{
     excluded::Excluded,
     node::{Node, Role},
 };
+
+#[cfg(test)]
+use crate::model::step;
+
+/// Where another thread may be faster, for the models.
+#[cfg(not(test))]
+#[inline(always)]
+fn step() {}
 
 /// What the pool believes about the deployment, at one moment.
 ///
@@ -73,6 +82,18 @@ impl Replica {
     pub fn is_readable(&self) -> bool {
         self.excluded.is_none()
     }
+
+    fn is_silent(&self) -> bool {
+        matches!(self.excluded, Some(Excluded::Silent { .. }))
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            node: self.node.clone(),
+            role: Role::Replica,
+            since: self.since,
+        }
+    }
 }
 
 /// A node that connections of one pool may go to.
@@ -101,27 +122,17 @@ impl Topology {
             role: Role::Master,
             since: self.master_since,
         });
-        let replicas = self
-            .replicas
-            .iter()
-            .filter(|replica| replica.is_readable())
-            .map(|replica| Target {
-                node: replica.node.clone(),
-                role: Role::Replica,
-                since: replica.since,
-            });
+        let replicas = |fits: fn(&Replica) -> bool| {
+            let replicas = self.replicas.iter().filter(move |replica| fits(replica));
+            replicas.map(Replica::target)
+        };
+        let readable = replicas(Replica::is_readable);
         match policy {
             None | Some(ReadFrom::Master) => master.collect(),
-            Some(ReadFrom::Replica) => replicas.collect(),
-            Some(ReadFrom::Any) => replicas.chain(master).collect(),
-            Some(ReadFrom::ReplicaPreferred) => {
-                let replicas: Vec<_> = replicas.collect();
-                if replicas.is_empty() {
-                    master.collect()
-                } else {
-                    replicas
-                }
-            }
+            Some(ReadFrom::Any) => readable.chain(master).collect(),
+            Some(ReadFrom::ReplicaPreferred) => or_else(readable, master),
+            // To try those is better than to read nowhere: it may be this process that was held up.
+            Some(ReadFrom::Replica) => or_else(readable, replicas(Replica::is_silent)),
         }
     }
 
@@ -145,6 +156,19 @@ impl Topology {
     }
 }
 
+/// The first, or the second where there are none of the first.
+fn or_else(
+    first: impl Iterator<Item = Target>,
+    second: impl Iterator<Item = Target>,
+) -> Vec<Target> {
+    let mut first = first.peekable();
+    if first.peek().is_none() {
+        second.collect()
+    } else {
+        first.collect()
+    }
+}
+
 /// Publishes snapshots, and takes the suspicions that ask for a new one.
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -152,6 +176,9 @@ pub(crate) struct Handle {
     version: AtomicU64,
     sender: watch::Sender<Arc<Topology>>,
     suspects: Mutex<HashSet<Node>>,
+    /// Replicas that were left out because they missed a deadline, of which the refresh task does
+    /// not know yet. Taken while `sender` is locked, never the other way round.
+    silent: Mutex<HashSet<Node>>,
     suspicion: Notify,
 }
 
@@ -161,12 +188,15 @@ impl Handle {
             version: AtomicU64::new(0),
             sender: watch::Sender::new(Arc::default()),
             suspects: Mutex::default(),
+            silent: Mutex::default(),
             suspicion: Notify::new(),
         }
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        let version = self.version.load(Ordering::Acquire);
+        step();
+        version
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Topology> {
@@ -177,14 +207,62 @@ impl Handle {
         self.sender.subscribe()
     }
 
-    /// Publishes a snapshot. Only the refresh task calls this.
-    ///
+    /// Publishes a snapshot under the next version. Only the refresh task calls this; what was left
+    /// out since it last took the silent ones stays so.
+    pub(crate) fn publish(&self, mut topology: Topology) {
+        self.replace(|current| {
+            let silent = self.silent.lock();
+            for replica in &mut topology.replicas {
+                if replica.is_readable() && silent.contains(&replica.node) {
+                    let known = current.replicas.iter().find(|r| r.node == replica.node);
+                    replica.excluded = known.and_then(|known| known.excluded.clone());
+                }
+            }
+            Some(topology)
+        });
+    }
+
+    /// Leaves a replica out of reads from this moment on because it did not answer within this
+    /// time, and asks for a look at it. Any other node is only put under suspicion: there is no
+    /// other master to go to.
+    pub(crate) fn silence(&self, node: &Node, within: Duration) {
+        let left_out = self.replace(|current| {
+            let mut replicas = current.replicas.iter();
+            let place = replicas.position(|r| r.node == *node && r.is_readable())?;
+            self.silent.lock().insert(node.clone());
+            let mut topology = current.clone();
+            topology.replicas[place].excluded = Some(Excluded::Silent { within });
+            Some(topology)
+        });
+        if left_out {
+            tracing::info!(%node, ?within, "a replica is left out: it did not answer");
+            self.suspicion.notify_one();
+        }
+        self.suspect(node);
+    }
+
+    /// The replicas that were left out since the last call. To be called before the snapshot is
+    /// taken from which the next is made: that one has them left out.
+    pub(crate) fn take_silent(&self) -> HashSet<Node> {
+        std::mem::take(&mut *self.silent.lock())
+    }
+
     /// The version is raised after the snapshot is in place: whoever sees the new version finds a
     /// snapshot at least as new.
-    pub(crate) fn publish(&self, topology: Topology) {
-        let version = topology.version;
-        self.sender.send_replace(Arc::new(topology));
-        self.version.store(version, Ordering::Release);
+    fn replace(&self, next: impl FnOnce(&Topology) -> Option<Topology>) -> bool {
+        let mut version = 0;
+        let replaced = self.sender.send_if_modified(|current| {
+            let Some(mut next) = next(current) else {
+                return false;
+            };
+            version = current.version + 1;
+            next.version = version;
+            *current = Arc::new(next);
+            true
+        });
+        step();
+        self.version.fetch_max(version, Ordering::Release);
+        replaced
     }
 
     /// Asks for a look at the Sentinels because this node misbehaved. Any number of suspicions
@@ -286,6 +364,82 @@ mod tests {
         assert!(!topology(&[3], &[2]).admits(policy, &target));
     }
 
+    const WITHIN: Duration = Duration::from_millis(300);
+
+    fn handle(topology: Topology) -> Handle {
+        let handle = Handle::new();
+        handle.publish(topology);
+        handle
+    }
+
+    fn reason(handle: &Handle, port: u16) -> Option<Excluded> {
+        let snapshot = handle.snapshot();
+        let mut replicas = snapshot.replicas.iter();
+        let replica = replicas.find(|replica| replica.node == node(port));
+        replica.expect("it is known").excluded.clone()
+    }
+
+    #[test]
+    fn a_replica_that_missed_a_deadline_is_left_out_at_once() {
+        let handle = handle(topology(&[2, 3], &[4]));
+        let before = handle.version();
+        handle.silence(&node(2), WITHIN);
+        assert_eq!(
+            reason(&handle, 2),
+            Some(Excluded::Silent { within: WITHIN })
+        );
+        assert_eq!(reason(&handle, 3), None);
+        assert_eq!(handle.version(), before + 1);
+        assert_eq!(handle.snapshot().version, before + 1);
+        assert_eq!(handle.take_silent(), HashSet::from([node(2)]));
+    }
+
+    #[test]
+    fn a_node_that_is_no_readable_replica_is_only_suspected_for_its_silence() {
+        let handle = handle(topology(&[2], &[4]));
+        let before = handle.snapshot();
+        for port in [1, 4, 9] {
+            handle.silence(&node(port), WITHIN);
+        }
+        assert_eq!(handle.snapshot(), before);
+        assert_eq!(handle.take_silent(), HashSet::new());
+        assert_eq!(handle.take_suspects().len(), 3);
+    }
+
+    #[test]
+    fn what_was_concluded_before_a_replica_fell_silent_does_not_bring_it_back() {
+        let handle = handle(topology(&[2, 3], &[]));
+        handle.take_silent();
+        let concluded = topology(&[2, 3, 4], &[]);
+        handle.silence(&node(2), WITHIN);
+        handle.publish(concluded.clone());
+        assert_eq!(
+            reason(&handle, 2),
+            Some(Excluded::Silent { within: WITHIN })
+        );
+        assert_eq!(reason(&handle, 4), None);
+        assert_eq!(handle.version(), handle.snapshot().version);
+        // Known to the refresh task, which has asked it meanwhile.
+        handle.take_silent();
+        handle.publish(concluded);
+        assert_eq!(reason(&handle, 2), None);
+    }
+
+    #[test]
+    fn silent_replicas_are_read_from_where_there_is_nothing_else() {
+        let handle = handle(topology(&[2, 3], &[4]));
+        let reads = |policy| {
+            let targets = handle.snapshot().targets(Some(policy));
+            targets.iter().map(|t| t.node.port()).collect::<Vec<_>>()
+        };
+        handle.silence(&node(2), WITHIN);
+        assert_eq!(reads(ReadFrom::Replica), [3]);
+        handle.silence(&node(3), WITHIN);
+        assert_eq!(reads(ReadFrom::Replica), [2, 3]);
+        assert_eq!(reads(ReadFrom::ReplicaPreferred), [1]);
+        assert_eq!(reads(ReadFrom::Any), [1]);
+    }
+
     #[tokio::test]
     async fn many_suspicions_cost_one_look() {
         let handle = Handle::new();
@@ -294,10 +448,7 @@ mod tests {
         }
         handle.look_requested().await;
         assert_eq!(handle.take_suspects().len(), 2);
-        let second = tokio::time::timeout(
-            std::time::Duration::from_millis(10),
-            handle.look_requested(),
-        );
+        let second = tokio::time::timeout(Duration::from_millis(10), handle.look_requested());
         assert!(second.await.is_err());
     }
 }

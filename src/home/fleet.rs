@@ -119,12 +119,10 @@ impl Fleet {
         let now = Instant::now();
         let mut members = self.members.lock();
         let member = members.entry(node.clone()).or_default();
-        let before = match member.pause {
+        let pause = match member.pause {
             Some((until, _)) if until > now => return,
-            Some((_, pause)) => pause,
-            None => FIRST_BACKOFF,
+            before => backoff(before.map(|(_, pause)| pause)),
         };
-        let pause = jitter::between(FIRST_BACKOFF, before * 3).min(LONGEST_BACKOFF);
         member.pause = Some((now + pause, pause));
     }
 
@@ -157,9 +155,38 @@ impl Fleet {
     }
 }
 
+/// How long to leave a node alone after a pause of this length was of no use: decorrelated jitter,
+/// and within the limit, not cut to it, or all who have come there would go in step.
+fn backoff(before: Option<Duration>) -> Duration {
+    let longest = before.unwrap_or(FIRST_BACKOFF) * 3;
+    jitter::between(FIRST_BACKOFF, longest.min(LONGEST_BACKOFF))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_no_two_clients_keep_step() {
+        let mut clients: Vec<Vec<Duration>> = vec![Vec::new(); 100];
+        for client in &mut clients {
+            for _ in 0..30 {
+                let before = client.last().copied();
+                let pause = backoff(before);
+                let most = before.map_or(FIRST_BACKOFF, |before| before) * 3;
+                assert!((FIRST_BACKOFF..=most.min(LONGEST_BACKOFF)).contains(&pause));
+                client.push(pause);
+            }
+        }
+        for round in 0..30 {
+            let mut pauses: Vec<_> = clients.iter().map(|client| client[round]).collect();
+            pauses.sort();
+            pauses.dedup();
+            assert!(pauses.len() > 90, "many go in step");
+        }
+        let late = clients.iter().flat_map(|client| &client[20..]);
+        assert!(late.max().is_some_and(|pause| *pause > LONGEST_BACKOFF / 2));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn dials_that_fail_together_are_one_failure() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_rw_pool::{Config, Error, Pool};
+use redis_rw_pool::{Blocker, Config, Error, Pool};
 use testkit::fake::{self, Action, NodeRole, SentinelView};
 use tokio::task::JoinSet;
 
@@ -150,6 +150,45 @@ async fn dials_that_hang_cost_no_place() {
         let status = side.status(&pool);
         assert_eq!((status.active, status.idle, status.waiting), (4, 4, 0));
     }
+}
+
+#[tokio::test]
+async fn no_more_than_four_dials_go_to_a_node_at_once() {
+    let node = fake::node(NodeRole::Master);
+    let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    prepare(&mut config, &unique_name());
+    config.write.max_active = 16;
+    config.write.wait_timeout = Some(Duration::ZERO);
+    config.connect_timeout = 10 * LONG;
+    let pool = Pool::connect(config).await.unwrap();
+    eventually("it has looked at the node", LONG, || async {
+        node.open_connections() == 0
+    })
+    .await;
+    node.set_override(Some(Action::Silence));
+    let mut callers = JoinSet::new();
+    for _ in 0..16 {
+        let pool = pool.clone();
+        callers.spawn(async move { pool.write().await.map(drop) });
+    }
+    eventually("all of them have begun to dial", LONG, || async {
+        let refused = tokio::time::timeout(Duration::ZERO, pool.write()).await;
+        matches!(
+            refused,
+            Ok(Err(Error::Exhausted {
+                blocker: Blocker::Connecting(16),
+                ..
+            }))
+        )
+    })
+    .await;
+    eventually("four dial", LONG, || async { node.open_connections() >= 4 }).await;
+    // Whoever would dial beside them has had its turn many times over.
+    for _ in 0..100 {
+        turn().await;
+    }
+    assert_eq!(node.open_connections(), 4);
 }
 
 /// Neither those that are under way nor those that wait for their turn at the node.

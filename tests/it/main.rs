@@ -50,5 +50,6 @@ mod session;
 mod silence;
 mod spread;
 mod storms;
+mod suspicion;
 mod waiting;
 mod weather;

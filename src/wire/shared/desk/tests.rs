@@ -310,6 +310,8 @@ enum Step {
     Write(usize),
     Answer(usize),
     Tick,
+    Hold,
+    Reopen,
     Cut,
     Fail,
 }
@@ -322,6 +324,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..60_usize).prop_map(Step::Write),
         5 => (1..6_usize).prop_map(Step::Answer),
         2 => Just(Step::Tick),
+        1 => Just(Step::Hold),
+        2 => Just(Step::Reopen),
     ];
     let end = prop_oneof![3 => Just(None), 1 => Just(Some(Step::Cut)), 1 => Just(Some(Step::Fail))];
     (prop::collection::vec(step, 0..80), end, 0..80_usize).prop_map(|(mut steps, end, place)| {
@@ -344,11 +348,14 @@ struct Caller {
     ends: Vec<(usize, usize)>,
     start: Option<usize>,
     granted: usize,
+    /// Something of it was given back without being written.
+    shortened: bool,
 }
 
 /// Commands handed in together.
 struct Portion {
     left: usize,
+    start: usize,
     end: usize,
 }
 
@@ -366,6 +373,7 @@ struct Model {
     handed_in: usize,
     now: Instant,
     next: i64,
+    held: bool,
     cut: bool,
     over: bool,
 }
@@ -386,6 +394,7 @@ impl Model {
             handed_in: 0,
             now: Instant::now(),
             next: 0,
+            held: false,
             cut: false,
             over: false,
         }
@@ -407,6 +416,8 @@ impl Model {
             Step::Write(bytes) => self.write(bytes),
             Step::Answer(count) => self.answer(count),
             Step::Tick => self.tick(),
+            Step::Hold => self.hold(),
+            Step::Reopen => self.reopen(),
             Step::Cut => self.cut(),
             Step::Fail => self.fail(&Cause::Closed),
         }
@@ -420,7 +431,7 @@ impl Model {
         }
         let total = (!single).then(|| portions.iter().sum());
         let Some(key) = self.desk.enter(portions[0], total, Waker::noop()) else {
-            assert!(self.cut || self.over);
+            assert!(self.held || self.cut || self.over);
             return;
         };
         self.line.push_back(key);
@@ -433,6 +444,7 @@ impl Model {
             ends: Vec::new(),
             start: None,
             granted: 0,
+            shortened: false,
         });
     }
 
@@ -473,8 +485,11 @@ impl Model {
         } else {
             self.desk.hand_in(caller.key, |out| out.extend(&bytes));
         }
-        let end = self.handed_in;
-        self.owed.push_back(Portion { left: count, end });
+        self.owed.push_back(Portion {
+            left: count,
+            start: before,
+            end: self.handed_in,
+        });
         if let Some(more) = caller.portions.front() {
             self.desk.ask(caller.key, *more);
             self.line.push_back(caller.key);
@@ -492,13 +507,15 @@ impl Model {
                 assert!(!caller.single);
                 let whole = caller.portions.is_empty() && values.len() == caller.commands.len();
                 // The rest was not written, and there is some of what was.
-                assert!(whole || self.cut && !values.is_empty());
+                assert!(whole || caller.shortened && !values.is_empty());
                 let written = caller.ends.iter().filter(|(end, _)| *end <= self.sent);
                 let written = written.map(|(_, count)| count).sum();
                 let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
                 assert_eq!(values, own[..written]);
             }
-            Answer::Lost(Fault::NotWritten) => assert!(untouched && (self.cut || self.over)),
+            Answer::Lost(Fault::NotWritten) => {
+                assert!(untouched && (caller.shortened || self.over));
+            }
             Answer::Lost(Fault::Failed(Cause::Timeout(_), fate)) => {
                 assert!(self.over || self.now - caller.came >= TIMEOUT);
                 assert_eq!(fate == Fate::NotExecuted, caller.start.is_none());
@@ -552,18 +569,57 @@ impl Model {
         }
     }
 
+    fn hold(&mut self) {
+        let partly = |portion: &Portion| portion.start < self.sent && self.sent < portion.end;
+        let stops = !self.held && !self.cut && !self.over && !self.owed.iter().any(partly);
+        assert_eq!(self.desk.hold(&Cause::Withdrawn, &mut Vec::new()), stops);
+        self.held |= stops;
+        assert_eq!(self.desk.is_held(), self.held);
+        if stops {
+            self.take_back();
+            self.forget_unwritten();
+        }
+    }
+
+    /// Its place in the stream goes to others.
+    fn forget_unwritten(&mut self) {
+        let sent = self.sent;
+        self.handed_in = sent;
+        for caller in &mut self.callers {
+            caller.ends.retain(|(end, _)| *end <= sent);
+            if caller.start.is_some_and(|start| start >= sent) {
+                caller.start = Some(usize::MAX);
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.held = false;
+        assert_eq!(self.desk.reopen(), !self.cut && !self.over);
+    }
+
     fn cut(&mut self) {
         self.desk.cut(&Cause::Withdrawn, &mut Vec::new());
-        self.cut = true;
-        self.taken = self.sent;
-        self.owed.retain(|portion| portion.end <= self.sent);
-        self.stream.retain(|(_, end)| *end <= self.sent);
+        (self.held, self.cut) = (false, true);
+        self.take_back();
+    }
+
+    /// What was not written is given back to those who have no answer yet.
+    fn take_back(&mut self) {
+        let sent = self.sent;
+        self.taken = sent;
+        self.owed.retain(|portion| portion.end <= sent);
+        self.stream.retain(|(_, end)| *end <= sent);
+        for caller in &mut self.callers {
+            let unwritten = caller.ends.iter().any(|(end, _)| *end > sent);
+            caller.shortened |= unwritten || !caller.portions.is_empty();
+        }
         self.settle();
     }
 
     fn fail(&mut self, cause: &Cause) {
         self.desk.fail(cause, &mut Vec::new());
-        self.over = true;
+        (self.held, self.over) = (false, true);
         // The driver has ended: what it had taken is never written.
         self.taken = self.sent;
         self.owed.clear();

@@ -1,0 +1,170 @@
+//! What the fuzz targets claim of texts that others send: Sentinels, nodes, whoever wrote the URL.
+
+use redis::Value;
+
+use super::decode_in_pieces;
+use crate::{
+    config::{Config, ReplyLimits},
+    node::Node,
+    sentinel::{
+        event::{self, EventKind},
+        reply,
+    },
+    wire::role,
+};
+
+const NAME: &str = "mymaster";
+
+/// Whatever a Sentinel or a node answers, reading it neither panics nor gives an address that
+/// cannot be one, and RESP2 and RESP3 say the same.
+pub fn read_sentinel_reply(data: &[u8]) {
+    let limits = ReplyLimits {
+        max_bulk_bytes: 1 << 16,
+        max_reply_bytes: 1 << 18,
+        ..ReplyLimits::default()
+    };
+    for (value, _) in decode_in_pieces(data, &[], limits).replies {
+        // A list of nodes is one in both.
+        let flat = match &value {
+            Value::Array(_) => flattened(&value),
+            other => other.clone(),
+        };
+        let both = [&value, &flat];
+        reply::master_addr(&value)
+            .iter()
+            .flatten()
+            .for_each(check_node);
+        let [new, old] = [&value, &flattened(&value)].map(reply::master_info);
+        assert_eq!(new.as_ref().ok(), old.as_ref().ok());
+        new.iter().for_each(|master| check_node(&master.node));
+        let [new, old] = both.map(reply::replicas);
+        assert_eq!(new.as_ref().ok(), old.as_ref().ok());
+        for replica in new.iter().flat_map(|replicas| &replicas.entries) {
+            check_node(&replica.node);
+            replica.master.iter().for_each(check_node);
+        }
+        let [new, old] = both.map(reply::sentinels);
+        assert_eq!(new.as_ref().ok(), old.as_ref().ok());
+        new.iter().flatten().for_each(|peer| check_node(&peer.node));
+        if let Ok(role::RoleReply::Replica { master, .. }) = role::parse(&value) {
+            check_node(&master);
+        }
+        for text in [
+            reply::master_info(&value).err(),
+            reply::replicas(&value).err(),
+        ] {
+            text.iter().for_each(|error| check_text(&error.to_string()));
+        }
+    }
+}
+
+/// Maps as RESP2 has them: lists of names and values.
+fn flattened(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(flattened).collect()),
+        Value::Map(pairs) => {
+            let flat = pairs.iter().flat_map(|(name, value)| [name, value]);
+            Value::Array(flat.map(flattened).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn check_node(node: &Node) {
+    assert!(!node.host().is_empty() && node.port() != 0, "{node}");
+    check_text(&node.to_string());
+}
+
+/// Fit for one line of a log.
+fn check_text(text: &str) {
+    assert!(!text.contains(char::is_control), "{text:?}");
+    assert!(text.len() < 1000, "{} bytes", text.len());
+}
+
+/// Whatever is published on whatever channel, reading it does not panic; what is taken for an
+/// event is about our master, and its addresses stand in it. The first line is the channel.
+pub fn read_event(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    let (channel, payload) = data.split_at(end.unwrap_or(data.len()));
+    let payload = payload.get(1..).unwrap_or_default();
+    let Some(event) = event::parse(channel, payload, NAME) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(payload);
+    for node in event.node.iter().chain(&event.master) {
+        check_node(node);
+    }
+    if matches!(event.kind, EventKind::TiltEntered | EventKind::TiltLeft) {
+        assert_eq!((event.node, event.master), (None, None));
+        return;
+    }
+    assert!(text.split(' ').any(|word| word == NAME), "{text}");
+    assert_eq!(event::parse(channel, payload, "another"), None, "{text}");
+}
+
+const CANARY: &str = "c4n4ry-in-a-c04l-m1ne";
+
+/// Reading a URL does not panic; what is shown of the configuration does not depend on its secrets,
+/// and no error shows one.
+pub fn read_url(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(config) = Config::from_url(text) {
+        config.validate().expect("it was validated");
+        let mut other = config.clone();
+        for secret in [
+            &mut other.username,
+            &mut other.password,
+            &mut other.sentinel_username,
+            &mut other.sentinel_password,
+        ] {
+            secret
+                .iter_mut()
+                .for_each(|secret| *secret = "x".to_owned());
+        }
+        assert_eq!(format!("{config:?}"), format!("{other:?}"));
+    }
+    if text.contains(CANARY) {
+        return;
+    }
+    for url in [
+        format!("redis-sentinel://user:{CANARY}@{text}"),
+        format!("redis-sentinel://{text}?sentinel_password={CANARY}#m"),
+        format!("redis-sentinel://:{CANARY}{text}"),
+    ] {
+        let shown = match Config::from_url(&url) {
+            // The rest may have made a part of it a name, which is no secret.
+            Ok(_) => continue,
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(!shown.contains(CANARY), "{shown}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_fuzz_corpora_passes() {
+        let targets: [(_, fn(&[u8]), _); 3] = [
+            ("sentinel_reply", read_sentinel_reply, 12),
+            ("event", read_event, 12),
+            ("url", read_url, 12),
+        ];
+        for (name, target, least) in targets {
+            let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+            // A published crate comes without them.
+            let Ok(files) = std::fs::read_dir(&corpus) else {
+                continue;
+            };
+            let mut count = 0;
+            for file in files {
+                target(&std::fs::read(file.unwrap().path()).unwrap());
+                count += 1;
+            }
+            assert!(count >= least, "only {count} files in {corpus}");
+        }
+    }
+}
