@@ -1,14 +1,16 @@
 //! The guard: what a caller holds.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
 use crate::{
+    attempt::{Attempt, Pause},
     discard::Discard,
     doubt::Doubt,
+    errand::{Batch, Errand},
     error::Error,
     failure::{Cause, Failure, Fate, Peer},
     manager::{self, Manager},
@@ -16,6 +18,7 @@ use crate::{
     pooled::Pooled,
     standing::Standing,
     topology::Target,
+    wire::{pipeline, tie::Tie},
 };
 
 /// An exclusive connection to one node, lent by a [`Pool`](crate::Pool).
@@ -38,38 +41,42 @@ use crate::{
 ///
 /// # Failover
 ///
-/// Before a command is written to a connection of the write pool, the pool checks that its node
-/// still is the master. While the master is being replaced the command waits, up to the longer of
+/// A guard is a lease on a role, not on a socket. When its connection is lost, closed or led to a node
+/// that is not the master any more, the next command goes over a fresh connection, which takes the
+/// place of the old one in the pool: [`node`](Self::node) then names the node that it goes to. That
+/// waits as long as a checkout does, up to the longer of
 /// [`failover_timeout`](crate::Config::failover_timeout) and
-/// [`connect_timeout`](crate::Config::connect_timeout). Where another node has become the master,
-/// the command goes there, over a fresh connection that takes the place of this one:
-/// [`node`](Self::node) then names the new master. In the middle of a transaction, under `WATCH` or
-/// subscribed that cannot be done; the command then fails with an error that says where the master
-/// is and that the command was not executed.
+/// [`connect_timeout`](crate::Config::connect_timeout), also while the master is being replaced.
+///
+/// Where the caller would miss something on a fresh connection it is not replaced: in `MULTI`, under
+/// `WATCH`, subscribed, on another database and the like. The same holds for `WAIT`, which is about what
+/// was written over the same connection, and for a `SCAN` that goes on with the cursor of another node.
+/// Then the command fails, and was not executed.
+///
+/// A command that was sent is sent again only
+///
+/// - where the server said that it executed nothing of it, because it is no master (`READONLY`), is
+///   loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). When time is up the caller has
+///   that reply;
+/// - where the connection was lost and the command is known to read only (by name: `GET`, `HGETALL`,
+///   `EVAL_RO`, …; no script otherwise, nothing that blocks). It has one
+///   [`command_timeout`](crate::Config::command_timeout) for all attempts together.
+///
+/// A pipeline is sent again where that holds for every command in it. Any other command that was on its
+/// way when the connection was lost has failed as *unknown*: it may have been executed, and is never
+/// sent a second time.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of a command closes the connection when the guard is dropped, since its
-/// reply would reach somebody else. A command that was on its way may have been executed. Further
-/// commands on the same guard fail, and are not executed.
+/// Dropping the future of a command closes its connection before anybody uses it again, since its
+/// reply would reach somebody else. A command that was on its way may have been executed, or may yet
+/// be. The next command on the guard goes over a fresh connection, or fails, not executed, where the
+/// caller would miss something there.
 #[must_use = "a connection goes back to its pool as soon as it is dropped"]
 pub struct Connection {
-    /// `None` while being dropped, and where no fresh connection could be had in its place.
+    /// `None` only while being dropped.
     object: Option<Object<Manager>>,
-    /// Whom it went to then.
-    lost: Option<Box<Target>>,
     db: i64,
-}
-
-/// A connection that is closed already and must not go back to its pool, however this ends.
-struct Evicted(Option<Object<Manager>>);
-
-impl Drop for Evicted {
-    fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
-            drop(Object::take(object));
-        }
-    }
 }
 
 impl Connection {
@@ -77,13 +84,12 @@ impl Connection {
         Self {
             db: object.home().config.db,
             object: Some(object),
-            lost: None,
         }
     }
 
     /// The address of the node at the other end, as the Sentinels announce it.
     pub fn node(&self) -> Node {
-        self.target().node.clone()
+        self.pooled().target.node.clone()
     }
 
     /// The role of the node at the other end, when the connection was made.
@@ -91,127 +97,243 @@ impl Connection {
     /// A connection from [`Pool::read`](crate::Pool::read) is to a master where the read policy
     /// says so.
     pub fn role(&self) -> Role {
-        self.target().role
+        self.pooled().target.role
     }
 
-    fn target(&self) -> &Target {
-        let pooled = self.object.as_ref().map(|object| &object.target);
-        pooled
-            .or(self.lost.as_deref())
-            .expect("BUG: a connection goes to somebody, or went to somebody")
+    fn object(&self) -> &Object<Manager> {
+        let object = self.object.as_ref();
+        object.expect("BUG: a guard is used while it is being dropped")
     }
 
-    fn pooled_mut(&mut self) -> RedisResult<&mut Pooled> {
-        if self.object.is_none() {
-            return Err(self.unusable());
-        }
+    fn pooled(&self) -> &Pooled {
+        self.object()
+    }
+
+    fn pooled_mut(&mut self) -> &mut Pooled {
         let object = self.object.as_mut();
-        Ok(object.expect("BUG: it was there a line ago"))
+        object.expect("BUG: a guard is used while it is being dropped")
     }
 
-    fn unusable(&self) -> RedisError {
-        let Target { node, role, .. } = self.target();
+    /// A command failed of which nothing was written.
+    fn failure(&self, cause: Cause) -> RedisError {
+        let Target { node, role, .. } = &self.pooled().target;
         let failure = Failure {
             peer: Peer::Node(*role),
             node: node.clone(),
-            cause: Cause::Unusable,
+            cause,
             fate: Fate::NotExecuted,
         };
         failure.into()
     }
 
-    /// Holds the command back while the master is being replaced, and goes on on a fresh connection
-    /// where this one is not to the master any more. Nothing has been written yet.
     #[inline]
-    async fn ensure_current(&mut self) -> RedisResult<()> {
-        let pooled = self.pooled_mut()?;
-        if pooled.home().takes_turns() || pooled.standing() == Standing::Current {
-            return Ok(());
+    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+        if !self.pooled().is_fit() {
+            let deadline = after(self.pooled().home().patience());
+            Box::pin(self.catch_up(errand.tie(), deadline)).await?;
         }
-        Box::pin(self.catch_up()).await
+        let result = errand.over(self.pooled_mut().wire()).await;
+        match &result {
+            Ok(reply) if errand.doubt(reply) == Doubt::None => result,
+            _ => Box::pin(self.follow_up(errand, result)).await,
+        }
     }
 
-    async fn catch_up(&mut self) -> RedisResult<()> {
-        let home = Arc::clone(self.pooled_mut()?.home());
-        let patience = home.patience();
-        let deadline = Instant::now() + patience;
+    /// Holds the command back while the master is being replaced, and takes a fresh connection where
+    /// this one is of no use any more. Nothing has been written yet.
+    async fn catch_up(&mut self, tie: Tie, deadline: Instant) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
         let mut changes = home.topology.subscribe();
         loop {
             changes.mark_unchanged();
-            match self.pooled_mut()?.standing() {
+            if self.pooled().is_fit() || self.is_bound() {
+                return Ok(());
+            }
+            match self.pooled_mut().standing() {
                 Standing::Current => return Ok(()),
-                Standing::Gone => self.renew(deadline).await?,
+                Standing::Gone => self.renew(tie, deadline).await?,
                 Standing::Fenced => {
-                    let sign = home.topology.snapshot().fence.clone().unwrap_or_default();
-                    let lifted = tokio::time::timeout_at(deadline, changes.changed()).await;
-                    if !matches!(lifted, Ok(Ok(()))) {
-                        let cause = Cause::Fenced(sign, patience);
-                        return Err(self.pooled_mut()?.wire().failure(cause).into());
+                    let changed = tokio::time::timeout_at(deadline, changes.changed());
+                    tokio::select! {
+                        lifted = changed => if !matches!(lifted, Ok(Ok(()))) {
+                            let sign = home.topology.snapshot().fence.clone();
+                            let cause = Cause::Fenced(sign.unwrap_or_default(), home.patience());
+                            return Err(self.failure(cause));
+                        },
+                        () = home.closing() => return Err(Error::Closed.into()),
                     }
                 }
             }
         }
     }
 
-    /// A guard is a lease on a role, not on a socket: takes a fresh connection in place of one whose
-    /// node was replaced. The permit stays where it is, so that a pool of one cannot wait for itself.
-    async fn renew(&mut self, deadline: Instant) -> RedisResult<()> {
-        let pooled = self.pooled_mut()?;
-        if pooled.dirt().is_some() {
-            let master = pooled.home().topology.snapshot().master.clone();
-            let moved_to = master.filter(|master| *master != pooled.target.node);
-            return Err(pooled.wire().failure(Cause::Superseded(moved_to)).into());
+    /// Whether the caller has set up something on this connection to a node that is only read from:
+    /// that its node fell ill does not end it.
+    fn is_bound(&self) -> bool {
+        let pooled = self.pooled();
+        pooled.home().takes_turns() && pooled.is_open() && !pooled.is_replaceable()
+    }
+
+    /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
+    /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
+    async fn renew(&mut self, tie: Tie, deadline: Instant) -> RedisResult<()> {
+        if tie == Tie::Connection || !self.pooled().is_replaceable() {
+            return Err(self.failure(self.why_stuck()));
         }
-        let reason = pooled.home().departed();
-        self.lost = Some(Box::new(pooled.target.clone()));
-        let mut evicted = Evicted(self.object.take());
-        let Some(object) = &mut evicted.0 else {
-            return Err(self.unusable());
-        };
-        // Closed before another is made, so that the limit holds at every moment.
-        object.close(reason);
-        let Some(pool) = Object::pool(object) else {
+        let pooled = self.pooled_mut();
+        if pooled.is_open() {
+            // Closed before another is made, so that the limit holds at every moment.
+            let reason = pooled.why_replaced();
+            pooled.close(reason);
+        }
+        let (home, before) = (Arc::clone(pooled.home()), pooled.target.node.clone());
+        let condemned = pooled.condemned();
+        let Some(pool) = Object::pool(self.object()) else {
             return Err(Error::Closed.into());
         };
-        let dialer = pool.manager().dialer();
-        match tokio::time::timeout_at(deadline, dialer.obtain()).await {
-            Ok(Ok((fresh, _))) => {
-                **object = fresh;
-                self.object = evicted.0.take();
-                Ok(())
+        let dialer = Arc::clone(pool.manager().dialer());
+        drop(pool);
+        loop {
+            let mut fresh = match tokio::time::timeout_at(deadline, dialer.obtain()).await {
+                Ok(obtained) => obtained?.0,
+                Err(_) => return Err(dialer.out_of_patience(dialer.patience()).into()),
+            };
+            // What its node said speaks against this one too, where it was made before.
+            if fresh.target.node == before && condemned.is_some_and(|at| fresh.is_older_than(at)) {
+                fresh.close(home.departed());
+                continue;
             }
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(dialer.out_of_patience(dialer.patience()).into()),
+            let moved = fresh.target.node != before;
+            *self.pooled_mut() = *fresh;
+            return if moved && tie == Tie::Node {
+                Err(self.failure(Cause::Elsewhere(before)))
+            } else {
+                Ok(())
+            };
+        }
+    }
+
+    fn why_stuck(&self) -> Cause {
+        let pooled = self.pooled();
+        let master = pooled.home().topology.snapshot().master.clone();
+        if pooled.home().takes_turns() || master.as_ref() == Some(&pooled.target.node) {
+            Cause::Unusable
+        } else {
+            Cause::Superseded(master)
+        }
+    }
+
+    /// What becomes of a command that did not simply succeed: sends it again as long as that is sure to
+    /// do no harm and there is time.
+    async fn follow_up<E: Errand>(
+        &mut self,
+        errand: E,
+        mut result: RedisResult<E::Reply>,
+    ) -> RedisResult<E::Reply> {
+        let mut deadline = after(self.pooled().home().patience());
+        // A read that was on its way has no more than the time it had then.
+        let mut cut = None;
+        let mut pause = None;
+        loop {
+            self.weigh(errand, &result);
+            let attempt = Attempt::of(errand, &result, self.role());
+            let again = attempt.allows_another(|| errand.is_read())
+                && self.pooled_mut().wire().is_repeatable()
+                && errand.tie() != Tie::Connection;
+            if !again {
+                return result;
+            }
+            if attempt != Attempt::NotWritten && errand.is_read() {
+                cut = cut.or(self.pooled_mut().wire().deadline());
+                deadline = cut.map_or(deadline, |cut| cut.min(deadline));
+            }
+            if Instant::now() >= deadline {
+                return result;
+            }
+            let pause = pause.get_or_insert_with(|| Pause::after(attempt));
+            match self.move_on(errand.tie(), attempt, pause, deadline).await {
+                Ok(()) => {}
+                Err(error) if attempt == Attempt::NotWritten => return Err(error),
+                Err(_) => return result,
+            }
+            result = self.send_until(errand, cut).await;
+        }
+    }
+
+    async fn move_on(
+        &mut self,
+        tie: Tie,
+        attempt: Attempt,
+        pause: &mut Pause,
+        deadline: Instant,
+    ) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
+        let before = self.node();
+        let mut changes = home.topology.subscribe();
+        changes.mark_unchanged();
+        if attempt != Attempt::NotWritten {
+            home.fleet.shun(&before);
+        }
+        self.renew(tie, deadline).await?;
+        if self.pooled().target.node == before {
+            let until = Instant::now() + pause.next();
+            tokio::select! {
+                () = tokio::time::sleep_until(until.min(deadline)) => {}
+                _ = changes.changed() => {}
+                () = home.closing() => return Err(Error::Closed.into()),
+            }
+        }
+        self.catch_up(tie, deadline).await
+    }
+
+    async fn send_until<E: Errand>(
+        &mut self,
+        errand: E,
+        cut: Option<Instant>,
+    ) -> RedisResult<E::Reply> {
+        let wire = self.pooled_mut().wire();
+        let Some(cut) = cut else {
+            return errand.over(wire).await;
+        };
+        match tokio::time::timeout_at(cut, errand.over(wire)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.pooled_mut().wire().expire()),
         }
     }
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
-    fn weigh(&mut self, doubt: Doubt) {
-        if doubt == Doubt::None {
-            return;
-        }
-        let Ok(pooled) = self.pooled_mut() else {
-            return;
+    fn weigh<E: Errand>(&mut self, errand: E, result: &RedisResult<E::Reply>) {
+        let pooled = self.pooled_mut();
+        let doubtful = match result {
+            Ok(reply) => {
+                let doubt = errand.doubt(reply);
+                let condemned = doubt.condemns(pooled.target.role);
+                if condemned {
+                    pooled.condemn();
+                }
+                condemned || doubt == Doubt::Node
+            }
+            Err(error) => {
+                let cause = Failure::of(error).map(|failure| &failure.cause);
+                cause.is_some_and(|cause| *cause != Cause::Unusable)
+            }
         };
-        if doubt == Doubt::Connection {
-            pooled.condemn();
+        if doubtful {
+            pooled.home().topology.suspect(&pooled.target.node);
         }
-        pooled.home().topology.suspect(&pooled.target.node);
     }
+}
+
+/// 30 years is where tokio puts its far future, too.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+fn after(time: Duration) -> Instant {
+    Instant::now() + time.min(FAR)
 }
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(async move {
-            self.ensure_current().await?;
-            let result = self.pooled_mut()?.wire().command(cmd).await;
-            match &result {
-                Ok(reply) => self.weigh(Doubt::of(reply)),
-                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
-                Err(_) => {}
-            }
-            result
-        })
+        Box::pin(self.send(cmd))
     }
 
     fn req_packed_commands<'a>(
@@ -221,15 +343,8 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            self.ensure_current().await?;
-            let wire = self.pooled_mut()?.wire();
-            let result = wire.pipeline(pipeline, offset, count).await;
-            match &result {
-                Ok(replies) => self.weigh(Doubt::of_all(replies)),
-                Err(error) if error.is_io_error() => self.weigh(Doubt::Node),
-                Err(_) => {}
-            }
-            result
+            let replies = self.send(Batch::of(pipeline)).await?;
+            pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
 
@@ -243,6 +358,11 @@ impl Drop for Connection {
         let Some(mut object) = self.object.take() else {
             return;
         };
+        if !object.is_open() {
+            // Its permit goes back, and there is nothing to keep.
+            drop(Object::take(object));
+            return;
+        }
         object.home().set_used();
         let now = object.home().clock.now();
         match discard_on_return(&mut object, now) {

@@ -2,14 +2,18 @@
 
 use redis::{ServerError, ServerErrorKind, Value};
 
+use crate::node::Role;
+
 /// What a reply puts in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Doubt {
     None,
-    /// The node has to be looked at; this connection will show by itself what it is worth.
+    /// The node has to be looked at; the reply is the caller's.
     Node,
-    /// The node is not what this connection was made for, at least for now.
-    Connection,
+    /// The node takes no such command for now, and has executed nothing.
+    Service,
+    /// As a replica the node takes no writes, and has executed nothing.
+    Role,
 }
 
 impl Doubt {
@@ -26,17 +30,94 @@ impl Doubt {
         replies.iter().map(Self::of).max().unwrap_or(Self::None)
     }
 
+    /// Whether a connection that was made for this role is of no more use.
+    pub(crate) fn condemns(self, role: Role) -> bool {
+        match self {
+            Self::None | Self::Node => false,
+            Self::Service => true,
+            // That a replica takes no writes was known before.
+            Self::Role => role == Role::Master,
+        }
+    }
+
     #[cold]
     fn of_error(error: &ServerError) -> Self {
-        match error.kind() {
-            Some(
-                ServerErrorKind::ReadOnly
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::BusyLoading,
-            ) => Self::Connection,
-            // A master without enough replicas, and one that was demoted under a blocked command.
-            None if matches!(error.code(), "NOREPLICAS" | "UNBLOCKED") => Self::Node,
+        match Self::of_code(error.code()) {
+            // Demoted between the commands of a transaction and its EXEC, a server has this reason.
+            Self::None if is_abort(error) => {
+                let because = error
+                    .details()
+                    .and_then(|text| text.split_once("because of: "));
+                let code = because.and_then(|(_, reason)| reason.split(' ').next());
+                code.map_or(Self::None, Self::of_code)
+            }
+            doubt => doubt,
+        }
+    }
+
+    /// All of these come from the checks that a server makes before it executes a command
+    /// (`processCommand` in Redis' server.c), except the last.
+    fn of_code(code: &str) -> Self {
+        match code {
+            "READONLY" => Self::Role,
+            // It reads its data set from disk or from its master; or it has lost its master, with
+            // `replica-serve-stale-data no`.
+            "LOADING" | "MASTERDOWN" => Self::Service,
+            // The right master, with too few replicas in step. Another connection would lead to it
+            // again, and for how long to wait is for the caller to say. MISCONF, OOM and BUSY are of
+            // that kind too, and say nothing about who is master.
+            "NOREPLICAS" => Self::Node,
+            // It was demoted with a blocked command on hand. Of that nothing was executed, but its time
+            // has been running, and only the caller knows whether to begin it anew.
+            "UNBLOCKED" => Self::Node,
             _ => Self::None,
+        }
+    }
+}
+
+/// Whether a transaction was given up, so that nothing of it was executed.
+pub(crate) fn is_abort(error: &ServerError) -> bool {
+    error.kind() == Some(ServerErrorKind::ExecAbort)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_reply_says_about_its_node() {
+        for (line, doubt) in [
+            ("+OK", Doubt::None),
+            ("-ERR no such key", Doubt::None),
+            ("-WRONGTYPE of key", Doubt::None),
+            ("-MISCONF cannot save", Doubt::None),
+            ("-OOM command not allowed", Doubt::None),
+            ("-NOREPLICAS Not enough good replicas", Doubt::Node),
+            ("-UNBLOCKED force unblock", Doubt::Node),
+            ("-LOADING Redis is loading", Doubt::Service),
+            ("-MASTERDOWN Link with MASTER is down", Doubt::Service),
+            ("-READONLY You can't write", Doubt::Role),
+            ("-EXECABORT because of previous errors.", Doubt::None),
+            (
+                "-EXECABORT Transaction discarded because of: READONLY You can't write",
+                Doubt::Role,
+            ),
+            (
+                "-EXECABORT Transaction discarded because of: NOREPLICAS Not enough",
+                Doubt::Node,
+            ),
+        ] {
+            let reply = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+            assert_eq!(Doubt::of(&reply), doubt, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_replica_may_refuse_to_write() {
+        for role in [Role::Master, Role::Replica] {
+            assert!(!Doubt::None.condemns(role) && !Doubt::Node.condemns(role));
+            assert!(Doubt::Service.condemns(role));
+            assert_eq!(Doubt::Role.condemns(role), role == Role::Master);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a command fails on its connection, and what is known of it then.
 
-use std::{fmt, io, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use redis::RedisError;
 
@@ -71,15 +71,40 @@ pub(crate) enum Cause {
     Unusable,
     #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
     Superseded(Option<Node>),
+    #[error("the command goes on from what {0} said, and the connection now goes to another node")]
+    Elsewhere(Node),
     #[error("the master is being replaced ({0}), and no other was there within {1:?}")]
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
     Withdrawn,
 }
 
+/// A pipeline of which the first part was executed, and what became of the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the pipeline was executed; of the rest is known: {0}")]
+struct Partly(RedisError);
+
+/// What a pipeline fails with whose rest failed.
+pub(crate) fn partly(rest: RedisError) -> RedisError {
+    io::Error::other(Partly(rest)).into()
+}
+
 impl Cause {
     pub(crate) fn unasked() -> Self {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())
+    }
+}
+
+impl Failure {
+    /// The failure that an error of one of our connections carries; `None` for any other error.
+    pub(crate) fn of(error: &RedisError) -> Option<&Self> {
+        let shared = error
+            .source()?
+            .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+        shared
+            .downcast_ref::<io::Error>()?
+            .get_ref()?
+            .downcast_ref()
     }
 }
 
@@ -91,7 +116,9 @@ impl From<Failure> for RedisError {
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,
             Cause::Unusable => io::ErrorKind::NotConnected,
-            Cause::Superseded(_) | Cause::Withdrawn => io::ErrorKind::ConnectionAborted,
+            Cause::Superseded(_) | Cause::Elsewhere(_) | Cause::Withdrawn => {
+                io::ErrorKind::ConnectionAborted
+            }
         };
         io::Error::new(kind, failure).into()
     }

@@ -3,6 +3,7 @@
 mod fleet;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use self::fleet::Fleet;
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) struct Home {
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
     closed: AtomicBool,
+    closing: Notify,
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom
     /// it misses is seen by the reaper.
     awaited: AtomicBool,
@@ -68,6 +70,7 @@ impl Home {
             clock: Clock::new(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
             returns: AtomicUsize::new(0),
@@ -284,5 +287,16 @@ impl Home {
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Relaxed);
+        self.closing.notify_waiters();
+    }
+
+    /// Ends when the pool is closed.
+    pub(crate) async fn closing(&self) {
+        let mut notice = pin!(self.closing.notified());
+        // First listen, then look, so that the moment cannot pass in between.
+        notice.as_mut().enable();
+        if !self.is_closed() {
+            notice.await;
+        }
     }
 }

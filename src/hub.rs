@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use redis::{RedisError, RedisResult};
 use tokio::{
     sync::{Notify, watch},
     task::{self, JoinError, JoinSet},
@@ -25,8 +26,9 @@ use crate::{
     dial,
     doubt::Doubt,
     error::Error,
+    failure::{Cause, Failure, Fate, Peer},
     home::Home,
-    node::Node,
+    node::{Node, Role},
     standing::Standing,
     stats::MultiplexedStatus,
     topology::{Target, Topology},
@@ -89,12 +91,12 @@ impl Hub {
         &self,
         lines: &mut watch::Receiver<Arc<Lines>>,
         since: Instant,
-    ) -> Result<(), Error> {
+        patience: Duration,
+    ) -> RedisResult<()> {
         self.wanted.notify_one();
-        let patience = self.home.patience();
         loop {
             if let Some(error) = self.hopeless(&lines.borrow_and_update()) {
-                return Err(error);
+                return Err(error.into());
             }
             if lines.borrow().open.iter().any(|line| line.shared.is_open()) {
                 return Ok(());
@@ -102,8 +104,22 @@ impl Hub {
             let changed = tokio::time::timeout_at(since + patience, lines.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 let trouble = lines.borrow().trouble.clone();
-                return Err(self.home.out_of_patience(trouble, since.elapsed()));
+                return Err(self.out_of_patience(trouble, since.elapsed()));
             }
+        }
+    }
+
+    fn out_of_patience(&self, trouble: Option<Error>, waited: Duration) -> RedisError {
+        let snapshot = self.home.topology.snapshot();
+        match (&snapshot.fence, &snapshot.master) {
+            (Some(sign), Some(master)) if !self.home.takes_turns() => Failure {
+                peer: Peer::Node(Role::Master),
+                node: master.clone(),
+                cause: Cause::Fenced(sign.clone(), waited),
+                fate: Fate::NotExecuted,
+            }
+            .into(),
+            _ => self.home.out_of_patience(trouble, waited).into(),
         }
     }
 
@@ -118,18 +134,15 @@ impl Hub {
 
     /// Takes to heart what a reply says about the node that sent it.
     pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
-        match doubt {
-            Doubt::None => return,
-            Doubt::Node => {}
-            Doubt::Connection => {
-                // Many replies may say the same at once, and it is one failure.
-                if line.shared.retire() {
-                    self.home.fleet.failed(&line.target.node);
-                    self.ended.notify_one();
-                }
-            }
+        let condemned = doubt.condemns(line.target.role);
+        // Many replies may say the same at once, and it is one failure.
+        if condemned && line.shared.retire() {
+            self.home.fleet.failed(&line.target.node);
+            self.ended.notify_one();
         }
-        self.home.topology.suspect(&line.target.node);
+        if condemned || doubt == Doubt::Node {
+            self.home.topology.suspect(&line.target.node);
+        }
     }
 
     pub(crate) fn status(&self) -> MultiplexedStatus {

@@ -8,15 +8,18 @@ use redis::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    attempt::Attempt,
     doubt::Doubt,
+    errand::{Batch, Errand},
     error::PoolName,
-    failure::{Cause, Failure, Fate, Peer},
+    failure::{self, Cause, Failure, Fate, Peer},
     hub::{Hub, Line, Lines},
     jitter,
     wire::{
         command::{self, Shareable},
         pipeline,
         shared::Fault,
+        tie::Tie,
     },
 };
 
@@ -77,7 +80,8 @@ use crate::{
 /// the connection is lost,
 ///
 /// - commands of which nothing was written go to the next connection, as soon as there is one; they
-///   wait up to [`failover_timeout`](crate::Config::failover_timeout);
+///   wait up to [`failover_timeout`](crate::Config::failover_timeout). So does the rest of a long
+///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller.
 ///
@@ -145,15 +149,106 @@ impl Multiplexed {
         }
     }
 
-    /// The place of a connection that takes commands; waits for one where there is none.
+    /// Sends it over the connections there are until there is a result.
     #[inline]
-    async fn line(&mut self, journey: &mut Journey) -> RedisResult<usize> {
+    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+        let Some(chosen) = self.choose() else {
+            return Box::pin(self.go_on(errand, None)).await;
+        };
+        let outcome = errand.over_shared(&self.seen.open[chosen].shared).await;
+        match outcome {
+            Ok(reply) if errand.doubt(&reply) == Doubt::None => Ok(reply),
+            outcome => {
+                let line = Arc::clone(&self.seen.open[chosen]);
+                Box::pin(self.go_on(errand, Some((line, outcome)))).await
+            }
+        }
+    }
+
+    /// As [`send`](Self::send), where there was no connection or the first was of no use.
+    async fn go_on<E: Errand>(
+        &mut self,
+        errand: E,
+        first: Option<(Arc<Line>, Result<E::Reply, Fault>)>,
+    ) -> RedisResult<E::Reply> {
+        let timeout = self.hub.home().config.command_timeout;
+        let mut journey = Journey::default();
+        let mut last = None;
+        let mut attempted = first;
+        loop {
+            if let Some((line, outcome)) = attempted {
+                match self.judge(errand, &line, outcome) {
+                    Judged::Final(result) => return result,
+                    Judged::NotWritten => {}
+                    Judged::Again(result) => {
+                        journey.began.get_or_insert_with(Instant::now);
+                        last = Some(result);
+                    }
+                }
+                journey.spent.get_or_insert_default();
+            }
+            let patience = match timeout {
+                Some(timeout) if last.is_some() && errand.is_read() => timeout,
+                _ => self.hub.home().patience(),
+            };
+            let late = || {
+                journey
+                    .began
+                    .is_some_and(|began| began.elapsed() >= patience)
+            };
+            if let Some(result) = last.take_if(|_| late()) {
+                return result;
+            }
+            let line = match self.line(&mut journey, patience).await {
+                Ok(line) => line,
+                // What the server itself said is more than that nobody else was there.
+                Err(error) => return last.unwrap_or(Err(error)),
+            };
+            let outcome = journey
+                .over(timeout, errand.over_shared(&line.shared))
+                .await;
+            attempted = Some((line, outcome));
+        }
+    }
+
+    fn judge<E: Errand>(
+        &self,
+        errand: E,
+        line: &Line,
+        outcome: Result<E::Reply, Fault>,
+    ) -> Judged<E::Reply> {
+        match outcome {
+            Ok(reply) => {
+                let doubt = errand.doubt(&reply);
+                self.hub.weigh(doubt, line);
+                if doubt.condemns(line.target.role) && errand.is_refused(&reply) {
+                    Judged::Again(Ok(reply))
+                } else {
+                    Judged::Final(Ok(reply))
+                }
+            }
+            Err(Fault::NotWritten) => Judged::NotWritten,
+            Err(Fault::Failed(cause, fate)) => {
+                let again = Attempt::failed(&cause, fate)
+                    .allows_another(|| errand.is_read() && errand.tie() == Tie::None);
+                let error = lost(line, cause, fate);
+                if again {
+                    Judged::Again(Err(error))
+                } else {
+                    Judged::Final(Err(error))
+                }
+            }
+        }
+    }
+
+    /// A connection that takes commands; waits for one where there is none.
+    async fn line(&mut self, journey: &mut Journey, patience: Duration) -> RedisResult<Arc<Line>> {
         loop {
             if let Some(chosen) = self.choose() {
-                return Ok(chosen);
+                return Ok(Arc::clone(&self.seen.open[chosen]));
             }
-            let since = *journey.waiting_since.get_or_insert_with(Instant::now);
-            self.hub.wait(&mut self.lines, since).await?;
+            let since = *journey.began.get_or_insert_with(Instant::now);
+            self.hub.wait(&mut self.lines, since, patience).await?;
             self.look();
         }
     }
@@ -184,11 +279,19 @@ impl Multiplexed {
     }
 }
 
+/// What is to be done after an attempt.
+enum Judged<R> {
+    Final(RedisResult<R>),
+    NotWritten,
+    /// It may be sent again; this is the result where that comes to nothing.
+    Again(RedisResult<R>),
+}
+
 /// A command on its way from one connection to the next.
 #[derive(Debug, Default)]
 struct Journey {
-    /// When it first found no connection.
-    waiting_since: Option<Instant>,
+    /// When it first found no connection, or one that was of no use.
+    began: Option<Instant>,
     /// The time it spent on connections after the first, where one has handed it back.
     spent: Option<Duration>,
 }
@@ -203,11 +306,7 @@ impl Journey {
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let (Some(spent), Some(limit)) = (self.spent, timeout) else {
-            let result = call.await;
-            if matches!(result, Err(Fault::NotWritten)) {
-                self.spent = Some(Duration::ZERO);
-            }
-            return result;
+            return call.await;
         };
         let began = Instant::now();
         let left = limit.saturating_sub(spent);
@@ -235,7 +334,7 @@ fn less_busy(open: &[Arc<Line>], first: usize, second: usize) -> Option<usize> {
 }
 
 /// How a command ended that some connection took.
-fn failure(line: &Line, cause: Cause, fate: Fate) -> RedisError {
+fn lost(line: &Line, cause: Cause, fate: Fate) -> RedisError {
     let failure = Failure {
         peer: Peer::Node(line.target.role),
         node: line.target.node.clone(),
@@ -249,20 +348,7 @@ impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             self.ensure_shareable(cmd)?;
-            let mut journey = Journey::default();
-            let timeout = self.hub.home().config.command_timeout;
-            loop {
-                let chosen = self.line(&mut journey).await?;
-                let line = &self.seen.open[chosen];
-                match journey.over(timeout, line.shared.command(cmd)).await {
-                    Ok(reply) => {
-                        self.hub.weigh(Doubt::of(&reply), line);
-                        return Ok(reply);
-                    }
-                    Err(Fault::NotWritten) => {}
-                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
-                }
-            }
+            self.send(cmd).await
         })
     }
 
@@ -279,20 +365,13 @@ impl ConnectionLike for Multiplexed {
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let mut journey = Journey::default();
-            let timeout = self.hub.home().config.command_timeout;
-            loop {
-                let chosen = self.line(&mut journey).await?;
-                let line = &self.seen.open[chosen];
-                match journey.over(timeout, line.shared.pipeline(pipeline)).await {
-                    Ok(replies) => {
-                        self.hub.weigh(Doubt::of_all(&replies), line);
-                        return pipeline::conclude(pipeline, replies, offset, count).await;
-                    }
-                    Err(Fault::NotWritten) => {}
-                    Err(Fault::Failed(cause, fate)) => return Err(failure(line, cause, fate)),
-                }
+            let mut replies = self.send(Batch::of(pipeline)).await?;
+            while replies.len() < pipeline::replies(pipeline) {
+                // Its connection was withdrawn between two portions: the rest is not written yet.
+                let rest = Batch::rest(pipeline, replies.len());
+                replies.extend(self.send(rest).await.map_err(failure::partly)?);
             }
+            pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
 

@@ -1,7 +1,8 @@
 //! The pool: where everything is wired together, and nothing is decided.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
+use redis::RedisResult;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     node::Role,
     reaper,
     refresh::{Refresh, Report, Verdict},
+    retry::{self, Retry},
     side::Side,
     stats::Status,
     task::Task,
@@ -182,6 +184,51 @@ impl Pool {
     /// As [`write`](Self::write).
     pub async fn read(&self) -> Result<Connection, Error> {
         self.inner.read.checkout().await
+    }
+
+    /// Does idempotent work on the master, again and again until it succeeds or the time is up.
+    ///
+    /// Each attempt checks a connection out, as [`write`](Self::write) does, and hands it to `work`.
+    /// If that fails, it is tried again after a pause, within the deadline of the policy, where that
+    /// may end better: no connection was to be had, the master is being replaced or refuses to write
+    /// for now, the connection was lost. So a failover, planned or not, is not seen by the caller, if
+    /// it is over in time.
+    ///
+    /// **Only for work that may be done twice**, because it may be: a command that was sent and never
+    /// answered may have been executed, and is sent again all the same. `SET`, `DEL`, `HSET`, `ZADD`,
+    /// `SADD`, `EXPIRE` lead to the same either way. `INCR`, `RPUSH`, `XADD`, `LPOP` do not; `SET` with
+    /// `NX` is executed once, and may then say that it was not. And a value that somebody else has
+    /// written meanwhile is written over.
+    ///
+    /// ```no_run
+    /// use redis_rw_pool::{Pool, Retry, redis::{AsyncCommands, RedisResult}};
+    ///
+    /// async fn save(pool: &Pool, user: &str, name: &str) -> RedisResult<()> {
+    ///     pool.retry_write(Retry::default(), |mut conn| async move {
+    ///         conn.hset(user, "name", name).await
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// At once, what the server has answered to a command ([`Outcome::Executed`](crate::Outcome)), and
+    /// what no attempt can mend: a wrong password, a wrong command, a closed pool. Otherwise, when
+    /// the time is up, the error of the last attempt; if that says that nothing was executed, which
+    /// is true of the last attempt alone, the last one that does not say so. An attempt that the
+    /// deadline cuts short fails as unknown.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt under way, whose command may have been executed, and
+    /// begins no other.
+    pub async fn retry_write<T, F, Fut>(&self, policy: Retry, work: F) -> RedisResult<T>
+    where
+        F: FnMut(Connection) -> Fut,
+        Fut: Future<Output = RedisResult<T>>,
+    {
+        retry::run(&self.inner.write, &policy, work).await
     }
 
     /// A handle to the master that many callers share, for many small commands at once.

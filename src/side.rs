@@ -118,7 +118,10 @@ impl Side {
         match line.await {
             Ok(Some(result)) => self.finish(result),
             Ok(None) => self.dialled(get).await,
-            Err(Elapsed) => Err(self.waited_too_long(began.elapsed())),
+            Err(Elapsed) => {
+                drop(waiting);
+                Err(self.waited_too_long(began.elapsed()))
+            }
         }
     }
 
@@ -149,7 +152,8 @@ impl Side {
         }
     }
 
-    fn waited_too_long(&self, waited: Duration) -> Error {
+    /// What kept a checkout waiting that has been given up.
+    pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
         let status = self.status();
         Error::WaitTimeout {
             pool: self.dialer().home().name,
@@ -157,7 +161,7 @@ impl Side {
             max_active: status.max_active,
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
-            waiting: status.waiting.saturating_sub(1),
+            waiting: status.waiting,
             blocker: self.dialer().blocker(),
         }
     }

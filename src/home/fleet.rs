@@ -19,6 +19,8 @@ use crate::{jitter, node::Node, topology::Target};
 const DIALS_PER_NODE: usize = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+/// Long enough for a dial that somebody waits for to go elsewhere, too short to unbalance the nodes.
+const SHUNNED: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Member {
@@ -27,6 +29,8 @@ struct Member {
     gate: Arc<Semaphore>,
     /// No dial before this moment, and how long that pause was.
     pause: Option<(Instant, Duration)>,
+    /// Until when other nodes are preferred, because a connection to this one was just lost.
+    shunned: Option<Instant>,
     /// The number of its last dial; of equal nodes the one longest without gets the next.
     dialled: u64,
 }
@@ -37,8 +41,16 @@ impl Default for Member {
             places: 0,
             gate: Arc::new(Semaphore::new(DIALS_PER_NODE)),
             pause: None,
+            shunned: None,
             dialled: 0,
         }
+    }
+}
+
+impl Member {
+    fn is_avoided(&self, now: Instant) -> bool {
+        let paused = self.pause.is_some_and(|(until, _)| until > now);
+        paused || self.shunned.is_some_and(|until| until > now)
     }
 }
 
@@ -63,9 +75,7 @@ impl Fleet {
         });
         let target = targets.into_iter().min_by_key(|target| {
             let member = members.get(&target.node);
-            let paused = member
-                .and_then(|member| member.pause)
-                .is_some_and(|(until, _)| until > now);
+            let paused = member.is_some_and(|member| member.is_avoided(now));
             let member = member.map_or((0, 0), |member| (member.places, member.dialled));
             (paused, member)
         })?;
@@ -116,6 +126,12 @@ impl Fleet {
         };
         let pause = jitter::between(FIRST_BACKOFF, before * 3).min(LONGEST_BACKOFF);
         member.pause = Some((now + pause, pause));
+    }
+
+    /// A connection was lost while somebody waited for its reply, who needs one to another node.
+    pub(crate) fn shun(&self, node: &Node) {
+        let mut members = self.members.lock();
+        members.entry(node.clone()).or_default().shunned = Some(Instant::now() + SHUNNED);
     }
 
     pub(crate) fn succeeded(&self, node: &Node) {

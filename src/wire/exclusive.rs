@@ -48,6 +48,12 @@ pub(crate) struct Exclusive {
     /// Replies still to come that nobody waits for, because the command was sent without waiting.
     owed: usize,
     timeout: Option<Duration>,
+    /// By when the exchange that began last must be over.
+    deadline: Option<Instant>,
+    /// Whether the session was clean before it.
+    began_clean: bool,
+    /// Whether it is an atomic pipeline, of which `MULTI` and `EXEC` are our own.
+    wrapped: bool,
     /// Until it is lent for the first time, what passes over it is our own business.
     own: bool,
 }
@@ -80,6 +86,9 @@ impl Exclusive {
             state: State::Ready,
             owed: 0,
             timeout,
+            deadline: None,
+            began_clean: true,
+            wrapped: false,
             own: true,
         }
     }
@@ -108,7 +117,7 @@ impl Exclusive {
             return Err(unframed());
         }
         cmd.write_packed_command(self.begin());
-        let deadline = self.deadline(noted.block);
+        let deadline = self.begin_time(noted.block);
         match noted.expect {
             Expect::None => self.flush().await,
             // Confirmations are waited for all the same: nothing tells a late one, which RESP2
@@ -149,24 +158,17 @@ impl Exclusive {
         }
     }
 
-    /// Sends a pipeline and reads all its replies; returns `count` of them from `offset` on.
-    ///
-    /// Fails as the redis crate does when the server refuses to queue a command of an atomic
-    /// pipeline: with every refusal and its place.
-    pub(crate) async fn pipeline(
-        &mut self,
-        pipeline: &Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisResult<Vec<Value>> {
+    /// Sends a pipeline and reads all its replies, those to `MULTI` and `EXEC` included.
+    pub(crate) async fn pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         self.ensure_usable()?;
         if pipeline.is_empty() && !pipeline.is_transaction() {
             return Err(command::empty());
         }
+        self.wrapped = pipeline.is_transaction();
         let (claims, block) = self.note_pipeline(pipeline)?;
         pipeline::encode(pipeline, self.begin());
         let total = pipeline::replies(pipeline);
-        let deadline = self.deadline(block);
+        let deadline = self.begin_time(block);
         let mut replies = Vec::with_capacity(total.min(1024));
         if total > 0 {
             let last = self
@@ -178,7 +180,7 @@ impl Exclusive {
         for (index, claim) in claims {
             self.session.settle(claim, &replies[index]);
         }
-        pipeline::conclude(pipeline, replies, offset, count).await
+        Ok(replies)
     }
 
     /// Notes what a pipeline leaves behind, where its replies may prove it clean, and how long the
@@ -268,6 +270,30 @@ impl Exclusive {
         }
     }
 
+    /// Whether the caller would miss nothing on a fresh connection: no state was set up on this one,
+    /// neither before nor by a command that failed or was cancelled.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        match self.state {
+            State::Ready => !self.session.lacks(false),
+            State::Busy | State::Broken => self.is_repeatable(),
+        }
+    }
+
+    /// Whether the command sent last would mean the same on a fresh connection.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.began_clean && !self.session.lacks(self.wrapped)
+    }
+
+    /// By when the command sent last must have been answered.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Nobody waits any longer for the reply to the command on its way.
+    pub(crate) fn expire(&mut self) -> redis::RedisError {
+        self.fail(Cause::Timeout(self.timeout.unwrap_or_default()))
+    }
+
     /// Gives back buffers that grew for one big command or reply.
     pub(crate) fn trim(&mut self) {
         self.channel.trim();
@@ -299,6 +325,8 @@ impl Exclusive {
     /// something out of turn: then the command is known not to have been executed.
     fn ensure_usable(&mut self) -> RedisResult<()> {
         self.ensure_open()?;
+        self.began_clean = !self.session.lacks(false);
+        self.wrapped = false;
         self.channel.begin();
         if let Err(cause) = self.channel.look() {
             return Err(self.fail(cause));
@@ -323,13 +351,13 @@ impl Exclusive {
         self.channel.begin()
     }
 
-    fn deadline(&mut self, block: Block) -> Option<Instant> {
-        let timeout = self.timeout?;
-        match block {
+    fn begin_time(&mut self, block: Block) -> Option<Instant> {
+        self.deadline = self.timeout.and_then(|timeout| match block {
             Block::No => self.channel.deadline(timeout),
             Block::For(time) => self.channel.deadline(timeout.saturating_add(time)),
             Block::Forever => None,
-        }
+        });
+        self.deadline
     }
 
     /// The connection failed: it is not used again, and what is told depends on what was written.
@@ -344,7 +372,7 @@ impl Exclusive {
 
     /// Writes what is in the buffer without waiting for a reply.
     async fn flush(&mut self) -> RedisResult<Value> {
-        let deadline = self.deadline(Block::No);
+        let deadline = self.begin_time(Block::No);
         let result = poll_fn(|cx| {
             if self.channel.poll_write(cx)?.is_ready() {
                 return Poll::Ready(Ok(Value::Nil));

@@ -48,10 +48,9 @@ pub(crate) async fn connect(
     role: Role,
     deadline: Instant,
 ) -> RedisResult<(Exclusive, Greeting)> {
-    let address = match &config.address_map {
-        Some(map) => map.apply(node),
-        None => node.clone(),
-    };
+    let address = config
+        .address_of(node)
+        .ok_or_else(|| std::io::Error::other("the address map panicked"))?;
     let stream = dial(&address, deadline).await?;
     let limits = config.reply_limits;
     let mut conn = Exclusive::new(

@@ -5,7 +5,7 @@ use redis::{Pipeline, RedisResult, Value};
 use super::aborted;
 
 /// How many replies it will have, those to `MULTI` and `EXEC` included.
-pub(super) fn replies(pipeline: &Pipeline) -> usize {
+pub(crate) fn replies(pipeline: &Pipeline) -> usize {
     pipeline.len() + if pipeline.is_transaction() { 2 } else { 0 }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn encode(pipeline: &Pipeline, out: &mut Vec<u8>) {
 /// Returns `count` of the replies from `offset` on.
 ///
 /// Fails as the redis crate does when the server refuses to queue a command of an atomic pipeline:
-/// with every refusal and its place.
+/// with every refusal and its place. When it refuses the `EXEC` itself, that refusal is the error.
 pub(crate) async fn conclude(
     pipeline: &Pipeline,
     replies: Vec<Value>,
@@ -37,6 +37,11 @@ pub(crate) async fn conclude(
     let refused = |reply: &Value| matches!(reply, Value::ServerError(_));
     if pipeline.is_transaction() && replies[..last].iter().any(refused) {
         return Err(aborted::error(pipeline, replies).await);
+    }
+    if pipeline.is_transaction()
+        && let Some(Value::ServerError(refusal)) = replies.last()
+    {
+        return Err(refusal.clone().into());
     }
     if offset == 0 && count == replies.len() {
         return Ok(replies);

@@ -327,6 +327,13 @@ impl Session {
         Dirt::ALL.into_iter().find(|dirt| left & dirt.bit() != 0)
     }
 
+    /// What a fresh connection would lack. The transaction that the wire itself `wrapped` around a
+    /// pipeline is nothing its caller counts on.
+    pub(crate) fn lacks(&self, wrapped: bool) -> bool {
+        let own = if wrapped { Dirt::Transaction.bit() } else { 0 };
+        self.db != Some(self.home) || self.left & !own != 0
+    }
+
     /// Whether messages may arrive between replies, in RESP2 in the shape of arrays.
     pub(crate) fn subscribed(&self) -> bool {
         self.left & Dirt::Subscribed.bit() != 0

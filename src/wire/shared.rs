@@ -148,9 +148,15 @@ impl Shared {
         }
     }
 
-    /// Sends a pipeline and waits for all its replies, those to `MULTI` and `EXEC` included.
-    pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
-        match self.call(Request::many(pipeline, self.max_in_flight)).await {
+    /// Sends a pipeline from the command at `next` on and waits for its replies, those to `MULTI` and
+    /// `EXEC` included. Where they are fewer, nothing of the rest was written.
+    pub(crate) async fn pipeline(
+        &self,
+        pipeline: &Pipeline,
+        next: usize,
+    ) -> Result<Vec<Value>, Fault> {
+        let request = Request::many(pipeline, next, self.max_in_flight);
+        match self.call(request).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),

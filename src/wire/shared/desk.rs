@@ -62,6 +62,8 @@ struct Call {
     granted: usize,
     /// Its entries in `due`.
     dues: usize,
+    /// How many commands it has handed in.
+    handed_in: usize,
     /// Replies to a pipeline of so many commands.
     total: Option<usize>,
     replies: Vec<Value>,
@@ -172,6 +174,7 @@ impl Desk {
             wanted: 0,
             granted: 0,
             dues: 0,
+            handed_in: 0,
             total: pipeline,
             replies: Vec::new(),
             answer: None,
@@ -240,6 +243,7 @@ impl Desk {
         call.start = call.start.min(start);
         call.dues += 1;
         let left = mem::take(&mut call.granted);
+        call.handed_in += left;
         if self.due.is_empty() {
             self.heard = self.ticks.now();
         }
@@ -392,9 +396,7 @@ impl Desk {
                 call.dues -= 1;
             }
             if call.abandoned {
-                if call.dues == 0 && call.wanted == 0 {
-                    self.calls.remove(key);
-                }
+                self.forget(key);
                 continue;
             }
             // One that failed already, at its deadline, keeps that answer.
@@ -427,9 +429,7 @@ impl Desk {
     fn strike(&mut self, key: usize) -> bool {
         let call = &mut self.calls[key];
         call.wanted = 0;
-        if call.abandoned && call.dues == 0 {
-            self.calls.remove(key);
-        }
+        self.forget(key);
         false
     }
 
@@ -551,23 +551,38 @@ impl Desk {
             && end > self.written
         {
             end = due.start;
-            let key = due.call;
-            self.in_flight -= due.left;
+            let (key, left) = (due.call, due.left);
+            self.in_flight -= left;
             self.due.pop_back();
-            self.calls[key].dues -= 1;
-            self.give_up(key, cause, woken);
+            let call = &mut self.calls[key];
+            call.dues -= 1;
+            call.handed_in -= left;
+            if end < self.written {
+                self.give_up(key, cause, woken);
+            } else {
+                self.shorten(key, woken);
+            }
         }
         for key in mem::take(&mut self.line) {
             self.calls[key].wanted = 0;
-            self.give_up(key, cause, woken);
+            self.shorten(key, woken);
         }
         self.left_line = 0;
         // A call that may hand in but has not come to do it.
         let admitted = self.calls.iter().filter(|(_, call)| call.granted > 0);
         for key in admitted.map(|(key, _)| key).collect::<Vec<_>>() {
             self.in_flight -= mem::take(&mut self.calls[key].granted);
-            self.give_up(key, cause, woken);
+            self.shorten(key, woken);
         }
+    }
+
+    /// Ends a call where what was written of it ends: a pipeline gets the replies to that.
+    fn shorten(&mut self, key: usize, woken: &mut Vec<Waker>) {
+        let call = &mut self.calls[key];
+        if call.answer.is_none() {
+            call.shorten(woken);
+        }
+        self.forget(key);
     }
 
     /// The connection is lost, and with it every reply that has not come.
@@ -598,6 +613,11 @@ impl Desk {
             };
             call.lose(fault, woken);
         }
+        self.forget(key);
+    }
+
+    fn forget(&mut self, key: usize) {
+        let call = &self.calls[key];
         if call.abandoned && call.dues == 0 && call.wanted == 0 {
             self.calls.remove(key);
         }
@@ -630,8 +650,22 @@ impl Call {
         };
         self.replies.push(reply);
         if self.replies.len() == total {
-            self.answer = Some(Answer::Many(mem::take(&mut self.replies)));
-            woken.extend(self.waker.take());
+            self.conclude(woken);
+        }
+    }
+
+    fn conclude(&mut self, woken: &mut Vec<Waker>) {
+        self.answer = Some(Answer::Many(mem::take(&mut self.replies)));
+        woken.extend(self.waker.take());
+    }
+
+    fn shorten(&mut self, woken: &mut Vec<Waker>) {
+        if self.handed_in == 0 {
+            return self.lose(Fault::NotWritten, woken);
+        }
+        self.total = Some(self.handed_in);
+        if self.replies.len() == self.handed_in {
+            self.conclude(woken);
         }
     }
 

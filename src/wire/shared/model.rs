@@ -284,7 +284,7 @@ impl Model {
             for word in words {
                 pipeline.add_command(echo(word));
             }
-            shared.pipeline(&pipeline).await
+            shared.pipeline(&pipeline, 0).await
         })
     }
 

@@ -38,15 +38,16 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// `limit` is how many commands may be on their way at once.
-    pub(super) fn many(pipeline: &'a Pipeline, limit: usize) -> Self {
+    /// A pipeline from the command at `next` on. `limit` is how many commands may be on their way at
+    /// once.
+    pub(super) fn many(pipeline: &'a Pipeline, next: usize, limit: usize) -> Self {
         let portion = limit.min(PORTION);
         let (what, wanted) = if pipeline.is_transaction() {
             // Between MULTI and EXEC must be nobody else's command.
             (What::Atomic(pipeline), pipeline::replies(pipeline))
         } else {
-            let wanted = fitting(pipeline, 0, portion);
-            (What::Plain { pipeline, next: 0 }, wanted)
+            let wanted = fitting(pipeline, next, portion);
+            (What::Plain { pipeline, next }, wanted)
         };
         Self {
             what,
@@ -56,13 +57,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Replies to expect together; `None` for a single command.
+    /// Replies to expect together, before anything is handed in; `None` for a single command.
     pub(super) fn total(&self) -> Option<usize> {
         match &self.what {
             What::One(_) => None,
-            What::Atomic(pipeline) | What::Plain { pipeline, .. } => {
-                Some(pipeline::replies(pipeline))
-            }
+            What::Atomic(pipeline) => Some(pipeline::replies(pipeline)),
+            What::Plain { pipeline, next } => Some(pipeline::replies(pipeline) - next),
         }
     }
 

@@ -167,7 +167,7 @@ async fn portions_of_long_values_are_counted_command_by_command() {
         pipeline.add_command(echo(word(place)));
     }
     let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
-    assert_eq!(soon(shared.pipeline(&pipeline)).await, Ok(expected));
+    assert_eq!(soon(shared.pipeline(&pipeline, 0)).await, Ok(expected));
     assert_eq!(soon(shared.command(&echo("mine"))).await, Ok(text("mine")));
     assert_eq!(shared.in_flight(), 0);
 }
@@ -196,7 +196,7 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
             }
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline), serving) }).await;
+    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), serving) }).await;
     assert_eq!(replies, Ok((0..50).map(text).collect()));
 }
 
@@ -396,7 +396,7 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
             assert_eq!(shared.command(&echo(&word)).await, Ok(text(&word)));
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline), others) }).await;
+    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), others) }).await;
     assert_eq!(replies, Ok((0..1000).map(text).collect()));
     let heard = soon(heard).await.unwrap();
     let last = heard.iter().rposition(|word| word.starts_with("other"));

@@ -212,13 +212,53 @@ fn a_desk_that_takes_nothing_more_cannot_be_held_and_opened_again() {
     assert_eq!(reply(&mut desk, key), Some(1));
 }
 
-#[test]
-fn a_pipeline_cut_between_two_portions_is_unknown() {
-    let mut desk = desk(2, 100);
+/// A pipeline of which one portion of two is written and the other not.
+fn half_written(desk: &mut Desk) -> usize {
     let key = desk.enter(2, Some(4), Waker::noop()).unwrap();
-    hand_in(&mut desk, key);
+    hand_in(desk, key);
     desk.ask(key, 2);
-    wrote(&mut desk, 10);
+    wrote(desk, 10);
+    key
+}
+
+#[test]
+fn a_pipeline_cut_between_two_portions_gets_the_replies_to_what_was_written() {
+    // The second in line, admitted, and handed in.
+    for stage in 0..3 {
+        let mut desk = desk(if stage == 0 { 2 } else { 4 }, 100);
+        let key = half_written(&mut desk);
+        if stage == 2 {
+            hand_in(&mut desk, key);
+        }
+        deliver(&mut desk, [1]);
+        desk.cut(&Cause::Withdrawn, &mut Vec::new());
+        assert!(matches!(progress(&mut desk, key), Progress::Waiting));
+        assert!(deliver(&mut desk, [2]));
+        let Progress::Done(Answer::Many(replies)) = progress(&mut desk, key) else {
+            panic!("it has all that will come");
+        };
+        assert_eq!(replies, [1, 2].map(Value::Int));
+        assert!(desk.is_empty());
+    }
+}
+
+#[test]
+fn a_pipeline_with_all_replies_to_what_was_written_is_answered_by_the_cut() {
+    let mut desk = desk(2, 100);
+    let key = half_written(&mut desk);
+    deliver(&mut desk, [1, 2]);
+    desk.cut(&Cause::Withdrawn, &mut Vec::new());
+    let answer = progress(&mut desk, key);
+    assert!(matches!(answer, Progress::Done(Answer::Many(replies)) if replies.len() == 2));
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_pipeline_cut_within_a_portion_is_unknown() {
+    let mut desk = desk(4, 100);
+    let key = half_written(&mut desk);
+    hand_in(&mut desk, key);
+    wrote(&mut desk, 1);
     desk.cut(&Cause::Withdrawn, &mut Vec::new());
     assert_eq!(fault(&mut desk, key), Some(withdrawn()));
     assert!(deliver(&mut desk, [1, 2]));
@@ -300,6 +340,8 @@ struct Caller {
     portions: VecDeque<usize>,
     single: bool,
     commands: Vec<i64>,
+    /// Where each portion ends in the stream, and how many commands it has.
+    ends: Vec<(usize, usize)>,
     start: Option<usize>,
     granted: usize,
 }
@@ -388,6 +430,7 @@ impl Model {
             portions: portions.into(),
             single,
             commands: Vec::new(),
+            ends: Vec::new(),
             start: None,
             granted: 0,
         });
@@ -423,6 +466,7 @@ impl Model {
             caller.commands.push(id);
             self.next = id + 1;
         }
+        caller.ends.push((self.handed_in, count));
         let bytes = vec![b'x'; self.handed_in - before];
         if bytes.len().is_multiple_of(2) {
             self.desk.hand_in_big(caller.key, bytes);
@@ -445,16 +489,26 @@ impl Model {
                 assert_eq!(value, Value::Int(caller.commands[0]));
             }
             Answer::Many(values) => {
-                assert!(!caller.single && caller.portions.is_empty());
+                assert!(!caller.single);
+                let whole = caller.portions.is_empty() && values.len() == caller.commands.len();
+                // The rest was not written, and there is some of what was.
+                assert!(whole || self.cut && !values.is_empty());
+                let written = caller.ends.iter().filter(|(end, _)| *end <= self.sent);
+                let written = written.map(|(_, count)| count).sum();
                 let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
-                assert_eq!(values, own);
+                assert_eq!(values, own[..written]);
             }
             Answer::Lost(Fault::NotWritten) => assert!(untouched && (self.cut || self.over)),
             Answer::Lost(Fault::Failed(Cause::Timeout(_), fate)) => {
                 assert!(self.over || self.now - caller.came >= TIMEOUT);
                 assert_eq!(fate == Fate::NotExecuted, caller.start.is_none());
             }
-            Answer::Lost(Fault::Failed(..)) => assert!(!untouched && (self.cut || self.over)),
+            Answer::Lost(Fault::Failed(..)) => {
+                let ends = caller.ends.iter().map(|(end, _)| *end);
+                let partly = ends.clone().all(|end| end != self.sent)
+                    && ends.max().is_some_and(|end| end > self.sent);
+                assert!(!untouched && (self.over || self.cut && partly));
+            }
         }
     }
 

@@ -1,0 +1,130 @@
+//! How an attempt to get something done ended, and whether another connection may be tried.
+
+use std::time::Duration;
+
+use redis::RedisResult;
+
+use crate::{
+    errand::Errand,
+    failure::{Cause, Failure, Fate},
+    jitter,
+    node::Role,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// The caller has the answer, or an error about which nothing can be done.
+    Settled,
+    /// The connection was of no use, and nothing was written to it.
+    NotWritten,
+    /// The server executed nothing; another one may, or this one later.
+    Refused,
+    /// The connection was lost with the command on its way.
+    Lost,
+}
+
+impl Attempt {
+    /// On an exclusive connection to a node with this role.
+    pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
+        match result {
+            Ok(reply) if errand.doubt(reply).condemns(role) && errand.is_refused(reply) => {
+                Self::Refused
+            }
+            Ok(_) => Self::Settled,
+            Err(error) => Failure::of(error).map_or(Self::Settled, |failure| {
+                Self::failed(&failure.cause, failure.fate)
+            }),
+        }
+    }
+
+    pub(crate) fn failed(cause: &Cause, fate: Fate) -> Self {
+        match (cause, fate) {
+            (
+                Cause::Unusable | Cause::Closed | Cause::Io(..) | Cause::Protocol(_),
+                Fate::NotExecuted,
+            ) => Self::NotWritten,
+            // A reply too large or malformed would be so again, and a deadline has passed for good.
+            (Cause::Closed | Cause::Io(..) | Cause::Withdrawn, Fate::Unknown) => Self::Lost,
+            _ => Self::Settled,
+        }
+    }
+
+    /// Whether the same may be sent again.
+    pub(crate) fn allows_another(self, is_read: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Settled => false,
+            Self::NotWritten | Self::Refused => true,
+            Self::Lost => is_read(),
+        }
+    }
+}
+
+/// How long a node is left alone that was of no use a moment ago: ever longer.
+#[derive(Debug)]
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    /// A lost connection alone says little against its node, a refusal much.
+    pub(crate) fn after(attempt: Attempt) -> Self {
+        Self(match attempt {
+            Attempt::Refused => FIRST_PAUSE,
+            _ => Duration::ZERO,
+        })
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let longest = self.0;
+        self.0 = (longest * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        jitter::between(longest / 2, longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_tried_again() {
+        let io = || Cause::Io("reset".to_owned(), io::ErrorKind::ConnectionReset);
+        let protocol = || Cause::Protocol("garbage".to_owned());
+        let late = || Cause::Timeout(Duration::ZERO);
+        let fenced = || Cause::Fenced(String::new(), Duration::ZERO);
+        for (cause, fate, write, read) in [
+            (Cause::Unusable, Fate::NotExecuted, true, true),
+            (Cause::Closed, Fate::NotExecuted, true, true),
+            (io(), Fate::NotExecuted, true, true),
+            (protocol(), Fate::NotExecuted, true, true),
+            (Cause::Closed, Fate::Unknown, false, true),
+            (io(), Fate::Unknown, false, true),
+            (Cause::Withdrawn, Fate::Unknown, false, true),
+            (protocol(), Fate::Unknown, false, false),
+            (late(), Fate::Unknown, false, false),
+            (late(), Fate::NotExecuted, false, false),
+            (fenced(), Fate::NotExecuted, false, false),
+            (Cause::Superseded(None), Fate::NotExecuted, false, false),
+        ] {
+            let attempt = Attempt::failed(&cause, fate);
+            assert_eq!(attempt.allows_another(|| false), write, "{cause} {fate:?}");
+            assert_eq!(attempt.allows_another(|| true), read, "{cause} {fate:?}");
+        }
+        assert!(Attempt::Refused.allows_another(|| false));
+        assert!(!Attempt::Settled.allows_another(|| true));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        let mut pause = Pause::after(Attempt::Lost);
+        assert_eq!(pause.next(), Duration::ZERO);
+        let mut pause = Pause::after(Attempt::Refused);
+        assert!(pause.next() <= FIRST_PAUSE);
+        for _ in 0..20 {
+            assert!(pause.next() <= LONGEST_PAUSE);
+        }
+        assert!(pause.next() >= LONGEST_PAUSE / 2);
+    }
+}
