@@ -188,7 +188,7 @@ async fn a_planned_failover_loses_no_acknowledged_write_over_shared_connections(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_fails_no_long_pipeline() {
-    nothing_is_lost(By::Pipeline).await;
+    nothing_is_lost(By::Pipeline, Adopt::Announced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
