@@ -215,6 +215,10 @@ impl Multiplexed {
                 // What the server itself said is more than that nobody else was there.
                 Err(error) => return last.unwrap_or(Err(error)),
             };
+            if last.is_some() && errand.is_read() {
+                // All that follows its first loss has one time limit, the waits in between included.
+                journey.spent = journey.began.map(|began| began.elapsed());
+            }
             let outcome = journey
                 .over(timeout, errand.over_shared(&line.shared))
                 .await;
