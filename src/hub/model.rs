@@ -77,6 +77,8 @@ impl Model {
                 let fenced = before != 0 && up.load(SeqCst) == before;
                 assert!(!fenced || standing != Standing::Current, "overlooked");
                 *seen.lock() = standing;
+                // Before the driver comes to the desk with it.
+                step();
                 standing
             }
         };
