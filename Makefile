@@ -3,7 +3,8 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
-# For `make peer-bench` (`--help` lists them) and `make growth` (`--write-docs`, subjects).
+# For `make peer-bench` and `make failover-bench` (`--help` lists them), and `make growth`
+# (`--write-docs`, subjects).
 ARGS ?=
 # Property tests try the same cases in every run, so that one that is green stays green; to look for
 # new ones: `make test PROPTEST_RNG_SEED=$$RANDOM PROPTEST_CASES=100000`.
@@ -12,18 +13,25 @@ export PROPTEST_RNG_SEED
 # What to fuzz, and each for how long.
 TARGET ?= codec sentinel_reply event url
 SECONDS ?= 60
+# How long to soak, and with which faults; one is chosen and printed when none is given.
+MINUTES ?= 20
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench peer-bench growth fuzz deny cluster redis
+.PHONY: help demo test soak lint bench peer-bench failover-bench growth fuzz deny cluster redis
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
 
 test: redis ## every test, on real Redis and Sentinel processes
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
+
+soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(CARGO) test --locked --test soak -- \
+		--nocapture --exact the_rules_hold_under_random_faults
 
 lint: ## formatting, clippy, documentation; warnings are errors
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
@@ -36,7 +44,10 @@ bench: redis ## checkout, commands and decoder beside other pools and parsers; s
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
-	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench -- $(ARGS)
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench -- $(ARGS)
+
+failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick half a minute
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin failover-bench -- $(ARGS)
 
 growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes
 	$(CARGO) bench --locked --bench growth -- $(ARGS)

@@ -14,6 +14,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// A read that makes its server crash must not be taken round all of them for as long as there is time.
+pub(crate) const MOST_LOSSES: u32 = 8;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
     /// The caller has the answer, or an error about which nothing can be done.

@@ -197,6 +197,14 @@ impl Config {
             .filter(|node| seen.insert(node.clone()))
             .collect()
     }
+
+    /// Where to reach a node; nothing where the address map panics.
+    pub(crate) fn address_of(&self, announced: &Node) -> Option<Node> {
+        match &self.address_map {
+            Some(map) => map.try_apply(announced),
+            None => Some(announced.clone()),
+        }
+    }
 }
 
 impl fmt::Debug for Config {

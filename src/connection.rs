@@ -7,7 +7,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::Con
 use tokio::time::Instant;
 
 use crate::{
-    attempt::{Attempt, Pause},
+    attempt::{Attempt, MOST_LOSSES, Pause},
     discard::Discard,
     doubt::Doubt,
     errand::{Batch, Errand},
@@ -234,17 +234,20 @@ impl Connection {
         // A read that was on its way has no more than the time it had then.
         let mut cut = None;
         let mut pause = None;
+        let mut losses = 0;
         loop {
             self.weigh(errand, &result);
             let attempt = Attempt::of(errand, &result, self.role());
+            losses += u32::from(attempt == Attempt::Lost);
             let again = attempt.allows_another(|| errand.is_read())
+                && losses <= MOST_LOSSES
                 && self.pooled_mut().wire().is_repeatable()
                 && errand.tie() != Tie::Connection;
             if !again {
                 return result;
             }
             if attempt != Attempt::NotWritten && errand.is_read() {
-                cut = cut.or(self.pooled_mut().wire().deadline());
+                cut = cut.or_else(|| self.pooled_mut().wire().deadline());
                 deadline = cut.map_or(deadline, |cut| cut.min(deadline));
             }
             if Instant::now() >= deadline {

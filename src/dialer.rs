@@ -127,9 +127,23 @@ impl Dialer {
     }
 
     /// Closes the docked connections that the rule speaks against.
-    pub(crate) fn prune(&self, rule: impl FnMut(&Pooled) -> Option<Discard>) {
+    pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Pooled) -> Option<Discard>) {
         for (mut pooled, reason) in self.dock.prune(rule) {
-            pooled.close(reason);
+            self.close_held(&mut pooled, reason);
+        }
+    }
+
+    /// Keeps the place of a connection that is taken out of the pool to be closed: whoever finds
+    /// none idle now must not have another dialled before it is, or there would be one too many.
+    pub(crate) fn hold(&self) {
+        self.dock.hold();
+    }
+
+    /// Closes a connection whose place is held.
+    pub(crate) fn close_held(self: &Arc<Self>, pooled: &mut Pooled, reason: Discard) {
+        pooled.close(reason);
+        if self.dock.release() {
+            self.spawn_dial();
         }
     }
 

@@ -65,12 +65,17 @@
 //! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
 //!   and the master stands to its role. So a false sign costs one question.
 //!
-//! A guard is a lease on a role and not on a socket: where the master moved, the next command goes to
-//! the new one, over a fresh connection in the same place of the pool. Only a connection in the middle
-//! of something (`MULTI`, `WATCH`, a subscription) cannot be replaced; its next command fails, *not
-//! executed*.
+//! A guard is a lease on a role and not on a socket: where the master moved, or the connection was lost,
+//! the next command goes over a fresh connection in the same place of the pool. Only a connection in the
+//! middle of something (`MULTI`, `WATCH`, a subscription) cannot be replaced; its next command fails,
+//! *not executed*.
 //!
-//! A command that went out and whose reply never came is *unknown*: it may or may not have been
+//! What a node refused to execute because it takes no writes any more (`READONLY`), loads its data
+//! (`LOADING`) or has lost its master (`MASTERDOWN`) is sent again, to whoever can. So is a command that
+//! only reads and whose connection was lost, to another replica where there is one; [`Connection`] has
+//! the rules.
+//!
+//! Any other command that went out and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
 //!
 //! # Limits
@@ -88,7 +93,7 @@
 //!
 //! Any future of this crate may be dropped at any point. A checkout loses its place in line and
 //! nothing else. A command leaves a connection on which a reply is still to come: no other caller
-//! gets it, it is closed when its guard is dropped. On a multiplexed handle the others go on, and the
+//! gets it, it is closed before its guard is used again. On a multiplexed handle the others go on, and the
 //! reply is dropped when it comes. Whether the command was executed is then unknown.
 //!
 //! The same holds for state: a connection that comes back with `MULTI`, `WATCH`, `SELECT`,

@@ -8,7 +8,7 @@ use redis::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, MOST_LOSSES},
     doubt::Doubt,
     errand::{Batch, Errand},
     error::PoolName,
@@ -83,7 +83,13 @@ use crate::{
 ///   wait up to [`failover_timeout`](crate::Config::failover_timeout). So does the rest of a long
 ///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
-///   are never sent again for the caller.
+///   are never sent again for the caller. Only those that are known to read only, and were lost with
+///   their connection, go over another; they have one `command_timeout` for that;
+/// - so do those of which the node itself says that it executed nothing (`READONLY`, `LOADING`,
+///   `MASTERDOWN`), within the time that others wait for a connection. When time is up the caller has
+///   the node's reply.
+///
+/// [`Connection`](crate::Connection) has the rules in full.
 ///
 /// A command that has no reply after [`command_timeout`](crate::Config::command_timeout) fails as
 /// unknown, at most a sixteenth late. If by then the server has sent nothing at all, the
@@ -160,7 +166,7 @@ impl Multiplexed {
             Ok(reply) if errand.doubt(&reply) == Doubt::None => Ok(reply),
             outcome => {
                 let line = Arc::clone(&self.seen.open[chosen]);
-                Box::pin(self.go_on(errand, Some((line, outcome)))).await
+                Box::pin(self.go_on(errand, Some(Tried { line, outcome }))).await
             }
         }
     }
@@ -169,18 +175,23 @@ impl Multiplexed {
     async fn go_on<E: Errand>(
         &mut self,
         errand: E,
-        first: Option<(Arc<Line>, Result<E::Reply, Fault>)>,
+        first: Option<Tried<E::Reply>>,
     ) -> RedisResult<E::Reply> {
         let timeout = self.hub.home().config.command_timeout;
         let mut journey = Journey::default();
         let mut last = None;
+        let mut losses = 0;
         let mut attempted = first;
         loop {
-            if let Some((line, outcome)) = attempted {
+            if let Some(Tried { line, outcome }) = attempted {
                 match self.judge(errand, &line, outcome) {
                     Judged::Final(result) => return result,
                     Judged::NotWritten => {}
                     Judged::Again(result) => {
+                        losses += u32::from(result.is_err());
+                        if losses > MOST_LOSSES {
+                            return result;
+                        }
                         journey.began.get_or_insert_with(Instant::now);
                         last = Some(result);
                     }
@@ -207,7 +218,7 @@ impl Multiplexed {
             let outcome = journey
                 .over(timeout, errand.over_shared(&line.shared))
                 .await;
-            attempted = Some((line, outcome));
+            attempted = Some(Tried { line, outcome });
         }
     }
 
@@ -277,6 +288,12 @@ impl Multiplexed {
         )
             .into()
     }
+}
+
+/// What became of something on one connection.
+struct Tried<R> {
+    line: Arc<Line>,
+    outcome: Result<R, Fault>,
 }
 
 /// What is to be done after an attempt.

@@ -1,4 +1,4 @@
-//! Closes idle and aged connections in the background and keeps `min_idle` ready.
+//! Closes idle and aged connections in the background, keeps `min_idle` ready and warms a new master up.
 //!
 //! deadpool looks at a connection only when it is checked out, so without this task a pool without
 //! traffic would keep everything for ever.
@@ -24,17 +24,18 @@ pub(crate) fn spawn(side: Side, topology: watch::Receiver<Arc<Topology>>) -> Tas
 async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
     let pause = pause(side.dialer().home().limits());
     let mut demand = Demand::new(Instant::now());
+    let mut owed = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // A node that left is drained at once, one that joined gets its share soon.
             changed = topology.changed() => if changed.is_err() { return },
         }
-        prune(&side, &mut demand);
+        prune(&side, &mut demand, &mut owed);
     }
 }
 
-fn prune(side: &Side, demand: &mut Demand) {
+fn prune(side: &Side, demand: &mut Demand, owed: &mut usize) {
     let dialer = side.dialer();
     let home = dialer.home();
     let now = home.clock.tick();
@@ -43,6 +44,7 @@ fn prune(side: &Side, demand: &mut Demand) {
     side.prune(|pooled| {
         // One that came after this round began may be of a newer topology.
         let gone = !targets.contains(&pooled.target) && !home.admits(&pooled.target);
+        *owed += usize::from(gone);
         gone.then(|| home.departed())
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
             .or_else(|| pooled.is_stale().then_some(Discard::Broken))
@@ -65,11 +67,24 @@ fn prune(side: &Side, demand: &mut Demand) {
     // Dials under way are idle connections soon.
     let ready = side.idle() + dialer.pending();
     dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
+    if home.takes_turns() {
+        *owed = 0;
+    } else if !targets.is_empty() {
+        dialer.dial_ahead(warmth(std::mem::take(owed), ready, limits));
+    }
     // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
     let in_use = home.open() > side.idle();
     if (home.take_used() || in_use) && ready < limits.effective_max_idle() {
         dialer.balance();
     }
+}
+
+/// How many connections to dial to a new master: those that were idle when the old one went are
+/// `owed`, or the first callers after a failover would all wait for a dial. Those in use go over by
+/// themselves. A pool that reads has other nodes, and evens their shares out in its own time.
+fn warmth(owed: usize, ready: usize, limits: &PoolLimits) -> usize {
+    let ready = ready.max(limits.min_idle);
+    owed.min(limits.effective_max_idle()).saturating_sub(ready)
 }
 
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
@@ -153,6 +168,37 @@ mod tests {
         assert_eq!(observe(9, 15), None);
         assert_eq!(observe(9, 20), Some(9));
         assert_eq!(observe(0, 30), None);
+    }
+
+    #[test]
+    fn a_new_master_gets_as_many_idle_connections_as_the_old_one_had() {
+        let limits = |min_idle, max_idle| PoolLimits {
+            max_active: 16,
+            min_idle,
+            max_idle,
+            ..PoolLimits::default()
+        };
+        let table = [
+            // owed, ready, min_idle, max_idle, expected
+            (0, 0, 0, None, 0),
+            (8, 0, 0, None, 8),
+            (8, 3, 0, None, 5),
+            (8, 9, 0, None, 0),
+            (8, 0, 0, Some(4), 4),
+            (8, 3, 0, Some(4), 1),
+            // So many are dialled in any case.
+            (8, 0, 6, None, 2),
+            (4, 0, 6, None, 0),
+            (40, 0, 0, None, 16),
+        ];
+        for (owed, ready, min_idle, max_idle, expected) in table {
+            let limits = limits(min_idle, max_idle);
+            assert_eq!(
+                warmth(owed, ready, &limits),
+                expected,
+                "{owed} {ready} {limits:?}"
+            );
+        }
     }
 
     #[test]

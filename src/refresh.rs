@@ -141,8 +141,10 @@ impl Refresh {
         let look = self.look + 1;
         let fence = &mut self.belief.fence;
         fence.note(sentinel, event, &current, look, Instant::now());
-        if let Some(node) = &event.node {
-            self.testimony.doubt(node);
+        match &event.node {
+            Some(node) if event.kind.heralds_master() => self.testimony.doubt_denial(node),
+            Some(node) => self.testimony.doubt(node),
+            None => {}
         }
         self.quick = QUICK;
         self.begin_look();

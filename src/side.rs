@@ -191,18 +191,20 @@ impl Side {
 
     /// Closes every idle connection that the rule speaks against.
     pub(crate) fn prune(&self, mut rule: impl FnMut(&Pooled) -> Option<Discard>) {
+        let dialer = self.dialer();
         let mut reasons = Vec::new();
         let pruned = self.pool.retain(|pooled, _| match rule(pooled) {
             None => true,
             Some(reason) => {
+                dialer.hold();
                 reasons.push(reason);
                 false
             }
         });
         for (mut pooled, reason) in pruned.removed.into_iter().zip(reasons) {
-            pooled.close(reason);
+            dialer.close_held(&mut pooled, reason);
         }
-        self.dialer().prune(rule);
+        dialer.prune(rule);
     }
 
     /// As [`manager::feed`].

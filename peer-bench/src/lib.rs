@@ -1,5 +1,8 @@
 //! Measures redis-rw-pool and its peers side by side, in one run on one server.
 //!
+//! Two programs: `peer-bench` for what commands cost, `failover-bench` for what callers notice of a
+//! failover. Of the former:
+//!
 //! A round measures every candidate once in every cell, a cell being a workload and a number of
 //! tasks; the candidates take turns inside the cell, in an order that moves on with each round.
 //! What drifts on the machine meets all of them, and a ratio is one of two neighbours in time.
@@ -13,6 +16,7 @@ mod clock;
 mod data;
 mod docs;
 mod driver;
+mod failover;
 mod machine;
 mod options;
 mod raw_results;
@@ -39,19 +43,30 @@ pub fn throughput() -> ExitCode {
             print!("{}", options::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Some(options)) => run(&options).map_or_else(fail, |()| ExitCode::SUCCESS),
-        Err(error) => fail(error),
+        Ok(Some(options)) => exit_code("peer-bench", run(&options)),
+        Err(error) => exit_code("peer-bench", Err(error)),
     }
 }
 
-fn fail(error: anyhow::Error) -> ExitCode {
-    eprintln!("peer-bench: {error:#}");
-    ExitCode::FAILURE
+/// The program `failover-bench`: what is lost, what fails and what stalls while the master goes.
+#[must_use]
+pub fn failover() -> ExitCode {
+    exit_code("failover-bench", failover::run())
+}
+
+fn exit_code(program: &str, result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(options: &Options) -> Result<()> {
     let stage = Stage::start();
-    let machine = Machine::look(&stage);
+    let machine = Machine::look(stage.redis_version());
     let records = rounds::run(&stage, options)?;
     drop(stage);
     let summary = Summary::of(&records);

@@ -4,8 +4,6 @@ use std::{fs, process::Command, thread};
 
 use serde::Serialize;
 
-use crate::stage::Stage;
-
 /// The crates whose versions decide what the numbers mean.
 const CRATES: [&str; 7] = [
     "redis-rw-pool",
@@ -29,7 +27,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn look(stage: &Stage) -> Self {
+    pub(crate) fn look(redis: String) -> Self {
         let lock = include_str!("../../Cargo.lock");
         Self {
             date: said("date", &["-u", "+%Y-%m-%d"]),
@@ -40,7 +38,7 @@ impl Machine {
             cores: thread::available_parallelism().map_or(0, Into::into),
             system: said("uname", &["-srm"]),
             rustc: said("rustc", &["--version"]),
-            redis: stage.redis_version(),
+            redis,
             crates: CRATES
                 .into_iter()
                 .map(|name| (name, locked(lock, name).unwrap_or_else(unknown)))

@@ -1,6 +1,11 @@
 //! Addresses to dial instead of those a Sentinel announces.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use crate::node::Node;
 
@@ -33,7 +38,7 @@ impl AddressMap {
     /// A map that asks `dial` for each address.
     ///
     /// `dial` runs at every new connection to a data node, so it should be quick and must not
-    /// block.
+    /// block. If it panics, that connection is not made, and the next one asks again.
     pub fn new(dial: impl Fn(&Node) -> Node + Send + Sync + 'static) -> Self {
         Self(Arc::new(dial))
     }
@@ -41,6 +46,12 @@ impl AddressMap {
     /// The address to dial for a node that was announced as `announced`.
     pub fn apply(&self, announced: &Node) -> Node {
         (self.0)(announced)
+    }
+
+    /// As [`apply`](Self::apply); nothing where the map panics. It is called in tasks that the pool
+    /// has one of, and a panic of the caller's must not end them.
+    pub(crate) fn try_apply(&self, announced: &Node) -> Option<Node> {
+        catch_unwind(AssertUnwindSafe(|| self.apply(announced))).ok()
     }
 }
 
@@ -78,5 +89,12 @@ mod tests {
         assert_eq!(map.apply(&inside), outside);
         assert_eq!(map.apply(&other), other);
         assert_eq!(format!("{map:?}"), "AddressMap { .. }");
+    }
+
+    #[test]
+    fn a_panic_goes_no_further() {
+        let node = Node::new("172.17.0.2", 6379);
+        let map = AddressMap::new(|_| std::panic::resume_unwind(Box::new("on purpose")));
+        assert_eq!(map.try_apply(&node), None);
     }
 }

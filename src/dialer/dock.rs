@@ -165,6 +165,20 @@ impl Dock {
         again
     }
 
+    /// Takes note of a connection that is taken out of its queue to be closed. Until it is closed it
+    /// counts as a dial, so that no dial takes its place meanwhile.
+    pub(super) fn hold(&self) {
+        self.state.lock().pending += 1;
+    }
+
+    /// It is closed. Says whether a dial is to take its place, because somebody in line has none.
+    pub(super) fn release(&self) -> bool {
+        let mut state = self.state.lock();
+        let dial = !state.closed && state.pending <= state.line.len();
+        state.pending -= usize::from(!dial);
+        dial
+    }
+
     /// A dial has been dropped in the middle.
     pub(super) fn abandoned(&self) {
         self.state.lock().pending -= 1;
@@ -200,7 +214,8 @@ impl Dock {
         }
     }
 
-    /// Takes out the docked connections that the rule speaks against.
+    /// Takes out the docked connections that the rule speaks against, each as one to
+    /// [`hold`](Self::hold).
     pub(super) fn prune<R>(
         &self,
         mut rule: impl FnMut(&Pooled) -> Option<R>,
@@ -215,6 +230,7 @@ impl Dock {
             }
         }
         state.docked = keep;
+        state.pending += out.len();
         self.docked.store(state.docked.len(), Relaxed);
         out
     }
@@ -267,6 +283,20 @@ mod tests {
         assert!(!dial, "two dials are under way for two in line");
         assert!(!dock.lacks_dial());
         assert_eq!(dock.pending(), 2);
+    }
+
+    #[test]
+    fn a_connection_that_is_being_closed_keeps_its_place_until_it_is() {
+        let dock = Dock::default();
+        dock.hold();
+        let (first, dial) = in_line(&dock);
+        assert!(!dial && !dock.lacks_dial(), "it is still open");
+        assert!(dock.release(), "now a dial may begin");
+        assert_eq!(dock.pending(), 1);
+        dock.hold();
+        drop(first);
+        assert!(!dock.release(), "nobody wants one");
+        assert_eq!(dock.pending(), 1);
     }
 
     #[test]

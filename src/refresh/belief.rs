@@ -93,7 +93,8 @@ impl Belief {
         let awaited = candidate
             .filter(|node| next.master.as_ref() != Some(node))
             .filter(|node| proofs.get(node) != Some(&Proof::Master))
-            .or(election.awaited);
+            // The first master of all is asked once, as any node; it usually is one.
+            .or_else(|| election.awaited.filter(|_| current.master.is_some()));
         Conclusion {
             ask,
             awaited,
@@ -137,3 +138,6 @@ fn muted(proofs: &Proofs) -> Option<String> {
         "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,11 +89,11 @@ impl Links {
         for peer in peers {
             let known = self.links.contains_key(&peer.node)
                 || peer.id.is_some() && self.ids().any(|id| Some(id) == peer.id.as_deref());
-            if !known && peer.is_alive() && self.links.len() < MAX_SENTINELS {
-                let address = match &self.config.address_map {
-                    Some(map) => map.apply(&peer.node),
-                    None => peer.node.clone(),
-                };
+            if !known
+                && peer.is_alive()
+                && self.links.len() < MAX_SENTINELS
+                && let Some(address) = self.config.address_of(&peer.node)
+            {
                 self.link(peer.node, address, false);
             }
         }

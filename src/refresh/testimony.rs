@@ -24,6 +24,17 @@ use crate::{
 
 /// A word of a node that speaks against using it is asked for again after this long.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
+/// The steps of a failover are published in bursts, each of which speaks of the same moment.
+const NEWS_IS_FRESH: Duration = Duration::from_millis(50);
+
+/// What of a node's answer does not count, because the question was put before it was in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outdated {
+    Nothing,
+    /// That it is no master.
+    Denial,
+    Everything,
+}
 
 #[derive(Debug)]
 pub(super) struct Testimony {
@@ -31,8 +42,8 @@ pub(super) struct Testimony {
     proofs: HashMap<Node, (Proof, Instant)>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
-    /// Nodes being asked, and whether what they say will be out of date already.
-    probing: HashMap<Node, bool>,
+    /// Nodes being asked, and what of their answers will be out of date already.
+    probing: HashMap<Node, Outdated>,
     /// The node that is asked again and again until it is a master.
     awaited: Option<(Node, Task)>,
     probed: mpsc::Sender<Probed>,
@@ -55,7 +66,20 @@ impl Testimony {
     pub(super) fn doubt(&mut self, node: &Node) {
         self.proofs.remove(node);
         if let Some(outdated) = self.probing.get_mut(node) {
-            *outdated = true;
+            *outdated = Outdated::Everything;
+        }
+    }
+
+    /// It is said to be a master, or to become one: if it has just said so itself, or is about to, it
+    /// need not say it again.
+    pub(super) fn doubt_denial(&mut self, node: &Node) {
+        if let Some((proof, at)) = self.proofs.get(node)
+            && (*proof != Proof::Master || at.elapsed() > NEWS_IS_FRESH)
+        {
+            self.proofs.remove(node);
+        }
+        if let Some(outdated) = self.probing.get_mut(node) {
+            *outdated = Outdated::Denial.max(*outdated);
         }
     }
 
@@ -92,7 +116,7 @@ impl Testimony {
     pub(super) fn ask(&mut self, node: Node) {
         if let Entry::Vacant(free) = self.probing.entry(node) {
             let node = free.key().clone();
-            free.insert(false);
+            free.insert(Outdated::Nothing);
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
             tokio::spawn(async move {
@@ -103,11 +127,13 @@ impl Testimony {
         }
     }
 
-    /// Asks this node again and again until it says that it is a master, and no other any more.
+    /// Asks this node again and again until it says that it is a master, and no other any more. Begins
+    /// when it has said once that it is none.
     pub(super) fn wait_for(&mut self, awaited: Option<Node>) {
         if self.awaited.as_ref().map(|(node, _)| node) == awaited.as_ref() {
             return;
         }
+        let awaited = awaited.filter(|node| self.proofs.contains_key(node));
         self.awaited = awaited.map(|node| {
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
@@ -125,8 +151,15 @@ impl Testimony {
             // What it is asked apart from this may be answered by what it was before.
             self.doubt(&probed.node);
             self.awaited = None;
-        } else if self.probing.remove(&probed.node) == Some(true) {
-            return self.ask(probed.node);
+        } else {
+            let counts = match self.probing.remove(&probed.node) {
+                None | Some(Outdated::Nothing) => true,
+                Some(Outdated::Denial) => probed.proof == Proof::Master,
+                Some(Outdated::Everything) => false,
+            };
+            if !counts {
+                return self.ask(probed.node);
+            }
         }
         match probed.refusal {
             Some(refusal) => self.refusals.insert(probed.node.clone(), refusal),

@@ -116,7 +116,10 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     let mut next = || replies.next().unwrap_or_default();
     let (address, master, replicas, sentinels, id) = (next(), next(), next(), next(), next());
     if let Value::ServerError(error) = &address {
-        return Err(handshake::refusal(error, None));
+        return Err(handshake::refusal(
+            error,
+            config.sentinel_password.as_deref(),
+        ));
     }
     // Before 6.2 a Sentinel does not tell its id to clients; its address must do then.
     let id = match id {
@@ -133,7 +136,10 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     };
     for reply in [&master, &replicas, &sentinels] {
         if let Value::ServerError(error) = reply {
-            return Err(handshake::refusal(error, None));
+            return Err(handshake::refusal(
+                error,
+                config.sentinel_password.as_deref(),
+            ));
         }
     }
     let replicas = reply::replicas(&replicas).map_err(malformed)?;

@@ -75,6 +75,18 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
+    /// Whether the node that it names is, or is about to be, a master.
+    pub(crate) fn heralds_master(&self) -> bool {
+        matches!(
+            self,
+            Self::SelectedReplica
+                | Self::SendReplicaOfNoOne
+                | Self::AwaitingPromotion
+                | Self::Promoted
+                | Self::SwitchMaster { .. }
+        )
+    }
+
     /// Whether it says that the master is being replaced.
     pub(crate) fn is_sign(&self) -> bool {
         matches!(

@@ -92,7 +92,10 @@ async fn pass_on(
     out: &mpsc::Sender<Message>,
 ) -> RedisResult<Passed> {
     if let Value::ServerError(error) = message {
-        return Err(handshake::refusal(error, None));
+        return Err(handshake::refusal(
+            error,
+            config.sentinel_password.as_deref(),
+        ));
     }
     let parts: Vec<&[u8]> = match message {
         Value::Array(parts) | Value::Push { data: parts, .. } => parts.iter().map(bytes).collect(),

@@ -33,6 +33,8 @@ pub(super) struct Channel {
     /// Registered once and pushed forward only when it fires, so that a command does not pay for
     /// a timer of its own.
     timer: Option<Pin<Box<Sleep>>>,
+    /// From now on no error may show what comes: it may be what callers store.
+    discreet: bool,
 }
 
 impl Channel {
@@ -44,6 +46,7 @@ impl Channel {
             decoder: Decoder::new(limits),
             limit: Duration::ZERO,
             timer: None,
+            discreet: false,
         }
     }
 
@@ -93,9 +96,13 @@ impl Channel {
 
     /// The next reply that is here already.
     pub(super) fn decode(&mut self) -> Result<Option<Value>, Cause> {
-        self.decoder
-            .decode()
-            .map_err(|error| Cause::Protocol(error.to_string()))
+        self.decoder.decode().map_err(|error| {
+            Cause::Protocol(if self.discreet {
+                error.discreet()
+            } else {
+                error.to_string()
+            })
+        })
     }
 
     /// Whether everything that came has been taken.
@@ -120,8 +127,9 @@ impl Channel {
         }
     }
 
-    /// Gives back what only the exchange just ended had a use for.
+    /// The handshake is over: gives back what only it had a use for, and is discreet from now on.
     pub(super) fn forget(&mut self) {
+        self.discreet = true;
         self.out = Vec::new();
         self.timer = None;
     }

@@ -48,10 +48,9 @@ pub(crate) async fn connect(
     role: Role,
     deadline: Instant,
 ) -> RedisResult<(Exclusive, Greeting)> {
-    let address = match &config.address_map {
-        Some(map) => map.apply(node),
-        None => node.clone(),
-    };
+    let address = config
+        .address_of(node)
+        .ok_or_else(|| std::io::Error::other("the address map panicked"))?;
     let stream = dial(&address, deadline).await?;
     let limits = config.reply_limits;
     let mut conn = Exclusive::new(
@@ -126,7 +125,7 @@ async fn greet(
         refuse_error(replies.next(), secret)?;
     }
     let (detail, unproven) = if ask_role {
-        read_role(replies.next().unwrap_or_default())?
+        read_role(replies.next().unwrap_or_default(), secret)?
     } else {
         (None, None)
     };
@@ -161,7 +160,7 @@ async fn greet_without_hello(
     for _ in 0..required {
         refuse_error(replies.next(), secret)?;
     }
-    let (detail, unproven) = read_role(replies.next().unwrap_or_default())?;
+    let (detail, unproven) = read_role(replies.next().unwrap_or_default(), secret)?;
     let role = match detail {
         Some(RoleReply::Master { .. }) => Some(Role::Master),
         Some(RoleReply::Replica { .. }) => Some(Role::Replica),
@@ -245,10 +244,13 @@ pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
 }
 
 /// `ROLE`, or why the ACL keeps it from us.
-fn read_role(value: Value) -> RedisResult<(Option<RoleReply>, Option<String>)> {
+fn read_role(
+    value: Value,
+    secret: Option<&str>,
+) -> RedisResult<(Option<RoleReply>, Option<String>)> {
     match value {
         Value::ServerError(error) => {
-            let error = refusal(&error, None);
+            let error = refusal(&error, secret);
             if error.code() == Some("NOPERM") {
                 Ok((None, Some(error.to_string())))
             } else {

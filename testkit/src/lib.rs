@@ -28,11 +28,18 @@ mod config;
 mod deployment;
 pub mod fake;
 mod folder;
+pub mod history;
+mod observer;
 pub mod ports;
+mod proxies;
+pub mod proxy;
 mod server;
 
 pub use builder::Builder;
 pub use client::{Client, Reply};
 pub use config::redis_version;
 pub use deployment::Deployment;
+pub use observer::Observer;
+pub use proxies::Proxies;
+pub use proxy::Proxy;
 pub use server::Server;

@@ -404,6 +404,34 @@ async fn nothing_is_written_to_an_old_master_that_would_take_it() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_master_is_warm_before_anybody_asks_for_it() {
+    // Periods as in production: the old master closes nothing by itself for ten seconds.
+    let deployment = Deployment::builder().fast(false).start();
+    let pool = support::pool(&deployment, |config| {
+        patient(config);
+        config.write.max_idle = Some(5);
+    })
+    .await;
+    let mut lent = Vec::new();
+    for _ in 0..6 {
+        lent.push(pool.write().await.expect("there is a master"));
+    }
+    drop(lent);
+    let old = deployment.master().port();
+    block_in_place(|| deployment.failover());
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT));
+    follows(&pool, &local(new.port())).await;
+    eventually("as many are idle as before", LIMIT, || async {
+        let status = pool.status().write;
+        (status.idle, status.active) == (5, 5) && status.discards.get(Discard::RoleChanged) == 5
+    })
+    .await;
+    let created = pool.status().write.created;
+    assert_eq!(set(&pool, "k").await, Ok(local(new.port())));
+    assert_eq!(pool.status().write.created, created);
+}
+
 /// Sockets of this process that lead to one of these ports.
 fn sockets_to(ports: &[u16]) -> usize {
     let table = fs::read_to_string("/proc/self/net/tcp").expect("this is Linux");

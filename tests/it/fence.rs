@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use redis_rw_pool::{
-    Connection, Node, Pool,
+    Adopt, Connection, Node, Pool,
     redis::{self, AsyncCommands, RedisResult},
 };
-use testkit::Deployment;
+use testkit::{
+    Deployment, Observer, Server,
+    history::{Action, Call, Event, History, Outcome, Rules, State, verdict},
+};
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::{
@@ -32,29 +34,40 @@ enum By {
     Pipeline,
 }
 
-/// Writes under this key, and returns what is there then.
-async fn write(pool: &Pool, by: By, key: String) -> RedisResult<Vec<String>> {
+impl By {
+    /// The keys that one write under this one sets.
+    fn keys(self, key: String) -> Vec<String> {
+        match self {
+            Self::Exclusive | Self::Shared => vec![key],
+            Self::Pipeline => (0..5).map(|place| format!("{key}:{place}")).collect(),
+        }
+    }
+}
+
+/// Sets these keys, and returns who did it where that is known.
+async fn write(pool: &Pool, by: By, keys: &[String]) -> RedisResult<Option<u16>> {
     match by {
-        By::Exclusive => pool.write().await?.set(&key, "v").await?,
-        By::Shared => pool.writer().set(&key, "v").await?,
+        By::Exclusive => {
+            let mut conn = pool.write().await?;
+            let () = conn.set(&keys[0], "v").await?;
+            return Ok(Some(conn.node().port()));
+        }
+        By::Shared => pool.writer().set(&keys[0], "v").await?,
         By::Pipeline => {
-            let keys: Vec<_> = (0..5).map(|place| format!("{key}:{place}")).collect();
             let mut pipeline = redis::pipe();
             for place in 0..200 {
                 pipeline.set(&keys[place / 40], "v").ignore();
             }
             let () = pipeline.query_async(&mut pool.writer()).await?;
-            return Ok(keys);
         }
     }
-    Ok(vec![key])
+    Ok(None)
 }
 
 /// Callers that write unique keys, one after the other each.
 struct Writers {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<String>>>,
-    failed: Arc<Mutex<Vec<String>>>,
+    history: History,
     tasks: JoinSet<()>,
 }
 
@@ -62,23 +75,26 @@ impl Writers {
     fn start(pool: &Pool, by: By) -> Self {
         let mut writers = Self {
             stop: Arc::default(),
-            acknowledged: Arc::default(),
-            failed: Arc::default(),
+            history: History::default(),
             tasks: JoinSet::new(),
         };
         for writer in 0..8 {
             let (pool, stop) = (pool.clone(), Arc::clone(&writers.stop));
-            let acknowledged = Arc::clone(&writers.acknowledged);
-            let failed = Arc::clone(&writers.failed);
+            let history = writers.history.clone();
             writers.tasks.spawn(async move {
                 for i in 0.. {
                     if stop.load(SeqCst) {
                         return;
                     }
-                    let key = format!("{writer}:{i}");
-                    match write(&pool, by, key).await {
-                        Ok(keys) => acknowledged.lock().extend(keys),
-                        Err(error) => failed.lock().push(error.to_string()),
+                    let keys = by.keys(format!("{writer}:{i}"));
+                    let begin = |key| history.begin(writer.to_string(), Action::set(key, "v"));
+                    let calls: Vec<_> = keys.iter().map(begin).collect();
+                    let result = write(&pool, by, &keys).await;
+                    for call in calls {
+                        match &result {
+                            Ok(node) => call.end(Outcome::Ok, *node, None),
+                            Err(error) => call.fail(Outcome::Unknown, error),
+                        }
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -88,29 +104,29 @@ impl Writers {
     }
 
     async fn go_on(&self, count: usize) {
-        let wanted = self.acknowledged.lock().len() + count;
+        let acknowledged = || self.history.count(|call| call.outcome == Outcome::Ok);
+        let wanted = acknowledged() + count;
         eventually("writes succeed", LIMIT, || async {
-            self.acknowledged.lock().len() >= wanted
+            acknowledged() >= wanted
         })
         .await;
     }
 
-    async fn finish(mut self) -> (Vec<String>, Vec<String>) {
+    async fn finish(mut self) -> Vec<Call> {
         self.stop.store(true, SeqCst);
         while let Some(result) = self.tasks.join_next().await {
             result.expect("no caller panics");
         }
-        let acknowledged = std::mem::take(&mut *self.acknowledged.lock());
-        let failed = std::mem::take(&mut *self.failed.lock());
-        (acknowledged, failed)
+        self.history.calls()
     }
 }
 
-async fn deployment_and_pool(max_active: usize) -> (Deployment, Pool) {
+async fn deployment_and_pool(max_active: usize, adopt: Adopt) -> (Deployment, Pool) {
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
     let pool = support::pool(&deployment, |config| {
         config.write.max_active = max_active;
         config.failover_timeout = LIMIT;
+        config.adopt = adopt;
     })
     .await;
     (deployment, pool)
@@ -130,55 +146,54 @@ async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
     master(pool)
 }
 
-async fn nothing_is_lost(by: By) {
-    let (deployment, pool) = deployment_and_pool(16).await;
+async fn nothing_is_lost(by: By, adopt: Adopt) {
+    let (deployment, pool) = deployment_and_pool(16, adopt).await;
     let writers = Writers::start(&pool, by);
+    let history = writers.history.clone();
+    let seen = history.clone();
+    let sentinels = deployment.sentinels().iter().map(Server::port);
+    let _observer = Observer::start(sentinels, deployment.master_name(), move || seen.clone());
     writers.go_on(200).await;
-    // A replica that has just copied everything gets no more before its first report, up to a second
-    // later; a failover at that moment loses what no client could save.
-    let mut conn = pool.write().await.unwrap();
-    let wait = redis::cmd("WAIT").arg(2).arg(30_000).take();
-    let in_step: usize = wait.query_async(&mut conn).await.unwrap();
-    assert_eq!(in_step, 2);
-    drop(conn);
+    let master = block_in_place(|| history.in_step(&deployment, LIMIT).port());
+    history.note(Event::Planned { master });
     let new = hand_over(&deployment, &pool).await;
     writers.go_on(200).await;
     // What the old master alone had acknowledged is gone once it follows the new one.
     block_in_place(|| deployment.wait_healthy(LIMIT));
     writers.go_on(50).await;
-    let (acknowledged, failed) = writers.finish().await;
+    let calls = writers.finish().await;
 
-    assert_eq!(failed, Vec::<String>::new());
-    let mut client = deployment.node(new.port()).connect().unwrap();
-    let mut is_there = |key: &String| client.call(&["EXISTS", key]).unwrap().as_int() == 1;
-    let lost: Vec<_> = acknowledged.iter().filter(|key| !is_there(key)).collect();
-    assert!(
-        lost.is_empty(),
-        "{} of {} acknowledged writes are gone: {lost:?}",
-        lost.len(),
-        acknowledged.len(),
-    );
+    let failed: Vec<_> = calls.iter().filter(|call| !call.error.is_empty()).collect();
+    assert_eq!(failed, Vec::<&Call>::new());
+    let end = State::of(deployment.node(new.port()), &calls).unwrap();
+    let violations = verdict(&calls, &history.events(), &end, &Rules::default());
+    assert_eq!(violations, [], "of {} writes", calls.len());
     assert_eq!(pool.topology().fence, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write() {
-    nothing_is_lost(By::Exclusive).await;
+    nothing_is_lost(By::Exclusive, Adopt::Announced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_loses_no_acknowledged_write_when_it_is_not_announced_yet() {
+    nothing_is_lost(By::Exclusive, Adopt::Promoted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_loses_no_acknowledged_write_over_shared_connections() {
-    nothing_is_lost(By::Shared).await;
+    nothing_is_lost(By::Shared, Adopt::Announced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_failover_fails_no_long_pipeline() {
-    nothing_is_lost(By::Pipeline).await;
+    nothing_is_lost(By::Pipeline, Adopt::Announced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_goes_on_on_the_new_master() {
-    let (deployment, pool) = deployment_and_pool(1).await;
+    let (deployment, pool) = deployment_and_pool(1, Adopt::Announced).await;
     let mut conn: Connection = pool.write().await.unwrap();
     let (before, socket) = (conn.node(), id(&mut conn).await);
     let new = hand_over(&deployment, &pool).await;
@@ -195,7 +210,7 @@ async fn a_guard_goes_on_on_the_new_master() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_in_a_transaction_does_not_change_its_socket() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let mut conn = pool.write().await.unwrap();
     let () = redis::cmd("WATCH")
         .arg("k")
@@ -211,7 +226,7 @@ async fn a_guard_in_a_transaction_does_not_change_its_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
-    let (deployment, pool) = deployment_and_pool(4).await;
+    let (deployment, pool) = deployment_and_pool(4, Adopt::Announced).await;
     let dropped = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for by in [By::Exclusive, By::Shared] {
@@ -219,9 +234,9 @@ async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
             let (pool, dropped) = (pool.clone(), Arc::clone(&dropped));
             tasks.spawn(async move {
                 for i in 0..400 {
-                    let key = format!("{by:?}:{caller}:{i}");
+                    let keys = [format!("{by:?}:{caller}:{i}")];
                     let patience = Duration::from_millis(5);
-                    let write = write(&pool, by, key);
+                    let write = write(&pool, by, &keys);
                     if tokio::time::timeout(patience, write).await.is_err() {
                         dropped.fetch_add(1, SeqCst);
                     }
@@ -242,6 +257,6 @@ async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
     })
     .await;
     for by in [By::Exclusive, By::Shared] {
-        write(&pool, by, "after".to_owned()).await.unwrap();
+        write(&pool, by, &["after".to_owned()]).await.unwrap();
     }
 }

@@ -23,7 +23,9 @@ const SECRET: &str = "canary-5d1c";
 
 /// A node on which `GET` brings what the key names.
 fn hostile() -> FakeServer {
-    node_with(|conn, words| (words[0] == "GET").then(|| answer(conn, &words[1])))
+    node_with(|conn, words| {
+        matches!(words[0].as_str(), "GET" | "GETDEL").then(|| answer(conn, &words[1]))
+    })
 }
 
 /// What is sent, whether the peer closes then, and what the error says.
@@ -133,7 +135,8 @@ async fn breaks(pool: &Pool, node: &FakeServer, what: &str, expected: &str) -> S
     let before = discarded(pool, Discard::Broken);
     let mut conn = pool.write().await.unwrap();
     let own = usize::try_from(id(&mut conn).await).unwrap();
-    let get = conn.get::<_, Value>(what);
+    // It may write, so that it is not sent again.
+    let get = conn.get_del::<_, Value>(what);
     let outcome = tokio::time::timeout(SOON, get).await;
     let (error, text) = failure(outcome.unwrap_or_else(|_| panic!("{what}: never ended")));
     assert!(error.is_io_error(), "{what}: {text}");
@@ -183,7 +186,8 @@ async fn a_malformed_reply_inside_a_pipeline_spoils_all_of_it() {
             if atomic {
                 pipeline.atomic();
             }
-            pipeline.cmd("ECHO").arg("a").get(what).cmd("ECHO").arg("b");
+            pipeline.cmd("ECHO").arg("a");
+            pipeline.get_del(what).cmd("ECHO").arg("b");
             let mut conn = pool.write().await.unwrap();
             let (error, text) = failure(pipeline.query_async::<Vec<Value>>(&mut conn).await);
             assert!(error.is_io_error(), "{what}: {text}");
@@ -203,6 +207,11 @@ async fn a_reply_that_nobody_asked_for_reaches_nobody() {
     let mut conn = pool.write().await.unwrap();
     // It came together with ours, so the next command on this guard must not be given it ...
     assert_eq!(conn.get::<_, String>("two").await.unwrap(), "mine");
+    assert_eq!(ask::<String>(&mut conn, "ECHO next").await, "next");
+    assert_eq!(discarded(&pool, Discard::Broken), 1);
+    // ... nor one that cannot go over a fresh connection ...
+    let () = ask(&mut conn, "SELECT 3").await;
+    assert_eq!(conn.get::<_, String>("two").await.unwrap(), "mine");
     let (_, text) = failure(run::<Value>(&mut conn, "ECHO next").await);
     assert!(text.contains("a reply that no command asked for"), "{text}");
     assert!(text.contains("the command was not executed"), "{text}");
@@ -211,7 +220,7 @@ async fn a_reply_that_nobody_asked_for_reaches_nobody() {
     let mut conn = pool.write().await.unwrap();
     assert_eq!(conn.get::<_, String>("two").await.unwrap(), "mine");
     drop(conn);
-    assert_eq!(discarded(&pool, Discard::Broken), 2);
+    assert_eq!(discarded(&pool, Discard::Broken), 3);
     let mut conn = pool.write().await.unwrap();
     let echo: String = ask(&mut conn, "ECHO next").await;
     assert_eq!(echo, "next");
@@ -224,7 +233,7 @@ async fn a_reply_that_nobody_asked_for_reaches_nobody() {
     let mut conn = pool.write().await.unwrap();
     let echo: String = ask(&mut conn, "ECHO mine").await;
     assert_eq!(echo, "mine");
-    assert_eq!(discarded(&pool, Discard::Broken), 3);
+    assert_eq!(discarded(&pool, Discard::Broken), 4);
 }
 
 #[tokio::test]

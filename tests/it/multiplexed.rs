@@ -394,7 +394,7 @@ async fn a_command_sent_without_waiting_is_executed_and_shifts_no_reply() {
 #[tokio::test]
 async fn a_command_sent_without_waiting_does_not_wait_for_its_reply() {
     let quiet = Quiet::start(|_| {}).await;
-    let get = cmd("GET a").set_no_response(true).to_owned();
+    let get = cmd("GETDEL a").set_no_response(true).to_owned();
     let () = get.query_async(&mut quiet.writer.clone()).await.unwrap();
     quiet.arrived_are(&["a"]).await;
     assert_eq!(quiet.status().in_flight, 1);

@@ -64,8 +64,8 @@ async fn the_next_command_uses_a_new_connection() {
     let quiet = Quiet::with(
         |config| config.command_timeout = Some(SHORT),
         |_, words| match words[0].as_str() {
-            "GET" if words[1] == "silence" => Some(Action::Silence),
-            "GET" => Some(Action::Reply(bulk(&words[1]))),
+            "GETDEL" if words[1] == "silence" => Some(Action::Silence),
+            "GETDEL" => Some(Action::Reply(bulk(&words[1]))),
             _ => None,
         },
     )
@@ -91,8 +91,8 @@ async fn those_in_line_on_a_silent_connection_go_on_over_the_next() {
             config.multiplexed.max_in_flight = 1;
         },
         |_, words| match words[0].as_str() {
-            "GET" if words[1] == "silence" => Some(Action::Silence),
-            "GET" => Some(Action::Reply(bulk(&words[1]))),
+            "GETDEL" if words[1] == "silence" => Some(Action::Silence),
+            "GETDEL" => Some(Action::Reply(bulk(&words[1]))),
             _ => None,
         },
     )

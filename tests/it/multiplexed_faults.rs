@@ -89,7 +89,7 @@ async fn two_replies_to_one_command_cost_the_connection() {
     let quiet = Quiet::with(
         |_| {},
         |_, words| match words[0].as_str() {
-            "GET" => Some(Action::reply("$1\r\na\r\n$5\r\nextra\r\n")),
+            "GETDEL" => Some(Action::reply("$1\r\na\r\n$5\r\nextra\r\n")),
             _ => None,
         },
     )
@@ -145,7 +145,7 @@ async fn pushes_between_replies_are_passed_over() {
     let quiet = Quiet::with(
         |_| {},
         |conn, words| {
-            (words[0] == "GET").then(|| {
+            (words[0] == "GETDEL").then(|| {
                 assert_eq!(conn.protocol(), 3);
                 let reply = bulk(&words[1]);
                 let push = PUSH.as_bytes();
@@ -164,7 +164,7 @@ async fn pushes_between_replies_are_passed_over() {
         quiet.push(PUSH.as_bytes());
     }
     let mut transaction = pipe();
-    transaction.cmd("GET").arg("p").cmd("GET").arg("q");
+    transaction.cmd("GETDEL").arg("p").cmd("GETDEL").arg("q");
     let both: RedisResult<(String, String)> =
         transaction.query_async(&mut quiet.writer.clone()).await;
     assert_eq!(both, Ok(("p".to_owned(), "q".to_owned())));

@@ -106,7 +106,7 @@ async fn each_command_of_a_pipeline_counts() {
     let quiet = Quiet::start(|config| config.multiplexed.max_in_flight = 3).await;
     let mut pipeline = pipe();
     for key in KEYS {
-        pipeline.get(key);
+        pipeline.cmd("GETDEL").arg(key);
     }
     let mut writer = quiet.writer.clone();
     let caller = tokio::spawn(async move {

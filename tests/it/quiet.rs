@@ -1,4 +1,5 @@
-//! A master that answers a `GET` when it is told to, with the key.
+//! A master that answers a `GETDEL` when it is told to, with the key. A `GET` would be sent again where
+//! its connection is lost.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(crate) struct Quiet {
 impl Quiet {
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
         Self::with(change, |_, words| {
-            (words[0] == "GET").then_some(Action::Silence)
+            (words[0] == "GETDEL").then_some(Action::Silence)
         })
         .await
     }
@@ -53,7 +54,7 @@ impl Quiet {
 
     /// A caller of its own, who asks for the value of `key`.
     pub(crate) fn get(&self, key: &str) -> JoinHandle<RedisResult<String>> {
-        let (mut writer, get) = (self.writer.clone(), cmd("GET").arg(key).to_owned());
+        let (mut writer, get) = (self.writer.clone(), cmd("GETDEL").arg(key).to_owned());
         tokio::spawn(async move { get.query_async(&mut writer).await })
     }
 
@@ -65,10 +66,10 @@ impl Quiet {
         caller
     }
 
-    /// The keys of all `GET`s that arrived, in their order.
+    /// The keys of all `GETDEL`s that arrived, in their order.
     pub(crate) fn arrived(&self) -> Vec<String> {
         let commands = self.node.commands().into_iter();
-        let gets = commands.filter(|words| words[0] == "GET");
+        let gets = commands.filter(|words| words[0] == "GETDEL");
         gets.map(|words| words[1].clone()).collect()
     }
 
@@ -82,15 +83,15 @@ impl Quiet {
         eventually(&what, SOON, || async { self.status().waiting == count }).await;
     }
 
-    /// The shared connections that carried a `GET`, in the order in which they were made.
+    /// The shared connections that carried a `GETDEL`, in the order in which they were made.
     pub(crate) fn lines(&self) -> Vec<Arc<Conn>> {
-        let carries = |conn: &Arc<Conn>| conn.commands().iter().any(|words| words[0] == "GET");
+        let carries = |conn: &Arc<Conn>| conn.commands().iter().any(|words| words[0] == "GETDEL");
         let mut lines = self.node.connections();
         lines.retain(carries);
         lines
     }
 
-    /// Answers a `GET` for this key over the first of them.
+    /// Answers a `GETDEL` for this key over the first of them.
     pub(crate) fn answer(&self, key: &str) {
         self.push(&bulk(key));
     }

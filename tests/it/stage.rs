@@ -148,6 +148,16 @@ impl Stage {
         self.status().discards.get(reason)
     }
 
+    /// Open connections of this side, those that callers share included.
+    fn open(&self) -> usize {
+        let status = self.pool.status();
+        let shared = match self.side {
+            Side::Write => status.writer,
+            Side::Read => status.reader,
+        };
+        self.status().active + shared.connections
+    }
+
     /// How many connections of this pool the server sees.
     pub(crate) fn on_server(&self) -> usize {
         self.server().client_count_named(&self.name)
@@ -172,7 +182,7 @@ impl Stage {
     /// Waits until pool and server agree on how many connections are open.
     pub(crate) async fn settled(&self) {
         eventually("the server sees what the pool counts", LONG, || async {
-            self.on_server() == self.status().active
+            self.on_server() == self.open()
         })
         .await;
     }
@@ -196,7 +206,7 @@ impl Stage {
         drop(lent);
         eventually("every connection is accounted for", LONG, || async {
             let status = self.status();
-            status.active == self.on_server()
+            self.open() == self.on_server()
                 && status.active == status.idle
                 && status.created == status.active as u64 + status.discards.total()
                 && status.waiting == 0

@@ -2,8 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use redis_rw_pool::{Config, Pool};
-use testkit::Deployment;
+use redis_rw_pool::{AddressMap, Config, Node, Pool};
+use testkit::{Deployment, Proxies};
 use tokio::time::Instant;
 
 /// A configuration for this deployment, with short timeouts.
@@ -20,6 +20,19 @@ pub(crate) async fn pool(deployment: &Deployment, change: impl FnOnce(&mut Confi
     Pool::connect(config)
         .await
         .expect("the deployment is healthy")
+}
+
+/// As [`config`], for a client that dials proxies wherever it would dial a node or a Sentinel.
+pub(crate) fn config_through(proxies: &Proxies, deployment: &Deployment) -> Config {
+    let mut config = config(deployment);
+    config.sentinels = proxies.sentinel_addrs();
+    let local = |port| Node::new("127.0.0.1", port);
+    let dial = proxies.dial().into_iter();
+    let table: AddressMap = dial
+        .map(|(announced, port)| (local(announced), local(port)))
+        .collect();
+    config.address_map = Some(table);
+    config
 }
 
 /// Waits until a condition holds; panics with its name when it does not within the limit.

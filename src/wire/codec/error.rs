@@ -19,12 +19,20 @@ pub(crate) enum CodecError {
     ReplyTooLong { limit: usize },
     #[error("line has no end within {limit} bytes")]
     LineTooLong { limit: usize },
-    /// `found` is escaped and cut short: it comes from the peer and goes to logs.
+    /// `found` is escaped and cut short: it comes from the peer and may go to logs.
     #[error("malformed reply: {what}, found \"{found}\"")]
     Malformed { what: &'static str, found: String },
 }
 
 impl CodecError {
+    /// What is wrong, without the bytes themselves: they may be what callers store.
+    pub(crate) fn discreet(&self) -> String {
+        match self {
+            Self::Malformed { what, .. } => format!("malformed reply: {what}"),
+            other => other.to_string(),
+        }
+    }
+
     #[cold]
     pub(super) fn malformed(what: &'static str, bytes: &[u8]) -> Fault {
         let shown = &bytes[..bytes.len().min(FOUND_LIMIT)];

@@ -1,0 +1,409 @@
+//! Secrets: whatever fails, they show in no text, no log and no panic.
+
+use std::{
+    error::Error as StdError,
+    fmt::{Debug, Write as _},
+    panic,
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike};
+use redis_rw_pool::{Config, Error, Pool, Retry, redis::RedisError};
+use testkit::{
+    Deployment,
+    fake::{self, Action, FakeServer, SentinelView},
+};
+use tokio::task::spawn_blocking;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::{
+    shared::{assert_hidden, node_with, watched_by},
+    support::eventually,
+};
+
+/// Part of every secret here; nothing else has it.
+const CANARY: &str = "canary";
+const NODE_SECRET: &str = "canary-of-the-nodes";
+const SENTINEL_SECRET: &str = "canary-of-the-sentinels";
+const STORED: &str = "canary-in-redis";
+
+/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
+const LIMIT: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Everything that anybody could have read.
+#[derive(Debug, Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    fn text(&self, text: String) {
+        self.0.lock().push(text);
+    }
+
+    fn debug(&self, what: &dyn Debug) {
+        self.text(format!("{what:?} {what:#?}"));
+    }
+
+    fn error(&self, error: &(dyn StdError + 'static)) {
+        self.text(format!("{error} {error:?} {error:#?}"));
+        if let Some(cause) = error.source() {
+            self.error(cause);
+        }
+    }
+
+    /// What a command said that must fail.
+    fn failure<T: Debug>(&self, result: RedisResult<T>) {
+        self.error(&result.expect_err("it must fail"));
+    }
+
+    /// What a pool said that could not be had, or could not lend.
+    fn refusal<T: Debug>(&self, result: Result<T, Error>) {
+        let error = result.expect_err("it must fail");
+        self.error(&error);
+        self.error(&RedisError::from(error));
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.0.lock().iter().any(|seen| seen.contains(text))
+    }
+
+    fn check(&self) {
+        // Not under the lock: the panic is read too.
+        let seen = self.0.lock().clone();
+        for text in seen {
+            assert_hidden(&text, CANARY);
+        }
+    }
+}
+
+/// Reads every span and event of whatever level, this crate's and others'.
+struct Reader(Seen);
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, "{field}={value:?} ");
+    }
+}
+
+impl Subscriber for Reader {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut fields = Fields(span.metadata().name().to_owned());
+        span.record(&mut fields);
+        self.0.text(fields.0);
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        let mut fields = Fields(String::new());
+        values.record(&mut fields);
+        self.0.text(fields.0);
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(event.metadata().target().to_owned());
+        event.record(&mut fields);
+        self.0.text(fields.0);
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Begins to read the logs of this thread and the panics of all.
+fn read_along() -> (Seen, tracing::subscriber::DefaultGuard) {
+    let seen = Seen::default();
+    let panics = seen.clone();
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        panics.text(panic.to_string());
+        usual(panic);
+    }));
+    let guard = tracing::subscriber::set_default(Reader(seen.clone()));
+    (seen, guard)
+}
+
+/// One command after another with a secret in it.
+async fn commands(seen: &Seen, conn: &mut impl ConnectionLike, lines: &[&[&str]]) {
+    for words in lines {
+        let mut cmd = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            cmd.arg(word);
+        });
+        seen.failure(cmd.query_async::<Value>(conn).await);
+    }
+}
+
+fn with_secrets(config: &mut Config) {
+    config.password = Some(NODE_SECRET.to_owned());
+    config.sentinel_password = Some(SENTINEL_SECRET.to_owned());
+    config.connect_timeout = Duration::from_secs(5);
+    config.failover_timeout = LIMIT;
+    config.command_timeout = Some(Duration::from_secs(1));
+    config.write.wait_timeout = Some(Duration::from_secs(1));
+}
+
+fn impatient(config: &mut Config) {
+    config.connect_timeout = SHORT;
+    config.failover_timeout = SHORT;
+    config.sentinel_timeout = SHORT;
+}
+
+#[tokio::test]
+async fn wrong_passwords_and_broken_urls_are_not_repeated() {
+    let (seen, _guard) = read_along();
+    let deployment = spawn_blocking(|| {
+        let builder = Deployment::builder().replicas(0).sentinels(1);
+        let builder = builder.password("the right one");
+        builder.sentinel_password("another right one").start()
+    });
+    let deployment = deployment.await.unwrap();
+    let sentinels = deployment.sentinel_addrs().join(",");
+    let url = |password: &str, sentinel_password: &str| {
+        let master_name = deployment.master_name();
+        format!(
+            "redis-sentinel://:{password}@{sentinels}?sentinel_password={sentinel_password}#{master_name}"
+        )
+    };
+    // One wrong at the node, one at the Sentinel, and both.
+    for url in [
+        url(NODE_SECRET, "another%20right%20one"),
+        url("the%20right%20one", SENTINEL_SECRET),
+        url(NODE_SECRET, SENTINEL_SECRET),
+    ] {
+        let config = Config::from_url(&url).unwrap();
+        seen.debug(&config);
+        seen.refusal(Pool::connect(config).await);
+    }
+    let mut broken = vec![
+        format!("redis-sentinel://:{NODE_SECRET}@h:99999#m"),
+        format!("redis-sentinel://:{NODE_SECRET}@h?sentinel_password={SENTINEL_SECRET}&no=1#m"),
+        format!("redis-sentinel://:{NODE_SECRET}%ZZ@h#m"),
+        format!("redis://:{NODE_SECRET}@h"),
+    ];
+    broken.push(format!("redis-sentinel://:{NODE_SECRET}@h"));
+    for url in broken {
+        seen.error(&Config::from_url(&url).unwrap_err());
+    }
+    let config = Config::from_url(&url(NODE_SECRET, SENTINEL_SECRET)).unwrap();
+    // Outside of a runtime there is nothing but to panic.
+    let outside = std::thread::spawn(move || {
+        let mut connect = Box::pin(Pool::connect(config));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = connect.as_mut().poll(&mut context);
+    });
+    outside.join().expect_err("it has to panic");
+    assert!(seen.contains("there is no reactor"), "the panic was read");
+    seen.check();
+}
+
+#[tokio::test]
+async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
+    let (seen, _guard) = read_along();
+    let deployment = spawn_blocking(|| {
+        let builder = Deployment::builder().replicas(2).sentinels(3);
+        builder
+            .password(NODE_SECRET)
+            .sentinel_password(SENTINEL_SECRET)
+            .start()
+    });
+    let deployment = Arc::new(deployment.await.unwrap());
+    let mut config = crate::support::config(&deployment);
+    with_secrets(&mut config);
+    let pool = Pool::connect(config).await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    let mut writer = pool.writer();
+    let () = conn.set(STORED, STORED).await.unwrap();
+    let () = conn.rpush("list", STORED).await.unwrap();
+    let lines: [&[&str]; 4] = [
+        &["RPUSH", STORED, STORED],
+        &["EXPIRE", STORED, STORED],
+        &["SET", STORED],
+        &["CONFIG", "SET", "maxmemory", STORED],
+    ];
+    commands(&seen, &mut conn, &lines).await;
+    commands(&seen, &mut writer, &lines).await;
+    let refused: [&[&str]; 3] = [
+        &["BLPOP", STORED, "0"],
+        &["AUTH", STORED],
+        &["SUBSCRIBE", STORED],
+    ];
+    commands(&seen, &mut writer, &refused).await;
+    commands(&seen, &mut conn, &[&["MONITOR", STORED]]).await;
+    let mut reader = pool.read().await.unwrap();
+    commands(&seen, &mut reader, &[&["SET", STORED, STORED]]).await;
+    let mut pipeline = redis::pipe();
+    pipeline.rpush(STORED, STORED).set(STORED, STORED);
+    seen.failure(pipeline.query_async::<Value>(&mut conn).await);
+    pipeline.atomic().cmd("SET").arg(STORED);
+    seen.failure(pipeline.query_async::<Value>(&mut writer).await);
+
+    // A command that is on its way when the master dies, and those that wait for the next one.
+    let old = deployment.master().port();
+    let blocked = tokio::spawn(async move { conn.blpop::<_, Value>(STORED, 0.0).await });
+    let killer = Arc::clone(&deployment);
+    let save = pool.retry_write(Retry::within(LIMIT), |mut conn| async move {
+        conn.set::<_, _, ()>(STORED, STORED).await
+    });
+    let killed = spawn_blocking(move || killer.node(old).kill());
+    let (saved, killed) = tokio::join!(save, killed);
+    saved.unwrap();
+    killed.unwrap();
+    seen.failure(blocked.await.unwrap());
+    eventually("the pool follows", LIMIT, || async {
+        let master = pool.topology().master.clone();
+        master.is_some_and(|master| master.port() != old)
+    })
+    .await;
+    seen.failure(
+        pool.retry_write(Retry::within(SHORT), |conn| async move {
+            let _held = conn;
+            std::future::pending::<RedisResult<()>>().await
+        })
+        .await,
+    );
+
+    // And one that freezes; what is not lost in it goes to the next.
+    let conn = &mut pool.write().await.unwrap();
+    let new = conn.node().port();
+    deployment.node(new).pause();
+    let lost: RedisResult<()> = conn.set(STORED, STORED).await;
+    seen.failure(lost);
+    let either: RedisResult<()> = writer.set(STORED, STORED).await;
+    if let Err(error) = either {
+        seen.error(&error);
+    }
+    deployment.node(new).resume();
+    seen.debug(conn);
+    seen.debug(&(&pool, &writer, &reader, pool.topology(), pool.status()));
+    pool.close();
+    seen.refusal(pool.write().await);
+    commands(&seen, &mut writer, &[&["SET", STORED, STORED]]).await;
+    assert!(seen.contains("the master changed"), "the log was read");
+    seen.check();
+}
+
+/// A server of malice, which knows what it was sent and says it wherever it can.
+fn echoing(reply: &'static str) -> FakeServer {
+    node_with(move |_, words| {
+        let last = words.last()?;
+        (words[0] == "SET").then(|| Action::Reply(reply.replace('@', last).into_bytes()))
+    })
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_the_protocol_with_what_it_was_sent_is_not_quoted() {
+    let (seen, _guard) = read_along();
+    for reply in [
+        ":@\r\n",
+        "$@\r\n",
+        "*@\r\n",
+        "%@\r\n",
+        "~@\r\n",
+        ">@\r\n",
+        ",@\r\n",
+        "#@\r\n",
+        "(@\r\n",
+        "_@\r\n",
+        "@\r\n",
+        "$1\r\n@\r\n",
+        "=5\r\n@\r\n",
+        "!@\r\n",
+        "|@\r\n",
+        "*1\r\n:@\r\n",
+        // A reply of its own accord after the one that was asked for.
+        "+OK\r\n+@\r\n",
+        "+OK\r\n:@\r\n",
+    ] {
+        let node = echoing(reply);
+        let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
+        let mut config = watched_by(&sentinel);
+        config.command_timeout = Some(SHORT);
+        let pool = Pool::connect(config).await.unwrap();
+        let mut conn = pool.write().await.unwrap();
+        for _ in 0..2 {
+            let set: RedisResult<()> = conn.set("k", STORED).await;
+            if let Err(error) = set {
+                seen.error(&error);
+            }
+            let set: RedisResult<()> = pool.writer().set("k", STORED).await;
+            if let Err(error) = set {
+                seen.error(&error);
+            }
+        }
+        seen.debug(&(&pool, &conn, pool.writer(), pool.status()));
+    }
+    seen.check();
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_password_later_on_is_not_quoted() {
+    let (seen, _guard) = read_along();
+    let says = |what: &str| Action::reply(format!("-ERR what is {what} to me\r\n"));
+    let (of_node, of_sentinel) = (says(NODE_SECRET), says(SENTINEL_SECRET));
+    for questioned in ["HELLO", "AUTH", "SELECT", "ROLE"] {
+        let answer = of_node.clone();
+        let node = node_with(move |_, words| (words[0] == questioned).then(|| answer.clone()));
+        let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
+        let mut config = watched_by(&sentinel);
+        with_secrets(&mut config);
+        config.sentinel_password = None;
+        impatient(&mut config);
+        config.db = 1;
+        match Pool::connect(config).await {
+            Ok(pool) => {
+                pool.write()
+                    .await
+                    .map(drop)
+                    .unwrap_or_else(|error| seen.error(&error));
+                seen.debug(&(&pool, pool.topology(), pool.status()));
+            }
+            Err(error) => seen.refusal(Err::<(), _>(error)),
+        }
+    }
+    let node = node_with(|_, _| None);
+    for questioned in [
+        "HELLO",
+        "AUTH",
+        "SENTINEL GET-MASTER-ADDR-BY-NAME",
+        "SENTINEL MASTER",
+        "SENTINEL REPLICAS",
+        "SENTINEL SENTINELS",
+        "SENTINEL MYID",
+        "PSUBSCRIBE",
+        "SUBSCRIBE",
+    ] {
+        let view = SentinelView {
+            password: Some(SENTINEL_SECRET.to_owned()),
+            ..SentinelView::of_master(node.port())
+        };
+        let sentinel = fake::sentinel(view.with_override(questioned, of_sentinel.clone()));
+        let mut config = watched_by(&sentinel);
+        with_secrets(&mut config);
+        impatient(&mut config);
+        match Pool::connect(config).await {
+            Ok(pool) => {
+                let refreshed = pool.refresh().await;
+                refreshed
+                    .map(drop)
+                    .unwrap_or_else(|error| seen.error(&error));
+                seen.debug(&(&pool, pool.topology(), pool.status()));
+            }
+            Err(error) => seen.refusal(Err::<(), _>(error)),
+        }
+    }
+    assert!(seen.contains("what is *** to me"), "some of it was said");
+    seen.check();
+}

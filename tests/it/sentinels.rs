@@ -1,0 +1,326 @@
+//! Sentinels that are frozen, cut off, out of date, or point nowhere: what they last said counts for
+//! no more than it is worth, and the pool is with the others.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use redis::{AsyncCommands, RedisResult};
+use redis_rw_pool::{AddressMap, Config, Error, Node, Pool};
+use testkit::{
+    Deployment, Proxy, Server,
+    fake::{self, FakeNode, FakeSentinel, FakeServer, NodeRole, SentinelView},
+    proxy::{Door, Ending, Flow},
+};
+use tokio::{task::block_in_place, time::Instant};
+
+use crate::support::{self, eventually};
+
+/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn local(port: u16) -> Node {
+    Node::new("127.0.0.1", port)
+}
+
+fn sentinel_of(master: &FakeNode, epoch: u64) -> FakeSentinel {
+    let sentinel = fake::sentinel(SentinelView::of_master(master.port()));
+    // Each has an id of its own, or they would count as one.
+    let id = format!("{:040x}", sentinel.port());
+    sentinel.update(|view| (view.epoch, view.id) = (epoch, id));
+    sentinel
+}
+
+fn to(sentinels: &[&FakeServer]) -> Config {
+    let sentinels = sentinels.iter().map(|sentinel| sentinel.addr());
+    let mut config = Config::new(sentinels, "mymaster");
+    config.connect_timeout = Duration::from_secs(10);
+    config
+}
+
+async fn write(pool: &Pool) -> RedisResult<Node> {
+    let mut conn = pool.write().await?;
+    let () = conn.set("k", "v").await?;
+    Ok(conn.node())
+}
+
+/// A name that nobody monitors, at the start or later, is asked for again at the pace of the poll.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_name_leads_to_no_storm_of_questions() {
+    let master = fake::node(NodeRole::Master);
+    let sentinel = sentinel_of(&master, 1);
+    let mut config = to(&[&sentinel]);
+    config.refresh_interval = Duration::from_secs(3600);
+    let asked = || sentinel.count("SENTINEL");
+
+    let mut wrong = config.clone();
+    wrong.master_name = "nobodys".to_owned();
+    let error = Pool::connect(wrong).await.expect_err("an unknown name");
+    assert!(matches!(error, Error::UnknownMaster { .. }), "{error:?}");
+    let at_connect = asked();
+    assert!(at_connect <= 3 * 5, "{at_connect} questions");
+
+    let pool = Pool::connect(config).await.expect("this one is known");
+    eventually("it has subscribed and looked", LIMIT, || async {
+        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
+    })
+    .await;
+    sentinel.update(|view| view.known = false);
+    let error = pool.refresh().await.expect_err("not monitored any more");
+    assert!(matches!(error, Error::UnknownMaster { .. }), "{error:?}");
+    let (before, began) = (asked(), Instant::now());
+    let mut writes = 0;
+    while began.elapsed() < Duration::from_millis(500) {
+        assert_eq!(write(&pool).await, Ok(local(master.port())));
+        writes += 1;
+    }
+    let more = asked() - before;
+    assert!(more <= 2 * 5, "{more} questions during {writes} writes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_address_under_the_same_epoch_from_a_minority_moves_nothing() {
+    let (master, old) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
+    let sentinels = [(); 3].map(|()| sentinel_of(&master, 5));
+    let mut config = to(&sentinels.each_ref().map(|sentinel| &**sentinel));
+    config.refresh_interval = Duration::from_millis(200);
+    for liar in &sentinels {
+        let pool = Pool::connect(config.clone()).await.expect("all is well");
+        liar.update(|view| view.master.1 = old.port());
+        let looks = pool.status().sentinel.looks;
+        while pool.status().sentinel.looks < looks + 5 {
+            assert_eq!(write(&pool).await, Ok(local(master.port())));
+        }
+        let topology = pool.topology();
+        assert_eq!((topology.epoch, &topology.fence), (5, &None));
+        liar.update(|view| view.master.1 = master.port());
+    }
+    assert_eq!(old.count("SET"), 0);
+}
+
+/// One of three points to an address at which nobody answers, under an epoch that beats all others.
+async fn points_nowhere(nowhere: u16) {
+    let master = fake::node(NodeRole::Master);
+    let sentinels = [(); 3].map(|()| sentinel_of(&master, 5));
+    let mut config = to(&sentinels.each_ref().map(|sentinel| &**sentinel));
+    config.refresh_interval = Duration::from_millis(200);
+    config.connect_timeout = Duration::from_secs(1);
+    config.failover_timeout = Duration::from_secs(8);
+    let pool = Pool::connect(config).await.expect("all is well");
+    sentinels[2].update(|view| (view.master.1, view.epoch) = (nowhere, 999));
+    let payload = format!("mymaster 127.0.0.1 {} 127.0.0.1 {nowhere}", master.port());
+    sentinels[2].publish("+switch-master", &payload);
+    let looks = pool.status().sentinel.looks;
+    let mut longest = Duration::ZERO;
+    while pool.status().sentinel.looks < looks + 20 {
+        let began = Instant::now();
+        assert_eq!(write(&pool).await, Ok(local(master.port())));
+        longest = longest.max(began.elapsed());
+    }
+    eprintln!("the longest write took {longest:?}");
+    assert_eq!(pool.topology().master, Some(local(master.port())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_epoch_that_points_to_a_closed_port_holds_up_no_write_for_long() {
+    points_nowhere(testkit::ports::unused()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_epoch_that_points_to_a_silent_address_holds_up_no_write_for_long() {
+    let silent = fake::hung();
+    points_nowhere(silent.port()).await;
+}
+
+/// The masters that a pool has had, in their order.
+struct Masters {
+    seen: Arc<Mutex<Vec<(u64, Option<Node>)>>>,
+}
+
+impl Masters {
+    fn of(pool: &Pool) -> Self {
+        let mut topologies = pool.watch();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn({
+            let seen = Arc::clone(&seen);
+            async move {
+                loop {
+                    let now = topologies.borrow_and_update().clone();
+                    seen.lock().push((now.epoch, now.master.clone()));
+                    if topologies.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { seen }
+    }
+
+    /// Epochs never fell, and the old master never came back.
+    fn moved_once(&self, old: u16, new: u16) {
+        let mut seen = self.seen.lock().clone();
+        assert!(seen.is_sorted_by_key(|(epoch, _)| *epoch), "{seen:?}");
+        seen.dedup_by(|b, a| a.1 == b.1);
+        let masters: Vec<_> = seen.into_iter().map(|(_, master)| master).collect();
+        assert_eq!(masters, [Some(local(old)), Some(local(new))]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() {
+    let deployment = block_in_place(Deployment::start);
+    let old = deployment.master().port();
+    let pool = support::pool(&deployment, |config| {
+        config.refresh_interval = Duration::from_millis(200);
+        config.failover_timeout = LIMIT;
+    })
+    .await;
+    let masters = Masters::of(&pool);
+    assert_eq!(write(&pool).await, Ok(local(old)));
+    let frozen = &deployment.sentinels()[2];
+    block_in_place(|| frozen.pause());
+    block_in_place(|| deployment.failover());
+    eventually("the pool follows the other two", LIMIT, || async {
+        let master = pool.topology().master.clone();
+        master.is_some_and(|master| master != local(old))
+    })
+    .await;
+    let new = pool.topology().master.clone().expect("there is one").port();
+    assert_eq!(write(&pool).await, Ok(local(new)));
+
+    // It wakes up where it stopped, with the old master's name on its lips.
+    let looks = pool.status().sentinel.looks;
+    block_in_place(|| frozen.resume());
+    eventually("it has been heard, and looks went by", LIMIT, || async {
+        let status = pool.status().sentinel;
+        assert_eq!(write(&pool).await, Ok(local(new)));
+        status.reachable == 3 && status.looks > looks + 5
+    })
+    .await;
+    block_in_place(|| deployment.wait_healthy(LIMIT));
+    assert_eq!(write(&pool).await, Ok(local(new)));
+    masters.moved_once(old, new);
+}
+
+/// A deployment whose Sentinels the pool sees through a proxy each.
+async fn behind_proxies(refresh_interval: Duration) -> (Deployment, Vec<Proxy>, Pool) {
+    let deployment = block_in_place(Deployment::start);
+    let ports = deployment.sentinels().iter().map(Server::port);
+    let proxies: Vec<Proxy> = ports.map(Proxy::to).collect();
+    let table: Vec<_> = proxies
+        .iter()
+        .map(|proxy| (proxy.upstream(), proxy.port()))
+        .collect();
+    let mut config = Config::new(proxies.iter().map(Proxy::addr), deployment.master_name());
+    config.refresh_interval = refresh_interval;
+    config.failover_timeout = LIMIT;
+    config.address_map = Some(AddressMap::new(move |node| {
+        let port = table.iter().find(|(upstream, _)| *upstream == node.port());
+        local(port.map_or(node.port(), |(_, proxy)| *proxy))
+    }));
+    let pool = Pool::connect(config).await.expect("all is well");
+    eventually("it hears all three", LIMIT, || async {
+        let listens = |proxy: &Proxy| {
+            let mut links = proxy.links().into_iter();
+            links.any(|link| link.has_said(b"SUBSCRIBE"))
+        };
+        // Those that were learned before their seeds had told their ids are asked twice.
+        pool.status().sentinel.reachable >= 3 && proxies.iter().all(listens)
+    })
+    .await;
+    (deployment, proxies, pool)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_out_of_sight_of_all_sentinels_is_followed_once_they_are_back() {
+    let (deployment, proxies, pool) = behind_proxies(Duration::from_millis(500)).await;
+    let old = deployment.master().port();
+    for proxy in &proxies {
+        proxy.set_door(Door::Refuse);
+        proxy.end_connections(Ending::Reset);
+    }
+    eventually("no Sentinel can be reached", LIMIT, || async {
+        pool.status().sentinel.reachable == 0
+    })
+    .await;
+    assert_eq!(write(&pool).await, Ok(local(old)));
+    block_in_place(|| deployment.failover());
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+    block_in_place(|| deployment.wait_healthy(LIMIT));
+
+    // A few looks fail before it is trusted that the pool does not know.
+    let looks = pool.status().sentinel.looks;
+    eventually("looks went by", LIMIT, || async {
+        pool.status().sentinel.looks > looks + 3
+    })
+    .await;
+    assert_ne!(pool.topology().master, Some(local(new)));
+    proxies.iter().for_each(Proxy::heal);
+    eventually("the pool has followed", LIMIT, || async {
+        write(&pool).await == Ok(local(new))
+    })
+    .await;
+    eventually("all three are heard again", LIMIT, || async {
+        pool.status().sentinel.reachable >= 3
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_go_silent_without_an_end_are_made_up_for_by_the_poll() {
+    let (deployment, proxies, pool) = behind_proxies(Duration::from_millis(500)).await;
+    let old = deployment.master().port();
+    let stop = AtomicBool::new(false);
+    let listeners = || {
+        let links = proxies.iter().flat_map(Proxy::links);
+        let listeners = links.filter(|link| link.has_said(b"SUBSCRIBE"));
+        listeners.collect::<Vec<_>>()
+    };
+    let silence = || {
+        let listeners = listeners();
+        for link in &listeners {
+            link.set_both(Flow::Drop);
+        }
+        listeners.len()
+    };
+    let silent = silence();
+    assert!(silent >= 3, "{silent}");
+    // Those that take their place go silent too.
+    let hush = async {
+        while !stop.load(SeqCst) {
+            silence();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let failover = async {
+        block_in_place(|| deployment.failover());
+        let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+        eventually("the poll has found the new master", LIMIT, || async {
+            write(&pool).await == Ok(local(new))
+        })
+        .await;
+        // Dead links are found out by a PING, and others made in their place.
+        eventually("it subscribes anew at each of them", LIMIT, || async {
+            listeners().len() >= 2 * silent
+        })
+        .await;
+        stop.store(true, SeqCst);
+    };
+    tokio::join!(hush, failover);
+    proxies.iter().for_each(Proxy::heal);
+    for proxy in &proxies {
+        proxy.end_connections(Ending::Reset);
+    }
+    let events = pool.status().sentinel.events;
+    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.failover());
+    eventually("events are heard again", LIMIT, || async {
+        pool.status().sentinel.events > events
+    })
+    .await;
+}
