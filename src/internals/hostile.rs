@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn every_file_of_the_fuzz_corpora_passes() {
-        let targets: [(_, fn(&[u8]), _); 3] = [
+        type Target = fn(&[u8]);
+        let targets: [(_, Target, _); 3] = [
             ("sentinel_reply", read_sentinel_reply, 12),
             ("event", read_event, 12),
             ("url", read_url, 12),

@@ -172,6 +172,7 @@ async fn no_more_than_four_dials_go_to_a_node_at_once() {
         let pool = pool.clone();
         callers.spawn(async move { pool.write().await.map(drop) });
     }
+    eventually("four dial", LONG, || async { node.open_connections() >= 4 }).await;
     eventually("all of them have begun to dial", LONG, || async {
         let refused = tokio::time::timeout(Duration::ZERO, pool.write()).await;
         matches!(
@@ -183,7 +184,6 @@ async fn no_more_than_four_dials_go_to_a_node_at_once() {
         )
     })
     .await;
-    eventually("four dial", LONG, || async { node.open_connections() >= 4 }).await;
     // Whoever would dial beside them has had its turn many times over.
     for _ in 0..100 {
         turn().await;
