@@ -61,9 +61,22 @@
 //! publishes such a sign before it promotes the replica, while the old master goes on acknowledging
 //! for seconds what it will throw away. [`Topology::fence`] has the sign. The fence is lifted
 //!
-//! - onto the new master, when the Sentinels name it and it says itself that it is one;
+//! - onto the new master, when a Sentinel names it and it says itself that it is one;
 //! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
-//!   and the master stands to its role. So a false sign costs one question.
+//!   and the master stands to its role. So a false sign costs one question, and a Sentinel that gives
+//!   several is only believed what it answers; [`Status::fence`] counts them;
+//! - where the Sentinels are gone, by what the nodes say among themselves, after some twelve seconds in
+//!   which any failover that had begun would have come to its promotion.
+//!
+//! **When to believe.** By default ([`Adopt::Announced`]) writes go on when the new master is announced,
+//! about a second after its promotion. With [`Adopt::Promoted`] they go on as soon as the replica that
+//! the leading Sentinel promotes says that it is a master, which makes a planned failover a matter of a
+//! fifth of a second. The price: if the leader dies in that second, the others know nothing of the
+//! promotion, and what was written since may be gone.
+//!
+//! **Who may become the master.** A node that was seen to follow our master, by the word of any Sentinel
+//! with a higher epoch; any other node only if most of the Sentinels that answer know it. So a single
+//! Sentinel that is confused or lies leads to nobody else's master.
 //!
 //! A guard is a lease on a role and not on a socket: where the master moved, or the connection was lost,
 //! the next command goes over a fresh connection in the same place of the pool. Only a connection in the

@@ -23,6 +23,7 @@ use crate::{
 ///
 /// let mut policy = Retry::within(Duration::from_secs(3));
 /// policy.max_delay = Duration::from_millis(100);
+/// assert_eq!(policy.first_delay, Duration::from_millis(10));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

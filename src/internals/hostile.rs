@@ -149,12 +149,12 @@ mod tests {
     #[test]
     fn every_file_of_the_fuzz_corpora_passes() {
         type Target = fn(&[u8]);
-        let targets: [(_, Target, _); 3] = [
-            ("sentinel_reply", read_sentinel_reply, 12),
-            ("event", read_event, 12),
-            ("url", read_url, 12),
+        let targets: [(&str, Target); 3] = [
+            ("sentinel_reply", read_sentinel_reply),
+            ("event", read_event),
+            ("url", read_url),
         ];
-        for (name, target, least) in targets {
+        for (name, target) in targets {
             let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
             // A published crate comes without them.
             let Ok(files) = std::fs::read_dir(&corpus) else {
@@ -165,7 +165,7 @@ mod tests {
                 target(&std::fs::read(file.unwrap().path()).unwrap());
                 count += 1;
             }
-            assert!(count >= least, "only {count} files in {corpus}");
+            assert!(count >= 12, "only {count} files in {corpus}");
         }
     }
 }

@@ -98,7 +98,6 @@ fn pipelines() -> Vec<(&'static str, Pipeline)> {
         ),
         ("select out of range", &["SELECT 1000000"]),
         ("nested multi", &["MULTI", "SET cmp:a 1", "EXEC"]),
-        ("exec without multi", &["EXEC"]),
     ]
     .map(|(what, lines)| (what, of(lines)))
     .into();
@@ -155,7 +154,7 @@ async fn observe(conn: &mut impl ConnectionLike, pipeline: &Pipeline) -> [String
 }
 
 /// What a shared connection refuses before it is sent.
-const UNSHAREABLE: [&str; 3] = ["select out of range", "nested multi", "exec without multi"];
+const UNSHAREABLE: [&str; 2] = ["select out of range", "nested multi"];
 
 async fn side_by_side(protocol: Protocol) {
     let name = format!("commands-compare-{protocol:?}");

@@ -91,7 +91,7 @@ const REPLIES: &[(&str, &str, bool, &str)] = &[
         "max_bulk_bytes (536870912)",
     ),
     ("bad boolean", "#x\r\n", false, "not a boolean"),
-    ("escapes", "\x1b[2Jx\r\n", false, "\\x1b[2Jx\\r\\n"),
+    ("escapes", "\x1b[2Jx\r\n", false, "unknown type of reply"),
 ];
 
 fn answer(conn: &Conn, what: &str) -> Action {

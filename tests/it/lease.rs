@@ -116,6 +116,7 @@ async fn what_the_caller_has_set_up_is_not_lost_without_a_word() {
         .arg("ID")
         .arg(victim);
     let _ = pipeline.query_async::<Value>(&mut conn).await;
+    turn().await;
     let (_, text) = failure(run::<Value>(&mut conn, "SET lease:state 2").await);
     assert!(text.contains("was not executed"), "{text}");
     assert_eq!(master().cmd(&["EXISTS", "lease:state"]).as_int(), 0);

@@ -281,7 +281,8 @@ async fn min_idle_is_kept_ready_without_traffic_and_within_max_active() {
         assert_eq!(stage.status().active, 4);
         drop(lent);
         assert_eq!(stage.status().created, 4, "{side:?}");
-        assert_eq!(watcher.most(), 4, "{side:?}");
+        // On a busy machine it may not have looked in time to see all of them.
+        assert!(watcher.most() <= 4, "{side:?}");
     }
 }
 

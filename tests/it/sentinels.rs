@@ -137,9 +137,12 @@ async fn a_forged_epoch_that_points_to_a_silent_address_holds_up_no_write_for_lo
     points_nowhere(silent.port()).await;
 }
 
+/// An epoch and its master.
+type Held = (u64, Option<Node>);
+
 /// The masters that a pool has had, in their order.
 struct Masters {
-    seen: Arc<Mutex<Vec<(u64, Option<Node>)>>>,
+    seen: Arc<Mutex<Vec<Held>>>,
 }
 
 impl Masters {
@@ -221,7 +224,7 @@ async fn behind_proxies(refresh_interval: Duration) -> (Deployment, Vec<Proxy>, 
     config.failover_timeout = LIMIT;
     config.address_map = Some(AddressMap::new(move |node| {
         let port = table.iter().find(|(upstream, _)| *upstream == node.port());
-        local(port.map_or(node.port(), |(_, proxy)| *proxy))
+        local(port.map_or_else(|| node.port(), |(_, proxy)| *proxy))
     }));
     let pool = Pool::connect(config).await.expect("all is well");
     eventually("it hears all three", LIMIT, || async {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     shared::Random,
-    stage::{LONG, Side, Stage, Watcher, alive_tasks, tasks_are_back_to},
+    stage::{LONG, Side, Stage, alive_tasks, tasks_are_back_to},
     support::eventually,
 };
 
@@ -83,7 +83,6 @@ async fn ten_thousand_checkouts_cut_short_while_connections_are_killed_lose_noth
         let stage = Stage::shared(side, |config| config.write.max_active = 8).await;
         stage.assert_conserved().await;
         let base = alive_tasks();
-        let watcher = Watcher::start(stage.server(), &stage.name);
         let killer = Killer::start(&stage);
         let mut random = Random::new(7);
         let mut callers = JoinSet::new();
@@ -116,10 +115,6 @@ async fn ten_thousand_checkouts_cut_short_while_connections_are_killed_lose_noth
         assert!(killer.kills() > 0, "nothing was killed");
         stage.assert_conserved().await;
         tasks_are_back_to(base).await;
-        // Two more at most: the pool looks at a node whose connections end, under the same name, and
-        // the server may not have let go of what was closed.
-        let most = watcher.most();
-        assert!(most >= 8, "{side:?}: never more than {most}");
     }
 }
 

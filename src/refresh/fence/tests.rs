@@ -113,6 +113,7 @@ impl Scene {
                 answer: said.answer.as_ref(),
             })
             .collect();
+        self.fence.hear(&words, self.now);
         self.fence
             .judge(&self.topology, &words, &self.proofs, self.now)
     }
@@ -266,4 +267,188 @@ fn what_was_said_of_a_master_is_over_with_it() {
     assert!(!scene.is_raised([leader, clean(6), clean(6)]));
     scene.publish(EventKind::RepointingReplicas, MASTER);
     assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
+}
+
+#[test]
+fn a_flood_of_one_event_does_not_put_off_the_answer() {
+    let mut scene = Scene::new();
+    let mut publish = |look, kind: EventKind| {
+        let event = Event {
+            kind,
+            subject: Subject::Master,
+            node: Some(node(MASTER)),
+            master: Some(node(MASTER)),
+        };
+        let Scene {
+            fence,
+            topology,
+            now,
+            ..
+        } = &mut scene;
+        fence.note(&sentinel(0), &event, topology, look, *now);
+    };
+    for look in 5..100 {
+        publish(look, EventKind::TryFailover);
+    }
+    // Another step may be of a failover of which the answer on its way does not know yet.
+    publish(7, EventKind::SelectedReplica);
+    assert!(scene.is_raised([clean(6), clean(6), clean(6)]));
+    assert!(!scene.is_raised([clean(7), clean(7), clean(7)]));
+    assert_eq!(scene.fence.tally().false_signs, 1);
+}
+
+#[test]
+fn one_failover_is_one_sign() {
+    let mut scene = Scene::new();
+    scene.publish(EventKind::TryFailover, MASTER);
+    let first = scene.judge([clean(4), clean(4), clean(4)]);
+    for kind in [EventKind::SelectedReplica, EventKind::Promoted] {
+        scene.publish(kind, MASTER);
+        scene.now += Duration::from_millis(70);
+        assert_eq!(scene.judge([stating(5), stating(5), clean(5)]), first);
+    }
+    // The Sentinel that gave it takes it back, another one goes on.
+    assert_eq!(scene.judge([clean(6), stating(6), clean(6)]), first);
+    assert_eq!(scene.judge([clean(7), clean(7), clean(7)]), None);
+    let tally = scene.fence.tally();
+    assert_eq!((tally.raised, tally.false_signs), (1, 0));
+    assert_eq!(tally.held, Duration::from_millis(140));
+}
+
+#[test]
+fn what_a_sentinel_states_on_and_off_holds_a_bounded_share_of_the_time() {
+    let mut scene = Scene::new();
+    let (mut look, mut held) = (1, Duration::ZERO);
+    let began = scene.now;
+    let second = Duration::from_secs(1);
+    for t in 0..3000 {
+        let said = if t / 30 % 2 == 0 { stating } else { clean };
+        look += 1;
+        if scene.is_raised([said(look), clean(look), clean(look)]) {
+            held += second;
+        }
+        scene.now += second;
+    }
+    let share = held.as_secs_f64() / (scene.now - began).as_secs_f64();
+    assert!(share < 0.15, "{share}");
+    assert!(held >= LONGEST_FAILOVER);
+    // Made up for, it is believed again.
+    scene.is_raised([clean(look + 1), clean(1), clean(1)]);
+    scene.now += LONGEST_FAILOVER * 10;
+    assert!(!scene.is_raised([clean(look + 2), clean(1), clean(1)]));
+    assert!(scene.is_raised([stating(look + 3), clean(1), clean(1)]));
+}
+
+#[test]
+fn a_master_that_was_replaced_as_stated_clears_the_record() {
+    let mut scene = Scene::new();
+    scene.is_raised([stating(1), clean(1), clean(1)]);
+    scene.now += LONGEST_FAILOVER - Duration::from_secs(1);
+    assert!(scene.is_raised([stating(2), clean(2), clean(2)]));
+    scene.fence.reset(scene.now);
+    scene.now += Duration::from_secs(2);
+    assert!(scene.is_raised([stating(3), clean(3), clean(3)]));
+}
+
+#[test]
+fn a_claim_that_was_refuted_does_not_count_until_its_epoch_grows() {
+    let mut scene = Scene::new();
+    let elsewhere = |epoch| Said {
+        look: 1,
+        answer: answer(REPLICA, epoch, None),
+    };
+    let claims = |epoch| [elsewhere(EPOCH + epoch), clean(1), clean(1)];
+    assert!(scene.is_raised(claims(1)));
+    scene
+        .proofs
+        .insert(node(REPLICA), Proof::Failed("timed out".into()));
+    assert!(!scene.is_raised(claims(1)));
+    // While it is asked anew, which may take as long as a dial, writes go on.
+    scene.proofs.remove(&node(REPLICA));
+    assert!(!scene.is_raised(claims(1)));
+    assert!(scene.is_raised(claims(2)));
+}
+
+#[test]
+fn a_claim_for_a_node_that_is_not_ours_raises_nothing() {
+    let mut scene = Scene::new();
+    let stranger = || Said {
+        look: 1,
+        answer: answer(77, EPOCH + 9, None),
+    };
+    assert!(!scene.is_raised([stranger(), clean(1), clean(1)]));
+    assert!(scene.is_raised([stranger(), stranger(), clean(1)]));
+}
+
+fn follower() -> Proof {
+    Proof::Replica {
+        master: node(MASTER),
+        addresses: Vec::new(),
+        link: None,
+    }
+}
+
+#[test]
+fn where_no_sentinel_can_be_asked_the_nodes_lift_the_fence_after_an_election() {
+    let mut scene = Scene::new();
+    scene.publish(EventKind::TryFailover, MASTER);
+    scene.proofs.insert(node(REPLICA), follower());
+    assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
+    let gone = || [silent(6), silent(6), silent(6)];
+    assert!(scene.is_raised(gone()));
+    scene.now += ELECTION - Duration::from_millis(1);
+    assert!(scene.is_raised(gone()));
+    scene.now += Duration::from_millis(1);
+    // Nobody has asked the replica lately.
+    scene.proofs.remove(&node(REPLICA));
+    assert!(scene.is_raised(gone()));
+    scene.proofs.insert(node(REPLICA), follower());
+    assert!(!scene.is_raised(gone()));
+    assert_eq!(scene.fence.tally().false_signs, 0, "it was borne out");
+}
+
+#[test]
+fn a_lone_sentinel_does_not_keep_the_fence_up_unless_it_states_a_failover() {
+    let mut scene = Scene::new();
+    scene.publish(EventKind::TryFailover, MASTER);
+    scene.proofs.insert(node(REPLICA), follower());
+    assert!(scene.is_raised([silent(6), silent(6), clean(6)]));
+    scene.now += ELECTION;
+    assert!(scene.is_raised([silent(7), silent(7), stating(7)]));
+    scene.now += ELECTION;
+    assert!(!scene.is_raised([silent(8), silent(8), clean(8)]));
+}
+
+#[test]
+fn a_promoted_replica_does_not_keep_the_fence_up_for_ever() {
+    let mut scene = Scene::new();
+    scene.publish(EventKind::SendReplicaOfNoOne, MASTER);
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
+    scene.now += ELECTION;
+    assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
+}
+
+#[test]
+fn a_sentinel_that_is_gone_leaves_no_record() {
+    let mut scene = Scene::new();
+    scene.publish(EventKind::TryFailover, MASTER);
+    assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
+    assert!(scene.fence.records.contains_key(&sentinel(0)));
+    let answers = [clean(6), clean(6), clean(6)];
+    let words: Vec<_> = (1..)
+        .map(sentinel)
+        .zip(&answers)
+        .map(|(sentinel, said)| (sentinel, said.look, said.answer.as_ref()))
+        .collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(|(sentinel, look, answer)| Word {
+            sentinel,
+            look: *look,
+            answer: *answer,
+        })
+        .collect();
+    scene.fence.hear(&words, scene.now);
+    assert!(scene.fence.records.is_empty());
 }
