@@ -228,6 +228,7 @@ impl Fence {
             let epoch = match proofs.get(node) {
                 _ if current.master.as_ref() == Some(node) => continue,
                 Some(Proof::Master) => continue,
+                Some(Proof::Failed(_)) if is_named_by_most(node, current, words) => continue,
                 Some(_) => Some(view.epoch),
                 None => self.refuted.get(node).copied(),
             };
@@ -370,6 +371,7 @@ impl Fence {
             return None;
         }
         let refuted = match proofs.get(&view.master) {
+            Some(Proof::Failed(_)) if is_named_by_most(&view.master, current, words) => false,
             Some(proof) => *proof != Proof::Master,
             None => self
                 .refuted
@@ -380,6 +382,14 @@ impl Fence {
         let vouched = reducer::is_vouched_for(current, &view.master, views);
         (vouched && !refuted).then_some(&view.master)
     }
+}
+
+/// Whether most of the Sentinels name this node under a higher epoch. Then the master was replaced,
+/// and that its successor cannot be reached from here does not make the old one the master again.
+fn is_named_by_most(node: &Node, current: &Topology, words: &[Word<'_>]) -> bool {
+    let views = words.iter().filter_map(|word| word.answer?.view.as_ref());
+    let named = views.filter(|view| view.master == *node && view.epoch > current.epoch);
+    named.count() * 2 > words.len()
 }
 
 fn deposes(answer: &Answer, master: &Node) -> bool {

@@ -3,6 +3,7 @@
 //! Nothing here knows what a command is or whose reply comes next.
 
 use std::{
+    future::poll_fn,
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
@@ -137,7 +138,15 @@ impl Channel {
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+            let mut write = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest));
+            let polled = if self.written == 0 {
+                // tokio makes a task that has done much in one go wait its turn. A command must not:
+                // by then the node that it was for may not be the master any more.
+                pin!(unconstrained(write)).poll(cx)
+            } else {
+                Pin::new(&mut write).poll(cx)
+            };
+            match ready!(polled) {
                 Ok(0) => return Poll::Ready(Err(Cause::Closed)),
                 Ok(n) => self.written += n,
                 Err(error) => return Poll::Ready(Err(io_cause(&error))),

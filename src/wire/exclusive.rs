@@ -482,3 +482,45 @@ fn counts_zero(confirmation: &Value) -> bool {
 fn is_error(value: &Value) -> bool {
     matches!(value, Value::ServerError(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use redis::cmd;
+    use tokio::{io::AsyncReadExt, task::coop};
+
+    use super::*;
+    use crate::node::Role;
+
+    #[tokio::test]
+    async fn a_command_goes_out_with_the_poll_that_found_its_node_fit_for_it() {
+        let (ours, mut server) = tokio::io::duplex(1024);
+        let mut wire = Exclusive::new(
+            Stream::Memory(Box::new(ours)),
+            Node::new("127.0.0.1", 6379),
+            Peer::Node(Role::Master),
+            0,
+            ReplyLimits::default(),
+            None,
+        );
+        let ping = cmd("PING");
+        let mut command = pin!(wire.command(&ping));
+        poll_fn(|cx| {
+            // What a task does that has taken many messages from a channel before.
+            while coop::has_budget_remaining() {
+                let _ = pin!(coop::consume_budget()).poll(cx);
+            }
+            assert!(command.as_mut().poll(cx).is_pending(), "nobody answers");
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+        let mut sent = [0; 64];
+        let mut read = pin!(server.read(&mut sent));
+        let read = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)))
+            .await
+            .map(Result::unwrap);
+        assert_eq!(read, Poll::Ready(14), "all of it is written");
+    }
+}

@@ -370,6 +370,24 @@ fn a_claim_that_was_refuted_does_not_count_until_its_epoch_grows() {
 }
 
 #[test]
+fn a_successor_that_cannot_be_reached_does_not_make_the_old_master_one_again() {
+    let mut scene = Scene::new();
+    let moved = || Said {
+        look: 1,
+        answer: answer(REPLICA, EPOCH + 1, None),
+    };
+    let failed = Proof::Failed("timed out".into());
+    scene.proofs.insert(node(REPLICA), failed);
+    assert!(scene.is_raised([moved(), moved(), moved()]));
+    assert!(scene.is_raised([moved(), moved(), clean(1)]));
+    // Nor while it is asked anew.
+    scene.proofs.remove(&node(REPLICA));
+    assert!(scene.is_raised([moved(), moved(), clean(1)]));
+    scene.proofs.insert(node(REPLICA), Proof::SomeReplica);
+    assert!(!scene.is_raised([moved(), moved(), moved()]));
+}
+
+#[test]
 fn a_claim_for_a_node_that_is_not_ours_raises_nothing() {
     let mut scene = Scene::new();
     let stranger = || Said {

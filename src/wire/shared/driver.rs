@@ -230,9 +230,11 @@ impl<F> Driver<F> {
 
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
+        let mut desk = self.shared.desk.lock();
+        // Under the lock, or the keeper might reopen it in between: a connection that looks open and
+        // takes nothing would have callers try it again and again.
         self.shared.open.store(false, Relaxed);
         self.shared.leaving.store(true, Relaxed);
-        let mut desk = self.shared.desk.lock();
         desk.wrote(self.channel.written() - self.told, &mut self.woken);
         desk.fail(cause, &mut self.woken);
         self.shared.show(&desk);

@@ -514,3 +514,28 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
     assert!(!shared.is_open());
 }
+
+/// The keeper may look at a connection at the very moment at which it is lost.
+#[tokio::test]
+async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
+    for _ in 0..200 {
+        let (connection, _server) = connection(1024, Some(LIMIT));
+        let (shared, driver) = Shared::open(connection, limits(1), || Standing::Current);
+        let (began, begun) = std::sync::mpsc::channel();
+        let keeper = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.reopen();
+                let _ = began.send(());
+                while !shared.is_leaving() {
+                    shared.reopen();
+                }
+                shared.reopen();
+            }
+        });
+        begun.recv().unwrap();
+        drop(driver);
+        keeper.join().unwrap();
+        assert!(!shared.is_open(), "it takes nothing any more");
+    }
+}
