@@ -3,6 +3,11 @@
 //!
 //! Pool, guards, dock and the topology's handle are the real ones. Nothing can be dialled here: a
 //! connection arrives at the dock as if it had been. deadpool runs as one step between two awaits.
+//!
+//! It was seen to fail when a connection under a fence counts as vetted, when the version is raised
+//! before its snapshot is in place, when no generation is compared, and when a prune that began before
+//! the topology changed judges what came after. It does not find a guard that begins to listen for the
+//! end of a fence only after it has looked: nobody else can go between the two.
 
 use std::{
     ops::Range,

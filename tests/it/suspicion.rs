@@ -89,9 +89,11 @@ async fn a_silent_replica_is_left_out_by_the_time_the_first_deadline_is_missed()
         let [silent, well] = &nodes[..] else {
             panic!("there are two")
         };
-        for _ in 0..10 {
+        eventually("both are read from", LONG, || async {
             by.read(&pool).await.unwrap();
-        }
+            nodes.iter().all(|node| node.count("GET") > 0)
+        })
+        .await;
         silent.set_override(Some(Action::Silence));
         let mut failed = None;
         while failed.is_none() {
