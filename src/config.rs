@@ -139,9 +139,9 @@ pub struct Config {
     /// How long a call may wait for a master to exist while one is being replaced.
     ///
     /// It is for a call that has its turn: callers in line behind `max_active` others have
-    /// `wait_timeout`, which is shorter by default. It bounds a call for a replica likewise. A dial under way gets its `connect_timeout` even if
-    /// that is longer. Zero does not wait: the first dial that fails is the call's error. Defaults
-    /// to 10 seconds.
+    /// `wait_timeout`, which is shorter by default. It bounds a call for a replica likewise. A dial
+    /// under way gets its `connect_timeout` even if that is longer. Zero does not wait: the first dial
+    /// that fails is the call's error. Defaults to 10 seconds.
     pub failover_timeout: Duration,
 
     /// When a new master is believed in. Defaults to [`Adopt::Announced`].

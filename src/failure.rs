@@ -98,14 +98,19 @@ impl Cause {
 impl Failure {
     /// The failure that an error of one of our connections carries; `None` for any other error.
     pub(crate) fn of(error: &RedisError) -> Option<&Self> {
-        let shared = error
-            .source()?
-            .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
-        shared
-            .downcast_ref::<io::Error>()?
-            .get_ref()?
-            .downcast_ref()
+        carried(error)
     }
+}
+
+/// What this crate gave the redis crate to carry, as the payload of an I/O error.
+pub(crate) fn carried<T: Error + 'static>(error: &RedisError) -> Option<&T> {
+    let shared = error
+        .source()?
+        .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    shared
+        .downcast_ref::<io::Error>()?
+        .get_ref()?
+        .downcast_ref()
 }
 
 impl From<Failure> for RedisError {

@@ -19,7 +19,6 @@ use crate::{
         command::{self, Shareable},
         pipeline,
         shared::Fault,
-        tie::Tie,
     },
 };
 
@@ -53,7 +52,8 @@ use crate::{
 /// with an error that names [`Pool::write`](crate::Pool::write) or
 /// [`Pool::read`](crate::Pool::read): those that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
 /// `WATCH` outside of an atomic pipeline, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY`
-/// and the like.
+/// and the like. So are `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN`: a cursor is worth something at the node
+/// that gave it only, and on another one keys would be skipped without a word.
 ///
 /// A reply comes behind those to the commands sent before it over the same connection, however
 /// slow they are or however large their replies. Keep `KEYS`, long scripts and values of many
@@ -244,8 +244,7 @@ impl Multiplexed {
             }
             Err(Fault::NotWritten) => Judged::NotWritten,
             Err(Fault::Failed(cause, fate)) => {
-                let again = Attempt::failed(&cause, fate)
-                    .allows_another(|| errand.is_read() && errand.tie() == Tie::None);
+                let again = Attempt::failed(&cause, fate).allows_another(|| errand.is_read());
                 let error = lost(line, cause, fate);
                 if again {
                     Judged::Again(Err(error))
@@ -268,7 +267,7 @@ impl Multiplexed {
         }
     }
 
-    /// Refuses what would change the connection under its other users, or hold them up.
+    /// Refuses what needs a connection of its own.
     #[inline]
     fn ensure_shareable(&self, cmd: &Cmd) -> RedisResult<()> {
         match command::shareable(cmd) {

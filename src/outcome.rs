@@ -1,12 +1,10 @@
 //! What became of a command that failed, told from its error.
 
-use std::{io, sync::Arc};
-
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::{
     error::Error,
-    failure::{Failure, Fate},
+    failure::{self, Failure, Fate},
 };
 
 /// What is known of a command that failed: whether the server has executed it.
@@ -106,13 +104,13 @@ impl Verdict {
     }
 
     fn of_failure(error: &RedisError) -> Self {
-        if let Some(failure) = carried::<Failure>(error) {
+        if let Some(failure) = Failure::of(error) {
             return match failure.fate {
                 Fate::NotExecuted | Fate::Own => Self::Hindered,
                 Fate::Unknown => Self::Lost,
             };
         }
-        match carried::<Error>(error) {
+        match failure::carried::<Error>(error) {
             Some(error) if error.is_transient() => Self::Hindered,
             Some(_) => Self::Refused,
             None => Self::Lost,
@@ -185,16 +183,6 @@ fn is_discarded_transaction(error: &RedisError, replies: &[(usize, ServerError)]
 
 fn has_source(error: &RedisError) -> bool {
     std::error::Error::source(error).is_some()
-}
-
-/// What this crate gave the redis crate to carry, as the payload of an I/O error.
-fn carried<T: std::error::Error + 'static>(error: &RedisError) -> Option<&T> {
-    let source = std::error::Error::source(error)?;
-    let shared = source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
-    shared
-        .downcast_ref::<io::Error>()?
-        .get_ref()?
-        .downcast_ref()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use redis::{Cmd, FromRedisValue, Value, aio::ConnectionLike, cmd, parse_redis_value};
 

@@ -142,6 +142,9 @@ pub(crate) enum Kind {
     /// What follows is no longer one reply a command.
     Streams(Dirt),
     Blocks(Timeout),
+    /// Goes on from a cursor, the argument at this index, which says how far one node's own table was
+    /// walked through.
+    Walks(usize),
     /// Which of its subcommands act on the connection changes with every version, so all of them
     /// do.
     Debug,
@@ -169,6 +172,7 @@ const NAMES: &[(&str, Kind)] = &[
     ("EXEC", Kind::Exec),
     ("FAILOVER", Kind::Leaves(Dirt::Replication)),
     ("HELLO", Kind::Hello),
+    ("HSCAN", Kind::Walks(2)),
     ("MONITOR", Kind::Streams(Dirt::Monitor)),
     ("MULTI", Kind::Multi),
     ("PSUBSCRIBE", Kind::Subscribe(Topic::Pattern)),
@@ -180,10 +184,12 @@ const NAMES: &[(&str, Kind)] = &[
     ("REPLCONF", Kind::Leaves(Dirt::Replication)),
     ("REPLICAOF", Kind::Leaves(Dirt::Replication)),
     ("RESET", Kind::Reset),
+    ("SCAN", Kind::Walks(1)),
     ("SCRIPT", Kind::Script),
     ("SELECT", Kind::Select),
     ("SHUTDOWN", Kind::Leaves(Dirt::Closing)),
     ("SLAVEOF", Kind::Leaves(Dirt::Replication)),
+    ("SSCAN", Kind::Walks(2)),
     ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
     ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
     ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
@@ -195,6 +201,7 @@ const NAMES: &[(&str, Kind)] = &[
     ("WATCH", Kind::Watch),
     ("XREAD", Kind::Blocks(Timeout::Stream)),
     ("XREADGROUP", Kind::Blocks(Timeout::Stream)),
+    ("ZSCAN", Kind::Walks(2)),
 ];
 
 // The low five bits of an ASCII letter are the same in both cases.
@@ -329,7 +336,8 @@ fn client(cmd: &Cmd) -> Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shareable {
     Yes,
-    /// It would change the connection for the others, or hold them up.
+    /// It would change the connection for the others, or hold them up; or its caller needs the one to
+    /// which it was sent again.
     No,
     Empty,
 }
@@ -594,6 +602,11 @@ pub(crate) mod tests {
             "READONLY",
             "PSYNC ? -1",
             "DEBUG SLEEP 1",
+            "SCAN 0",
+            "SCAN",
+            "HSCAN h 0",
+            "SSCAN s 7",
+            "ZSCAN z 7",
         ] {
             assert_eq!(shareable(&cmd(line)), Shareable::No, "{line}");
         }

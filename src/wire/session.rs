@@ -181,7 +181,12 @@ impl Session {
                 return self.lose();
             }
             Kind::Reset => return self.reset(),
-            Kind::Plain | Kind::Blocks(_) | Kind::Client | Kind::Hello | Kind::Script => {}
+            Kind::Plain
+            | Kind::Blocks(_)
+            | Kind::Walks(_)
+            | Kind::Client
+            | Kind::Hello
+            | Kind::Script => {}
         }
         Expect::One
     }

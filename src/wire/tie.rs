@@ -2,7 +2,10 @@
 
 use redis::{Arg, Cmd, Pipeline, Value};
 
-use super::{command, reading};
+use super::{
+    command::{Kind, Timeout},
+    reading,
+};
 
 /// What a command goes on from, so that sent elsewhere it would do something else without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,16 +20,11 @@ pub(crate) enum Tie {
 impl Tie {
     #[cold]
     pub(crate) fn of(cmd: &Cmd) -> Self {
-        let name = command::arg(cmd, 0).unwrap_or_default();
-        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        if is("WAIT") || is("WAITAOF") {
-            Self::Connection
-        } else if is("SCAN") {
-            Self::of_cursor(cmd, 1)
-        } else if is("HSCAN") || is("SSCAN") || is("ZSCAN") {
-            Self::of_cursor(cmd, 2)
-        } else {
-            Self::None
+        match Kind::of(cmd) {
+            Kind::Walks(cursor) => Self::of_cursor(cmd, cursor),
+            // Nothing else has its timeout there: WAIT and WAITAOF.
+            Kind::Blocks(Timeout::Millis(_)) => Self::Connection,
+            _ => Self::None,
         }
     }
 

@@ -266,6 +266,11 @@ const UNSHAREABLE: &[&str] = &[
     "PSYNC ? -1",
     "DEBUG SLEEP 1",
     "SCRIPT DEBUG YES",
+    "SCAN 0",
+    "scan 17 MATCH x",
+    "HSCAN h 0",
+    "SSCAN s 17",
+    "ZSCAN z 17 COUNT 5",
 ];
 
 #[tokio::test]

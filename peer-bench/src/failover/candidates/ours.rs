@@ -96,13 +96,10 @@ fn not_lent(error: redis_rw_pool::Error) -> Failure {
 }
 
 fn failed(error: RedisError) -> Failure {
-    let text = error.to_string();
-    let outcome = if text.contains("not executed") || super::is_refusal(&text) {
-        Outcome::NotExecuted
-    } else if text.contains("outcome is unknown") {
-        Outcome::Unknown
-    } else {
-        Outcome::Other
+    let outcome = match redis_rw_pool::outcome(&error) {
+        redis_rw_pool::Outcome::NotExecuted => Outcome::NotExecuted,
+        redis_rw_pool::Outcome::Unknown => Outcome::Unknown,
+        redis_rw_pool::Outcome::Executed => Outcome::Other,
     };
-    Failure { outcome, text }
+    Failure::new(outcome, error)
 }
