@@ -77,6 +77,10 @@ pub struct Connection {
     /// `None` only while being dropped.
     object: Option<Object<Manager>>,
     db: i64,
+    /// The caller has sent something.
+    used: bool,
+    /// The connection was replaced since: a `WAIT` would not be about all that was written.
+    severed: bool,
 }
 
 impl Connection {
@@ -84,6 +88,8 @@ impl Connection {
         Self {
             db: object.home().config.db,
             object: Some(object),
+            used: false,
+            severed: false,
         }
     }
 
@@ -132,11 +138,25 @@ impl Connection {
             let deadline = after(self.pooled().home().patience());
             Box::pin(self.catch_up(errand.tie(), deadline)).await?;
         }
-        let result = errand.over(self.pooled_mut().wire()).await;
-        match &result {
-            Ok(reply) if errand.doubt(reply) == Doubt::None => result,
-            _ => Box::pin(self.follow_up(errand, result)).await,
+        if self.severed && errand.tie() == Tie::Connection {
+            self.start_over();
+            return Err(self.failure(Cause::Severed));
         }
+        let mut result = errand.over(self.pooled_mut().wire()).await;
+        if !matches!(&result, Ok(reply) if errand.doubt(reply) == Doubt::None) {
+            result = Box::pin(self.follow_up(errand, result)).await;
+            if result.is_err() && errand.tie() == Tie::Connection {
+                self.start_over();
+                return result;
+            }
+        }
+        self.used = true;
+        result
+    }
+
+    /// The caller is told, once, that a `WAIT` is not about what was written before.
+    fn start_over(&mut self) {
+        (self.used, self.severed) = (false, false);
     }
 
     /// Holds the command back while the master is being replaced, and takes a fresh connection where
@@ -177,8 +197,12 @@ impl Connection {
     /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
     /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
     async fn renew(&mut self, tie: Tie, deadline: Instant) -> RedisResult<()> {
-        if tie == Tie::Connection || !self.pooled().is_replaceable() {
+        if !self.pooled().is_replaceable() {
             return Err(self.failure(self.why_stuck()));
+        }
+        if tie == Tie::Connection {
+            self.start_over();
+            return Err(self.failure(Cause::Severed));
         }
         let pooled = self.pooled_mut();
         if pooled.is_open() {
@@ -205,6 +229,7 @@ impl Connection {
             }
             let moved = fresh.target.node != before;
             *self.pooled_mut() = *fresh;
+            self.severed |= self.used;
             return if moved && tie == Tie::Node {
                 Err(self.failure(Cause::Elsewhere(before)))
             } else {

@@ -73,6 +73,8 @@ pub(crate) enum Cause {
     Superseded(Option<Node>),
     #[error("the command goes on from what {0} said, and the connection now goes to another node")]
     Elsewhere(Node),
+    #[error("the connection that the command is about was lost, with what was written over it")]
+    Severed,
     #[error("the master is being replaced ({0}), and no other was there within {1:?}")]
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
@@ -120,7 +122,7 @@ impl From<Failure> for RedisError {
             Cause::Closed => io::ErrorKind::UnexpectedEof,
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,
-            Cause::Unusable => io::ErrorKind::NotConnected,
+            Cause::Unusable | Cause::Severed => io::ErrorKind::NotConnected,
             Cause::Superseded(_) | Cause::Elsewhere(_) | Cause::Withdrawn => {
                 io::ErrorKind::ConnectionAborted
             }

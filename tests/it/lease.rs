@@ -154,6 +154,22 @@ async fn a_wait_is_about_its_own_connection() {
     assert!(text.contains("was not executed"), "{text}");
     let _: Value = ask(&mut conn, "SET lease:wait 2").await;
     assert_eq!(ask::<i64>(&mut conn, "WAIT 1 20000").await, 1);
+    // Nor about a connection that another command has put in its place.
+    kill(id(&mut conn).await).await;
+    let _: Value = ask(&mut conn, "SET lease:other 1").await;
+    let (_, text) = failure(run::<Value>(&mut conn, "WAIT 1 20000").await);
+    assert!(text.contains("was not executed"), "{text}");
+    let _: Value = ask(&mut conn, "SET lease:wait 3").await;
+    assert_eq!(ask::<i64>(&mut conn, "WAIT 1 20000").await, 1);
+}
+
+#[tokio::test]
+async fn a_guard_whose_first_command_took_a_fresh_connection_may_wait() {
+    let pool = single("lease-first-wait", |_| {}).await;
+    kill(id(&mut pool.write().await.unwrap()).await).await;
+    let mut conn = pool.write().await.unwrap();
+    let _: Value = ask(&mut conn, "SET lease:first 1").await;
+    assert_eq!(ask::<i64>(&mut conn, "WAIT 1 20000").await, 1);
 }
 
 #[tokio::test]
