@@ -1,6 +1,6 @@
 //! How an attempt to get something done ended, and whether another connection may be tried.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use redis::RedisResult;
 
@@ -65,22 +65,35 @@ impl Attempt {
     }
 }
 
-/// How long a node is left alone that was of no use a moment ago: ever longer.
+/// How long to wait before another attempt: ever longer.
 #[derive(Debug)]
-pub(crate) struct Pause(Duration);
+pub(crate) struct Pause {
+    longest: Duration,
+    /// Another node was tried already.
+    moved: bool,
+}
 
 impl Pause {
     /// A lost connection alone says little against its node, a refusal much.
     pub(crate) fn after(attempt: Attempt) -> Self {
-        Self(match attempt {
+        let longest = match attempt {
             Attempt::Refused => FIRST_PAUSE,
             _ => Duration::ZERO,
-        })
+        };
+        Self {
+            longest,
+            moved: false,
+        }
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
-        let longest = self.0;
-        self.0 = (longest * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+    /// The first node after the one that was of no use is tried at once, but two that both take
+    /// connections only to close them are not tried in turns as fast as they can be.
+    pub(crate) fn next(&mut self, same_node: bool) -> Duration {
+        if !same_node && !mem::replace(&mut self.moved, true) {
+            return Duration::ZERO;
+        }
+        let longest = self.longest;
+        self.longest = (longest * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         jitter::between(longest / 2, longest)
     }
 }
@@ -122,12 +135,14 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit() {
         let mut pause = Pause::after(Attempt::Lost);
-        assert_eq!(pause.next(), Duration::ZERO);
+        assert_eq!(pause.next(true), Duration::ZERO);
+        assert!(pause.next(true) >= FIRST_PAUSE / 2);
         let mut pause = Pause::after(Attempt::Refused);
-        assert!(pause.next() <= FIRST_PAUSE);
+        assert_eq!(pause.next(false), Duration::ZERO);
+        assert!(pause.next(false) >= FIRST_PAUSE / 2, "back and forth");
         for _ in 0..20 {
-            assert!(pause.next() <= LONGEST_PAUSE);
+            assert!(pause.next(true) <= LONGEST_PAUSE);
         }
-        assert!(pause.next() >= LONGEST_PAUSE / 2);
+        assert!(pause.next(true) >= LONGEST_PAUSE / 2);
     }
 }

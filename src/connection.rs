@@ -303,8 +303,9 @@ impl Connection {
             home.fleet.shun(&before);
         }
         self.renew(tie, deadline).await?;
-        if self.pooled().target.node == before {
-            let until = Instant::now() + pause.next();
+        let pause = pause.next(self.pooled().target.node == before);
+        if !pause.is_zero() {
+            let until = Instant::now() + pause;
             tokio::select! {
                 () = tokio::time::sleep_until(until.min(deadline)) => {}
                 _ = changes.changed() => {}

@@ -44,6 +44,8 @@ pub enum Outcome {
 /// - Unknown: everything else. The connection was lost, or the time was up, after the command was
 ///   written; and errors that come neither from this crate nor from a server.
 ///
+/// A script that itself returns an error in the words of such a refusal is judged by them.
+///
 /// A transaction that is undone because a watched key changed is no error in Redis: its reply is
 /// nil. Ask for an `Option`, or it is an error of conversion. An error within the reply to an `EXEC`
 /// that was sent by hand is judged as if it were the whole reply; send atomic pipelines
