@@ -36,7 +36,8 @@ pub(crate) fn port(port: &[u8]) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-fn ip(host: &str) -> Option<IpAddr> {
+/// The IP address that is written here; nothing where it is a host name.
+pub(crate) fn ip(host: &str) -> Option<IpAddr> {
     match host.split_once('%') {
         // The scope after the percent sign names a network interface.
         Some((ip, scope)) if !scope.is_empty() => ip.parse().ok().filter(IpAddr::is_ipv6),

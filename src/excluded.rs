@@ -32,6 +32,10 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
+    /// It has a link to its master, and has yet to apply what the master had when the link came up.
+    ///
+    /// Redis 8 and Valkey 8 serve the data of before while they take over a large data set.
+    CatchingUp,
     /// It missed a deadline, and has not been heard since.
     ///
     /// It is asked for its role at once and is read from again as soon as it answers.
@@ -60,6 +64,7 @@ impl Excluded {
                 | Self::LinkDown { .. }
                 | Self::WrongMaster { .. }
                 | Self::Syncing { .. }
+                | Self::CatchingUp
                 | Self::NotProven
         )
     }
@@ -78,6 +83,7 @@ impl fmt::Display for Excluded {
             }
             Self::WrongMaster { follows } => write!(f, "follows another master, {follows}"),
             Self::Syncing { state } => write!(f, "is not in sync with its master: {state}"),
+            Self::CatchingUp => f.write_str("has yet to apply what its master had before"),
             Self::Silent { within } => write!(f, "did not answer within {within:?}"),
             Self::Unreachable { error } => write!(f, "is unreachable: {error}"),
             Self::NotProven => f.write_str("has not yet proved its role"),
@@ -114,6 +120,10 @@ mod tests {
                     state: "sync".into(),
                 },
                 "is not in sync with its master: sync",
+            ),
+            (
+                Excluded::CatchingUp,
+                "has yet to apply what its master had before",
             ),
             (
                 Excluded::Silent {

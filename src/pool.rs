@@ -269,6 +269,7 @@ impl Pool {
             reader: self.inner.reader.status(),
             sentinel: self.inner.report.status(),
             fence: self.inner.report.fence_status(),
+            master_error: self.topology().master_error.clone(),
         }
     }
 

@@ -5,23 +5,30 @@
 //! through one channel; after every report the task concludes anew from all it knows, so the first
 //! good answer counts at once and a slow one when it comes.
 
+mod aliases;
 mod belief;
+mod catch_up;
 mod fence;
 mod links;
 mod own_word;
 mod probe;
 mod report;
+mod resolver;
 mod testimony;
 mod vigil;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
 pub(crate) use self::report::{Report, Verdict};
 use self::{
-    belief::{Belief, Conclusion},
+    aliases::{Aliases, Clues},
+    belief::{Belief, Conclusion, Evidence},
+    fence::Word,
     links::Links,
+    probe::{Probed, Reason},
+    resolver::{Resolved, Resolver},
     testimony::Testimony,
 };
 use crate::{
@@ -51,6 +58,8 @@ pub(crate) struct Refresh {
     quick: Duration,
     links: Links,
     testimony: Testimony,
+    resolver: Resolver,
+    aliases: Aliases,
     belief: Belief,
 }
 
@@ -59,9 +68,12 @@ impl Refresh {
     pub(crate) fn spawn(config: Arc<Config>, handle: Arc<Handle>, report: Arc<Report>) -> Task {
         let (messages, inbox) = mpsc::channel(64);
         let (probed, probes) = mpsc::channel(64);
+        let (resolved, lookups) = mpsc::channel(64);
         let refresh = Self {
             links: Links::new(Arc::clone(&config), messages),
             testimony: Testimony::new(Arc::clone(&config), probed),
+            resolver: Resolver::new(config.refresh_interval, config.sentinel_timeout, resolved),
+            aliases: Aliases::default(),
             belief: Belief::new(config.adopt),
             config,
             handle,
@@ -71,19 +83,21 @@ impl Refresh {
             next_look: Instant::now(),
             quick: QUICK,
         };
-        Task::spawn(refresh.run(inbox, probes))
+        Task::spawn(refresh.run(inbox, probes, lookups))
     }
 
     async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Message>,
-        mut probes: mpsc::Receiver<probe::Probed>,
+        mut probes: mpsc::Receiver<Probed>,
+        mut lookups: mpsc::Receiver<Resolved>,
     ) {
         loop {
             let handle = Arc::clone(&self.handle);
             tokio::select! {
                 Some(message) = inbox.recv() => self.hear(message),
-                Some(probed) = probes.recv() => self.testimony.note(probed),
+                Some(probed) = probes.recv() => self.on_probed(probed),
+                Some(resolved) = lookups.recv() => self.resolver.note(resolved),
                 () = handle.look_requested() => self.look_soon(),
                 () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
             }
@@ -133,11 +147,23 @@ impl Refresh {
         }
     }
 
+    /// A node that closes the connection over which it is asked is restarted, gone, or promoted: then
+    /// the Sentinels have news too.
+    fn on_probed(&mut self, probed: Probed) {
+        let closed = probed.reason == Reason::Closed;
+        self.testimony.note(probed);
+        if closed {
+            self.quick = QUICK;
+            self.look_soon();
+        }
+    }
+
     /// An event tells when to look, and which node's word has become doubtful.
     fn on_event(&mut self, sentinel: &Node, event: &Event) {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.report.event();
-        let current = self.handle.snapshot();
+        let current = self.aliases.topology(&self.handle.snapshot());
+        let event = &self.aliases.event(event, current.master.as_ref());
         let look = self.look + 1;
         let fence = &mut self.belief.fence;
         fence.note(sentinel, event, &current, look, Instant::now());
@@ -158,28 +184,75 @@ impl Refresh {
         }
         let now = Instant::now();
         let current = self.handle.snapshot();
-        let words = self.links.words();
+        self.learn_aliases(&current, now);
+        let answers = self.links.words();
+        let renamed = answers
+            .iter()
+            .map(|word| Some(self.aliases.answer(word.answer?)));
+        let renamed: Vec<_> = renamed.collect();
+        let words: Vec<_> = answers
+            .iter()
+            .zip(&renamed)
+            .map(|(word, answer)| Word {
+                answer: answer.as_ref(),
+                ..*word
+            })
+            .collect();
         let views: Vec<View> = belief::views(&words).cloned().collect();
         self.testimony.forget_denials(&views, now);
         let proofs = self.testimony.proofs();
+        let alternatives = self.aliases.alternatives(&proofs);
+        let proofs = self.aliases.proofs(&proofs);
         let Conclusion {
             next,
             ask,
             awaited,
             unsettled,
-        } = self.belief.conclude(&current, &words, &proofs, now);
+        } = self.belief.conclude(
+            &self.aliases.topology(&current),
+            &Evidence {
+                look: self.look,
+                words: &words,
+                proofs: &proofs,
+                offsets: self.testimony.offsets(),
+                restarted: self.testimony.restarted(),
+            },
+            now,
+        );
         if next.master != current.master {
             self.quick = QUICK;
         }
-        let waiting = !ask.is_empty();
-        for node in ask {
+        // The Sentinels may have nothing to do with it: then it must come down at once.
+        let raised = current.fence.is_none() && next.fence.is_some();
+        let waiting = !ask.is_empty() || self.resolver.is_waiting();
+        let replicas = next.replicas.iter().map(|replica| &replica.node);
+        let known = replicas.chain(&next.master).chain(&next.deposed);
+        let known: HashSet<_> = known.chain(self.aliases.addresses()).collect();
+        self.testimony.retain(&known);
+        for node in ask.into_iter().chain(alternatives) {
             self.testimony.ask(node);
         }
         self.testimony.wait_for(awaited);
         self.publish(&current, next);
         self.report.fence(&self.belief.fence);
         self.schedule(unsettled);
+        if raised {
+            self.look_soon();
+        }
         self.report_progress(&views, waiting);
+    }
+
+    fn learn_aliases(&mut self, current: &Topology, now: Instant) {
+        let words = self.links.words();
+        let answers: Vec<_> = words.iter().filter_map(|word| word.answer).collect();
+        self.aliases = Aliases::learn(&Clues {
+            current,
+            answers: &answers,
+            proofs: &self.testimony.proofs(),
+            identities: self.testimony.identities(),
+            addresses: self.resolver.addresses(),
+        });
+        self.resolver.keep(self.aliases.addresses(), now);
     }
 
     fn publish(&self, current: &Topology, next: Topology) {
@@ -194,6 +267,11 @@ impl Refresh {
             (None, Some(sign)) => tracing::info!(sign, "the fence is raised"),
             (Some(_), None) => tracing::info!(master = ?next.master, "the fence is lifted"),
             _ => {}
+        }
+        if let (None, Some(error), Some(master)) =
+            (&current.master_error, &next.master_error, &next.master)
+        {
+            tracing::warn!(%master, error, "the master cannot be reached; writes wait for it");
         }
         self.handle.publish(next);
     }

@@ -28,6 +28,9 @@ pub struct Status {
     pub sentinel: SentinelStatus,
     /// Whether writes are held back because the master is being replaced.
     pub fence: FenceStatus,
+    /// Why the master cannot be reached, where it could not be when it was last asked for its role.
+    /// `None` when all is well.
+    pub master_error: Option<String>,
 }
 
 /// A look at one of the two pools at one moment.

@@ -12,7 +12,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     config::ReadFrom,
@@ -57,6 +60,9 @@ pub struct Topology {
     /// The sign that the master is being replaced. While there is one no command is written to it:
     /// writes wait, reads go on. `None` when all is well.
     pub fence: Option<String>,
+    /// Why the master cannot be reached, where it could not be when it was last asked for its role.
+    /// `None` when all is well.
+    pub master_error: Option<String>,
     /// The version that made `master` the master.
     pub(crate) master_since: u64,
 }
@@ -75,6 +81,8 @@ pub struct Replica {
     pub(crate) synced: bool,
     /// Readable although its link is lost, because it is the master that cannot be reached.
     pub(crate) orphaned: bool,
+    /// Since when Sentinels that know their master's replicas have not listed it.
+    pub(crate) unlisted: Option<Instant>,
 }
 
 impl Replica {
@@ -146,7 +154,7 @@ impl Topology {
     pub(crate) fn in_motion(&self) -> bool {
         self.replicas.iter().any(|replica| {
             let passing = replica.excluded.as_ref().is_some_and(Excluded::is_passing);
-            passing || replica.orphaned
+            passing || replica.orphaned || replica.unlisted.is_some()
         })
     }
 
@@ -305,6 +313,7 @@ mod tests {
             since: 2,
             synced: true,
             orphaned: false,
+            unlisted: None,
         };
         Topology {
             version: 3,

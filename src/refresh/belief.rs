@@ -1,8 +1,14 @@
 //! What to believe next: everything that is known, taken together. Pure.
 
+use std::collections::HashSet;
+
 use tokio::time::Instant;
 
-use super::fence::{Fence, Word};
+use super::{
+    catch_up::{CatchUp, Offsets},
+    fence::{Fence, Word},
+    own_word,
+};
 use crate::{
     config::Adopt,
     node::Node,
@@ -17,6 +23,7 @@ use crate::{
 pub(super) struct Belief {
     adopt: Adopt,
     pub(super) fence: Fence,
+    catch_up: CatchUp,
 }
 
 /// What follows from what is known.
@@ -32,31 +39,50 @@ pub(super) struct Conclusion {
     pub(super) unsettled: bool,
 }
 
+/// All that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    /// The newest look at the Sentinels that has begun.
+    pub(super) look: u64,
+    /// What each known Sentinel said last.
+    pub(super) words: &'a [Word<'a>],
+    /// What the nodes say of their role.
+    pub(super) proofs: &'a Proofs,
+    pub(super) offsets: &'a Offsets,
+    /// Nodes that were started anew since they were seen as replicas.
+    pub(super) restarted: &'a HashSet<Node>,
+}
+
 impl Belief {
     pub(super) fn new(adopt: Adopt) -> Self {
         Self {
             adopt,
             fence: Fence::default(),
+            catch_up: CatchUp::default(),
         }
     }
 
     pub(super) fn conclude(
         &mut self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        evidence: &Evidence<'_>,
         now: Instant,
     ) -> Conclusion {
+        let &Evidence { words, proofs, .. } = evidence;
         let views: Vec<View> = views(words).cloned().collect();
-        self.fence.hear(words, now);
+        self.fence.hear(current, evidence, now);
         let candidate = self.candidate(current, words);
+        let successor = own_word::successor(current, proofs);
         let moved = self.fence.moved(current, words, proofs, now);
+        let moved = moved.or_else(|| successor.clone());
         let promoted = candidate.clone().or(moved);
-        let election = reducer::elect(current, &views, proofs, promoted.as_ref());
+        let electors = electors(words, views.len());
+        let election = reducer::elect(current, &views, proofs, promoted.as_ref(), electors);
         let mut next = Topology::clone(current);
         if let Some((master, epoch)) = election.adopt.clone() {
             if next.master.as_ref() != Some(&master) {
                 next.master_since = current.version + 1;
+                next.master_error = None;
                 self.fence.reset(now);
             }
             next.deposed = current.master.clone().filter(|_| election.ahead);
@@ -70,11 +96,16 @@ impl Belief {
         if let Some(master) = master.or_else(|| claimed.map(|view| view.master.clone())) {
             let version = current.version + 1;
             let (mut replicas, unheard) =
-                reducer::replicas(current, &master, &views, proofs, version);
+                reducer::replicas(current, &master, &views, proofs, version, now);
             if next.master.is_some() {
                 if let Some(deposed) = &next.deposed {
                     reducer::keep_followers(&mut replicas, deposed, proofs);
                 }
+                let offsets = evidence.offsets;
+                ask.extend(
+                    self.catch_up
+                        .judge(&master, &mut replicas, proofs, offsets, now),
+                );
                 next.replicas = replicas;
             }
             // While a replica has yet to speak again, what was stated stands.
@@ -85,12 +116,22 @@ impl Belief {
             }
             ask.extend(unheard);
         }
+        next.master_error = match next.master.as_ref().and_then(|master| proofs.get(master)) {
+            Some(Proof::Failed(error)) => Some(error.clone()),
+            Some(_) => None,
+            None => next.master_error,
+        };
         next.fence = self.fence.judge(&next, words, proofs, now);
-        // It is its own word that lifts the fence.
-        ask.extend(next.master.clone().filter(|master| {
-            (next.fence.is_some() || next.deposed.is_some()) && !proofs.contains_key(master)
-        }));
+        // It is its own word that lifts the fence, and that says that it is back.
+        let in_doubt =
+            next.fence.is_some() || next.deposed.is_some() || next.master_error.is_some();
+        ask.extend(
+            next.master
+                .clone()
+                .filter(|master| in_doubt && !proofs.contains_key(master)),
+        );
         let awaited = candidate
+            .or(successor)
             .filter(|node| next.master.as_ref() != Some(node))
             .filter(|node| proofs.get(node) != Some(&Proof::Master))
             // The first master of all is asked once, as any node; it usually is one.
@@ -98,7 +139,7 @@ impl Belief {
         Conclusion {
             ask,
             awaited,
-            unsettled: election.contested || next.in_motion() || next.fence.is_some(),
+            unsettled: election.contested || next.in_motion() || in_doubt,
             next,
         }
     }
@@ -107,11 +148,13 @@ impl Belief {
     /// is reason enough.
     fn candidate(&self, current: &Topology, words: &[Word<'_>]) -> Option<Node> {
         self.fence.raised()?;
-        if self.adopt != Adopt::Promoted {
-            return None;
-        }
         let mut promoted = words.iter().filter_map(|word| {
             let answer = word.answer?;
+            // The old master of a coordinated failover takes no writes any more, and the new one has
+            // all of them: there is nothing to lose by being early.
+            if self.adopt != Adopt::Promoted && !answer.coordinated {
+                return None;
+            }
             let (deposed, _) = answer.deposing.as_ref()?;
             let ours = Some(deposed) == current.master.as_ref();
             let node = answer.view.as_ref().filter(|_| ours)?.promoted()?;
@@ -121,6 +164,13 @@ impl Belief {
         // Two leaders at once: who of them prevails is theirs to say.
         promoted.all(|node| node == first).then(|| first.clone())
     }
+}
+
+/// Of how many Sentinels the first master needs most: of all that are known, and once each has
+/// answered or failed to of those that answered.
+fn electors(words: &[Word<'_>], answered: usize) -> usize {
+    let heard = words.iter().all(|word| word.look > 0);
+    if heard { answered } else { words.len() }
 }
 
 /// What the Sentinels that monitor our master believe.

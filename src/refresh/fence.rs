@@ -15,15 +15,19 @@ use std::{
 use tokio::time::Instant;
 
 use self::record::Record;
-use super::own_word::{OwnWord, own_word};
+use super::{
+    belief::Evidence,
+    own_word::{OwnWord, own_word},
+};
 use crate::{
     node::Node,
     sentinel::{
         answer::Answer,
         event::{Event, EventKind},
+        reply::FAILOVER_IN_PROGRESS,
     },
     topology::{
-        Topology,
+        Replica, Topology,
         reducer::{self, Proof, Proofs},
     },
 };
@@ -53,6 +57,17 @@ struct Sign {
     borne_out: bool,
 }
 
+/// A replica that says it is a master while the Sentinels name another. A failover has promoted it of
+/// which no event was heard, or somebody told it so by hand.
+#[derive(Debug)]
+struct Promotion {
+    since: Instant,
+    /// The first look whose answers can tell which of the two it is.
+    look: u64,
+    /// Whether no Sentinel knew of a failover when it was asked.
+    dismissed: bool,
+}
+
 /// The fence, while it is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Raised {
@@ -74,6 +89,9 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 pub(super) struct Fence {
     signs: BTreeMap<Node, Sign>,
+    promotions: BTreeMap<Node, Promotion>,
+    /// Whether the last that the master said of itself is that it is a replica.
+    resigned: bool,
     records: BTreeMap<Node, Record>,
     /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
     refuted: BTreeMap<Node, u64>,
@@ -102,7 +120,10 @@ impl Fence {
         look: u64,
         now: Instant,
     ) {
-        let ours = current.master.is_some() && event.master == current.master;
+        let ours = current.master.is_some() && event.master == current.master
+            || current.deposed.is_some()
+                && event.master == current.deposed
+                && event.kind.begins_failover();
         let record = self.records.get(sentinel);
         let mistrusted = record.is_some_and(|record| record.is_mistrusted(now));
         if !ours || !event.kind.is_sign() || mistrusted {
@@ -125,6 +146,8 @@ impl Fence {
     /// Another master was adopted: what was said of the old one is over.
     pub(super) fn reset(&mut self, now: Instant) {
         self.signs.clear();
+        self.promotions.clear();
+        self.resigned = false;
         self.refuted.clear();
         for record in self.records.values_mut() {
             record.acquit();
@@ -132,13 +155,46 @@ impl Fence {
         self.turn(None, now);
     }
 
-    /// Takes note of how many Sentinels speak at all.
-    pub(super) fn hear(&mut self, words: &[Word<'_>], now: Instant) {
+    /// Takes note of how many Sentinels speak at all, and of what the nodes say.
+    pub(super) fn hear(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
+        let words = evidence.words;
+        self.note_promotions(current, evidence, now);
+        match current
+            .master
+            .as_ref()
+            .and_then(|master| evidence.proofs.get(master))
+        {
+            Some(Proof::Replica { .. } | Proof::SomeReplica) => self.resigned = true,
+            Some(Proof::Master | Proof::Unprovable(_)) => self.resigned = false,
+            Some(Proof::Failed(_)) | None => {}
+        }
         let answered = words.iter().filter(|word| word.answer.is_some()).count();
         let alone = answered * 2 <= words.len();
         self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
         let known = |sentinel: &Node| words.iter().any(|word| word.sentinel == sentinel);
         self.records.retain(|sentinel, _| known(sentinel));
+    }
+
+    fn note_promotions(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
+        let in_step = |node: &Node| {
+            let mut replicas = current.replicas.iter();
+            replicas.any(|replica| replica.node == *node && replica.synced)
+        };
+        self.promotions.retain(|node, _| {
+            let proof = evidence.proofs.get(node);
+            in_step(node) && matches!(proof, None | Some(Proof::Master | Proof::Failed(_)))
+        });
+        for (node, proof) in evidence.proofs {
+            // One that was started anew as a master has not been promoted: Sentinels will make it a
+            // replica again.
+            if *proof == Proof::Master && in_step(node) && !evidence.restarted.contains(node) {
+                self.promotions.entry(node.clone()).or_insert(Promotion {
+                    since: now,
+                    look: evidence.look + 1,
+                    dismissed: false,
+                });
+            }
+        }
     }
 
     /// The replica that has become the master although no Sentinel can tell.
@@ -195,12 +251,9 @@ impl Fence {
     ) -> Option<String> {
         let master = current.master.as_ref()?;
         self.note_refutations(current, words, proofs);
-        self.note_statements(master, words, now);
-        let stands = matches!(
-            proofs.get(master),
-            Some(Proof::Master | Proof::Unprovable(_))
-        );
-        self.take_statements_for_signs(master, words, stands, now);
+        self.note_statements(current, words, proofs, now);
+        let stands = stands(master, proofs);
+        self.take_statements_for_signs(current, words, proofs, now);
         if stands {
             self.follow_up(current, words, proofs, now);
         }
@@ -208,16 +261,19 @@ impl Fence {
         first
             .map(|sign| sign.text.clone())
             .or_else(|| {
+                let mut open = self.promotions.iter().filter(|(_, p)| !p.dismissed);
+                let (node, _) = open.next()?;
+                Some(format!("{node} says it is a master"))
+            })
+            .or_else(|| {
                 words.iter().find_map(|word| {
                     let rival = self.rival(word.answer?, current, words, proofs)?;
                     Some(format!("{} names {rival}", word.sentinel))
                 })
             })
-            .or_else(|| match proofs.get(master)? {
-                Proof::Replica { .. } | Proof::SomeReplica => {
-                    Some(format!("{master} says it is a replica"))
-                }
-                _ => None,
+            .or_else(|| {
+                let said = format!("{master} says it is a replica");
+                self.resigned.then_some(said)
             })
     }
 
@@ -240,9 +296,17 @@ impl Fence {
         self.refuted = refuted;
     }
 
-    fn note_statements(&mut self, master: &Node, words: &[Word<'_>], now: Instant) {
+    fn note_statements(
+        &mut self,
+        current: &Topology,
+        words: &[Word<'_>],
+        proofs: &Proofs,
+        now: Instant,
+    ) {
         for word in words {
-            let states = word.answer.is_some_and(|answer| deposes(answer, master));
+            let states = word
+                .answer
+                .is_some_and(|answer| deposes(answer, current, proofs));
             if states || self.records.contains_key(word.sentinel) {
                 let record = self.records.entry(word.sentinel.clone());
                 record
@@ -255,21 +319,31 @@ impl Fence {
     /// Where no event was heard, an answer is the first sign.
     fn take_statements_for_signs(
         &mut self,
-        master: &Node,
+        current: &Topology,
         words: &[Word<'_>],
-        stands: bool,
+        proofs: &Proofs,
         now: Instant,
     ) {
+        let stands = current
+            .master
+            .as_ref()
+            .is_some_and(|master| stands(master, proofs));
         for word in words {
-            let Some((node, flag)) = word.answer.and_then(|answer| answer.deposing.as_ref()) else {
+            let Some(answer) = word
+                .answer
+                .filter(|answer| deposes(answer, current, proofs))
+            else {
                 continue;
             };
-            if node != master || stands && self.is_exhausted(word.sentinel) {
+            let Some((node, flag)) = &answer.deposing else {
+                continue;
+            };
+            if stands && self.is_spent(word.sentinel, answer, proofs, now) {
                 continue;
             }
             let sign = self.signs.entry(word.sentinel.clone());
             let sign = sign.or_insert_with(|| Sign {
-                text: format!("{} states {flag} for {master}", word.sentinel),
+                text: format!("{} states {flag} for {node}", word.sentinel),
                 since: now,
                 look: word.look,
                 steps: Vec::new(),
@@ -282,14 +356,27 @@ impl Fence {
     /// Lets go of the signs that are not borne out any more.
     fn follow_up(&mut self, current: &Topology, words: &[Word<'_>], proofs: &Proofs, now: Instant) {
         let clean = |word: &Word<'_>, look: u64| {
-            word.look >= look && self.is_clean(word, current, words, proofs)
+            word.look >= look && self.is_clean(word, current, words, proofs, now)
         };
+        let most =
+            |look: u64| words.iter().filter(|word| clean(word, look)).count() * 2 > words.len();
+        // No Sentinel leads a failover, or the one that does is gone and it will not be heard of.
+        let by_hand = |promotion: &Promotion| {
+            let all = words.iter().all(|word| clean(word, promotion.look));
+            all || now - promotion.since >= ELECTION && most(promotion.look)
+        };
+        let promotions = self.promotions.iter();
+        let dismissed = promotions.filter(|(_, promotion)| by_hand(promotion));
+        let dismissed: Vec<Node> = dismissed.map(|(node, _)| node.clone()).collect();
         // One that was promoted may have been promoted by a leader that is gone, of which the others
         // will hear, or not.
-        let promoted = current
-            .replicas
-            .iter()
-            .any(|replica| proofs.get(&replica.node) == Some(&Proof::Master));
+        let promoted = current.replicas.iter().any(|replica| {
+            let dismissed = self
+                .promotions
+                .get(&replica.node)
+                .is_some_and(|p| p.dismissed);
+            proofs.get(&replica.node) == Some(&Proof::Master) && !dismissed
+        });
         let stays = self.is_left_alone(current, words, proofs, now)
             && own_word(current, proofs) == OwnWord::Stays;
         let is_over = |sentinel: &Node, sign: &Sign| {
@@ -299,10 +386,7 @@ impl Fence {
                     settled && clean(word, sign.look)
                 }
                 // It cannot be asked any more: most of the others have to do, or the nodes.
-                _ => {
-                    let votes = words.iter().filter(|word| clean(word, sign.look)).count();
-                    stays || settled && votes * 2 > words.len()
-                }
+                _ => stays || settled && most(sign.look),
             }
         };
         let over: Vec<Node> = self
@@ -311,6 +395,9 @@ impl Fence {
             .filter(|(sentinel, sign)| is_over(sentinel, sign))
             .map(|(sentinel, _)| sentinel.clone())
             .collect();
+        for (node, promotion) in &mut self.promotions {
+            promotion.dismissed |= dismissed.contains(node);
+        }
         for sentinel in over {
             let sign = self.signs.remove(&sentinel);
             if sign.is_some_and(|sign| !sign.borne_out) {
@@ -333,7 +420,7 @@ impl Fence {
         let mut answered = words.iter().filter(|word| word.answer.is_some());
         self.alone_since
             .is_some_and(|since| now - since >= ELECTION)
-            && answered.all(|word| self.is_clean(word, current, words, proofs))
+            && answered.all(|word| self.is_clean(word, current, words, proofs, now))
     }
 
     /// Whether a Sentinel, asked, sees nothing that speaks against the current master.
@@ -343,18 +430,32 @@ impl Fence {
         current: &Topology,
         words: &[Word<'_>],
         proofs: &Proofs,
+        now: Instant,
     ) -> bool {
-        let (Some(answer), Some(master)) = (word.answer, &current.master) else {
+        let Some(answer) = word.answer else {
             return false;
         };
-        let deposed = deposes(answer, master) && !self.is_exhausted(word.sentinel);
+        let deposed =
+            deposes(answer, current, proofs) && !self.is_spent(word.sentinel, answer, proofs, now);
         !deposed && self.rival(answer, current, words, proofs).is_none()
     }
 
     /// Whether a Sentinel has stated so long in vain that the master is being replaced that it does
     /// not count while the master stands to its role.
-    fn is_exhausted(&self, sentinel: &Node) -> bool {
-        self.records.get(sentinel).is_some_and(Record::is_exhausted)
+    ///
+    /// It gives up after its `failover-timeout`. Earlier, its own candidate can tell: one that still
+    /// follows the master when any promotion would have reached it was never told, for instance
+    /// because the Sentinels' user may not (`+failover` in Valkey 9).
+    fn is_spent(&self, sentinel: &Node, answer: &Answer, proofs: &Proofs, now: Instant) -> bool {
+        let stated_in_vain = self.records.get(sentinel).is_some_and(Record::is_exhausted);
+        let candidate = answer.view.as_ref().and_then(|view| view.promoted());
+        let untold = || {
+            let proof = candidate.and_then(|node| proofs.get(node));
+            let follows = matches!(proof, Some(Proof::Replica { link: None, .. }));
+            let sign = self.signs.get(sentinel);
+            follows && sign.is_some_and(|sign| now - sign.since >= ELECTION)
+        };
+        stated_in_vain || untold()
     }
 
     /// Another master that a Sentinel names under a higher epoch, unless that node said that it is
@@ -379,7 +480,8 @@ impl Fence {
                 .is_some_and(|epoch| *epoch >= view.epoch),
         };
         let views = words.iter().filter_map(|word| word.answer?.view.as_ref());
-        let vouched = reducer::is_vouched_for(current, &view.master, views);
+        let voters = views.clone().count();
+        let vouched = reducer::is_vouched_for(current, &view.master, views, voters);
         (vouched && !refuted).then_some(&view.master)
     }
 }
@@ -392,8 +494,40 @@ fn is_named_by_most(node: &Node, current: &Topology, words: &[Word<'_>]) -> bool
     named.count() * 2 > words.len()
 }
 
-fn deposes(answer: &Answer, master: &Node) -> bool {
-    matches!(&answer.deposing, Some((node, _)) if node == master)
+fn stands(master: &Node, proofs: &Proofs) -> bool {
+    matches!(
+        proofs.get(master),
+        Some(Proof::Master | Proof::Unprovable(_))
+    )
+}
+
+/// Whether a Sentinel states that the master is being replaced.
+///
+/// `o_down` alone says that most Sentinels cannot see it, for which a wrong `auth-pass` is enough. Where
+/// the master says that it is well, and a replica that it is connected to it, that is no more than it
+/// says: a failover shows by the flag that it is in progress.
+///
+/// The Sentinels may still take a predecessor for the master, which has handed over by itself. Then what
+/// they do about that one ends with a master of their choice.
+fn deposes(answer: &Answer, current: &Topology, proofs: &Proofs) -> bool {
+    let (Some((node, flag)), Some(master)) = (&answer.deposing, &current.master) else {
+        return false;
+    };
+    let in_progress = *flag == FAILOVER_IN_PROGRESS;
+    if node == master {
+        in_progress || !is_served(master, current, proofs)
+    } else {
+        let promoted = answer.view.as_ref().and_then(|view| view.promoted());
+        in_progress && current.deposed.as_ref() == Some(node) && promoted != Some(master)
+    }
+}
+
+/// Whether the master is there, and its replicas with it.
+fn is_served(master: &Node, current: &Topology, proofs: &Proofs) -> bool {
+    let mut in_step = current.replicas.iter().filter(|replica| replica.synced);
+    let connected = |replica: &Replica| replica.is_readable() && !replica.orphaned;
+    let replicas = in_step.clone().next().is_none() || in_step.any(connected);
+    stands(master, proofs) && replicas
 }
 
 #[cfg(test)]

@@ -54,6 +54,20 @@ pub(super) fn own_word(current: &Topology, proofs: &Proofs) -> OwnWord {
     }
 }
 
+/// The replica to which the master has handed over by itself: it says that it follows this one now.
+///
+/// That is how a failover ends for which the master stops taking writes and waits until the replica has
+/// all of them (`FAILOVER`, and Valkey's `SENTINEL FAILOVER ... COORDINATED`). Once both say so there is
+/// nothing that the Sentinels could add, who learn of it up to half a minute later.
+pub(super) fn successor(current: &Topology, proofs: &Proofs) -> Option<Node> {
+    let word = proofs.get(current.master.as_ref()?);
+    let in_step = current.replicas.iter().filter(|replica| replica.synced);
+    let mut nodes = in_step.map(|replica| &replica.node);
+    nodes
+        .find(|node| reducer::names_as_master(word, node))
+        .cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +80,7 @@ mod tests {
     fn of(master: u16) -> Proof {
         Proof::Replica {
             master: node(master),
-            addresses: Vec::new(),
+            unclear: false,
             link: None,
         }
     }
@@ -74,7 +88,7 @@ mod tests {
     fn lost(master: u16) -> Proof {
         Proof::Replica {
             master: node(master),
-            addresses: Vec::new(),
+            unclear: false,
             link: Some("connect".into()),
         }
     }
@@ -90,6 +104,7 @@ mod tests {
             since: 1,
             synced: true,
             orphaned: false,
+            unlisted: None,
         };
         Topology {
             master: Some(node(1)),
@@ -144,6 +159,20 @@ mod tests {
         }
         let alone = [(node(1), is())].into_iter().collect();
         assert_eq!(own_word(&topology(&[]), &alone), Stays);
+    }
+
+    #[test]
+    fn a_master_that_follows_one_of_its_replicas_has_handed_over() {
+        for (why, word, expected) in [
+            ("it follows its replica", of(2), Some(node(2))),
+            ("it has yet to connect to it", lost(2), Some(node(2))),
+            ("it follows a stranger", of(9), None),
+            ("it is a master", Proof::Master, None),
+            ("it is gone", gone(), None),
+        ] {
+            let proofs = [(node(1), word)].into();
+            assert_eq!(successor(&topology(&[2, 3]), &proofs), expected, "{why}");
+        }
     }
 
     #[test]

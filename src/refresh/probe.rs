@@ -1,56 +1,190 @@
 //! Asks a node itself what it is: Sentinels nominate, the node proves.
+//!
+//! Each known node has one connection that stays open for this. A promotion closes the connections of
+//! the promoted node's clients (Sentinel sends `CLIENT KILL TYPE normal` with it), so that this one
+//! closes is the earliest sign of a promotion where no event is heard: the node is asked again at once.
 
-use std::net::IpAddr;
+use std::{sync::Arc, time::Duration};
 
-use redis::RedisError;
-use tokio::time::Instant;
+use redis::{RedisError, Value, cmd};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     config::Config,
     error::is_refusal,
     node::{Node, Role},
+    task::Task,
     topology::reducer::Proof,
     wire::{
+        exclusive::Exclusive,
         handshake::{self, Greeting},
+        info,
         role::RoleReply,
     },
 };
+
+/// A connection that held for this long was a good one. After one that did not, the node is asked
+/// later and later: a proxy that closes whatever is idle must not be dialled in a loop.
+const HELD: Duration = Duration::from_secs(1);
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What a node tells of itself beside its role, as far as it tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Identity {
+    /// Drawn anew at each start of the server.
+    pub(crate) run_id: Option<String>,
+    /// `master_replid`: a replica whose link is up has that of its master.
+    pub(crate) timeline: Option<String>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) node: Node,
     pub(crate) proof: Proof,
+    pub(crate) identity: Identity,
+    /// How far its data goes: what it wrote as a master, what it applied as a replica.
+    pub(crate) offset: Option<u64>,
     /// Where the node understood us and said no: bad credentials, no permission.
     pub(crate) refusal: Option<RedisError>,
-    /// Whether it was asked until it said this.
-    pub(crate) awaited: bool,
+    pub(crate) reason: Reason,
 }
 
-pub(crate) async fn probe(config: &Config, node: Node) -> Probed {
-    let deadline = Instant::now() + config.connect_timeout;
-    // Asking as a replica's client would makes the handshake include ROLE.
-    match handshake::connect(config, &node, Role::Replica, deadline).await {
-        Ok((_, greeting)) => Probed {
-            proof: judge(&greeting, deadline).await,
-            node,
-            refusal: None,
-            awaited: false,
-        },
-        Err(error) => Probed {
-            node,
-            proof: Proof::Failed(error.to_string()),
-            refusal: is_refusal(&error).then_some(error),
-            awaited: false,
-        },
+/// Why a node was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Somebody wanted to know.
+    Asked,
+    /// It was asked until it said that it is a master.
+    Awaited,
+    /// It had closed the connection.
+    Closed,
+}
+
+/// The task that asks one node, and keeps a connection to it.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    asked: watch::Sender<()>,
+    _task: Task,
+}
+
+impl Prober {
+    pub(crate) fn spawn(config: Arc<Config>, node: Node, out: mpsc::Sender<Probed>) -> Self {
+        let (asked, questions) = watch::channel(());
+        Self {
+            asked,
+            _task: Task::spawn(run(config, node, questions, out)),
+        }
+    }
+
+    /// Asks once more. Questions that are put while one is under way are one.
+    pub(crate) fn ask(&self) {
+        self.asked.send_replace(());
     }
 }
 
-async fn judge(greeting: &Greeting, deadline: Instant) -> Proof {
+async fn run(
+    config: Arc<Config>,
+    node: Node,
+    mut questions: watch::Receiver<()>,
+    out: mpsc::Sender<Probed>,
+) {
+    let mut conn: Option<Exclusive> = None;
+    let mut backoff = Duration::ZERO;
+    loop {
+        let since = Instant::now();
+        let reason = tokio::select! {
+            asked = questions.changed() => match asked {
+                Ok(()) => Reason::Asked,
+                Err(_) => return,
+            },
+            () = closed(&mut conn, backoff) => Reason::Closed,
+        };
+        if reason == Reason::Closed {
+            conn = None;
+            backoff = match since.elapsed() < HELD {
+                true => (backoff * 2).clamp(FIRST_BACKOFF, config.refresh_interval),
+                false => Duration::ZERO,
+            };
+        }
+        let probed = probe(&config, &node, &mut conn, reason).await;
+        if out.send(probed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends when the connection is closed, and some time has passed.
+async fn closed(conn: &mut Option<Exclusive>, backoff: Duration) {
+    match conn {
+        Some(conn) => {
+            conn.closed().await;
+            tokio::time::sleep(backoff).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn probe(
+    config: &Config,
+    node: &Node,
+    conn: &mut Option<Exclusive>,
+    reason: Reason,
+) -> Probed {
+    let deadline = Instant::now() + config.connect_timeout;
+    let mut probed = Probed {
+        node: node.clone(),
+        proof: Proof::Failed(String::new()),
+        identity: Identity::default(),
+        offset: None,
+        refusal: None,
+        reason,
+    };
+    match greet(config, node, conn.take(), deadline).await {
+        Ok((mut kept, greeting)) => {
+            probed.proof = judge(&greeting);
+            probed.offset = offset(&greeting);
+            if let Ok(replies) = kept.exchange(&identity_questions(), deadline).await {
+                probed.identity = identity(&replies);
+                kept.trim();
+                *conn = Some(kept);
+            }
+        }
+        Err(error) => {
+            probed.proof = Proof::Failed(error.to_string());
+            probed.refusal = is_refusal(&error).then_some(error);
+        }
+    }
+    probed
+}
+
+/// Greets over the connection that is there, or a fresh one where it has been closed meanwhile.
+async fn greet(
+    config: &Config,
+    node: &Node,
+    conn: Option<Exclusive>,
+    deadline: Instant,
+) -> Result<(Exclusive, Greeting), RedisError> {
+    if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
+        match handshake::greet(config, &mut conn, Role::Replica, deadline).await {
+            Ok(greeting) => return Ok((conn, greeting)),
+            Err(error) if error.is_timeout() => return Err(error),
+            // The server ends connections for reasons of its own, whatever is asked over them.
+            Err(_) => {}
+        }
+    }
+    // Asking as a replica's client would makes the handshake include ROLE.
+    handshake::connect(config, node, Role::Replica, deadline).await
+}
+
+fn judge(greeting: &Greeting) -> Proof {
     match (greeting.role, &greeting.detail) {
         (_, Some(RoleReply::Replica { master, state, .. })) => Proof::Replica {
-            addresses: resolve(master, deadline).await,
             link: state.trouble().map(str::to_owned),
             master: master.clone(),
+            unclear: false,
         },
         (_, Some(RoleReply::Sentinel)) => Proof::Failed("it is a Sentinel".to_owned()),
         (Some(Role::Master), _) | (_, Some(RoleReply::Master { .. })) => Proof::Master,
@@ -59,14 +193,25 @@ async fn judge(greeting: &Greeting, deadline: Instant) -> Proof {
     }
 }
 
-/// The addresses of a master that a replica knows by name; nothing where it has an address.
-async fn resolve(master: &Node, deadline: Instant) -> Vec<IpAddr> {
-    if master.host().parse::<IpAddr>().is_ok() {
-        return Vec::new();
+fn offset(greeting: &Greeting) -> Option<u64> {
+    match greeting.detail {
+        Some(RoleReply::Master { offset } | RoleReply::Replica { offset, .. }) => {
+            offset.try_into().ok()
+        }
+        _ => None,
     }
-    let lookup = tokio::net::lookup_host((master.host(), master.port()));
-    match tokio::time::timeout_at(deadline, lookup).await {
-        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
-        _ => Vec::new(),
+}
+
+/// Before 7.0 `INFO` takes one section at a time.
+fn identity_questions() -> [redis::Cmd; 2] {
+    ["server", "replication"].map(|section| cmd("INFO").arg(section).take())
+}
+
+/// A node whose ACL forbids `INFO` stays without an identity.
+fn identity(replies: &[Value]) -> Identity {
+    let field = |name| replies.iter().find_map(|reply| info::field(reply, name));
+    Identity {
+        run_id: field("run_id"),
+        timeline: field("master_replid"),
     }
 }

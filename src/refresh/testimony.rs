@@ -1,7 +1,7 @@
 //! What the nodes say of themselves, for as long as it counts.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,8 @@ use redis::RedisError;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    probe::{self, Probed},
+    catch_up::Offsets,
+    probe::{Identity, Probed, Prober, Reason},
     report,
     vigil::Vigil,
 };
@@ -40,6 +41,12 @@ enum Outdated {
 pub(super) struct Testimony {
     config: Arc<Config>,
     proofs: HashMap<Node, (Proof, Instant)>,
+    /// What the nodes said of themselves beside their role; kept for as long as they are known.
+    identities: HashMap<Node, Identity>,
+    offsets: Offsets,
+    /// Nodes that were started anew since they said that they were replicas.
+    restarted: HashSet<Node>,
+    probers: HashMap<Node, Prober>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
     /// Nodes being asked, and what of their answers will be out of date already.
@@ -52,9 +59,18 @@ pub(super) struct Testimony {
 impl Testimony {
     /// What nodes answer arrives as `probed`, to be noted.
     pub(super) fn new(config: Arc<Config>, probed: mpsc::Sender<Probed>) -> Self {
+        let client_name = config.client_name.as_ref();
         Self {
-            config,
+            // A caller that looks for its connections in CLIENT LIST must not find these among them.
+            config: Arc::new(Config {
+                client_name: client_name.map(|name| format!("{name}-probe")),
+                ..Config::clone(&config)
+            }),
             proofs: HashMap::new(),
+            identities: HashMap::new(),
+            offsets: Offsets::new(),
+            restarted: HashSet::new(),
+            probers: HashMap::new(),
             refusals: HashMap::new(),
             probing: HashMap::new(),
             awaited: None,
@@ -117,14 +133,33 @@ impl Testimony {
         if let Entry::Vacant(free) = self.probing.entry(node) {
             let node = free.key().clone();
             free.insert(Outdated::Nothing);
-            let config = Arc::clone(&self.config);
-            let probed = self.probed.clone();
-            tokio::spawn(async move {
-                let result = probe::probe(&config, node).await;
-                // The receiver is gone only when the pool is, and then nobody needs the answer.
-                let _ = probed.send(result).await;
+            let prober = self.probers.entry(node).or_insert_with_key(|node| {
+                Prober::spawn(Arc::clone(&self.config), node.clone(), self.probed.clone())
             });
+            prober.ask();
         }
+    }
+
+    /// Lets go of the connections to nodes that are not these.
+    pub(super) fn retain(&mut self, known: &HashSet<&Node>) {
+        let probing = &self.probing;
+        self.probers
+            .retain(|node, _| known.contains(node) || probing.contains_key(node));
+        self.identities.retain(|node, _| known.contains(node));
+        self.offsets.retain(|node, _| known.contains(node));
+        self.restarted.retain(|node| known.contains(node));
+    }
+
+    pub(super) fn identities(&self) -> &HashMap<Node, Identity> {
+        &self.identities
+    }
+
+    pub(super) fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    pub(super) fn restarted(&self) -> &HashSet<Node> {
+        &self.restarted
     }
 
     /// Asks this node again and again until it says that it is a master, and no other any more. Begins
@@ -147,11 +182,11 @@ impl Testimony {
     }
 
     pub(super) fn note(&mut self, probed: Probed) {
-        if probed.awaited {
+        if probed.reason == Reason::Awaited {
             // What it is asked apart from this may be answered by what it was before.
             self.doubt(&probed.node);
             self.awaited = None;
-        } else {
+        } else if probed.reason == Reason::Asked {
             let counts = match self.probing.remove(&probed.node) {
                 None | Some(Outdated::Nothing) => true,
                 Some(Outdated::Denial) => probed.proof == Proof::Master,
@@ -165,8 +200,28 @@ impl Testimony {
             Some(refusal) => self.refusals.insert(probed.node.clone(), refusal),
             None => self.refusals.remove(&probed.node),
         };
-        self.proofs
-            .insert(probed.node, (probed.proof, Instant::now()));
+        let now = Instant::now();
+        if let Some(offset) = probed.offset {
+            self.offsets.insert(probed.node.clone(), (offset, now));
+        }
+        self.note_identity(&probed.node, probed.identity, &probed.proof);
+        self.proofs.insert(probed.node, (probed.proof, now));
+    }
+
+    fn note_identity(&mut self, node: &Node, identity: Identity, proof: &Proof) {
+        let before = self.identities.get(node);
+        let before = before.and_then(|identity| identity.run_id.as_ref());
+        if matches!(proof, Proof::Replica { .. } | Proof::SomeReplica) {
+            self.restarted.remove(node);
+        } else if before.is_some()
+            && identity.run_id.is_some()
+            && before != identity.run_id.as_ref()
+        {
+            self.restarted.insert(node.clone());
+        }
+        if identity != Identity::default() {
+            self.identities.insert(node.clone(), identity);
+        }
     }
 
     /// A node that a Sentinel calls the master and that refused us, with its reason.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use redis::cmd;
 use tokio::time::Instant;
 
-use super::probe::Probed;
+use super::probe::{Identity, Probed, Reason};
 use crate::{
     config::Config,
     node::{Node, Role},
@@ -63,8 +63,10 @@ impl Vigil {
         Probed {
             node: self.node,
             proof: Proof::Master,
+            identity: Identity::default(),
+            offset: None,
             refusal: None,
-            awaited: true,
+            reason: Reason::Awaited,
         }
     }
 

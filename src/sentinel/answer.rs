@@ -12,6 +12,9 @@ pub(crate) struct View {
     pub(crate) master: Node,
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
+    /// Whether it has had an `INFO` from the master since it was started or reset, so that a replica
+    /// that it does not list is one that it was told not to list, or that is gone.
+    pub(crate) informed: bool,
 }
 
 impl View {
@@ -24,14 +27,19 @@ impl View {
 }
 
 /// What one Sentinel answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     /// Its own id, by which it is known under whatever address.
     pub(crate) id: Option<String>,
     /// What it believes; `None` when it does not monitor our master name.
     pub(crate) view: Option<View>,
+    /// The master's address as `SENTINEL MASTER` lists it, and the run id of the server there.
+    pub(crate) master_run_id: Option<(Node, String)>,
     /// The other Sentinels it knows.
     pub(crate) peers: Vec<Peer>,
     /// The node that it is replacing, or would replace if it could, and the flag that says so.
     pub(crate) deposing: Option<(Node, &'static str)>,
+    /// Whether the failover that it states is one for which the master itself stops taking writes
+    /// and waits for the replica (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
+    pub(crate) coordinated: bool,
 }

@@ -129,9 +129,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     let Some(address) = reply::master_addr(&address).map_err(malformed)? else {
         return Ok(Answer {
             id,
-            view: None,
-            peers: Vec::new(),
-            deposing: None,
+            ..Answer::default()
         });
     };
     for reply in [&master, &replicas, &sentinels] {
@@ -157,9 +155,12 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             master: address,
             epoch: master.epoch,
             replicas: replicas.entries,
+            informed: master.informed,
         }),
+        master_run_id: master.run_id.clone().map(|id| (master.node.clone(), id)),
         peers: reply::sentinels(&sentinels).map_err(malformed)?,
         deposing: master.deposing().map(|flag| (master.node, flag)),
+        coordinated: false,
     })
 }
 

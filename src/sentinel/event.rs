@@ -87,6 +87,17 @@ impl EventKind {
         )
     }
 
+    /// Whether it says that a failover begins, as opposed to how one goes on.
+    pub(crate) fn begins_failover(&self) -> bool {
+        matches!(
+            self,
+            Self::ObjectivelyDown
+                | Self::TryFailover
+                | Self::ElectedLeader
+                | Self::SelectingReplica
+        )
+    }
+
     /// Whether it says that the master is being replaced.
     pub(crate) fn is_sign(&self) -> bool {
         matches!(

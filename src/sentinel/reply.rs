@@ -17,6 +17,9 @@ use crate::{
     wire::value::{Fields, Malformed, bad_address, node, plain, text, unexpected},
 };
 
+/// The flag of a master that is being replaced, on the Sentinel that does it.
+pub(crate) const FAILOVER_IN_PROGRESS: &str = "failover_in_progress";
+
 /// More nodes than any deployment has; an answer that names more is not one.
 const MAX_NODES: usize = 1024;
 
@@ -33,6 +36,8 @@ pub(crate) struct MasterInfo {
     pub(crate) quorum: Option<u64>,
     /// `None` until the Sentinel has seen the node's first INFO.
     pub(crate) run_id: Option<String>,
+    /// Whether it has seen one since it was started or reset.
+    pub(crate) informed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,6 +108,15 @@ pub(crate) fn master_info(reply: &Value) -> Result<MasterInfo, Malformed> {
         num_other_sentinels: fields.number("num-other-sentinels"),
         quorum: fields.number("quorum"),
         run_id: fields.id("runid"),
+        informed: info_refresh(&fields).is_some(),
+    })
+}
+
+/// The age of the last INFO that the Sentinel had from the node; `None` before the first one.
+fn info_refresh(fields: &Fields<'_>) -> Option<Duration> {
+    fields.millis("info-refresh").filter(|age| {
+        // 0 is "never" since 6.2; before, it was the whole time since 1970.
+        !age.is_zero() && *age < Duration::from_secs(10 * 365 * 86_400)
     })
 }
 
@@ -132,10 +146,7 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
     if !flags.has(Flag::Replica) {
         return None;
     }
-    let info_refresh = fields.millis("info-refresh").filter(|age| {
-        // 0 is "never" since 6.2; before, it was the whole time since 1970.
-        !age.is_zero() && *age < Duration::from_secs(10 * 365 * 86_400)
-    });
+    let info_refresh = info_refresh(&fields);
     let link = info_refresh.and_then(|_| fields.get("master-link-status"));
     Some(ReplicaInfo {
         node: fields.node().ok()?,
@@ -187,7 +198,7 @@ impl MasterInfo {
     /// The flag that says that this master is being replaced, or is about to be.
     pub(crate) fn deposing(&self) -> Option<&'static str> {
         if self.flags.has(Flag::FailoverInProgress) {
-            Some("failover_in_progress")
+            Some(FAILOVER_IN_PROGRESS)
         } else if self.flags.has(Flag::ObjectivelyDown) {
             Some("o_down")
         } else {

@@ -164,6 +164,7 @@ fn the_masters_entry_in_both_protocols() {
         num_other_sentinels: Some(2),
         quorum: Some(2),
         run_id: Some(RUN_ID.into()),
+        informed: false,
     };
     for reply in [flat(&master_fields()), map(&master_fields())] {
         assert_eq!(master_info(&reply), Ok(expected.clone()));

@@ -3,22 +3,37 @@
 //! Sentinels nominate, the node itself proves. An address comes from `GET-MASTER-ADDR-BY-NAME`, its
 //! epoch from `SENTINEL MASTER`; the highest epoch whose node proves to be master wins.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::{Replica, Topology};
-use crate::{address, excluded::Excluded, node::Node, sentinel::answer::View};
+use crate::{
+    excluded::Excluded,
+    node::Node,
+    sentinel::{answer::View, flags::Flag},
+};
+
+/// How long a replica that follows our master is read from although no Sentinel lists it: one that was
+/// just reset lists a replica as soon as the master's INFO names it, and that one is up to date at once
+/// but for replicas that are connecting anew.
+const UNLISTED_GRACE: Duration = Duration::from_secs(5);
 
 /// What a node says, or fails to say, about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// It says it is a master.
     Master,
-    /// It says it replicates from `master`, whose name resolves to `addresses`; `link` is the
-    /// state of its replication link where that is not `connected`.
+    /// It says it replicates from `master`; `link` is the state of its replication link where that
+    /// is not `connected`.
     Replica {
         master: Node,
-        addresses: Vec<IpAddr>,
         link: Option<String>,
+        /// Whether nothing tells which server `master` is: a name that only the replica can resolve.
+        unclear: bool,
     },
     /// It is a replica by `HELLO`, and its ACL keeps `ROLE`, hence the link, from us.
     SomeReplica,
@@ -58,7 +73,9 @@ pub(crate) struct Election {
 }
 
 /// Decides who is master, from the latest word of each Sentinel that answered. `promoted` is the
-/// replica that is known to take the master's place before it is announced.
+/// replica that is known to take the master's place before it is announced. `electors` are the
+/// Sentinels of which the first master needs most: those that are known, and once all of them have
+/// answered or failed to those that answered.
 ///
 /// It keeps the epoch of its predecessor, as the elder of the two: what the Sentinels announce under
 /// a higher epoch counts before it, and the predecessor only as somebody under a lower epoch would.
@@ -67,8 +84,12 @@ pub(crate) fn elect(
     views: &[View],
     proofs: &Proofs,
     promoted: Option<&Node>,
+    electors: usize,
 ) -> Election {
-    let election = announced(current, views, proofs);
+    let mut election = announced(current, views, proofs, electors);
+    if current.master.is_none() && election.adopt.is_none() && electors == views.len() {
+        choose_among_strangers(views, proofs, &mut election);
+    }
     let adopt = election.adopt.as_ref();
     let newer = adopt.is_some_and(|(_, epoch)| *epoch > current.epoch);
     match promoted {
@@ -83,13 +104,19 @@ pub(crate) fn elect(
 }
 
 /// Decides by what the Sentinels announce.
-fn announced(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
+fn announced(current: &Topology, views: &[View], proofs: &Proofs, electors: usize) -> Election {
     let mut election = Election::default();
     let mut floor = current.epoch;
+    // A later one does not wait for Sentinels that are gone: those that answer decide.
+    let voters = if current.master.is_none() {
+        electors
+    } else {
+        views.len()
+    };
     for claim in claims(views) {
-        let majority = claim.votes * 2 > views.len();
+        let majority = claim.votes * 2 > voters;
         if !may_challenge(current, floor, &claim, majority)
-            || !is_vouched_for(current, claim.node, views.iter())
+            || !is_vouched_for(current, claim.node, views.iter(), voters)
         {
             continue;
         }
@@ -156,8 +183,7 @@ fn claims(views: &[View]) -> Vec<Claim<'_>> {
 /// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment
 /// that changed and not one Sentinel that lags.
 fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
-    current.master.is_none()
-        || claim.epoch > floor
+    claim.epoch > floor
         || majority
         || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
 }
@@ -172,17 +198,55 @@ pub(crate) fn is_vouched_for<'a>(
     current: &Topology,
     node: &Node,
     views: impl Iterator<Item = &'a View>,
+    voters: usize,
 ) -> bool {
-    if current.master.as_ref().is_none_or(|master| master == node) || was_in_step(current, node) {
+    if current.master.as_ref() == Some(node) || was_in_step(current, node) {
         return true;
     }
-    let (mut known, mut answered) = (0, 0);
-    for view in views {
-        let listed = || view.replicas.iter().any(|replica| replica.node == *node);
-        known += usize::from(view.master == *node || listed());
-        answered += 1;
+    let knows = |view: &&View| {
+        view.master == *node || view.replicas.iter().any(|replica| replica.node == *node)
+    };
+    views.filter(knows).count() * 2 > voters
+}
+
+/// The first master, where all Sentinels that can answer have, and no node is known to most of them:
+/// the one that most replicas follow. Every pool that meets these Sentinels must choose the same one,
+/// so it waits until each node that is named has been asked.
+fn choose_among_strangers(views: &[View], proofs: &Proofs, election: &mut Election) {
+    let claims = claims(views);
+    election.contested = !claims.is_empty();
+    let listed = views.iter().flat_map(|view| &view.replicas);
+    let listed = listed.filter(|replica| !replica.flags.has(Flag::SubjectivelyDown));
+    let listed: BTreeSet<&Node> = listed.map(|replica| &replica.node).collect();
+    let named = claims
+        .iter()
+        .map(|claim| claim.node)
+        .chain(listed.iter().copied());
+    let unasked: BTreeSet<&Node> = named.filter(|node| !proofs.contains_key(*node)).collect();
+    if !unasked.is_empty() {
+        election.ask = unasked.into_iter().cloned().collect();
+        return;
     }
-    known * 2 > answered
+    let followers = |node: &Node| {
+        let follow = |replica: &&&Node| names_as_master(proofs.get(*replica), node);
+        listed.iter().filter(follow).count()
+    };
+    let chosen = claims
+        .iter()
+        .filter(|claim| proofs.get(claim.node) == Some(&Proof::Master))
+        .max_by_key(|claim| {
+            let last = std::cmp::Reverse(claim.node);
+            (followers(claim.node), claim.epoch, claim.votes, last)
+        });
+    if let Some(claim) = chosen {
+        election.contested = false;
+        election.adopt = Some((claim.node.clone(), claim.epoch));
+        election.unproven = Some(format!(
+            "the Sentinels name {} masters, none of which most of them know; {} has the most replicas",
+            claims.len(),
+            claim.node
+        ));
+    }
 }
 
 /// Whether this node was seen to follow our master, and to have its data.
@@ -229,6 +293,7 @@ pub(crate) fn replicas(
     views: &[View],
     proofs: &Proofs,
     version: u64,
+    now: Instant,
 ) -> (Vec<Replica>, Vec<Node>) {
     let views: Vec<_> = views.iter().filter(|view| view.master == *master).collect();
     let mut nodes: Vec<&Node> = views
@@ -257,6 +322,11 @@ pub(crate) fn replicas(
                 continue;
             }
         }
+        let unlisted = nomination.is_none() && is_left_off(&views);
+        let unlisted = unlisted.then(|| before.and_then(|before| before.unlisted).unwrap_or(now));
+        if unlisted.is_some_and(|since| now - since >= UNLISTED_GRACE) {
+            continue;
+        }
         let objection = nomination.flatten();
         let excluded = match (objection, proofs.get(node)) {
             // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
@@ -284,10 +354,17 @@ pub(crate) fn replicas(
             synced: in_step || before.is_some_and(|replica| replica.synced),
             // Until the node or its master has spoken again, what was keeps.
             orphaned: !proofs.contains_key(node) && before.is_some_and(|replica| replica.orphaned),
+            unlisted,
         });
     }
     keep_orphans(&mut replicas, master, proofs, &mut ask);
     (replicas, ask)
+}
+
+/// Whether most Sentinels know which replicas there are, so that one that they do not list was taken
+/// off their lists (`replica-announced no`).
+fn is_left_off(views: &[&View]) -> bool {
+    views.iter().filter(|view| view.informed).count() * 2 > views.len()
 }
 
 /// A master that dies leaves every replica without a link at once. They are all there is to read
@@ -361,9 +438,7 @@ fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excl
 /// Whether a node says that it is a replica of this one, its link up or not.
 pub(crate) fn names_as_master(proof: Option<&Proof>, node: &Node) -> bool {
     match proof {
-        Some(Proof::Replica {
-            master, addresses, ..
-        }) => same_server(node, master, addresses),
+        Some(Proof::Replica { master, .. }) => master == node,
         _ => false,
     }
 }
@@ -377,10 +452,11 @@ pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
     match proof {
         Proof::Replica {
             master,
-            addresses,
             link,
+            unclear,
         } => {
-            if !same_server(our_master, master, addresses) {
+            // A name that cannot be compared is no reason against what the Sentinels say.
+            if master != our_master && !unclear {
                 return Some(Excluded::WrongMaster {
                     follows: master.to_string(),
                 });
@@ -396,15 +472,6 @@ pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
             error: error.clone(),
         }),
     }
-}
-
-/// A replica may know its master by another name than the Sentinels do (`replicaof localhost`).
-fn same_server(ours: &Node, theirs: &Node, addresses: &[IpAddr]) -> bool {
-    address::same(ours, theirs).unwrap_or_else(|| {
-        ours.host()
-            .parse()
-            .is_ok_and(|ours: IpAddr| addresses.contains(&ours))
-    })
 }
 
 #[cfg(test)]

@@ -254,6 +254,12 @@ impl Exclusive {
         }
     }
 
+    /// Waits until the server closes the connection, or says what nobody asked for.
+    pub(crate) async fn closed(&mut self) {
+        while let Ok(Value::Push { .. }) = poll_fn(|cx| self.poll_reply(cx, true)).await {}
+        self.state = State::Broken;
+    }
+
     /// As [`Channel::is_stale`].
     pub(crate) fn is_stale(&self) -> bool {
         self.channel.is_stale()

@@ -97,7 +97,8 @@ async fn dial(address: &Node, deadline: Instant) -> RedisResult<Stream> {
     }
 }
 
-async fn greet(
+/// Signs in, over a connection that may have been signed in before, and asks what the node is.
+pub(crate) async fn greet(
     config: &Config,
     conn: &mut Exclusive,
     role: Role,

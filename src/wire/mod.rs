@@ -6,6 +6,7 @@ pub(crate) mod codec;
 pub(crate) mod command;
 pub(crate) mod exclusive;
 pub(crate) mod handshake;
+pub(crate) mod info;
 pub(crate) mod pipeline;
 pub(crate) mod reading;
 pub(crate) mod role;

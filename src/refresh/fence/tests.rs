@@ -1,4 +1,7 @@
+use std::collections::HashSet;
+
 use super::{
+    super::catch_up::Offsets,
     record::{FORGIVENESS, LONGEST_FAILOVER, MOST_FALSE_SIGNS},
     *,
 };
@@ -7,6 +10,8 @@ use crate::{
     sentinel::{
         answer::View,
         event::{EventKind, Subject},
+        flags::Flags,
+        reply::ReplicaInfo,
     },
     topology::Replica,
 };
@@ -32,14 +37,14 @@ struct Said {
 
 fn answer(master: u16, epoch: u64, flag: Option<&'static str>) -> Option<Answer> {
     Some(Answer {
-        id: None,
         view: Some(View {
             master: node(master),
             epoch,
             replicas: Vec::new(),
+            informed: false,
         }),
-        peers: Vec::new(),
         deposing: flag.map(|flag| (node(MASTER), flag)),
+        ..Answer::default()
     })
 }
 
@@ -66,6 +71,7 @@ struct Scene {
     fence: Fence,
     topology: Topology,
     proofs: Proofs,
+    restarted: HashSet<Node>,
     now: Instant,
 }
 
@@ -77,6 +83,7 @@ impl Scene {
             since: 1,
             synced: true,
             orphaned: false,
+            unlisted: None,
         };
         Self {
             fence: Fence::default(),
@@ -87,6 +94,7 @@ impl Scene {
                 ..Topology::default()
             },
             proofs: [(node(MASTER), Proof::Master)].into_iter().collect(),
+            restarted: HashSet::new(),
             now: Instant::now(),
         }
     }
@@ -103,6 +111,18 @@ impl Scene {
             .note(&sentinel(0), &event, &self.topology, 5, self.now);
     }
 
+    /// Look 4 is the newest that has begun.
+    fn hear(&mut self, words: &[Word<'_>]) {
+        let evidence = Evidence {
+            look: 4,
+            words,
+            proofs: &self.proofs,
+            offsets: &Offsets::new(),
+            restarted: &self.restarted,
+        };
+        self.fence.hear(&self.topology, &evidence, self.now);
+    }
+
     fn judge(&mut self, said: [Said; 3]) -> Option<String> {
         let said: Vec<_> = (0..).map(sentinel).zip(said).collect();
         let words: Vec<_> = said
@@ -113,7 +133,7 @@ impl Scene {
                 answer: said.answer.as_ref(),
             })
             .collect();
-        self.fence.hear(&words, self.now);
+        self.hear(&words);
         self.fence
             .judge(&self.topology, &words, &self.proofs, self.now)
     }
@@ -167,7 +187,10 @@ fn a_replica_that_was_promoted_keeps_the_fence_up() {
     scene.proofs.insert(node(REPLICA), Proof::Master);
     // The leader died: nobody states anything.
     assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
+    // That it has not been asked lately takes nothing back.
     scene.proofs.remove(&node(REPLICA));
+    assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
+    scene.proofs.insert(node(REPLICA), follower());
     assert!(!scene.is_raised([silent(5), clean(5), clean(5)]));
 }
 
@@ -259,6 +282,7 @@ fn what_was_said_of_a_master_is_over_with_it() {
                 master: node(REPLICA),
                 epoch: EPOCH + 1,
                 replicas: Vec::new(),
+                informed: false,
             }),
             ..stating(6).answer.unwrap()
         }),
@@ -401,7 +425,7 @@ fn a_claim_for_a_node_that_is_not_ours_raises_nothing() {
 fn follower() -> Proof {
     Proof::Replica {
         master: node(MASTER),
-        addresses: Vec::new(),
+        unclear: false,
         link: None,
     }
 }
@@ -467,6 +491,148 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
             answer: *answer,
         })
         .collect();
-    scene.fence.hear(&words, scene.now);
+    scene.hear(&words);
     assert!(scene.fence.records.is_empty());
+}
+
+fn down(look: u64) -> Said {
+    Said {
+        look,
+        answer: answer(MASTER, EPOCH, Some("o_down")),
+    }
+}
+
+#[test]
+fn that_the_sentinels_cannot_see_the_master_does_not_stop_its_writes() {
+    let mut scene = Scene::new();
+    assert!(!scene.is_raised([down(4), down(4), down(4)]));
+    scene.publish(EventKind::ObjectivelyDown, MASTER);
+    assert!(scene.is_raised([down(4), down(4), down(4)]), "one look");
+    assert!(!scene.is_raised([down(5), down(4), down(4)]));
+    // A failover that comes of it is one.
+    scene.publish(EventKind::TryFailover, MASTER);
+    assert!(scene.is_raised([down(4), down(4), down(4)]));
+    assert!(scene.is_raised([stating(5), down(5), down(5)]));
+    // And when it is aborted, that is over.
+    assert!(!scene.is_raised([down(6), down(6), down(6)]));
+}
+
+#[test]
+fn o_down_counts_where_the_master_or_all_its_replicas_are_gone_for_us_too() {
+    let mut dead = Scene::new();
+    dead.proofs
+        .insert(node(MASTER), Proof::Failed("refused".into()));
+    assert!(dead.is_raised([down(4), down(4), down(4)]));
+    let mut alone = Scene::new();
+    alone.topology.replicas[0].excluded = Some(Excluded::LinkDown { since: None });
+    assert!(alone.is_raised([down(4), down(4), down(4)]));
+    let mut childless = Scene::new();
+    childless.topology.replicas.clear();
+    assert!(!childless.is_raised([down(4), down(4), down(4)]));
+}
+
+#[test]
+fn a_replica_that_says_master_raises_the_fence_like_an_event() {
+    let mut scene = Scene::new();
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    let sign = scene.judge([clean(4), clean(4), clean(4)]).unwrap();
+    assert!(sign.contains("says it is a master"), "{sign}");
+    // The leader is one that was asked before, or that cannot be asked.
+    assert!(scene.is_raised([clean(5), clean(5), silent(5)]));
+    assert!(scene.is_raised([clean(5), clean(5), stating(5)]));
+    scene.fence.reset(scene.now);
+    assert_eq!(scene.fence.tally().raised, 1);
+}
+
+#[test]
+fn a_replica_that_was_made_a_master_by_hand_costs_one_look() {
+    let mut scene = Scene::new();
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
+    assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
+    assert!(!scene.is_raised([clean(6), clean(6), clean(6)]), "no more");
+    // It goes back, and is promoted in earnest.
+    scene.proofs.insert(node(REPLICA), follower());
+    assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
+}
+
+#[test]
+fn a_replica_that_was_restarted_as_a_master_is_no_sign() {
+    let mut scene = Scene::new();
+    scene.restarted.insert(node(REPLICA));
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(!scene.is_raised([clean(4), clean(4), clean(4)]));
+}
+
+#[test]
+fn a_promotion_of_which_no_sentinel_can_tell_holds_the_fence_for_as_long_as_an_election() {
+    let mut scene = Scene::new();
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(scene.is_raised([clean(5), clean(5), silent(5)]));
+    scene.now += ELECTION;
+    assert!(!scene.is_raised([clean(6), clean(6), silent(6)]));
+}
+
+#[test]
+fn a_master_that_said_it_is_a_replica_is_not_written_to_before_it_takes_that_back() {
+    let mut scene = Scene::new();
+    scene.proofs.insert(node(MASTER), follower());
+    assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
+    scene.proofs.remove(&node(MASTER));
+    assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
+    assert_eq!(scene.fence.tally().raised, 1, "it does not go up and down");
+    scene.proofs.insert(node(MASTER), Proof::Master);
+    assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
+}
+
+#[test]
+fn a_failover_whose_candidate_was_never_told_does_not_hold_up_the_master() {
+    let mut scene = Scene::new();
+    let promoting = |look| {
+        let mut said = stating(look);
+        let view = said.answer.as_mut().unwrap().view.as_mut().unwrap();
+        view.replicas = vec![promoted(REPLICA)];
+        said
+    };
+    scene.publish(EventKind::TryFailover, MASTER);
+    scene.proofs.insert(node(REPLICA), follower());
+    assert!(scene.is_raised([promoting(5), clean(5), clean(5)]));
+    scene.now += ELECTION;
+    assert!(!scene.is_raised([promoting(6), clean(6), clean(6)]));
+    scene.proofs.insert(node(REPLICA), Proof::Master);
+    assert!(scene.is_raised([promoting(7), clean(7), clean(7)]));
+}
+
+#[test]
+fn after_a_handover_what_the_sentinels_do_about_the_predecessor_counts() {
+    let mut scene = Scene::new();
+    scene.topology.master = Some(node(REPLICA));
+    scene.topology.deposed = Some(node(MASTER));
+    scene.topology.replicas.clear();
+    scene.proofs = [(node(REPLICA), Proof::Master)].into();
+    scene.publish(EventKind::TryFailover, MASTER);
+    assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
+    assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
+    // Unless it is our master that they make the master.
+    let mut ours = stating(6);
+    let view = ours.answer.as_mut().unwrap().view.as_mut().unwrap();
+    view.replicas = vec![promoted(REPLICA)];
+    assert!(!scene.is_raised([ours, clean(6), clean(6)]));
+}
+
+fn promoted(port: u16) -> ReplicaInfo {
+    ReplicaInfo {
+        node: node(port),
+        flags: Flags::parse(b"slave,promoted"),
+        link_ok: Some(true),
+        link_down_for: None,
+        master: Some(node(MASTER)),
+        priority: Some(100),
+        reports_master: false,
+        info_refresh: None,
+        repl_offset: None,
+        run_id: None,
+    }
 }

@@ -6,7 +6,7 @@ use crate::sentinel::{flags::Flags, reply::ReplicaInfo};
 const PORT: u16 = 6379;
 
 fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
-    super::elect(current, views, proofs, None)
+    super::elect(current, views, proofs, None, views.len())
 }
 
 fn node(n: u8) -> Node {
@@ -18,6 +18,7 @@ fn view(master: u8, epoch: u64) -> View {
         master: node(master),
         epoch,
         replicas: Vec::new(),
+        informed: false,
     }
 }
 
@@ -68,6 +69,7 @@ fn with_replica(mut topology: Topology, n: u8, excluded: Option<Excluded>) -> To
         since: 1,
         synced: true,
         orphaned: false,
+        unlisted: None,
     });
     topology
 }
@@ -75,7 +77,7 @@ fn with_replica(mut topology: Topology, n: u8, excluded: Option<Excluded>) -> To
 fn follower_of(master: u8) -> Proof {
     Proof::Replica {
         master: node(master),
-        addresses: Vec::new(),
+        unclear: false,
         link: None,
     }
 }
@@ -520,7 +522,9 @@ fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
 fn a_promoted_replica_is_adopted_when_it_says_so_and_nobody_announces_another() {
     let old = || vec![view(1, 5), view(1, 5), view(1, 5)];
     let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
-    let elect = |views: &[View], proofs| super::elect(&current, views, &proofs, Some(&node(2)));
+    let elect = |views: &[View], proofs| {
+        super::elect(&current, views, &proofs, Some(&node(2)), views.len())
+    };
     let masters = || proofs([(1, Proof::Master), (2, Proof::Master), (3, Proof::Master)]);
 
     let election = elect(&old(), masters());
@@ -583,7 +587,7 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
     let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
     let lost = |state: &str| Proof::Replica {
         master: node(1),
-        addresses: vec![],
+        unclear: false,
         link: Some(state.into()),
     };
     for (word, excluded, orphaned) in [
@@ -596,7 +600,7 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
     ] {
         let why = format!("{word:?}");
         let word = proofs([(1, Proof::Master), (2, Proof::Master), (3, word)]);
-        let (mut found, _) = replicas(&current, &node(2), &views, &word, 9);
+        let (mut found, _) = replicas(&current, &node(2), &views, &word, 9, Instant::now());
         keep_followers(&mut found, &node(1), &word);
         let third = found
             .iter()
@@ -614,7 +618,7 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
 
 /// What becomes of replica 2 of master 1, and whether it is asked. `None`: it is not in the set.
 fn fate(current: &Topology, views: &[View], proofs: &Proofs) -> (Option<Option<Excluded>>, bool) {
-    let (replicas, ask) = replicas(current, &node(1), views, proofs, 9);
+    let (replicas, ask) = replicas(current, &node(1), views, proofs, 9, Instant::now());
     let found = replicas.into_iter().find(|replica| replica.node == node(2));
     (found.map(|found| found.excluded), ask.contains(&node(2)))
 }
@@ -625,7 +629,7 @@ fn a_replica_is_readable_only_by_its_own_word() {
     let views = [listing(1, 5, vec![listed(2, 1)])];
     let syncing = Proof::Replica {
         master: node(1),
-        addresses: vec![],
+        unclear: false,
         link: Some("sync".into()),
     };
     let unreachable = Excluded::Unreachable {
@@ -665,7 +669,7 @@ fn a_replica_is_readable_only_by_its_own_word() {
 fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_gone() {
     let lost = |state: &str| Proof::Replica {
         master: node(1),
-        addresses: vec![],
+        unclear: false,
         link: Some(state.into()),
     };
     let readable = |synced, said: &[(u8, Proof)]| {
@@ -676,7 +680,14 @@ fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_
         }
         let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
         let proofs = said.iter().map(|(n, proof)| (node(*n), proof.clone()));
-        let (replicas, ask) = replicas(&current, &node(1), &views, &proofs.collect(), 9);
+        let (replicas, ask) = replicas(
+            &current,
+            &node(1),
+            &views,
+            &proofs.collect(),
+            9,
+            Instant::now(),
+        );
         let readable = replicas.iter().filter(|replica| replica.is_readable());
         let ports: Vec<_> = readable.map(|replica| replica.node.clone()).collect();
         (ports, ask)
@@ -857,7 +868,7 @@ fn the_replicas_of_another_master_are_not_ours() {
 fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_word() {
     let views = [listing(1, 6, vec![listed(1, 1), listed(2, 1)])];
     let deposed = believing(2, 5);
-    let (found, _) = replicas(&deposed, &node(1), &views, &proofs([]), 9);
+    let (found, _) = replicas(&deposed, &node(1), &views, &proofs([]), 9, Instant::now());
     assert!(found.iter().all(|replica| replica.node != node(1)));
     let unlisted = [listing(1, 6, vec![])];
     let (state, _) = fate(&deposed, &unlisted, &proofs([(2, follower_of(1))]));
@@ -871,7 +882,7 @@ fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
     let current = with_replica(believing(1, 5), 2, None);
     let views = [listing(1, 5, vec![listed(3, 1), listed(2, 1)])];
     let word = proofs([(2, follower_of(1)), (3, follower_of(1))]);
-    let (found, ask) = replicas(&current, &node(1), &views, &word, 9);
+    let (found, ask) = replicas(&current, &node(1), &views, &word, 9, Instant::now());
     let stamps: Vec<_> = found
         .iter()
         .map(|replica| (replica.node.clone(), replica.since))
@@ -881,18 +892,110 @@ fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
 }
 
 #[test]
-fn a_master_known_by_another_name_is_the_same_master() {
-    let proof = |host: &str, addresses: &[&str]| Proof::Replica {
-        master: Node::new(host, PORT),
-        addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+fn a_name_that_cannot_be_compared_is_no_reason_against_a_replica() {
+    let follows = |unclear| Proof::Replica {
+        master: Node::new("redis-0", PORT),
         link: None,
+        unclear,
     };
-    let ours = node(1);
-    assert_eq!(exclusion(&proof("redis-0", &["10.0.0.1"]), &ours), None);
-    for stranger in [proof("redis-0", &["10.0.0.2"]), proof("redis-0", &[])] {
-        let excluded = exclusion(&stranger, &ours);
-        assert!(matches!(excluded, Some(Excluded::WrongMaster { .. })));
+    assert_eq!(exclusion(&follows(true), &node(1)), None);
+    let excluded = exclusion(&follows(false), &node(1));
+    assert!(matches!(excluded, Some(Excluded::WrongMaster { .. })));
+}
+
+#[test]
+fn the_first_master_needs_most_of_the_sentinels_that_can_answer() {
+    let none = Topology::default();
+    let masters = proofs([(1, Proof::Master), (9, Proof::Master)]);
+    let adopt = |views: &[View], electors| {
+        let election = super::elect(&none, views, &masters, None, electors);
+        election.adopt.map(|(node, _)| node)
+    };
+    let confused = [view(9, 7)];
+    assert_eq!(adopt(&confused, 3), None, "two have yet to answer");
+    assert_eq!(adopt(&[view(9, 7), view(1, 5)], 3), None);
+    assert_eq!(
+        adopt(&[view(9, 7), view(1, 5), view(1, 5)], 3),
+        Some(node(1)),
+        "a higher epoch is nothing without a node that most know"
+    );
+    assert_eq!(adopt(&[view(1, 5), view(1, 5)], 3), Some(node(1)));
+    assert_eq!(adopt(&confused, 1), Some(node(9)), "the others are gone");
+    // The leader of a failover is ahead of the others, who know its candidate.
+    let others = || listing(1, 5, vec![listed(9, 1)]);
+    assert_eq!(adopt(&[view(9, 6), others(), others()], 3), Some(node(9)));
+}
+
+#[test]
+fn sentinels_that_agree_on_nothing_lead_every_pool_to_the_same_master() {
+    let none = Topology::default();
+    let views = [
+        listing(1, 0, vec![listed(4, 1)]),
+        listing(2, 0, vec![listed(5, 2), listed(6, 2)]),
+        listing(3, 0, vec![]),
+    ];
+    let asked: Vec<(u8, Proof)> = vec![
+        (1, Proof::Master),
+        (2, Proof::Master),
+        (3, Proof::Master),
+        (4, follower_of(1)),
+        (5, follower_of(2)),
+        (6, follower_of(2)),
+    ];
+    let proofs = |count: usize| -> Proofs {
+        let told = asked.iter().take(count);
+        told.map(|(n, proof)| (node(*n), proof.clone())).collect()
+    };
+    for turn in 0..views.len() {
+        let mut views = views.to_vec();
+        views.rotate_left(turn);
+        let early = super::elect(&none, &views, &proofs(5), None, 3);
+        assert_eq!((early.adopt, early.ask), (None, vec![node(6)]));
+        assert!(early.contested, "it is worth asking again");
+        let election = super::elect(&none, &views, &proofs(6), None, 3);
+        assert_eq!(election.adopt, Some((node(2), 0)));
+        let unproven = election.unproven.expect("that is said");
+        assert!(unproven.contains("3 masters"), "{unproven}");
+        let waits = super::elect(&none, &views[..2], &proofs(6), None, 3);
+        assert_eq!(waits.adopt, None, "the third may decide it");
     }
+}
+
+#[test]
+fn a_replica_that_the_sentinels_were_told_to_hide_is_let_go_of() {
+    let informed = || View {
+        informed: true,
+        ..listing(1, 5, vec![listed(3, 1)])
+    };
+    let reset = || listing(1, 5, vec![]);
+    let began = Instant::now();
+    let known = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
+    let words = proofs([(1, Proof::Master), (2, follower_of(1)), (3, follower_of(1))]);
+    let readable = |current: &Topology, views: &[View], now| {
+        let (replicas, _) = replicas(current, &node(1), views, &words, 9, now);
+        Topology {
+            replicas,
+            ..current.clone()
+        }
+    };
+    let knows = |topology: &Topology| topology.replicas.iter().any(|r| r.node == node(2));
+    let hidden = [informed(), informed(), informed()];
+    let first = readable(&known, &hidden, began);
+    assert!(
+        knows(&first),
+        "a Sentinel may have learned of it a moment ago"
+    );
+    let soon = readable(&first, &hidden, began + UNLISTED_GRACE / 2);
+    assert!(knows(&soon));
+    assert!(!knows(&readable(&soon, &hidden, began + UNLISTED_GRACE)));
+    // One that is listed again meanwhile begins anew.
+    let listed_again = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
+    let again = readable(&first, &listed_again, began + UNLISTED_GRACE / 2);
+    assert!(knows(&readable(&again, &hidden, began + UNLISTED_GRACE)));
+    // Sentinels that were just reset list nobody, for however long they have no INFO.
+    let empty = [reset(), reset(), reset()];
+    let then = readable(&known, &empty, began);
+    assert!(knows(&readable(&then, &empty, began + UNLISTED_GRACE * 9)));
 }
 
 // Three Sentinels and four nodes; messages are lost, repeated, reordered, stale or forged, and the
@@ -1037,7 +1140,14 @@ impl World {
         let mut ask = election.ask;
         if let Some(master) = next.master.clone() {
             let version = next.version + 1;
-            let (found, unheard) = replicas(&self.current, &master, &views, &self.proofs, version);
+            let (found, unheard) = replicas(
+                &self.current,
+                &master,
+                &views,
+                &self.proofs,
+                version,
+                Instant::now(),
+            );
             self.check_replicas(&master, &found);
             ask.extend(unheard);
             next.replicas = found;
@@ -1065,7 +1175,7 @@ impl World {
         // A stale claim is passed over, whatever its node says.
         let known = self.current.master.as_ref().map(|_| self.current.epoch);
         let newer = |view: &&View| {
-            let vouched = is_vouched_for(&self.current, &view.master, views.iter());
+            let vouched = is_vouched_for(&self.current, &view.master, views.iter(), views.len());
             view.epoch > epoch && Some(view.epoch) > known && vouched
         };
         for view in views.iter().filter(newer) {

@@ -1,0 +1,98 @@
+//! What the host names that nodes go by resolve to, looked up beside everything else.
+//!
+//! Only for telling which names are the same server; each dial resolves its name by itself. A DNS server
+//! that is slow or gone must delay nothing here.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::aliases::Addresses;
+use crate::{address, node::Node};
+
+/// What a name resolves to; nothing where that could not be found out.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    host: String,
+    addresses: Option<Vec<IpAddr>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Resolver {
+    addresses: Addresses,
+    asked: HashMap<String, Instant>,
+    pending: HashSet<String>,
+    /// How long an address is good for, and the longest that a lookup may take.
+    lasts: Duration,
+    patience: Duration,
+    out: mpsc::Sender<Resolved>,
+}
+
+impl Resolver {
+    pub(super) fn new(lasts: Duration, patience: Duration, out: mpsc::Sender<Resolved>) -> Self {
+        Self {
+            addresses: HashMap::new(),
+            asked: HashMap::new(),
+            pending: HashSet::new(),
+            lasts,
+            patience,
+            out,
+        }
+    }
+
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Whether a name is being resolved for the first time.
+    pub(super) fn is_waiting(&self) -> bool {
+        let mut pending = self.pending.iter();
+        pending.any(|host| !self.addresses.contains_key(host))
+    }
+
+    /// Looks up the names among these of which nothing recent is known, and forgets all others.
+    pub(super) fn keep<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
+        let hosts: HashSet<&str> = nodes
+            .map(Node::host)
+            .filter(|host| address::ip(host).is_none())
+            .collect();
+        self.addresses.retain(|host, _| hosts.contains(&host[..]));
+        self.asked.retain(|host, _| hosts.contains(&host[..]));
+        for host in hosts {
+            let recent = self
+                .asked
+                .get(host)
+                .is_some_and(|at| now - *at < self.lasts);
+            if !recent && self.pending.insert(host.to_owned()) {
+                self.asked.insert(host.to_owned(), now);
+                self.look_up(host.to_owned());
+            }
+        }
+    }
+
+    fn look_up(&self, host: String) {
+        let (out, patience) = (self.out.clone(), self.patience);
+        tokio::spawn(async move {
+            let lookup = tokio::net::lookup_host((&host[..], 0));
+            let addresses = match tokio::time::timeout(patience, lookup).await {
+                Ok(Ok(addresses)) => Some(addresses.map(|address| address.ip()).collect()),
+                _ => None,
+            };
+            // The receiver is gone only when the pool is.
+            let _ = out.send(Resolved { host, addresses }).await;
+        });
+    }
+
+    pub(super) fn note(&mut self, resolved: Resolved) {
+        self.pending.remove(&resolved.host);
+        let known = self.addresses.entry(resolved.host).or_default();
+        // That DNS does not answer now does not make two servers of one.
+        if let Some(addresses) = resolved.addresses {
+            *known = addresses;
+        }
+    }
+}
