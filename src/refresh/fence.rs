@@ -338,7 +338,7 @@ impl Fence {
             let Some((node, flag)) = &answer.deposing else {
                 continue;
             };
-            if stands && self.is_spent(word.sentinel, answer, proofs, now) {
+            if stands && self.is_spent(word.sentinel, answer, current, proofs, now) {
                 continue;
             }
             let sign = self.signs.entry(word.sentinel.clone());
@@ -435,8 +435,8 @@ impl Fence {
         let Some(answer) = word.answer else {
             return false;
         };
-        let deposed =
-            deposes(answer, current, proofs) && !self.is_spent(word.sentinel, answer, proofs, now);
+        let deposed = deposes(answer, current, proofs)
+            && !self.is_spent(word.sentinel, answer, current, proofs, now);
         !deposed && self.rival(answer, current, words, proofs).is_none()
     }
 
@@ -446,12 +446,20 @@ impl Fence {
     /// It gives up after its `failover-timeout`. Earlier, its own candidate can tell: one that still
     /// follows the master when any promotion would have reached it was never told, for instance
     /// because the Sentinels' user may not (`+failover` in Valkey 9).
-    fn is_spent(&self, sentinel: &Node, answer: &Answer, proofs: &Proofs, now: Instant) -> bool {
+    fn is_spent(
+        &self,
+        sentinel: &Node,
+        answer: &Answer,
+        current: &Topology,
+        proofs: &Proofs,
+        now: Instant,
+    ) -> bool {
         let stated_in_vain = self.records.get(sentinel).is_some_and(Record::is_exhausted);
         let candidate = answer.view.as_ref().and_then(|view| view.promoted());
         let untold = || {
             let proof = candidate.and_then(|node| proofs.get(node));
-            let follows = matches!(proof, Some(Proof::Replica { link: None, .. }));
+            let master = current.master.as_ref();
+            let follows = master.is_some_and(|master| reducer::names_as_master(proof, master));
             let sign = self.signs.get(sentinel);
             follows && sign.is_some_and(|sign| now - sign.since >= ELECTION)
         };

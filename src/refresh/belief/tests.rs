@@ -377,11 +377,20 @@ impl World {
         };
         let denies = matches!(self.proofs.get(master), Some(Proof::Replica { .. }));
         assert!(!denies, "{master} says it is a replica, and is written to");
+        let began = self.now - self.began;
+        // Its candidate follows the master when it would long have been promoted.
+        let was_never_told = |answer: &&Answer| {
+            let candidate = answer.view.as_ref().and_then(View::promoted);
+            let word = candidate.and_then(|node| self.proofs.get(node));
+            reducer::names_as_master(word, master) && began >= Duration::from_secs(12)
+        };
         let stated = words
             .iter()
-            .filter_map(|word| word.answer?.deposing.as_ref());
+            .filter_map(|word| word.answer)
+            .filter(|answer| !was_never_told(answer))
+            .filter_map(|answer| answer.deposing.as_ref());
         // Later a Sentinel may have been stating it for too long to be believed.
-        let early = self.now - self.began < Duration::from_secs(180);
+        let early = began < Duration::from_secs(180);
         for (node, _) in stated.filter(|_| early) {
             assert_ne!(node, master, "it is being replaced, and is written to");
         }
