@@ -227,8 +227,8 @@ impl Refresh {
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
         let replicas = next.replicas.iter().map(|replica| &replica.node);
         let known = replicas.chain(&next.master).chain(&next.deposed);
-        let known: HashSet<_> = known.chain(self.aliases.addresses()).collect();
-        self.testimony.retain(&known);
+        let known = known.chain(views.iter().map(|view| &view.master));
+        self.testimony.retain(&known.collect());
         for node in ask.into_iter().chain(alternatives) {
             self.testimony.ask(node);
         }

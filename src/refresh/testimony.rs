@@ -219,8 +219,11 @@ impl Testimony {
         {
             self.restarted.insert(node.clone());
         }
-        if identity != Identity::default() {
-            self.identities.insert(node.clone(), identity);
+        // Whose history it has is known only for as long as its role is.
+        let known = self.identities.entry(node.clone()).or_default();
+        known.timeline = identity.timeline;
+        if identity.run_id.is_some() {
+            known.run_id = identity.run_id;
         }
     }
 

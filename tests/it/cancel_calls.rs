@@ -18,8 +18,8 @@ use testkit::{
 use crate::{
     shared::{SOON, ask, value_of},
     stage::{
-        LONG, Side, Stage, alive_tasks, poll_then_drop, poll_then_drop_on_wake, side_by_side,
-        tasks_are_back_to,
+        LONG, PROBE, Side, Stage, alive_tasks, poll_then_drop, poll_then_drop_on_wake,
+        side_by_side, tasks_are_back_to,
     },
     support::eventually,
 };
@@ -322,8 +322,8 @@ impl Turns {
             (status.write.active, status.write.idle) == (1, 1)
                 && status.write.created == 1 + status.write.discards.total()
                 && (status.writer.in_flight, status.writer.waiting) == (0, 0)
-                && self.nodes.iter().map(open).sum::<usize>() == 1 + shared
-                && open(self.master()) == 1 + shared
+                && self.nodes.iter().map(open).sum::<usize>() == 1 + shared + PROBE
+                && open(self.master()) == 1 + shared + PROBE
         })
         .await;
     }

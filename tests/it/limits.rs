@@ -45,7 +45,7 @@ use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Error, redis};
 
 use crate::{
-    stage::{LONG, SECOND, Side, Stage, Watcher, side_by_side, skip, turn},
+    stage::{LONG, PROBE, SECOND, Side, Stage, Watcher, side_by_side, skip, turn},
     support::eventually,
 };
 
@@ -377,12 +377,12 @@ async fn places_taken_by_dials_are_told_apart_from_connections_in_use() {
     config.write.max_active = 1;
     config.write.wait_timeout = Some(Duration::ZERO);
     let pool = redis_rw_pool::Pool::connect(config).await.unwrap();
-    let probed = || async { node.open_connections() == 0 };
+    let probed = || async { node.open_connections() == PROBE };
     eventually("the pool's own look at the node is over", LONG, probed).await;
     node.set_override(Some(testkit::fake::Action::Silence));
     let (dialling, refused) = (pool.clone(), pool.clone());
     let first = tokio::spawn(async move { dialling.write().await.map(drop) });
-    let dials = || async { node.open_connections() > 0 };
+    let dials = || async { node.open_connections() > PROBE };
     eventually("the first caller dials", LONG, dials).await;
     let error = refused.write().await.unwrap_err();
     let text = error.to_string();

@@ -146,6 +146,9 @@ async fn a_panic_while_a_node_is_looked_at_does_not_hide_the_next_failover() {
     let pool = Pool::connect(config).await.unwrap();
     everything_works(&pool, &old, &new).await;
     trap.set.store(true, SeqCst);
+    for node in [&old, &new] {
+        node.close_connections();
+    }
     trap.springs(3).await;
     trap.set.store(false, SeqCst);
 

@@ -29,6 +29,9 @@ use crate::support::eventually;
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
+/// The connection to each node over which the pool asks it for its role.
+pub(crate) const PROBE: usize = 1;
+
 /// Which of the two pools a test looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {

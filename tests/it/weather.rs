@@ -113,7 +113,7 @@ async fn traffic_goes_on_while_all_sentinels_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_when_they_return() {
+async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_the_word_of_the_nodes() {
     let old = fake::node(NodeRole::Master);
     let new = fake::node(NodeRole::replica_of(old.port()));
     let sentinel = fake::sentinel(SentinelView::of_master(old.port()).with_replica(new.port()));
@@ -127,16 +127,22 @@ async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_when_they_r
     .await;
     new.set_role(NodeRole::Master);
     old.set_role(NodeRole::replica_of(new.port()));
-    let error = write(&pool, "k").await.expect_err("it is read-only");
-    assert_eq!(error.code(), Some("READONLY"));
+    assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
+    let old_node = Some(local(old.port()));
+    assert_eq!(
+        pool.topology().deposed,
+        old_node,
+        "the Sentinels' last word"
+    );
 
     let mut view = SentinelView::of_master(new.port()).with_replica(old.port());
     view.epoch = 1;
     let _sentinel = FakeSentinel::start_on(port, view);
-    eventually("writes reach the new master", LIMIT, || async {
-        write(&pool, "k").await == Ok(local(new.port()))
+    eventually("the Sentinels say the same", LIMIT, || async {
+        pool.topology().deposed.is_none()
     })
     .await;
+    assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
     readable(&pool, &local(old.port())).await;
 }
 
