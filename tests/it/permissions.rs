@@ -6,7 +6,7 @@ use redis::AsyncCommands;
 use redis_rw_pool::{Config, Discard, Error, Pool, ReadFrom};
 use testkit::{
     Server,
-    fake::{self, Action, FakeSentinel, SentinelView},
+    fake::{self, Action, FakeSentinel, FakeServer, SentinelView},
 };
 use tokio::time::Instant;
 
@@ -89,12 +89,9 @@ async fn users_with_few_permissions_and_renamed_commands_are_served() {
         (vec![rename("HELLO"), rename("ROLE")], None, false),
         (vec![rename("HELLO"), app("+@all -role")], user, false),
         (vec![rename("ROLE"), app("+@all -hello")], user, false),
-        (vec![rename("CLIENT"), rename("PING")], None, true),
-        (
-            vec![rename("CLIENT"), rename("HELLO"), rename("PING")],
-            None,
-            true,
-        ),
+        // PING cannot be renamed where there are replicas: they send it to their master.
+        (vec![rename("CLIENT")], None, true),
+        (vec![rename("CLIENT"), rename("HELLO")], None, true),
     ] {
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         let pair = Pair::start(&lines).await;
@@ -164,7 +161,7 @@ async fn only_a_ping_that_is_refused_like_every_command_costs_the_connection() {
         ),
         ("-ERR upstream failure\r\n", false),
     ] {
-        let node = node_with(|_, words| (words[0] == "PING").then(|| Action::reply(reply)));
+        let node = node_with(move |_, words| (words[0] == "PING").then(|| Action::reply(reply)));
         let sentinel = sentinel_of(node.port());
         let mut config = watched_by(&sentinel);
         config.write.test_idle_after = Some(Duration::ZERO);
@@ -181,7 +178,7 @@ async fn only_a_ping_that_is_refused_like_every_command_costs_the_connection() {
 
 /// Answers like Valkey 9 without HELLO: it wants to know who is asking before it says that it does not
 /// know the command.
-fn without_hello_and_with_a_password(password: &'static str) -> testkit::fake::FakeServer {
+fn without_hello_and_with_a_password(password: &'static str) -> FakeServer {
     node_with(move |conn, words| {
         let signed_in = || conn.commands().iter().any(|c| c[..] == ["AUTH", password]);
         let noauth = || Action::reply("-NOAUTH Authentication required.\r\n");

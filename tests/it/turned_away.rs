@@ -6,11 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{RedisResult, Value, cmd, pipe};
-use redis_rw_pool::{Config, Error, Outcome, Pool, Role, outcome};
+use redis_rw_pool::{Config, Error, Outcome, Pool, outcome};
 use testkit::{
     Server,
     fake::{self, Action, SentinelView},
@@ -57,6 +57,7 @@ const CLOSES: [Close; 4] = [
 /// Takes every connection, says one line and closes it.
 struct Door {
     port: u16,
+    accepted: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
@@ -64,10 +65,13 @@ impl Door {
     async fn open(line: &'static str, close: Close) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut guests = JoinSet::new();
             while let Ok((mut guest, _)) = listener.accept().await {
+                count.fetch_add(1, SeqCst);
                 let _ = guest.set_nodelay(true);
                 guests.spawn(async move {
                     let (first, rest) = match close {
@@ -86,7 +90,11 @@ impl Door {
                 while guests.try_join_next().is_some() {}
             }
         });
-        Self { port, _task: task }
+        Self {
+            port,
+            accepted,
+            _task: task,
+        }
     }
 
     fn addr(&self) -> String {
@@ -125,8 +133,7 @@ async fn a_node_that_turns_everybody_away_is_quoted_to_whoever_connects() {
                     let mut config = watched_by(&sentinel);
                     config.connect_timeout = Duration::from_secs(2);
                     config.password = password.map(str::to_owned);
-                    for _ in 0..3 {
-                        let began = Instant::now();
+                    for round in 1..=3 {
                         let error = Pool::connect(config.clone()).await.unwrap_err();
                         let text = error.to_string();
                         assert!(text.contains(words), "{close:?}: {text}");
@@ -136,7 +143,8 @@ async fn a_node_that_turns_everybody_away_is_quoted_to_whoever_connects() {
                             assert!(matches!(error, Error::NoMaster { .. }), "{text}");
                         } else {
                             assert!(matches!(error, Error::Connect { .. }), "{text}");
-                            assert!(began.elapsed() < Duration::from_secs(1), "not at once");
+                            // At once: what the first connection met is enough.
+                            assert_eq!(door.accepted.load(SeqCst), round, "{close:?}");
                         }
                     }
                 });
@@ -162,13 +170,6 @@ async fn a_server_with_too_many_clients_is_quoted_to_those_who_wait_for_a_connec
     admin.call(&["CONFIG", "SET", "maxclients", "1"]).unwrap();
     for _ in 0..5 {
         let error = does_not_wait.write().await.unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Connect {
-                role: Role::Master,
-                ..
-            }
-        ));
         assert!(error.to_string().contains(FULL[5..].trim()), "{error}");
         assert!(error.is_transient());
         let error = run::<String>(&mut does_not_wait.writer(), "PING").await;
