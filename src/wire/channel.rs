@@ -141,16 +141,16 @@ impl Channel {
         self.timer = None;
     }
 
-    /// Whether the peer has closed the connection under a write.
-    pub(super) fn is_hung_up(&self) -> bool {
-        self.hangup.is_some()
+    /// How the peer has closed the connection under a write, if it has.
+    pub(super) fn hangup(&self) -> Option<&Cause> {
+        self.hangup.as_ref()
     }
 
     /// Writes what was begun. Where the peer closes the connection meanwhile this stays pending: a
     /// server says why and closes without reading any further, and what it said is here or about to
     /// be. [`poll_fill`](Self::poll_fill) gives first that and then the error.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        if self.is_hung_up() {
+        if self.hangup.is_some() {
             return Poll::Pending;
         }
         while self.written < self.out.len() {

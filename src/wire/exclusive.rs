@@ -383,7 +383,7 @@ impl Exclusive {
             if self.channel.poll_write(cx)?.is_ready() {
                 return Poll::Ready(Ok(Value::Nil));
             }
-            if self.channel.is_hung_up()
+            if self.channel.hangup().is_some()
                 && let Poll::Ready(last) = self.poll_last_word(cx)
             {
                 return Poll::Ready(last);
@@ -486,6 +486,13 @@ impl Exclusive {
                 if let Poll::Ready(Err(cause)) = self.channel.poll_write(cx) {
                     return Poll::Ready(Err(cause));
                 }
+                // What still comes where nothing was written is no answer to a caller's command.
+                if let Some(cause) = self.channel.hangup()
+                    && !self.own
+                    && !self.channel.has_written()
+                {
+                    return Poll::Ready(Err(cause.clone()));
+                }
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
                     // Waited for or not, it is no reply to what was sent before.
@@ -568,15 +575,17 @@ mod tests {
     use std::pin::pin;
 
     use redis::cmd;
-    use tokio::{io::AsyncReadExt, task::coop};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        task::coop,
+    };
 
     use super::*;
     use crate::node::Role;
 
-    #[tokio::test]
-    async fn a_command_goes_out_with_the_poll_that_found_its_node_fit_for_it() {
-        let (ours, mut server) = tokio::io::duplex(1024);
-        let mut wire = Exclusive::new(
+    fn pair() -> (Exclusive, DuplexStream) {
+        let (ours, server) = tokio::io::duplex(1024);
+        let wire = Exclusive::new(
             Stream::Memory(Box::new(ours)),
             Node::new("127.0.0.1", 6379),
             Peer::Node(Role::Master),
@@ -584,6 +593,35 @@ mod tests {
             ReplyLimits::default(),
             None,
         );
+        (wire, server)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_and_closes_answers_a_handshake_and_no_command_of_a_caller() {
+        const LINE: &str = "-ERR too many connections\r\n";
+        let said = redis::parse_redis_value(LINE.as_bytes()).unwrap();
+        let ping = cmd("PING");
+        let (mut own, mut server) = pair();
+        server.write_all(LINE.as_bytes()).await.unwrap();
+        drop(server);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let replies = own.exchange(&[ping.clone(), ping.clone()], deadline).await;
+        assert_eq!(replies.unwrap(), [said.clone(), said]);
+        assert!(!own.is_open());
+
+        let (own, mut server) = pair();
+        let mut lent = own.lend();
+        server.write_all(LINE.as_bytes()).await.unwrap();
+        drop(server);
+        let error = lent.command(&ping).await.expect_err("it was not written");
+        let failure = Failure::of(&error).expect("the connection failed");
+        assert_eq!(failure.fate, Fate::NotExecuted);
+        assert!(failure.cause.is_hangup(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_goes_out_with_the_poll_that_found_its_node_fit_for_it() {
+        let (mut wire, mut server) = pair();
         let ping = cmd("PING");
         let mut command = pin!(wire.command(&ping));
         poll_fn(|cx| {

@@ -161,8 +161,8 @@ async fn a_server_with_too_many_clients_is_quoted_to_those_who_wait_for_a_connec
     let server = Server::standalone(&[]);
     let sentinel = sentinel_of(server.port());
     let mut config = watched_by(&sentinel);
-    config.connect_timeout = Duration::from_millis(600);
-    config.failover_timeout = Duration::from_millis(600);
+    config.connect_timeout = Duration::from_secs(1);
+    config.failover_timeout = Duration::from_secs(1);
     let waits = Pool::connect(config.clone()).await.unwrap();
     config.failover_timeout = Duration::ZERO;
     let does_not_wait = Pool::connect(config).await.unwrap();
@@ -293,7 +293,7 @@ async fn the_first_complaint_is_the_reason_of_a_handshake_that_ends_early() {
         let node = node_with(move |_, words| (words[0] == "HELLO").then(|| action.clone()));
         let sentinel = sentinel_of(node.port());
         let mut config = watched_by(&sentinel);
-        config.connect_timeout = Duration::from_millis(500);
+        config.connect_timeout = Duration::from_secs(2);
         let error = Pool::connect(config).await.unwrap_err();
         assert!(
             error.to_string().contains("max number of clients"),
@@ -316,9 +316,9 @@ async fn the_last_complaint_of_a_node_is_told_while_it_is_being_asked_again() {
     });
     let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
     let mut config = watched_by(&sentinel);
-    config.connect_timeout = Duration::from_secs(1);
+    config.connect_timeout = Duration::from_secs(2);
     let connecting = tokio::spawn(Pool::connect(config));
-    eventually("it is asked again", Duration::from_secs(1), || async {
+    eventually("it is asked again", Duration::from_secs(2), || async {
         asked.load(SeqCst) > 1
     })
     .await;
