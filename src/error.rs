@@ -291,6 +291,7 @@ impl fmt::Display for Blocker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::{Cause, Fate, Peer};
 
     fn connect(source: impl Into<RedisError>) -> Error {
         Error::Connect {
@@ -356,10 +357,10 @@ mod tests {
             "{refused}"
         );
         let failure = Failure {
-            peer: crate::failure::Peer::Node(Role::Master),
+            peer: Peer::Node(Role::Master),
             node: Node::new("10.0.0.1", 6379),
-            cause: crate::failure::Cause::Closed,
-            fate: crate::failure::Fate::Own,
+            cause: Cause::Closed,
+            fate: Fate::Own,
         };
         assert_eq!(
             connect(failure).to_string(),

@@ -53,13 +53,14 @@ pub(crate) async fn conclude(
 ) -> RedisResult<Vec<Value>> {
     let last = replies.len().saturating_sub(1);
     let refused = |reply: &Value| matches!(reply, Value::ServerError(_));
-    let executed = if pipeline.is_transaction() {
+    // Of a transaction nothing is executed without its EXEC.
+    let decisive = if pipeline.is_transaction() {
         &replies[last..]
     } else {
         &replies[..]
     };
-    if let Some(Value::ServerError(error)) = last_word(executed)
-        && executed.iter().all(is_protocol_error)
+    if let Some(Value::ServerError(error)) = decisive.first()
+        && decisive.iter().all(is_protocol_error)
     {
         return Err(error.clone().into());
     }
