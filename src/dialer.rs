@@ -20,7 +20,7 @@ use self::dock::{Arrival, Dock};
 use crate::{
     dial,
     discard::Discard,
-    error::{Blocker, Error, in_one_line},
+    error::{Blocker, Error},
     home::Home,
     place::Place,
     pooled::Pooled,
@@ -56,7 +56,7 @@ impl Dialer {
     pub(crate) fn blocker(&self) -> Blocker {
         match (self.dock.pending(), self.dock.last_error()) {
             (0, _) => Blocker::None,
-            (_, Some(error)) => Blocker::Dialing(in_one_line(&error)),
+            (_, Some(error)) => Blocker::Dialing(error.to_string()),
             (dials, None) => Blocker::Connecting(dials),
         }
     }

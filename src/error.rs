@@ -6,6 +6,7 @@ use redis::RedisError;
 
 use crate::{
     config::ConfigError,
+    failure::Failure,
     node::{Node, Role},
 };
 
@@ -15,8 +16,7 @@ use crate::{
 /// an [`Error`] converts into one, so a function that returns [`redis::RedisResult`] can use `?` on
 /// both.
 ///
-/// Texts name the role, the node and the limit, never a secret. The cause, where there is one, is
-/// in [`source`](std::error::Error::source) only.
+/// Texts name the role, the node, the limit and the reason, never a secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -61,7 +61,7 @@ pub enum Error {
     },
 
     /// A node could not be connected to, or refused the handshake.
-    #[error("cannot connect to the {role} at {node}")]
+    #[error("cannot connect to the {role} at {node}: {}", reason(.source))]
     Connect {
         /// The role the node should have had.
         role: Role,
@@ -131,8 +131,8 @@ impl Error {
 
     /// Whether the same call may succeed later without anybody changing the configuration.
     ///
-    /// False for a bad configuration, a closed pool, an unknown master name, and where a node
-    /// refuses the credentials.
+    /// False for a bad configuration, a closed pool, an unknown master name, and where a node refuses
+    /// the credentials, the database or, in protected mode, everybody.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed => false,
@@ -142,33 +142,67 @@ impl Error {
     }
 }
 
-/// Whether the server understood and said no, so that asking again would only repeat the refusal.
+/// Whether the server understood the handshake and said no, so that asking again would only repeat the
+/// refusal.
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
-        || error.kind() == redis::ErrorKind::InvalidClientConfig
+    use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig};
+    matches!(error.kind(), AuthenticationFailed | InvalidClientConfig)
+        || error
+            .code()
+            .is_some_and(|code| refuses(code, error.detail().unwrap_or_default()))
 }
 
-/// An error with its causes in one line, for a text that is itself a cause.
-pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        // An I/O error of the redis crate says itself what its cause says again.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = cause.source();
+/// Whether a server would answer a handshake so until somebody changes its configuration or ours.
+///
+/// What is not listed may pass (`LOADING`, too many clients, what a proxy says whose server is away),
+/// and is tried again: to take that for final would end calls that a failover only delays.
+fn refuses(code: &str, detail: &str) -> bool {
+    match code {
+        "WRONGPASS" | "NOAUTH" | "DENIED" => true,
+        "ERR" if FOR_GOOD.iter().any(|words| detail.starts_with(words)) => true,
+        _ => denies_command(code, detail),
     }
-    text
+}
+
+/// What Redis says to `AUTH` and `SELECT`, where it has no code of its own for it.
+const FOR_GOOD: [&str; 8] = [
+    "DB index is out of range",
+    "invalid DB index",
+    "SELECT is not allowed in cluster mode",
+    // Before 6.0.
+    "invalid password",
+    "Client sent AUTH, but no password is set",
+    "wrong number of arguments for 'auth' command",
+    // With a password, to a server that wants none.
+    "AUTH <password> called without any password configured",
+    "AUTH called without any password configured",
+];
+
+/// Whether the server does not let us use this command at all: a user who lacks the permission, one
+/// that was renamed away, a server or a proxy that does not know it.
+pub(crate) fn denies_command(code: &str, detail: &str) -> bool {
+    match code {
+        "NOPERM" => true,
+        "ERR" => detail.to_ascii_lowercase().contains("unknown command"),
+        _ => false,
+    }
+}
+
+/// What went wrong, for a text that names the node already.
+pub(crate) fn reason(error: &RedisError) -> String {
+    Failure::of(error).map_or_else(|| error.to_string(), |failure| failure.cause.to_string())
 }
 
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Connect { source, .. } if is_refusal(source) => return source.clone(),
+            // In the server's own words, where they would mean the same of a command.
+            Error::Connect { source, .. }
+                if matches!(source.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM")) =>
+            {
+                return source.clone();
+            }
+            Error::Connect { source, .. } if is_refusal(source) => io::ErrorKind::PermissionDenied,
             Error::Config(_) => io::ErrorKind::InvalidInput,
             error if error.is_timeout() => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::NotConnected,
@@ -251,5 +285,86 @@ impl fmt::Display for Blocker {
             Self::Connecting(dials) => write!(f, "; {dials} being dialled"),
             Self::Dialing(reason) => write!(f, "; the last dial failed: {reason}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Cause, Fate, Peer};
+
+    fn connect(source: impl Into<RedisError>) -> Error {
+        Error::Connect {
+            role: Role::Master,
+            node: Node::new("10.0.0.1", 6379),
+            source: source.into(),
+        }
+    }
+
+    fn said(line: &str) -> Error {
+        match redis::parse_redis_value(format!("{line}\r\n").as_bytes()) {
+            Ok(redis::Value::ServerError(error)) => connect(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_only_a_change_of_the_configuration_can_mend_is_not_transient() {
+        for (line, transient) in [
+            (
+                "-WRONGPASS invalid username-password pair or user is disabled.",
+                false,
+            ),
+            ("-NOAUTH Authentication required.", false),
+            (
+                "-NOPERM User app has no permissions to run the 'select' command",
+                false,
+            ),
+            ("-DENIED Redis is running in protected mode", false),
+            ("-ERR DB index is out of range", false),
+            ("-ERR invalid DB index", false),
+            ("-ERR SELECT is not allowed in cluster mode", false),
+            ("-ERR invalid password", false),
+            ("-ERR Client sent AUTH, but no password is set", false),
+            (
+                "-ERR AUTH <password> called without any password configured for the default user.",
+                false,
+            ),
+            ("-ERR wrong number of arguments for 'auth' command", false),
+            ("-ERR unknown command 'SELECT'", false),
+            ("-ERR max number of clients reached", true),
+            (
+                "-ERR max number of clients + cluster connections reached",
+                true,
+            ),
+            ("-LOADING Redis is loading the dataset in memory", true),
+            ("-MASTERDOWN Link with MASTER is down", true),
+            ("-BUSY Redis is busy running a script.", true),
+            ("-ERR upstream failure", true),
+            ("-ERR", true),
+        ] {
+            assert_eq!(said(line).is_transient(), transient, "{line}");
+        }
+        assert!(connect(io::Error::from(io::ErrorKind::ConnectionRefused)).is_transient());
+    }
+
+    #[test]
+    fn a_connect_error_says_why_in_its_own_text() {
+        let refused = said("-WRONGPASS invalid username-password pair").to_string();
+        assert!(refused.contains("WRONGPASS"), "{refused}");
+        assert!(
+            refused.contains("invalid username-password pair"),
+            "{refused}"
+        );
+        let failure = Failure {
+            peer: Peer::Node(Role::Master),
+            node: Node::new("10.0.0.1", 6379),
+            cause: Cause::Closed,
+            fate: Fate::Own,
+        };
+        assert_eq!(
+            connect(failure).to_string(),
+            "cannot connect to the master at 10.0.0.1:6379: the server closed the connection"
+        );
     }
 }

@@ -95,6 +95,21 @@ impl Cause {
     pub(crate) fn unasked() -> Self {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())
     }
+
+    /// Whether it was the peer that closed the connection, so that what it said last may tell why.
+    pub(crate) fn is_hangup(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Io(_, kind) => is_hangup(*kind),
+            _ => false,
+        }
+    }
+}
+
+/// Whether an I/O error says that the peer has closed the connection.
+pub(crate) fn is_hangup(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 impl Failure {

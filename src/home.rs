@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
     discard::Discard,
-    error::{Error, PoolName, Said, in_one_line, is_refusal},
+    error::{Error, PoolName, Said, is_refusal, reason},
     jitter,
     node::Node,
     standing::Standing,
@@ -252,9 +252,9 @@ impl Home {
                 (node.to_string(), format!("it is being replaced ({sign})"))
             }
             (Some(Error::Connect { node, source, .. }), _, _) => {
-                (node.to_string(), in_one_line(&source))
+                (node.to_string(), reason(&source))
             }
-            (Some(error), _, _) => ("the pool".to_owned(), in_one_line(&error)),
+            (Some(error), _, _) => ("the pool".to_owned(), error.to_string()),
             (None, _, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
             (None, _, None) => ("the pool".to_owned(), "no master is known".to_owned()),
         };

@@ -8,7 +8,12 @@ use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits, dialer::Dialer, discard::Discard, error::Error, node::Node, pooled::Pooled,
+    config::PoolLimits,
+    dialer::Dialer,
+    discard::Discard,
+    error::{Error, denies_command},
+    node::Node,
+    pooled::Pooled,
 };
 
 thread_local! {
@@ -58,8 +63,7 @@ impl Manager {
         let deadline = began + connect_timeout.min(self.dialer.patience() / 2);
         let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
-            // Any reply but PONG, even an error, comes from a server that would serve nobody.
-            Ok([Value::SimpleString(pong)]) if pong == "PONG" => None,
+            Ok([reply]) if proves_alive(reply) => None,
             failed => {
                 self.silent_since.lock().insert(node.clone(), began);
                 let topology = &self.dialer.home().topology;
@@ -134,6 +138,24 @@ pub(crate) fn feed(pool: &managed::Pool<Manager>) {
     });
 }
 
+/// Whether the reply to a PING comes from a server that would take a caller's command.
+///
+/// Some take others and refuse PING: to a user who lacks the permission, where it was renamed away,
+/// and a master that cannot save (`MISCONF`). While a script runs too long (`BUSY`) a fresh
+/// connection would be no better. `LOADING` and `MASTERDOWN` are said to almost every command, and
+/// what else is said comes from something that is no Redis, or cannot reach it.
+fn proves_alive(reply: &Value) -> bool {
+    match reply {
+        Value::SimpleString(pong) => pong == "PONG",
+        Value::ServerError(error) => {
+            let code = error.code();
+            matches!(code, "MISCONF" | "BUSY")
+                || denies_command(code, error.details().unwrap_or_default())
+        }
+        _ => false,
+    }
+}
+
 /// The rule of `test_idle_after`.
 fn is_test_due(limits: &PoolLimits, idle_since: Instant, now: Instant) -> bool {
     limits
@@ -148,6 +170,46 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_refused_ping_is_an_answer_where_the_server_takes_other_commands() {
+        for (line, alive) in [
+            ("+PONG", true),
+            (
+                "-NOPERM User app has no permissions to run the 'ping' command",
+                true,
+            ),
+            (
+                "-NOPERM this user has no permissions to run the 'ping' command",
+                true,
+            ),
+            (
+                "-ERR unknown command 'PING', with args beginning with: ",
+                true,
+            ),
+            (
+                "-ERR unknown command `PING`, with args beginning with: ",
+                true,
+            ),
+            ("-ERR Unknown command", true),
+            (
+                "-MISCONF Errors writing to the AOF file: No space left on device",
+                true,
+            ),
+            ("-BUSY Redis is busy running a script.", true),
+            ("-LOADING Redis is loading the dataset in memory", false),
+            ("-MASTERDOWN Link with MASTER is down", false),
+            ("-NOAUTH Authentication required.", false),
+            ("-ERR upstream failure", false),
+            ("-ERR max number of clients reached", false),
+            ("+OK", false),
+            ("$4\r\nPONG", false),
+            ("*0", false),
+        ] {
+            let reply = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+            assert_eq!(proves_alive(&reply), alive, "{line}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {

@@ -170,7 +170,9 @@ impl Verdict {
     }
 }
 
-const UNKNOWN: [&str; 3] = [
+const UNKNOWN: [&str; 4] = [
+    // Of what it cannot parse, for an argument longer than `proto-max-bulk-len`, it executes nothing.
+    "Protocol error",
     "unknown command",
     "unknown subcommand",
     "wrong number of arguments for",

@@ -80,7 +80,8 @@ impl Pool {
     /// - [`Error::Config`] if the configuration contradicts itself;
     /// - [`Error::NoSentinel`] if no Sentinel answered;
     /// - [`Error::UnknownMaster`] if none of those that answered monitors the master name;
-    /// - [`Error::Connect`] if the master refuses the credentials;
+    /// - [`Error::Connect`] if the master refuses the credentials, the database or, in protected mode,
+    ///   everybody;
     /// - [`Error::NoMaster`] if within `connect_timeout` no node proved to be the master.
     ///
     /// # Cancel safety

@@ -73,7 +73,8 @@ pub struct PoolLimits {
     /// How long a connection may have been idle and still be lent without a `PING`.
     ///
     /// A peer that closed the connection is noticed without this. Zero sends a `PING` at every
-    /// checkout; `None` never does. Defaults to 30 seconds.
+    /// checkout; `None` never does. A server that takes other commands and refuses the `PING`, because
+    /// the user lacks the permission for one, passes the test. Defaults to 30 seconds.
     #[doc(alias = "TestOnBorrow")]
     pub test_idle_after: Option<Duration>,
 }

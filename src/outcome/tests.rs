@@ -148,6 +148,8 @@ fn every_error_reply_is_known_for_what_the_server_did_before_it() {
         ),
         (Refused, "ERR unknown subcommand 'NOSUCH'. Try CONFIG HELP."),
         (Refused, "ERR wrong number of arguments for 'set' command"),
+        (Refused, "ERR Protocol error: invalid bulk length"),
+        (Refused, "ERR Protocol error: too big mbulk count string"),
         (Answered, "ERR value is not an integer or out of range"),
         (
             Answered,
@@ -286,6 +288,11 @@ fn what_never_reached_a_connection_was_not_executed() {
             connect(reply("WRONGPASS invalid username-password pair")),
         ),
         (Refused, connect(reply("NOAUTH Authentication required."))),
+        (Refused, connect(reply("ERR DB index is out of range"))),
+        (
+            Refused,
+            connect(reply("DENIED Redis is running in protected mode")),
+        ),
         (
             Hindered,
             connect(reply("LOADING Redis is loading the dataset in memory")),

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    error::is_refusal,
+    error::{self, is_refusal},
     node::{Node, Role},
     task::Task,
     topology::reducer::Proof,
@@ -153,7 +153,7 @@ async fn probe(
             }
         }
         Err(error) => {
-            probed.proof = Proof::Failed(error.to_string());
+            probed.proof = Proof::Failed(error::reason(&error));
             probed.refusal = is_refusal(&error).then_some(error);
         }
     }

@@ -49,6 +49,9 @@ pub(super) struct Testimony {
     probers: HashMap<Node, Prober>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
+    /// What a node said last, or why it could not be asked, where that speaks against it: the caller
+    /// of `connect` is told it until the node has answered again.
+    complaints: HashMap<Node, (String, Instant)>,
     /// Nodes being asked, and what of their answers will be out of date already.
     probing: HashMap<Node, Outdated>,
     /// The node that is asked again and again until it is a master.
@@ -72,6 +75,7 @@ impl Testimony {
             restarted: HashSet::new(),
             probers: HashMap::new(),
             refusals: HashMap::new(),
+            complaints: HashMap::new(),
             probing: HashMap::new(),
             awaited: None,
             probed,
@@ -107,6 +111,10 @@ impl Testimony {
                 || matches!(proof, Proof::Replica { link: None, .. });
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
+        // One that is not asked any more, because nobody names it, need not be remembered.
+        let remembered = self.config.refresh_interval * 2;
+        self.complaints
+            .retain(|node, (_, at)| self.probing.contains_key(node) || now - *at < remembered);
     }
 
     /// A node that a Sentinel now calls the master said that it was a replica before it was one.
@@ -201,6 +209,13 @@ impl Testimony {
             None => self.refusals.remove(&probed.node),
         };
         let now = Instant::now();
+        match report::complaint(&probed.proof) {
+            Some(complaint) => {
+                let node = probed.node.clone();
+                self.complaints.insert(node, (complaint, now))
+            }
+            None => self.complaints.remove(&probed.node),
+        };
         if let Some(offset) = probed.offset {
             self.offsets.insert(probed.node.clone(), (offset, now));
         }
@@ -251,7 +266,11 @@ impl Testimony {
             .probing
             .keys()
             .filter(|node| claimed(node) && !self.proofs.contains_key(*node))
-            .map(|node| (node.to_string(), "has not answered yet".to_owned()));
+            .map(|node| {
+                let last = self.complaints.get(node).map(|(last, _)| last.clone());
+                let word = last.unwrap_or_else(|| "has not answered yet".to_owned());
+                (node.to_string(), word)
+            });
         words.chain(unheard).collect()
     }
 }

@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::{codec::Decoder, stream::Stream};
-use crate::{config::ReplyLimits, failure::Cause};
+use crate::{
+    config::ReplyLimits,
+    failure::{self, Cause},
+};
 
 /// What a write buffer may keep between commands; together with the reply buffer it stays well
 /// under the 4 KiB that an idle connection is allowed.
@@ -28,6 +31,8 @@ pub(super) struct Channel {
     stream: Stream,
     out: Vec<u8>,
     written: usize,
+    /// Why nothing can be written any more, while what the peer said before may still be read.
+    hangup: Option<Cause>,
     decoder: Decoder,
     /// The time the current exchange was given, for the text of its error.
     limit: Duration,
@@ -44,6 +49,7 @@ impl Channel {
             stream,
             out: Vec::new(),
             written: 0,
+            hangup: None,
             decoder: Decoder::new(limits),
             limit: Duration::ZERO,
             timer: None,
@@ -135,7 +141,18 @@ impl Channel {
         self.timer = None;
     }
 
+    /// How the peer has closed the connection under a write, if it has.
+    pub(super) fn hangup(&self) -> Option<&Cause> {
+        self.hangup.as_ref()
+    }
+
+    /// Writes what was begun. Where the peer closes the connection meanwhile this stays pending: a
+    /// server says why and closes without reading any further, and what it said is here or about to
+    /// be. [`poll_fill`](Self::poll_fill) gives first that and then the error.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        if self.hangup.is_some() {
+            return Poll::Pending;
+        }
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
             let mut write = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest));
@@ -149,6 +166,10 @@ impl Channel {
             match ready!(polled) {
                 Ok(0) => return Poll::Ready(Err(Cause::Closed)),
                 Ok(n) => self.written += n,
+                Err(error) if failure::is_hangup(error.kind()) => {
+                    self.hangup = Some(io_cause(&error));
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(io_cause(&error))),
             }
         }
@@ -173,11 +194,12 @@ impl Channel {
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         self.decoder.reserve();
         let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));
-        Poll::Ready(match ready!(read.poll(cx)) {
-            Ok(0) => Err(Cause::Closed),
-            Ok(_) => Ok(()),
-            Err(error) => Err(io_cause(&error)),
-        })
+        let cause = match ready!(read.poll(cx)) {
+            Ok(0) => Cause::Closed,
+            Ok(_) => return Poll::Ready(Ok(())),
+            Err(error) => io_cause(&error),
+        };
+        Poll::Ready(Err(self.hangup.take().unwrap_or(cause)))
     }
 
     pub(super) fn poll_deadline(

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     channel::Channel,
     command::{self, Block},
-    pipeline,
+    handshake, pipeline,
     session::{Claim, Expect, Session},
     stream::Stream,
 };
@@ -129,11 +129,11 @@ impl Exclusive {
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
             Expect::ConfirmationsToZero => self.confirmations(usize::MAX, deadline).await,
             Expect::Proof(claim) => {
-                let reply = self.receive(1, false, deadline, |_| ()).await?;
+                let reply = self.receive(false, deadline).await?;
                 self.session.settle(claim, &reply);
                 Ok(reply)
             }
-            _ => self.receive(1, false, deadline, |_| ()).await,
+            _ => self.receive(false, deadline).await,
         }
     }
 
@@ -146,7 +146,7 @@ impl Exclusive {
     ) -> RedisResult<Value> {
         let mut left = count;
         loop {
-            let reply = self.receive(1, true, deadline, |_| ()).await?;
+            let reply = self.receive(true, deadline).await?;
             if is_message(&reply) {
                 continue;
             }
@@ -169,14 +169,9 @@ impl Exclusive {
         pipeline::encode(pipeline, self.begin());
         let total = pipeline::replies(pipeline);
         let deadline = self.begin_time(block);
-        let mut replies = Vec::with_capacity(total.min(1024));
-        if total > 0 {
-            let last = self
-                .receive(total, false, deadline, |value| replies.push(value))
-                .await?;
-            replies.push(last);
-        }
-        self.state = State::Ready;
+        let replies = self
+            .receive_all(total, deadline, pipeline::last_word)
+            .await?;
         for (index, claim) in claims {
             self.session.settle(claim, &replies[index]);
         }
@@ -212,7 +207,8 @@ impl Exclusive {
         Ok((claims, block))
     }
 
-    /// Sends commands of our own and reads a reply to each, within a deadline.
+    /// Sends commands of our own and reads a reply to each, within a deadline. A server that turns us
+    /// away says so once and closes the connection: that is its reply to each.
     pub(crate) async fn exchange(
         &mut self,
         cmds: &[Cmd],
@@ -225,14 +221,7 @@ impl Exclusive {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline = self.channel.deadline(left);
-        let mut replies = Vec::with_capacity(cmds.len());
-        let last = self
-            .receive(cmds.len(), false, deadline, |value| {
-                replies.push(value);
-            })
-            .await?;
-        replies.push(last);
-        Ok(replies)
+        self.receive_all(cmds.len(), deadline, complaint).await
     }
 
     /// Sends a command of our own whose reply comes as a [`message`](Self::message).
@@ -258,6 +247,11 @@ impl Exclusive {
     pub(crate) async fn closed(&mut self) {
         while let Ok(Value::Push { .. }) = poll_fn(|cx| self.poll_reply(cx, true)).await {}
         self.state = State::Broken;
+    }
+
+    /// Whether another command may be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Ready
     }
 
     /// As [`Channel::is_stale`].
@@ -320,7 +314,7 @@ impl Exclusive {
     }
 
     fn ensure_open(&self) -> RedisResult<()> {
-        if self.state == State::Ready {
+        if self.is_open() {
             Ok(())
         } else {
             Err(self.failure(Cause::Unusable).into())
@@ -341,10 +335,16 @@ impl Exclusive {
             match self.channel.decode() {
                 Ok(Some(Value::Push { .. })) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
+                // It turns us away before we have said anything.
+                Ok(Some(Value::ServerError(error))) if self.own => {
+                    self.state = State::Broken;
+                    return Err(handshake::refusal(&error, None));
+                }
                 // Subscribed under RESP2, messages come as plain arrays.
                 Ok(Some(_)) if self.session.subscribed() => {}
-                // A look takes what fits into the buffer, which may cut a push in two.
-                Ok(None) if self.owed > 0 || self.session.is_pushed_to() => break,
+                // A look takes what fits into the buffer, which may cut a push in two; and what a
+                // server says to turn us away may come in pieces.
+                Ok(None) if self.own || self.owed > 0 || self.session.is_pushed_to() => break,
                 Ok(_) => return Err(self.fail(Cause::unasked())),
                 Err(cause) => return Err(self.fail(cause)),
             }
@@ -383,38 +383,115 @@ impl Exclusive {
             if self.channel.poll_write(cx)?.is_ready() {
                 return Poll::Ready(Ok(Value::Nil));
             }
+            if self.channel.hangup().is_some()
+                && let Poll::Ready(last) = self.poll_last_word(cx)
+            {
+                return Poll::Ready(last);
+            }
             self.channel.poll_deadline(cx, deadline).map(Err)
         })
         .await;
-        self.conclude(result)
+        match result {
+            Ok(Value::ServerError(error)) => {
+                self.state = State::Broken;
+                Err(handshake::refusal(&error, None))
+            }
+            result => self.conclude(result),
+        }
+    }
+
+    /// The peer has closed the connection under what we wrote: what it has to say to that.
+    fn poll_last_word(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
+        loop {
+            match ready!(self.channel.poll_decode(cx)) {
+                // What comes for a caller may be a late reply to something else.
+                Ok(error @ Value::ServerError(_)) if self.own => return Poll::Ready(Ok(error)),
+                Ok(_) => {}
+                Err(cause) => return Poll::Ready(Err(cause)),
+            }
+        }
     }
 
     fn conclude(&mut self, result: Result<Value, Cause>) -> RedisResult<Value> {
         match result {
             Ok(value) => {
-                self.state = State::Ready;
+                self.state = self.after_replies();
                 Ok(value)
             }
             Err(cause) => Err(self.fail(cause)),
         }
     }
 
-    /// Writes what is in the buffer and reads `total` replies; all but the last go to `each`.
+    /// A server that answers what it has not read to the end will not read what follows either.
+    fn after_replies(&self) -> State {
+        if self.channel.is_flushed() {
+            State::Ready
+        } else {
+            State::Broken
+        }
+    }
+
+    /// Writes what is in the buffer and reads so many replies. Where the server closes the connection
+    /// before it has sent them all, its `last_word` among those that came takes the place of the
+    /// rest.
+    async fn receive_all(
+        &mut self,
+        total: usize,
+        deadline: Option<Instant>,
+        last_word: fn(&[Value]) -> Option<&Value>,
+    ) -> RedisResult<Vec<Value>> {
+        let mut replies = Vec::with_capacity(total.min(1024));
+        let each = |value| replies.push(value);
+        match self.exchange_bytes(total, false, deadline, each).await {
+            Ok(last) => {
+                replies.push(last);
+                self.state = self.after_replies();
+            }
+            Err(cause) => {
+                let word = last_word(&replies).filter(|_| cause.is_hangup()).cloned();
+                let Some(word) = word else {
+                    return Err(self.fail(cause));
+                };
+                self.state = State::Broken;
+                replies.resize(total, word);
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Writes what is in the buffer and reads one reply.
     async fn receive(
+        &mut self,
+        pushes_count: bool,
+        deadline: Option<Instant>,
+    ) -> RedisResult<Value> {
+        let result = self.exchange_bytes(1, pushes_count, deadline, drop).await;
+        self.conclude(result)
+    }
+
+    /// Writes what is in the buffer and reads `total` replies; all but the last go to `each`.
+    async fn exchange_bytes(
         &mut self,
         total: usize,
         pushes_count: bool,
         deadline: Option<Instant>,
         mut each: impl FnMut(Value),
-    ) -> RedisResult<Value> {
+    ) -> Result<Value, Cause> {
         let mut left = total + self.owed;
         self.state = State::Busy;
-        let result = poll_fn(|cx| {
+        poll_fn(|cx| {
             loop {
                 // Replies are read even while the socket takes no more of the command: a server
                 // whose own output is not read stops reading, and both sides would wait for ever.
                 if let Poll::Ready(Err(cause)) = self.channel.poll_write(cx) {
                     return Poll::Ready(Err(cause));
+                }
+                // What still comes where nothing was written is no answer to a caller's command.
+                if let Some(cause) = self.channel.hangup()
+                    && !self.own
+                    && !self.channel.has_written()
+                {
+                    return Poll::Ready(Err(cause.clone()));
                 }
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
@@ -433,8 +510,7 @@ impl Exclusive {
                 }
             }
         })
-        .await;
-        self.conclude(result)
+        .await
     }
 
     /// The next reply; pushes are passed over unless they are what is waited for.
@@ -489,20 +565,27 @@ fn is_error(value: &Value) -> bool {
     matches!(value, Value::ServerError(_))
 }
 
+/// Why a server closes a new connection, where it has said nothing but that.
+fn complaint(replies: &[Value]) -> Option<&Value> {
+    replies.first().filter(|_| replies.iter().all(is_error))
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
 
     use redis::cmd;
-    use tokio::{io::AsyncReadExt, task::coop};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        task::coop,
+    };
 
     use super::*;
     use crate::node::Role;
 
-    #[tokio::test]
-    async fn a_command_goes_out_with_the_poll_that_found_its_node_fit_for_it() {
-        let (ours, mut server) = tokio::io::duplex(1024);
-        let mut wire = Exclusive::new(
+    fn pair() -> (Exclusive, DuplexStream) {
+        let (ours, server) = tokio::io::duplex(1024);
+        let wire = Exclusive::new(
             Stream::Memory(Box::new(ours)),
             Node::new("127.0.0.1", 6379),
             Peer::Node(Role::Master),
@@ -510,6 +593,35 @@ mod tests {
             ReplyLimits::default(),
             None,
         );
+        (wire, server)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_and_closes_answers_a_handshake_and_no_command_of_a_caller() {
+        const LINE: &str = "-ERR too many connections\r\n";
+        let said = redis::parse_redis_value(LINE.as_bytes()).unwrap();
+        let ping = cmd("PING");
+        let (mut own, mut server) = pair();
+        server.write_all(LINE.as_bytes()).await.unwrap();
+        drop(server);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let replies = own.exchange(&[ping.clone(), ping.clone()], deadline).await;
+        assert_eq!(replies.unwrap(), [said.clone(), said]);
+        assert!(!own.is_open());
+
+        let (own, mut server) = pair();
+        let mut lent = own.lend();
+        server.write_all(LINE.as_bytes()).await.unwrap();
+        drop(server);
+        let error = lent.command(&ping).await.expect_err("it was not written");
+        let failure = Failure::of(&error).expect("the connection failed");
+        assert_eq!(failure.fate, Fate::NotExecuted);
+        assert!(failure.cause.is_hangup(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_goes_out_with_the_poll_that_found_its_node_fit_for_it() {
+        let (mut wire, mut server) = pair();
         let ping = cmd("PING");
         let mut command = pin!(wire.command(&ping));
         poll_fn(|cx| {

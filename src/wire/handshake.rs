@@ -1,8 +1,8 @@
 //! The first exchange on a new connection: who we are, and proof of what the node is.
 //!
 //! `HELLO` answers with the node's role, so the proof costs nothing. Everything goes out in one
-//! write. Where `HELLO` is refused (a server before 6.0, an ACL without it), a second exchange
-//! signs in with `AUTH` and asks `ROLE` instead.
+//! write. Where `HELLO` is refused (a server before 6.0, an ACL without it, a command renamed away),
+//! a second exchange signs in with `AUTH` and asks `ROLE` instead.
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::{Config, Protocol, ReplyLimits},
+    error::denies_command,
     failure::Peer,
     node::{Node, Role},
     printable::printable,
@@ -116,7 +117,7 @@ pub(crate) async fn greet(
     let secret = config.password.as_deref();
     if let Value::ServerError(error) = hello {
         let error = refusal(&error, secret);
-        return if speaks_no_hello(&error) {
+        return if conn.is_open() && speaks_no_hello(&error, secret.is_some()) {
             greet_without_hello(config, conn, deadline).await
         } else {
             Err(error)
@@ -205,13 +206,13 @@ fn set_info() -> [Cmd; 2] {
 }
 
 /// Whether the server refused `HELLO` itself, as opposed to what we said with it.
-fn speaks_no_hello(error: &RedisError) -> bool {
+fn speaks_no_hello(error: &RedisError, with_password: bool) -> bool {
     match error.code() {
-        Some("NOPERM" | "NOPROTO") => true,
-        Some("ERR") => error
-            .detail()
-            .is_some_and(|detail| detail.to_ascii_lowercase().contains("unknown command")),
-        _ => false,
+        Some("NOPROTO") => true,
+        // Valkey 9 asks who we are before it looks whether it knows the command. One that knows
+        // HELLO would have looked at the password that came with it.
+        Some("NOAUTH") => with_password,
+        code => denies_command(code.unwrap_or_default(), error.detail().unwrap_or_default()),
     }
 }
 
@@ -244,7 +245,7 @@ pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
     }
 }
 
-/// `ROLE`, or why the ACL keeps it from us.
+/// `ROLE`, or why it is kept from us.
 fn read_role(
     value: Value,
     secret: Option<&str>,
@@ -252,7 +253,8 @@ fn read_role(
     match value {
         Value::ServerError(error) => {
             let error = refusal(&error, secret);
-            if error.code() == Some("NOPERM") {
+            let (code, detail) = (error.code(), error.detail());
+            if denies_command(code.unwrap_or_default(), detail.unwrap_or_default()) {
                 Ok((None, Some(error.to_string())))
             } else {
                 Err(error)

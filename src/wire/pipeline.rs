@@ -1,6 +1,6 @@
 //! A pipeline's bytes, and what its replies mean.
 
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult, ServerError, Value};
 
 use super::aborted;
 
@@ -23,10 +23,28 @@ pub(super) fn encode(pipeline: &Pipeline, out: &mut Vec<u8>) {
     }
 }
 
+/// What a server that has closed the connection before it had answered everything says to the rest,
+/// where that is known.
+///
+/// After a protocol error (an argument longer than `proto-max-bulk-len`, for one) it reads nothing
+/// more: the rest has not been executed either.
+pub(super) fn last_word(replies: &[Value]) -> Option<&Value> {
+    replies.last().filter(|reply| is_protocol_error(reply))
+}
+
+fn is_protocol_error(reply: &Value) -> bool {
+    let said = |error: &ServerError| {
+        let details = error.details().unwrap_or_default();
+        error.code() == "ERR" && details.starts_with("Protocol error")
+    };
+    matches!(reply, Value::ServerError(error) if said(error))
+}
+
 /// Returns `count` of the replies from `offset` on.
 ///
 /// Fails as the redis crate does when the server refuses to queue a command of an atomic pipeline:
-/// with every refusal and its place. When it refuses the `EXEC` itself, that refusal is the error.
+/// with every refusal and its place. When it refuses the `EXEC` itself, that refusal is the error; so
+/// is a protocol error because of which nothing was executed at all.
 pub(crate) async fn conclude(
     pipeline: &Pipeline,
     replies: Vec<Value>,
@@ -35,6 +53,17 @@ pub(crate) async fn conclude(
 ) -> RedisResult<Vec<Value>> {
     let last = replies.len().saturating_sub(1);
     let refused = |reply: &Value| matches!(reply, Value::ServerError(_));
+    // Of a transaction nothing is executed without its EXEC.
+    let decisive = if pipeline.is_transaction() {
+        &replies[last..]
+    } else {
+        &replies[..]
+    };
+    if let Some(Value::ServerError(error)) = decisive.first()
+        && decisive.iter().all(is_protocol_error)
+    {
+        return Err(error.clone().into());
+    }
     if pipeline.is_transaction() && replies[..last].iter().any(refused) {
         return Err(aborted::error(pipeline, replies).await);
     }

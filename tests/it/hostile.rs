@@ -512,14 +512,17 @@ async fn no_secret_shows_in_anything_that_can_be_printed() {
 }
 
 #[tokio::test]
-async fn the_cause_of_an_error_is_in_its_source_and_only_there() {
+async fn the_cause_of_an_error_is_in_its_text_and_in_its_source() {
     let node =
         node_with(|_, words| (words[0] == "HELLO").then(|| Action::reply("-WRONGPASS no\r\n")));
     let sentinel = sentinel_of(node.port());
     let error = Pool::connect(watched_by(&sentinel)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("cannot connect to the master at {}", node.addr())
+        format!(
+            "cannot connect to the master at {}: \"WRONGPASS\": no",
+            node.addr()
+        )
     );
     let source = error.source().expect("what the node said");
     assert!(source.to_string().contains("no"), "{source}");

@@ -3,9 +3,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use redis::cmd;
-use redis_rw_pool::{Config, Connection, Discard, redis};
+use redis_rw_pool::{Config, Connection, Discard, Pool, redis};
+use testkit::fake::{Action, FakeServer};
 
 use crate::{
+    shared::{node_with, sentinel_of, watched_by},
     stage::{LONG, SECOND, Side, Stage, side_by_side, skip, turn},
     support::eventually,
 };
@@ -256,40 +258,45 @@ async fn without_a_threshold_nothing_is_tested() {
     assert_eq!(stage.status().created, 1);
 }
 
+/// A master that says to every PING that it is loading its data, which a real one says to everything.
+fn failing_every_test() -> FakeServer {
+    node_with(|_, words| {
+        let loading = || Action::reply("-LOADING Redis is loading the dataset in memory\r\n");
+        (words[0] == "PING").then(loading)
+    })
+}
+
 #[tokio::test]
 async fn a_connection_that_fails_its_test_is_replaced() {
-    let stage = Stage::own(Side::Write, |config| {
-        no_limits(config);
-        config.write.test_idle_after = Some(Duration::ZERO);
-    })
-    .await;
-    stage.server().cmd(&["ACL", "SETUSER", "default", "-ping"]);
+    let node = failing_every_test();
+    let sentinel = sentinel_of(node.port());
+    let mut config = watched_by(&sentinel);
+    config.write.test_idle_after = Some(Duration::ZERO);
+    let pool = Pool::connect(config).await.unwrap();
     let mut seen = HashSet::new();
     for _ in 0..10 {
-        let mut conn = stage.take().await;
+        let mut conn = pool.write().await.unwrap();
         seen.insert(id(&mut conn).await);
     }
     assert_eq!(seen.len(), 10);
-    let status = stage.status();
+    let status = pool.status().write;
     assert_eq!((status.created, status.active), (10, 1), "{status:?}");
-    assert_eq!(stage.discarded(Discard::TestFailed), 9);
+    assert_eq!(status.discards.get(Discard::TestFailed), 9);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_connections_that_all_fail_their_test_are_replaced() {
-    let stage = Stage::own(Side::Write, |config| {
-        no_limits(config);
-        config.write.max_active = 100;
-        config.write.test_idle_after = Some(Duration::ZERO);
-    })
-    .await;
-    drop(stage.take_many(100).await);
-    stage.server().cmd(&["ACL", "SETUSER", "default", "-ping"]);
-    let lent = side_by_side((0..100).map(|_| stage.take())).await;
-    let status = stage.status();
+    let node = failing_every_test();
+    let sentinel = sentinel_of(node.port());
+    let mut config = watched_by(&sentinel);
+    config.write.max_active = 100;
+    config.write.test_idle_after = Some(Duration::ZERO);
+    let pool = Pool::connect(config).await.unwrap();
+    drop(side_by_side((0..100).map(|_| pool.write())).await);
+    let lent = side_by_side((0..100).map(|_| pool.write())).await;
+    let status = pool.status().write;
     assert_eq!((status.created, status.active), (200, 100), "{status:?}");
-    assert_eq!(stage.discarded(Discard::TestFailed), 100);
-    stage.settled().await;
+    assert_eq!(status.discards.get(Discard::TestFailed), 100);
     drop(lent);
 }
 

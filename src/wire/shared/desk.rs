@@ -19,6 +19,7 @@ use self::ticks::Ticks;
 use crate::{
     config::MultiplexedLimits,
     failure::{Cause, Fate},
+    wire::pipeline,
 };
 
 /// A command larger than this is not copied together with others.
@@ -605,7 +606,11 @@ impl Desk {
     fn give_up(&mut self, key: usize, cause: &Cause, woken: &mut Vec<Waker>) {
         let written = self.written;
         let call = &mut self.calls[key];
-        if call.answer.is_none() {
+        let word = pipeline::last_word(&call.replies).filter(|_| cause.is_hangup());
+        if let Some((word, total)) = word.cloned().zip(call.total) {
+            call.replies.resize(total, word);
+            call.conclude(woken);
+        } else if call.answer.is_none() {
             let fault = if call.start < written {
                 Fault::Failed(cause.clone(), Fate::Unknown)
             } else {

@@ -266,6 +266,37 @@ fn a_pipeline_cut_within_a_portion_is_unknown() {
 }
 
 #[test]
+fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_server_has_closed() {
+    let error = |line: &str| redis::parse_redis_value(line.as_bytes()).unwrap();
+    let protocol = error("-ERR Protocol error: invalid bulk length\r\n");
+    let reset = Cause::Io(String::new(), std::io::ErrorKind::ConnectionReset);
+    let late = Cause::Timeout(TIMEOUT);
+    for (second, cause, answered) in [
+        (protocol.clone(), Cause::Closed, true),
+        (protocol.clone(), reset, true),
+        (protocol.clone(), late, false),
+        (protocol.clone(), Cause::Withdrawn, false),
+        (error("-ERR syntax error\r\n"), Cause::Closed, false),
+    ] {
+        let mut desk = roomy();
+        let key = desk.enter(3, Some(3), Waker::noop()).unwrap();
+        hand_in(&mut desk, key);
+        wrote(&mut desk, 5);
+        let mut replies = [Value::Int(1), second];
+        assert!(desk.deliver(&mut replies, &mut Vec::new()));
+        desk.fail(&cause, &mut Vec::new());
+        match progress(&mut desk, key) {
+            Progress::Done(Answer::Many(replies)) if answered => {
+                assert_eq!(replies, [Value::Int(1), protocol.clone(), protocol.clone()]);
+            }
+            Progress::Done(Answer::Lost(Fault::Failed(_, Fate::Unknown))) if !answered => {}
+            other => panic!("{cause}: {other:?}"),
+        }
+        assert!(desk.is_empty());
+    }
+}
+
+#[test]
 fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
     let mut desk = desk(1, 100);
     let handed_in = call(&mut desk);
