@@ -150,8 +150,8 @@ impl Verdict {
     /// has written.
     fn of_text(code: &str, details: &str) -> Self {
         match code {
-            "READONLY" | "REDIRECT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF" | "OOM"
-            | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
+            "READONLY" | "REDIRECT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF"
+            | "OOM" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
             "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" | "NOPROTO" | "NOSCRIPT" | "MOVED"
             | "ASK" | "CROSSSLOT" => Self::Refused,
             "EXECABORT" => match details.split_once("because of: ") {

@@ -148,13 +148,19 @@ fn every_error_reply_is_known_for_what_the_server_did_before_it() {
         ),
         (Refused, "ERR unknown subcommand 'NOSUCH'. Try CONFIG HELP."),
         (Refused, "ERR wrong number of arguments for 'set' command"),
-        (Refused, "ERR unknown command `NOSUCH`, with args beginning with: "),
+        (
+            Refused,
+            "ERR unknown command `NOSUCH`, with args beginning with: ",
+        ),
         (Refused, "ERR Unknown command 'NOSUCH'"),
         (
             Refused,
             "ERR Unknown subcommand or wrong number of arguments for 'NOSUCH'. Try CONFIG HELP.",
         ),
-        (Refused, "ERR unknown subcommand or wrong number of arguments for 'x'"),
+        (
+            Refused,
+            "ERR unknown subcommand or wrong number of arguments for 'x'",
+        ),
         (Refused, "ERR Unknown subcommand 'NOSUCH'"),
         (Refused, "ERR Wrong number of arguments for MSET"),
         (Refused, "ERR Function not found"),

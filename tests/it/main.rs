@@ -40,6 +40,7 @@ mod multiplexed_storm;
 mod outcome;
 mod panics;
 mod reads;
+mod refusals;
 mod replicas;
 mod retry;
 mod routing;

@@ -406,3 +406,26 @@ async fn no_read_fails_when_a_replica_leaves_and_one_that_joins_is_read_from() {
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!(pool.status().reader.created, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_over_the_writer_fails_when_the_master_is_killed() {
+    let deployment = Deployment::start();
+    let pool = support::pool(&deployment, |config| {
+        patient(config);
+        // Much less than it takes to elect another master.
+        config.command_timeout = Some(Duration::from_millis(500));
+    })
+    .await;
+    let load = Load::start(&pool, &pool.writer(), false);
+    load.goes_on().await;
+    let old = deployment.master().port();
+    block_in_place(|| deployment.node(old).kill());
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+    eventually("the new master is known", LIMIT, || async {
+        pool.topology().master == Some(local(new))
+    })
+    .await;
+    load.goes_on().await;
+    let (_, failures) = load.finish().await;
+    assert_eq!(failures, Vec::<String>::new());
+}
