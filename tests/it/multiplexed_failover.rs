@@ -418,7 +418,10 @@ async fn reads_on_their_way_to_a_master_that_is_killed_are_answered_by_the_next_
     })
     .await;
     let mut writer = pool.writer();
-    let () = writer.set("k", "v").await.unwrap();
+    let _: bool = writer.exists("k").await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    let () = conn.set("k", "v").await.unwrap();
+    assert_eq!(ask::<i64>(&mut conn, "WAIT 2 20000").await, 2);
     // Frozen first, so that no read is answered before the end.
     let old = deployment.master();
     old.pause();
@@ -427,7 +430,6 @@ async fn reads_on_their_way_to_a_master_that_is_killed_are_answered_by_the_next_
         let mut writer = writer.clone();
         reads.spawn(async move { writer.get::<_, String>("k").await });
     }
-    let mut conn = pool.write().await.unwrap();
     reads.spawn(async move { conn.get("k").await });
     eventually("all are on their way", LIMIT, || async {
         pool.status().writer.in_flight == READS
