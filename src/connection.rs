@@ -55,12 +55,15 @@ use crate::{
 ///
 /// A command that was sent is sent again only
 ///
-/// - where the server said that it executed nothing of it, because it is no master (`READONLY`), is
-///   loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). When time is up the caller has
-///   that reply;
+/// - where the server said that it executed nothing of it, because it is no master (`READONLY`, or
+///   Valkey's `REDIRECT`), is loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). That
+///   goes on for as long as a command waits for a connection; then the caller has the server's reply.
+///   A node that is loading is asked over the same connection, by one caller at a time, after pauses
+///   of at most 250 ms;
 /// - where the connection was lost and the command is known to read only (by name: `GET`, `HGETALL`,
-///   `EVAL_RO`, …; no script otherwise, nothing that blocks). It has one
-///   [`command_timeout`](crate::Config::command_timeout) for all attempts together.
+///   `EVAL_RO`, …; no script otherwise, nothing that blocks). Where a replica may serve it, it has one
+///   [`command_timeout`](crate::Config::command_timeout) for all attempts together. Where only the
+///   master may, it waits for the next one as a write does.
 ///
 /// A pipeline is sent again where that holds for every command in it. Any other command that was on its
 /// way when the connection was lost has failed as *unknown*: it may have been executed, and is never

@@ -84,10 +84,14 @@ use crate::{
 ///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller. Only those that are known to read only, and were lost with
-///   their connection, go over another; they have one `command_timeout` for that;
-/// - so do those of which the node itself says that it executed nothing (`READONLY`, `LOADING`,
-///   `MASTERDOWN`), within the time that others wait for a connection. When time is up the caller has
-///   the node's reply.
+///   their connection, go over another. Where a replica may serve them they have one
+///   `command_timeout` for that; where only the master may, they wait for the next one as a write
+///   does;
+/// - those of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`, `LOADING`,
+///   `MASTERDOWN`) are sent again, within the time that others wait for a connection. When time is up
+///   the caller has the node's reply, of which [`outcome`](crate::outcome()) says *not executed*.
+///   While a node refuses to serve, those who were refused wait together, and one of them tries it
+///   after ever longer pauses, at most 250 ms.
 ///
 /// [`Connection`](crate::Connection) has the rules in full.
 ///
@@ -387,8 +391,9 @@ impl Journey {
         self.begin()
     }
 
+    /// The first connection has a deadline of its own.
     fn spend(&mut self, time: Duration) {
-        self.spent = Some(self.spent.unwrap_or_default() + time);
+        self.spent = self.spent.map(|spent| spent + time);
     }
 
     /// Has the waits between the connections count, too.

@@ -29,7 +29,8 @@ use crate::{
 #[non_exhaustive]
 pub struct Retry {
     /// The time for everything: every attempt, the one under way included, and the pauses between
-    /// them. Defaults to 10 s.
+    /// them. A command that still waits by then for a master, or for one that is loading, ends as
+    /// not executed. Defaults to 10 s.
     pub deadline: Duration,
     /// The longest that the first pause may be; each one after it may be twice as long as the one
     /// before. The pause itself is drawn anew each time, from nothing up to that, so that many

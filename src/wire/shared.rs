@@ -200,6 +200,13 @@ struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
+    /// How the call ends when it is given up now.
+    fn late(&self, cause: Cause) -> Answer {
+        let desk = self.shared.desk.lock();
+        let fate = self.key.map_or(Fate::NotExecuted, |key| desk.fate(key));
+        Answer::Lost(Fault::Failed(cause, fate))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, request: &mut Request<'_>) -> Poll<Answer> {
         request.prepare();
         let mut desk = self.shared.desk.lock();
@@ -239,15 +246,6 @@ impl Ticket<'_> {
             return Poll::Ready(Answer::One(Value::Nil));
         }
         Poll::Pending
-    }
-}
-
-impl Ticket<'_> {
-    /// How the call ends when it is given up now.
-    fn late(&self, cause: Cause) -> Answer {
-        let desk = self.shared.desk.lock();
-        let fate = self.key.map_or(Fate::NotExecuted, |key| desk.fate(key));
-        Answer::Lost(Fault::Failed(cause, fate))
     }
 }
 
