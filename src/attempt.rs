@@ -11,8 +11,9 @@ use crate::{
     node::Role,
 };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Before something that was refused is sent again.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A read that makes its server crash must not be taken round all of them for as long as there is time.
 pub(crate) const MOST_LOSSES: u32 = 8;
@@ -33,7 +34,7 @@ impl Attempt {
     /// On an exclusive connection to a node with this role.
     pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
         match result {
-            Ok(reply) if errand.doubt(reply).condemns(role) && errand.is_refused(reply) => {
+            Ok(reply) if errand.doubt(reply).refuses(role) && errand.is_refused(reply) => {
                 Self::Refused
             }
             Ok(_) => Self::Settled,

@@ -55,12 +55,15 @@ use crate::{
 ///
 /// A command that was sent is sent again only
 ///
-/// - where the server said that it executed nothing of it, because it is no master (`READONLY`), is
-///   loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). When time is up the caller has
-///   that reply;
+/// - where the server said that it executed nothing of it, because it is no master (`READONLY`, or
+///   Valkey's `REDIRECT`), is loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). That
+///   goes on for as long as a command waits for a connection; then the caller has the server's reply.
+///   A node that is loading is asked over the same connection, by one caller at a time, after pauses
+///   of at most 250 ms;
 /// - where the connection was lost and the command is known to read only (by name: `GET`, `HGETALL`,
-///   `EVAL_RO`, …; no script otherwise, nothing that blocks). It has one
-///   [`command_timeout`](crate::Config::command_timeout) for all attempts together.
+///   `EVAL_RO`, …; no script otherwise, nothing that blocks). Where a replica may serve it, it has one
+///   [`command_timeout`](crate::Config::command_timeout) for all attempts together. Where only the
+///   master may, it waits for the next one as a write does.
 ///
 /// A pipeline is sent again where that holds for every command in it. Any other command that was on its
 /// way when the connection was lost has failed as *unknown*: it may have been executed, and is never
@@ -81,6 +84,15 @@ pub struct Connection {
     used: bool,
     /// The connection was replaced since: a `WAIT` would not be about all that was written.
     severed: bool,
+    /// Nothing is waited for longer than this, where the caller has no more time.
+    until: Option<Instant>,
+}
+
+/// How long a command may wait for what it needs.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until: Instant,
+    whole: Duration,
 }
 
 impl Connection {
@@ -90,6 +102,24 @@ impl Connection {
             object: Some(object),
             used: false,
             severed: false,
+            until: None,
+        }
+    }
+
+    /// Commands over it wait no longer than this for a connection, the end of a fence, or a node that
+    /// refuses to serve.
+    pub(crate) fn until(mut self, moment: Option<Instant>) -> Self {
+        self.until = moment;
+        self
+    }
+
+    fn wait(&self) -> Wait {
+        let (now, patience) = (Instant::now(), self.pooled().home().patience());
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        let whole = left.map_or(patience, |left| left.min(patience));
+        Wait {
+            until: now + whole.min(FAR),
+            whole,
         }
     }
 
@@ -135,8 +165,8 @@ impl Connection {
     #[inline]
     async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
         if !self.pooled().is_fit() {
-            let deadline = after(self.pooled().home().patience());
-            Box::pin(self.catch_up(errand.tie(), deadline)).await?;
+            let wait = self.wait();
+            Box::pin(self.catch_up(errand.tie(), wait)).await?;
         }
         if self.severed && errand.tie() == Tie::Connection {
             self.start_over();
@@ -161,7 +191,7 @@ impl Connection {
 
     /// Holds the command back while the master is being replaced, and takes a fresh connection where
     /// this one is of no use any more. Nothing has been written yet.
-    async fn catch_up(&mut self, tie: Tie, deadline: Instant) -> RedisResult<()> {
+    async fn catch_up(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
         let home = Arc::clone(self.pooled().home());
         let mut changes = home.topology.subscribe();
         loop {
@@ -171,13 +201,13 @@ impl Connection {
             }
             match self.pooled_mut().standing() {
                 Standing::Current => return Ok(()),
-                Standing::Gone => self.renew(tie, deadline).await?,
+                Standing::Gone => self.renew(tie, wait).await?,
                 Standing::Fenced => {
-                    let changed = tokio::time::timeout_at(deadline, changes.changed());
+                    let changed = tokio::time::timeout_at(wait.until, changes.changed());
                     tokio::select! {
                         lifted = changed => if !matches!(lifted, Ok(Ok(()))) {
                             let sign = home.topology.snapshot().fence.clone();
-                            let cause = Cause::Fenced(sign.unwrap_or_default(), home.patience());
+                            let cause = Cause::Fenced(sign.unwrap_or_default(), wait.whole);
                             return Err(self.failure(cause));
                         },
                         () = home.closing() => return Err(Error::Closed.into()),
@@ -196,7 +226,7 @@ impl Connection {
 
     /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
     /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
-    async fn renew(&mut self, tie: Tie, deadline: Instant) -> RedisResult<()> {
+    async fn renew(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
         if !self.pooled().is_replaceable() {
             return Err(self.failure(self.why_stuck()));
         }
@@ -218,9 +248,9 @@ impl Connection {
         let dialer = Arc::clone(pool.manager().dialer());
         drop(pool);
         loop {
-            let mut fresh = match tokio::time::timeout_at(deadline, dialer.obtain()).await {
+            let mut fresh = match tokio::time::timeout_at(wait.until, dialer.obtain()).await {
                 Ok(obtained) => obtained?.0,
-                Err(_) => return Err(dialer.out_of_patience(dialer.patience()).into()),
+                Err(_) => return Err(dialer.out_of_patience(wait.whole).into()),
             };
             // What its node said speaks against this one too, where it was made before.
             if fresh.target.node == before && condemned.is_some_and(|at| fresh.is_older_than(at)) {
@@ -255,14 +285,21 @@ impl Connection {
         errand: E,
         mut result: RedisResult<E::Reply>,
     ) -> RedisResult<E::Reply> {
-        let mut deadline = after(self.pooled().home().patience());
-        // A read that was on its way has no more than the time it had then.
+        let home = Arc::clone(self.pooled().home());
+        let mut wait = self.wait();
+        // A read that was on its way has no more than the time it had then, unless it has to wait
+        // for the next master.
         let mut cut = None;
         let mut pause = None;
         let mut losses = 0;
+        let mut refused = false;
         loop {
             self.weigh(errand, &result);
             let attempt = Attempt::of(errand, &result, self.role());
+            if refused && attempt == Attempt::Settled && result.is_ok() {
+                home.refusals.served(&self.pooled().target.node);
+            }
+            refused |= attempt == Attempt::Refused;
             losses += u32::from(attempt == Attempt::Lost);
             let again = attempt.allows_another(|| errand.is_read())
                 && losses <= MOST_LOSSES
@@ -271,29 +308,56 @@ impl Connection {
             if !again {
                 return result;
             }
-            if attempt != Attempt::NotWritten && errand.is_read() {
+            if attempt == Attempt::Lost && !home.needs_master() {
                 cut = cut.or_else(|| self.pooled_mut().wire().deadline());
-                deadline = cut.map_or(deadline, |cut| cut.min(deadline));
+                wait.until = cut.map_or(wait.until, |cut| cut.min(wait.until));
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= wait.until {
                 return result;
             }
-            let pause = pause.get_or_insert_with(|| Pause::after(attempt));
-            match self.move_on(errand.tie(), attempt, pause, deadline).await {
+            let moved = if attempt == Attempt::Refused && self.pooled().condemned().is_none() {
+                self.outwait(errand.tie(), wait).await
+            } else {
+                let pause = pause.get_or_insert_with(|| Pause::after(attempt));
+                self.move_on(errand.tie(), attempt, pause, wait).await
+            };
+            match moved {
                 Ok(()) => {}
                 Err(error) if attempt == Attempt::NotWritten => return Err(error),
                 Err(_) => return result,
+            }
+            // What is known now would be unknown while it is on its way again.
+            if attempt != Attempt::NotWritten && Instant::now() >= wait.until {
+                return result;
             }
             result = self.send_until(errand, cut).await;
         }
     }
 
+    /// Waits until the node that refused may be asked again. The connection stays: any other would
+    /// only lead to the same node.
+    async fn outwait(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
+        let node = self.node();
+        let mut changes = home.topology.subscribe();
+        while self.pooled_mut().standing() == Standing::Current && !home.has_alternative(&node) {
+            tokio::select! {
+                () = home.refusals.turn(&node) => break,
+                () = tokio::time::sleep_until(wait.until) => break,
+                changed = changes.changed() => if changed.is_err() { break },
+                () = home.closing() => return Err(Error::Closed.into()),
+            }
+        }
+        self.catch_up(tie, wait).await
+    }
+
+    /// Takes another connection after one that was of no use.
     async fn move_on(
         &mut self,
         tie: Tie,
         attempt: Attempt,
         pause: &mut Pause,
-        deadline: Instant,
+        wait: Wait,
     ) -> RedisResult<()> {
         let home = Arc::clone(self.pooled().home());
         let before = self.node();
@@ -302,17 +366,17 @@ impl Connection {
         if attempt != Attempt::NotWritten {
             home.fleet.shun(&before);
         }
-        self.renew(tie, deadline).await?;
+        self.renew(tie, wait).await?;
         let pause = pause.next(self.pooled().target.node == before);
         if !pause.is_zero() {
             let until = Instant::now() + pause;
             tokio::select! {
-                () = tokio::time::sleep_until(until.min(deadline)) => {}
+                () = tokio::time::sleep_until(until.min(wait.until)) => {}
                 _ = changes.changed() => {}
                 () = home.closing() => return Err(Error::Closed.into()),
             }
         }
-        self.catch_up(tie, deadline).await
+        self.catch_up(tie, wait).await
     }
 
     async fn send_until<E: Errand>(
@@ -333,35 +397,32 @@ impl Connection {
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
     fn weigh<E: Errand>(&mut self, errand: E, result: &RedisResult<E::Reply>) {
         let pooled = self.pooled_mut();
-        let doubtful = match result {
+        let target = pooled.target.clone();
+        match result {
             Ok(reply) => {
                 let doubt = errand.doubt(reply);
-                let condemned = doubt.condemns(pooled.target.role);
-                if condemned {
+                let home = pooled.home();
+                home.weigh(doubt, &target);
+                // A node that is loading is left for another one, where there is one.
+                let leaves = doubt.refuses(target.role) && home.has_alternative(&target.node);
+                if leaves || doubt.condemns(target.role) {
                     pooled.condemn();
                 }
-                condemned || doubt == Doubt::Node
             }
             Err(error) => {
-                let cause = Failure::of(error).map(|failure| &failure.cause);
-                if let Some(Cause::Timeout(within)) = cause {
-                    pooled.home().topology.silence(&pooled.target.node, *within);
+                let topology = &pooled.home().topology;
+                match Failure::of(error).map(|failure| &failure.cause) {
+                    None | Some(Cause::Unusable) => {}
+                    Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
+                    Some(_) => topology.suspect(&target.node),
                 }
-                cause.is_some_and(|cause| *cause != Cause::Unusable)
             }
-        };
-        if doubtful {
-            pooled.home().topology.suspect(&pooled.target.node);
         }
     }
 }
 
 /// 30 years is where tokio puts its far future, too.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
-fn after(time: Duration) -> Instant {
-    Instant::now() + time.min(FAR)
-}
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {

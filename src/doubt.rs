@@ -30,14 +30,17 @@ impl Doubt {
         replies.iter().map(Self::of).max().unwrap_or(Self::None)
     }
 
-    /// Whether a connection that was made for this role is of no more use.
+    /// Whether a node with this role has executed nothing and may be asked again, or another in its
+    /// place.
+    pub(crate) fn refuses(self, role: Role) -> bool {
+        self == Self::Service || self.condemns(role)
+    }
+
+    /// Whether a connection that was made for this role is of no more use. One to a node that is
+    /// loading will do again, and any other would only lead there, too.
     pub(crate) fn condemns(self, role: Role) -> bool {
-        match self {
-            Self::None | Self::Node => false,
-            Self::Service => true,
-            // That a replica takes no writes was known before.
-            Self::Role => role == Role::Master,
-        }
+        // That a replica takes no writes was known before.
+        self == Self::Role && role == Role::Master
     }
 
     #[cold]
@@ -59,7 +62,8 @@ impl Doubt {
     /// (`processCommand` in Redis' server.c), except the last.
     fn of_code(code: &str) -> Self {
         match code {
-            "READONLY" => Self::Role,
+            // REDIRECT is how Valkey 8 says it to a client that sent CLIENT CAPA REDIRECT.
+            "READONLY" | "REDIRECT" => Self::Role,
             // It reads its data set from disk or from its master; or it has lost its master, with
             // `replica-serve-stale-data no`.
             "LOADING" | "MASTERDOWN" => Self::Service,
@@ -97,6 +101,7 @@ mod tests {
             ("-LOADING Redis is loading", Doubt::Service),
             ("-MASTERDOWN Link with MASTER is down", Doubt::Service),
             ("-READONLY You can't write", Doubt::Role),
+            ("-REDIRECT 127.0.0.1:6380", Doubt::Role),
             ("-EXECABORT because of previous errors.", Doubt::None),
             (
                 "-EXECABORT Transaction discarded because of: READONLY You can't write",
@@ -113,11 +118,19 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_may_refuse_to_write() {
-        for role in [Role::Master, Role::Replica] {
-            assert!(!Doubt::None.condemns(role) && !Doubt::Node.condemns(role));
-            assert!(Doubt::Service.condemns(role));
-            assert_eq!(Doubt::Role.condemns(role), role == Role::Master);
+    fn a_replica_may_refuse_to_write_and_who_is_loading_will_serve_again() {
+        for (doubt, role, refuses, condemns) in [
+            (Doubt::None, Role::Master, false, false),
+            (Doubt::None, Role::Replica, false, false),
+            (Doubt::Node, Role::Master, false, false),
+            (Doubt::Node, Role::Replica, false, false),
+            (Doubt::Service, Role::Master, true, false),
+            (Doubt::Service, Role::Replica, true, false),
+            (Doubt::Role, Role::Master, true, true),
+            (Doubt::Role, Role::Replica, false, false),
+        ] {
+            let told = (doubt.refuses(role), doubt.condemns(role));
+            assert_eq!(told, (refuses, condemns), "{doubt:?} {role:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     wire::{
         exclusive::Exclusive,
         reading::{is_read, is_script},
-        shared::{Fault, Shared},
+        shared::{Fault, Limit, Shared},
         tie::Tie,
     },
 };
@@ -21,6 +21,7 @@ pub(crate) trait Errand: Copy + Send + Sync {
     fn over_shared(
         self,
         shared: &Shared,
+        limit: Option<Limit>,
     ) -> impl Future<Output = Result<Self::Reply, Fault>> + Send;
 
     /// The gravest doubt that the reply raises.
@@ -42,8 +43,12 @@ impl Errand for &Cmd {
         wire.command(self)
     }
 
-    fn over_shared(self, shared: &Shared) -> impl Future<Output = Result<Value, Fault>> + Send {
-        shared.command(self)
+    fn over_shared(
+        self,
+        shared: &Shared,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Value, Fault>> + Send {
+        shared.command(self, limit)
     }
 
     #[inline]
@@ -94,8 +99,9 @@ impl Errand for Batch<'_> {
     fn over_shared(
         self,
         shared: &Shared,
+        limit: Option<Limit>,
     ) -> impl Future<Output = Result<Vec<Value>, Fault>> + Send {
-        shared.pipeline(self.pipeline, self.next)
+        shared.pipeline(self.pipeline, self.next, limit)
     }
 
     #[inline]
@@ -105,7 +111,8 @@ impl Errand for Batch<'_> {
 
     fn is_refused(self, reply: &Vec<Value>) -> bool {
         if self.pipeline.is_transaction() {
-            return matches!(reply.last(), Some(Value::ServerError(error)) if doubt::is_abort(error));
+            // An EXEC that has executed anything has an array for a reply.
+            return matches!(reply.last(), Some(Value::ServerError(_)));
         }
         let refused = |reply| matches!(Doubt::of(reply), Doubt::Service | Doubt::Role);
         reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)
@@ -150,6 +157,11 @@ mod tests {
             (&plain, &[readonly, "-ERR syntax"], false),
             (&atomic, &["+OK", readonly, readonly, abort], true),
             (&atomic, &["+OK", "+QUEUED", "+QUEUED", late], true),
+            (
+                &atomic,
+                &["+OK", "+QUEUED", "+QUEUED", "-REDIRECT 127.0.0.1:6380"],
+                true,
+            ),
             (&atomic, &["+OK", readonly, readonly, "*0"], false),
             (&script, &[readonly], false),
         ] {

@@ -1,6 +1,7 @@
 //! What one of the two pools knows of itself: its limits, where it may go, what it has open.
 
 mod fleet;
+mod refusals;
 
 use std::{
     pin::pin,
@@ -14,13 +15,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use self::fleet::Fleet;
+use self::{fleet::Fleet, refusals::Refusals};
 use crate::{
     alarm::Alarm,
     clock::Clock,
     config::{Config, PoolLimits, ReadFrom},
     discard::Discard,
-    error::{Error, PoolName, Said, is_refusal, reason},
+    doubt::Doubt,
+    error::{Error, PoolName, Said, in_one_line, is_refusal, reason},
     jitter,
     node::Node,
     standing::Standing,
@@ -43,6 +45,7 @@ pub(crate) struct Home {
     pub(crate) topology: Arc<Handle>,
     pub(crate) stats: Stats,
     pub(crate) fleet: Fleet,
+    pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
     closed: AtomicBool,
@@ -67,6 +70,7 @@ impl Home {
             topology,
             stats: Stats::default(),
             fleet: Fleet::default(),
+            refusals: Refusals::default(),
             clock: Clock::new(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
@@ -186,6 +190,35 @@ impl Home {
         let limits = self.limits();
         let max_idle = limits.effective_max_idle();
         (max_idle < limits.max_active && idle() >= max_idle).then_some(Discard::MaxIdle)
+    }
+
+    /// Takes to heart what a reply says about the node that sent it.
+    #[cold]
+    pub(crate) fn weigh(&self, doubt: Doubt, target: &Target) {
+        let node = &target.node;
+        if doubt == Doubt::Service {
+            self.refusals.refused(node);
+        }
+        let look = match doubt {
+            Doubt::None => false,
+            Doubt::Role => doubt.condemns(target.role),
+            // The node may say so to every command for a long time.
+            Doubt::Node | Doubt::Service => self.refusals.is_look_due(node),
+        };
+        if look {
+            self.topology.suspect(node);
+        }
+    }
+
+    /// Whether this pool may go to another node, which does not refuse to serve.
+    pub(crate) fn has_alternative(&self, node: &Node) -> bool {
+        let mut targets = self.targets().into_iter();
+        targets.any(|target| target.node != *node && !self.refusals.contains(&target.node))
+    }
+
+    /// Whether nobody but the master may do what this pool is asked for.
+    pub(crate) fn needs_master(&self) -> bool {
+        matches!(self.policy(), None | Some(ReadFrom::Master))
     }
 
     /// `None` for the pool that writes.

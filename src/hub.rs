@@ -137,15 +137,12 @@ impl Hub {
 
     /// Takes to heart what a reply says about the node that sent it.
     pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
-        let condemned = doubt.condemns(line.target.role);
         // Many replies may say the same at once, and it is one failure.
-        if condemned && line.shared.retire() {
+        if doubt.condemns(line.target.role) && line.shared.retire() {
             self.home.fleet.failed(&line.target.node);
             self.ended.notify_one();
         }
-        if condemned || doubt == Doubt::Node {
-            self.home.topology.suspect(&line.target.node);
-        }
+        self.home.weigh(doubt, &line.target);
     }
 
     pub(crate) fn status(&self) -> MultiplexedStatus {

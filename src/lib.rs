@@ -85,8 +85,8 @@
 //!
 //! What a node refused to execute because it takes no writes any more (`READONLY`), loads its data
 //! (`LOADING`) or has lost its master (`MASTERDOWN`) is sent again, to whoever can. So is a command that
-//! only reads and whose connection was lost, to another replica where there is one; [`Connection`] has
-//! the rules.
+//! only reads and whose connection was lost, to another replica where there is one, or to the next
+//! master where only a master may serve it; [`Connection`] has the rules.
 //!
 //! Any other command that went out and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.

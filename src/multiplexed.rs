@@ -1,6 +1,6 @@
 //! The handle by which many callers share a few connections.
 
-use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
@@ -18,7 +18,7 @@ use crate::{
     wire::{
         command::{self, Shareable},
         pipeline,
-        shared::Fault,
+        shared::{Fault, Limit},
     },
 };
 
@@ -84,10 +84,14 @@ use crate::{
 ///   pipeline;
 /// - those that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller. Only those that are known to read only, and were lost with
-///   their connection, go over another; they have one `command_timeout` for that;
-/// - so do those of which the node itself says that it executed nothing (`READONLY`, `LOADING`,
-///   `MASTERDOWN`), within the time that others wait for a connection. When time is up the caller has
-///   the node's reply.
+///   their connection, go over another. Where a replica may serve them they have one
+///   `command_timeout` for that; where only the master may, they wait for the next one as a write
+///   does;
+/// - those of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`, `LOADING`,
+///   `MASTERDOWN`) are sent again, within the time that others wait for a connection. When time is up
+///   the caller has the node's reply, of which [`outcome`](crate::outcome()) says *not executed*.
+///   While a node refuses to serve, those who were refused wait together, and one of them tries it
+///   after ever longer pauses, at most 250 ms.
 ///
 /// [`Connection`](crate::Connection) has the rules in full.
 ///
@@ -161,7 +165,9 @@ impl Multiplexed {
         let Some(chosen) = self.choose() else {
             return Box::pin(self.go_on(errand, None)).await;
         };
-        let outcome = errand.over_shared(&self.seen.open[chosen].shared).await;
+        let outcome = errand
+            .over_shared(&self.seen.open[chosen].shared, None)
+            .await;
         match outcome {
             Ok(reply) if errand.doubt(&reply) == Doubt::None => Ok(reply),
             outcome => {
@@ -180,34 +186,34 @@ impl Multiplexed {
         let timeout = self.hub.home().config.command_timeout;
         let mut journey = Journey::default();
         let mut last = None;
-        let mut losses = 0;
         let mut attempted = first;
         loop {
             if let Some(Tried { line, outcome }) = attempted {
                 match self.judge(errand, &line, outcome) {
-                    Judged::Final(result) => return result,
-                    Judged::NotWritten => {}
-                    Judged::Again(result) => {
-                        losses += u32::from(result.is_err());
-                        if losses > MOST_LOSSES {
-                            return result;
+                    Judged::Final(result) => {
+                        if journey.refused && result.is_ok() {
+                            self.hub.home().refusals.served(&line.target.node);
                         }
-                        journey.began.get_or_insert_with(Instant::now);
-                        last = Some(result);
+                        return result;
+                    }
+                    Judged::NotWritten => journey.not_written(),
+                    Judged::Lost(error) => {
+                        journey.lost();
+                        if journey.losses > MOST_LOSSES {
+                            return Err(error);
+                        }
+                        last = Some(Err(error));
+                    }
+                    Judged::Refused(reply) => {
+                        let since = journey.refused();
+                        let until = since + self.patience(&journey);
+                        self.outwait(&line, until).await;
+                        last = Some(Ok(reply));
                     }
                 }
-                journey.spent.get_or_insert_default();
             }
-            let patience = match timeout {
-                Some(timeout) if last.is_some() && errand.is_read() => timeout,
-                _ => self.hub.home().patience(),
-            };
-            let late = || {
-                journey
-                    .began
-                    .is_some_and(|began| began.elapsed() >= patience)
-            };
-            if let Some(result) = last.take_if(|_| late()) {
+            let patience = self.patience(&journey);
+            if let Some(result) = last.take_if(|_| journey.is_over(patience)) {
                 return result;
             }
             let line = match self.line(&mut journey, patience).await {
@@ -215,15 +221,50 @@ impl Multiplexed {
                 // What the server itself said is more than that nobody else was there.
                 Err(error) => return last.unwrap_or(Err(error)),
             };
-            if last.is_some() && errand.is_read() {
-                // All that follows its first loss has one time limit, the waits in between included.
-                journey.spent = journey.began.map(|began| began.elapsed());
+            if journey.losses > 0 && !self.hub.home().needs_master() {
+                journey.count_waits();
             }
-            let outcome = journey
-                .over(timeout, errand.over_shared(&line.shared))
-                .await;
+            let began = Instant::now();
+            let limit = journey.limit(timeout);
+            let outcome = errand.over_shared(&line.shared, limit).await;
+            journey.spend(began.elapsed());
             attempted = Some(Tried { line, outcome });
         }
+    }
+
+    /// How long to look for a connection in all.
+    fn patience(&self, journey: &Journey) -> Duration {
+        let home = self.hub.home();
+        match home.config.command_timeout {
+            // Other replicas are there now or not at all; the next master is worth waiting for.
+            Some(timeout) if journey.losses > 0 && !home.needs_master() => timeout,
+            _ => home.patience(),
+        }
+    }
+
+    /// Waits until the node that refused may be asked again, unless there is another one to ask.
+    async fn outwait(&mut self, line: &Line, until: Instant) {
+        while !line.shared.is_leaving() && self.serving().is_none() {
+            tokio::select! {
+                () = self.hub.home().refusals.turn(&line.target.node) => return,
+                () = tokio::time::sleep_until(until) => return,
+                changed = self.lines.changed() => match changed {
+                    Ok(()) => self.look(),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// The place of the connection with the least to do, of those whose node does not refuse.
+    fn serving(&self) -> Option<usize> {
+        let (home, open) = (self.hub.home(), &self.seen.open);
+        let serves = |place: &usize| {
+            let line = &open[*place];
+            line.shared.is_open() && !home.refusals.contains(&line.target.node)
+        };
+        let places = (0..open.len()).filter(serves);
+        places.min_by_key(|place| open[*place].shared.in_flight())
     }
 
     fn judge<E: Errand>(
@@ -236,8 +277,8 @@ impl Multiplexed {
             Ok(reply) => {
                 let doubt = errand.doubt(&reply);
                 self.hub.weigh(doubt, line);
-                if doubt.condemns(line.target.role) && errand.is_refused(&reply) {
-                    Judged::Again(Ok(reply))
+                if doubt.refuses(line.target.role) && errand.is_refused(&reply) {
+                    Judged::Refused(reply)
                 } else {
                     Judged::Final(Ok(reply))
                 }
@@ -247,7 +288,7 @@ impl Multiplexed {
                 let again = Attempt::failed(&cause, fate).allows_another(|| errand.is_read());
                 let error = lost(line, cause, fate);
                 if again {
-                    Judged::Again(Err(error))
+                    Judged::Lost(error)
                 } else {
                     Judged::Final(Err(error))
                 }
@@ -259,9 +300,10 @@ impl Multiplexed {
     async fn line(&mut self, journey: &mut Journey, patience: Duration) -> RedisResult<Arc<Line>> {
         loop {
             if let Some(chosen) = self.choose() {
+                let chosen = self.serving().unwrap_or(chosen);
                 return Ok(Arc::clone(&self.seen.open[chosen]));
             }
-            let since = *journey.began.get_or_insert_with(Instant::now);
+            let since = journey.begin();
             self.hub.wait(&mut self.lines, since, patience).await?;
             self.look();
         }
@@ -303,8 +345,11 @@ struct Tried<R> {
 enum Judged<R> {
     Final(RedisResult<R>),
     NotWritten,
-    /// It may be sent again; this is the result where that comes to nothing.
-    Again(RedisResult<R>),
+    /// It may be sent again although it was on its way; this is the error where that comes to
+    /// nothing.
+    Lost(RedisError),
+    /// The node has executed nothing, and this is what it said.
+    Refused(R),
 }
 
 /// A command on its way from one connection to the next.
@@ -312,28 +357,55 @@ enum Judged<R> {
 struct Journey {
     /// When it first found no connection, or one that was of no use.
     began: Option<Instant>,
-    /// The time it spent on connections after the first, where one has handed it back.
+    /// How long connections were silent about it since it was handed back or answered. They have
+    /// one deadline together: each may be silent, and whoever stands in line would wait for every
+    /// one of them.
     spent: Option<Duration>,
+    losses: u32,
+    refused: bool,
 }
 
 impl Journey {
-    /// What a connection makes of the command. All connections after the first have one deadline
-    /// together: each may be silent, and whoever stands in line would wait for every one of them.
-    #[inline]
-    async fn over<T>(
-        &mut self,
-        timeout: Option<Duration>,
-        call: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let (Some(spent), Some(limit)) = (self.spent, timeout) else {
-            return call.await;
-        };
-        let began = Instant::now();
-        let left = limit.saturating_sub(spent);
-        let result = tokio::time::timeout(left, call).await;
-        self.spent = Some(spent + began.elapsed());
-        // It may have been handed in, so nothing better can be said.
-        result.unwrap_or(Err(Fault::Failed(Cause::Timeout(limit), Fate::Unknown)))
+    fn begin(&mut self) -> Instant {
+        *self.began.get_or_insert_with(Instant::now)
+    }
+
+    fn is_over(&self, patience: Duration) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= patience)
+    }
+
+    fn not_written(&mut self) {
+        self.spent.get_or_insert_default();
+    }
+
+    fn lost(&mut self) {
+        self.begin();
+        self.spent.get_or_insert_default();
+        self.losses += 1;
+    }
+
+    /// An answer, so nobody was silent; says when the journey began.
+    fn refused(&mut self) -> Instant {
+        self.refused = true;
+        self.spent = Some(Duration::ZERO);
+        self.begin()
+    }
+
+    /// The first connection has a deadline of its own.
+    fn spend(&mut self, time: Duration) {
+        self.spent = self.spent.map(|spent| spent + time);
+    }
+
+    /// Has the waits between the connections count, too.
+    fn count_waits(&mut self) {
+        self.spent = self.began.map(|began| began.elapsed());
+    }
+
+    /// What is left for the next connection, where this is not the first.
+    fn limit(&self, timeout: Option<Duration>) -> Option<Limit> {
+        let (spent, whole) = (self.spent?, timeout?);
+        let left = whole.saturating_sub(spent);
+        Some(Limit { left, whole })
     }
 }
 

@@ -34,10 +34,11 @@ pub enum Outcome {
 /// that the caller sent before it.
 ///
 /// - Not executed: the pool could not lend a connection; nothing of the command was written;
-///   the crate refused to send it; or the server refused to begin with it, by `READONLY`, `LOADING`,
-///   `MASTERDOWN`, `NOREPLICAS`, `MISCONF`, `OOM`, `BUSY`, `NOAUTH`, `NOPERM`, `NOSCRIPT`, as an
-///   unknown command or one with the wrong number of arguments, and the like. An atomic pipeline
-///   that the server discarded (`EXECABORT`).
+///   the crate refused to send it; or the server refused to begin with it, by `READONLY`, `REDIRECT`,
+///   `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `MISCONF`, `OOM`, `BUSY`, `NOAUTH`, `NOPERM`, `NOSCRIPT`,
+///   as an unknown command, subcommand or function or one with the wrong number of arguments, by
+///   `Protocol error`, by `max number of clients reached`, and the like. An atomic pipeline that the
+///   server discarded (`EXECABORT`).
 /// - Executed: any other error reply, `WRONGTYPE` for one; a reply that could not be converted into
 ///   the type that was asked for; a plain pipeline in which any command had an error reply, since the
 ///   others were executed. [`RedisError::into_server_errors`] says which had.
@@ -149,17 +150,17 @@ impl Verdict {
     /// has written.
     fn of_text(code: &str, details: &str) -> Self {
         match code {
-            "READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF" | "OOM" | "BUSY"
-            | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
-            "NOAUTH" | "NOPERM" | "WRONGPASS" | "NOSCRIPT" | "MOVED" | "ASK" | "CROSSSLOT" => {
-                Self::Refused
-            }
+            "READONLY" | "REDIRECT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF"
+            | "OOM" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
+            "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" | "NOPROTO" | "NOSCRIPT" | "MOVED"
+            | "ASK" | "CROSSSLOT" => Self::Refused,
             "EXECABORT" => match details.split_once("because of: ") {
                 Some((_, reason)) if Self::of_line(reason) == Self::Hindered => Self::Hindered,
                 _ => Self::Refused,
             },
-            // In these words only for a command itself; one within a script is told otherwise.
-            "ERR" if UNKNOWN.iter().any(|words| details.starts_with(words)) => Self::Refused,
+            "ERR" if is_from_script(details) => Self::Answered,
+            "ERR" if begins(details, "max number of clients") => Self::Hindered,
+            "ERR" if REFUSALS.iter().any(|words| begins(details, words)) => Self::Refused,
             _ => Self::Answered,
         }
     }
@@ -170,13 +171,40 @@ impl Verdict {
     }
 }
 
-const UNKNOWN: [&str; 4] = [
-    // Of what it cannot parse, for an argument longer than `proto-max-bulk-len`, it executes nothing.
-    "Protocol error",
+/// How the texts begin, in whichever case, that say before a command is executed that it will not be,
+/// and have no code of their own.
+const REFUSALS: [&str; 14] = [
     "unknown command",
+    // Before 7.0 "Unknown subcommand or wrong number of arguments for …".
     "unknown subcommand",
-    "wrong number of arguments for",
+    "wrong number of arguments",
+    "function not found",
+    // After this the server closes the connection.
+    "protocol error",
+    // Subscribed under RESP2; the second is Redis 5.
+    "can't execute '",
+    "only (p)subscribe",
+    "command not allowed inside a transaction",
+    // What a script's own flags speak against is found before it runs.
+    "can not run script",
+    "can not execute a script with write flag",
+    "debug command not allowed",
+    "module command not allowed",
+    "replica can't interact with the keyspace",
+    // Redis 5, which has no WRONGPASS.
+    "invalid password",
 ];
+
+/// Whether a command within a script met this, which may have written by then. Redis 7 appends
+/// `script: <hash>, on @user_script:<line>.` to it.
+fn is_from_script(details: &str) -> bool {
+    details.contains("called from script") || details.contains(", on @user_")
+}
+
+fn begins(details: &str, words: &str) -> bool {
+    let head = details.get(..words.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(words))
+}
 
 /// The redis crate gives every command of it that was not queued, and calls the whole an abort.
 fn is_discarded_transaction(error: &RedisError, replies: &[(usize, ServerError)]) -> bool {

@@ -29,7 +29,8 @@ use crate::{
 #[non_exhaustive]
 pub struct Retry {
     /// The time for everything: every attempt, the one under way included, and the pauses between
-    /// them. Defaults to 10 s.
+    /// them. A command that still waits by then for a master, or for one that is loading, ends as
+    /// not executed. Defaults to 10 s.
     pub deadline: Duration,
     /// The longest that the first pause may be; each one after it may be twice as long as the one
     /// before. The pause itself is drawn anew each time, from nothing up to that, so that many
@@ -58,6 +59,9 @@ impl Default for Retry {
         }
     }
 }
+
+/// More than timers are late by.
+const SLACK: Duration = Duration::from_millis(10);
 
 /// Whether to try again after so many failures, and after how long a pause at most.
 fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
@@ -97,8 +101,7 @@ where
     let mut failures = 0_u32;
     let mut told = None;
     loop {
-        let left = policy.deadline.saturating_sub(began.elapsed());
-        let error = match attempt(side, policy, left, &mut work).await {
+        let error = match attempt(side, policy, began, &mut work).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -118,18 +121,23 @@ where
 async fn attempt<T, F, Fut>(
     side: &Side,
     policy: &Retry,
-    left: Duration,
+    began: Instant,
     work: &mut F,
 ) -> RedisResult<T>
 where
     F: FnMut(Connection) -> Fut,
     Fut: Future<Output = RedisResult<T>>,
 {
+    let left = policy.deadline.saturating_sub(began.elapsed());
+    // A command that only waits ends a little earlier than the work, and says that it was not
+    // executed.
+    let wait = policy.deadline - SLACK.min(policy.deadline / 10);
+    let until = began.checked_add(wait);
     let mut lent = None;
     let attempt = async {
         let connection = side.checkout().await?;
         lent = Some(connection.node());
-        work(connection).await
+        work(connection.until(until)).await
     };
     let ended = tokio::time::timeout(left, attempt).await;
     ended.unwrap_or_else(|_| {

@@ -148,8 +148,78 @@ fn every_error_reply_is_known_for_what_the_server_did_before_it() {
         ),
         (Refused, "ERR unknown subcommand 'NOSUCH'. Try CONFIG HELP."),
         (Refused, "ERR wrong number of arguments for 'set' command"),
+        (
+            Refused,
+            "ERR unknown command `NOSUCH`, with args beginning with: ",
+        ),
+        (Refused, "ERR Unknown command 'NOSUCH'"),
+        (
+            Refused,
+            "ERR Unknown subcommand or wrong number of arguments for 'NOSUCH'. Try CONFIG HELP.",
+        ),
+        (
+            Refused,
+            "ERR unknown subcommand or wrong number of arguments for 'x'",
+        ),
+        (Refused, "ERR Unknown subcommand 'NOSUCH'"),
+        (Refused, "ERR Wrong number of arguments for MSET"),
+        (Refused, "ERR Function not found"),
         (Refused, "ERR Protocol error: invalid bulk length"),
         (Refused, "ERR Protocol error: too big mbulk count string"),
+        (Refused, "ERR Protocol error: expected '$', got 'x'"),
+        (
+            Refused,
+            "ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+             RESET are allowed in this context",
+        ),
+        (
+            Refused,
+            "ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT allowed in this context",
+        ),
+        (Refused, "ERR Command not allowed inside a transaction"),
+        (
+            Refused,
+            "ERR Can not execute a script with write flag using *_ro command.",
+        ),
+        (
+            Refused,
+            "ERR Can not run script on cluster, 'no-cluster' flag is set.",
+        ),
+        (
+            Refused,
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to",
+        ),
+        (Refused, "ERR invalid password"),
+        (Refused, "DENIED Redis is running in protected mode"),
+        (Refused, "NOPROTO unsupported protocol version"),
+        (Hindered, "ERR max number of clients reached"),
+        (
+            Hindered,
+            "ERR max number of clients + cluster connections reached",
+        ),
+        (Hindered, "REDIRECT 127.0.0.1:6380"),
+        (
+            Hindered,
+            "EXECABORT Transaction discarded because of: REDIRECT 127.0.0.1:6380",
+        ),
+        // Within a script, which may have written before. The second is Valkey 9.
+        (
+            Answered,
+            "ERR wrong number of arguments for 'hset' command script: 9c, on @user_script:1.",
+        ),
+        (
+            Answered,
+            "ERR Unknown command called from script script: 9c, on @user_script:1.",
+        ),
+        (Answered, "ERR Unknown Redis command called from script"),
+        (
+            Answered,
+            "ERR wrong number of arguments for 'hset' command script: f, on @user_function:1.",
+        ),
+        (
+            Answered,
+            "ERR Error running script (call to f_9c): @user_script:1: Wrong number of args",
+        ),
         (Answered, "ERR value is not an integer or out of range"),
         (
             Answered,
@@ -180,7 +250,7 @@ fn every_error_reply_is_known_for_what_the_server_did_before_it() {
 
 #[tokio::test]
 async fn a_pipeline_was_executed_unless_its_transaction_was_discarded() {
-    let table: [(Verdict, bool, &[&str]); 8] = [
+    let table: [(Verdict, bool, &[&str]); 9] = [
         (Answered, false, &["+OK", "-WRONGTYPE no"]),
         // Some of it was executed, for all that the error says.
         (Torn, false, &["+OK", "-READONLY no"]),
@@ -215,6 +285,12 @@ async fn a_pipeline_was_executed_unless_its_transaction_was_discarded() {
                 "+QUEUED",
                 "-EXECABORT Transaction discarded because of: READONLY no",
             ],
+        ),
+        // Valkey refuses the EXEC itself where the master was demoted since the MULTI.
+        (
+            Hindered,
+            true,
+            &["+OK", "+QUEUED", "+QUEUED", "-REDIRECT 127.0.0.1:6380"],
         ),
     ];
     for (verdict, atomic, replies) in table {

@@ -34,7 +34,11 @@ use self::{
     request::Request,
 };
 use super::exclusive::Exclusive;
-use crate::{config::MultiplexedLimits, failure::Cause, standing::Standing};
+use crate::{
+    config::MultiplexedLimits,
+    failure::{Cause, Fate},
+    standing::Standing,
+};
 
 /// Deadlines are kept in ticks of this part of the time limit: no command pays for a clock reading
 /// or a timer, and none fails early. The latest fails two ticks late, which is a sixteenth, and the
@@ -42,6 +46,13 @@ use crate::{config::MultiplexedLimits, failure::Cause, standing::Standing};
 const TICKS: u32 = 32;
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(250);
+
+/// What is left of the time for a call that other connections have used a part of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) left: Duration,
+    pub(crate) whole: Duration,
+}
 
 pub(crate) struct Shared {
     desk: Mutex<Desk>,
@@ -140,8 +151,9 @@ impl Shared {
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
-    pub(crate) async fn command(&self, cmd: &Cmd) -> Result<Value, Fault> {
-        match self.call(Request::one(cmd)).await {
+    /// Where it has a limit of its own, that holds beside the one of the connection.
+    pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, Fault> {
+        match self.call(Request::one(cmd), limit).await {
             Answer::One(value) => Ok(value),
             Answer::Lost(fault) => Err(fault),
             Answer::Many(_) => unreachable!("BUG: one command has one reply"),
@@ -154,21 +166,30 @@ impl Shared {
         &self,
         pipeline: &Pipeline,
         next: usize,
+        limit: Option<Limit>,
     ) -> Result<Vec<Value>, Fault> {
         let request = Request::many(pipeline, next, self.max_in_flight);
-        match self.call(request).await {
+        match self.call(request, limit).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),
         }
     }
 
-    async fn call(&self, mut request: Request<'_>) -> Answer {
+    async fn call(&self, mut request: Request<'_>, limit: Option<Limit>) -> Answer {
         let mut ticket = Ticket {
             shared: self,
             key: None,
         };
-        poll_fn(|cx| ticket.poll(cx, &mut request)).await
+        let answer = poll_fn(|cx| ticket.poll(cx, &mut request));
+        let Some(limit) = limit else {
+            return answer.await;
+        };
+        // Boxed, or every call would have room for a timer.
+        match Box::pin(tokio::time::timeout(limit.left, answer)).await {
+            Ok(answer) => answer,
+            Err(_) => ticket.late(Cause::Timeout(limit.whole)),
+        }
     }
 }
 
@@ -179,6 +200,13 @@ struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
+    /// How the call ends when it is given up now.
+    fn late(&self, cause: Cause) -> Answer {
+        let desk = self.shared.desk.lock();
+        let fate = self.key.map_or(Fate::NotExecuted, |key| desk.fate(key));
+        Answer::Lost(Fault::Failed(cause, fate))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, request: &mut Request<'_>) -> Poll<Answer> {
         request.prepare();
         let mut desk = self.shared.desk.lock();

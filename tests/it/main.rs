@@ -41,6 +41,7 @@ mod outcome;
 mod panics;
 mod permissions;
 mod reads;
+mod refusals;
 mod replicas;
 mod retry;
 mod routing;

@@ -406,3 +406,38 @@ async fn no_read_fails_when_a_replica_leaves_and_one_that_joins_is_read_from() {
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!(pool.status().reader.created, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_on_their_way_to_a_master_that_is_killed_are_answered_by_the_next_one() {
+    const READS: usize = 20;
+    let deployment = Deployment::start();
+    let pool = support::pool(&deployment, |config| {
+        patient(config);
+        // Less than it takes to elect another master.
+        config.command_timeout = Some(Duration::from_millis(1000));
+    })
+    .await;
+    let mut writer = pool.writer();
+    let _: bool = writer.exists("k").await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    let () = conn.set("k", "v").await.unwrap();
+    assert_eq!(ask::<i64>(&mut conn, "WAIT 2 20000").await, 2);
+    // Frozen first, so that no read is answered before the end.
+    let old = deployment.master();
+    old.pause();
+    let mut reads = JoinSet::new();
+    for _ in 0..READS {
+        let mut writer = writer.clone();
+        reads.spawn(async move { writer.get::<_, String>("k").await });
+    }
+    reads.spawn(async move { conn.get("k").await });
+    eventually("all are on their way", LIMIT, || async {
+        pool.status().writer.in_flight == READS
+    })
+    .await;
+    block_in_place(|| old.kill());
+    for read in reads.join_all().await {
+        assert_eq!(read, Ok("v".to_owned()));
+    }
+    assert_ne!(pool.topology().master, Some(local(old.port())));
+}

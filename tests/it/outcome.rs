@@ -108,7 +108,9 @@ async fn what_a_server_refuses_to_begin_with_is_not_executed() {
     let table = [
         ("NOSUCHCOMMAND k v", "unknown command"),
         ("CONFIG NOSUCHCOMMAND", "nknown subcommand"),
+        ("CONFIG GET", "rong number of arguments"),
         ("SET k", "wrong number of arguments"),
+        ("FCALL nosuchfunction 0", "Function not found"),
         (
             "EVALSHA 0000000000000000000000000000000000000000 0",
             "NoScript",

@@ -295,6 +295,11 @@ impl Desk {
         received
     }
 
+    /// What is known of a call that is given up now.
+    pub(super) fn fate(&self, key: usize) -> Fate {
+        self.calls[key].fate()
+    }
+
     fn leave(&mut self, key: usize) {
         let call = &mut self.calls[key];
         if call.dues == 0 && call.wanted == 0 {
@@ -481,13 +486,7 @@ impl Desk {
                 if call.wanted > 0 {
                     self.left_line += 1;
                 }
-                // What was handed in may still be written after this.
-                let fate = if call.start == u64::MAX {
-                    Fate::NotExecuted
-                } else {
-                    Fate::Unknown
-                };
-                call.lose(Fault::Failed(limit.clone(), fate), woken);
+                call.lose(Fault::Failed(limit.clone(), call.fate()), woken);
             }
         }
         self.close_ranks();
@@ -646,6 +645,15 @@ impl Desk {
 }
 
 impl Call {
+    fn fate(&self) -> Fate {
+        // What was handed in may still be written after this.
+        if self.start == u64::MAX {
+            Fate::NotExecuted
+        } else {
+            Fate::Unknown
+        }
+    }
+
     #[inline]
     fn receive(&mut self, reply: Value, woken: &mut Vec<Waker>) {
         let Some(total) = self.total else {

@@ -60,7 +60,7 @@ impl Model {
     fn call(&self, word: usize) -> JoinHandle<Result<Value, Fault>> {
         let shared = Arc::clone(&self.shared);
         go(careful(&self.shared), async move {
-            shared.command(&echo(word)).await
+            shared.command(&echo(word), None).await
         })
     }
 
@@ -69,7 +69,7 @@ impl Model {
         let shared = Arc::clone(&self.shared);
         go(careful(&self.shared), async move {
             let cmd = echo(word);
-            let mut call = Box::pin(shared.command(&cmd));
+            let mut call = Box::pin(shared.command(&cmd, None));
             poll_fn(|cx| {
                 if polls == 0 {
                     return Poll::Ready(());
@@ -92,7 +92,7 @@ impl Model {
             for word in words {
                 pipeline.add_command(echo(word));
             }
-            shared.pipeline(&pipeline, 0).await
+            shared.pipeline(&pipeline, 0, None).await
         })
     }
 

@@ -150,7 +150,7 @@ async fn callers_that_waited_in_line_get_their_replies() {
     for word in 0..10 {
         let shared = Arc::clone(&shared);
         calls.spawn(async move {
-            assert_eq!(shared.command(&echo(word)).await, Ok(text(word)));
+            assert_eq!(shared.command(&echo(word), None).await, Ok(text(word)));
         });
     }
     all(calls).await;
@@ -167,8 +167,14 @@ async fn portions_of_long_values_are_counted_command_by_command() {
         pipeline.add_command(echo(word(place)));
     }
     let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
-    assert_eq!(soon(shared.pipeline(&pipeline, 0)).await, Ok(expected));
-    assert_eq!(soon(shared.command(&echo("mine"))).await, Ok(text("mine")));
+    assert_eq!(
+        soon(shared.pipeline(&pipeline, 0, None)).await,
+        Ok(expected)
+    );
+    assert_eq!(
+        soon(shared.command(&echo("mine"), None)).await,
+        Ok(text("mine"))
+    );
     assert_eq!(shared.in_flight(), 0);
 }
 
@@ -196,7 +202,8 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
             }
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), serving) }).await;
+    let (replies, ()) =
+        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), serving) }).await;
     assert_eq!(replies, Ok((0..50).map(text).collect()));
 }
 
@@ -204,13 +211,16 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
 async fn the_replies_of_dropped_calls_go_to_nobody() {
     let (shared, server, _driver) = open(limits(2));
     let mut server = Server::new(server);
-    let dropped = timeout(LIMIT / 4, shared.command(&echo("dropped"))).await;
+    let dropped = timeout(LIMIT / 4, shared.command(&echo("dropped"), None)).await;
     assert!(dropped.is_err());
     assert_eq!(shared.in_flight(), 1, "the server still owes its reply");
     server.command().await;
     server.say(b"$7\r\ndropped\r\n").await;
     tokio::spawn(server.echo());
-    assert_eq!(soon(shared.command(&echo("kept"))).await, Ok(text("kept")));
+    assert_eq!(
+        soon(shared.command(&echo("kept"), None)).await,
+        Ok(text("kept"))
+    );
     assert_eq!(shared.in_flight(), 0);
 }
 
@@ -220,7 +230,7 @@ async fn room_that_a_dropped_call_was_given_goes_to_the_next() {
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
         let shared = Arc::clone(&shared);
-        Box::pin(async move { shared.command(&echo(word)).await })
+        Box::pin(async move { shared.command(&echo(word), None).await })
     });
     for call in &mut calls {
         assert!(timeout(Duration::ZERO, call).await.is_err());
@@ -242,7 +252,7 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
     server.write_all(b"+SURPRISE\r\n").await.unwrap();
     assert!(matches!(soon(driver).await, Ok(Err(Cause::Protocol(_)))));
     assert!(!shared.is_open());
-    let call = soon(shared.command(&echo("late"))).await;
+    let call = soon(shared.command(&echo("late"), None)).await;
     assert_eq!(call, Err(Fault::NotWritten));
 }
 
@@ -262,11 +272,11 @@ async fn waited(limit: Duration, come: Duration) -> Duration {
     });
     let earlier = tokio::spawn({
         let shared = Arc::clone(&shared);
-        async move { shared.command(&echo("earlier")).await }
+        async move { shared.command(&echo("earlier"), None).await }
     });
     sleep(come).await;
     let began = Instant::now();
-    let ended = soon(shared.command(&echo("late"))).await;
+    let ended = soon(shared.command(&echo("late"), None)).await;
     let waited = began.elapsed();
     assert_eq!(
         ended,
@@ -300,7 +310,7 @@ async fn a_server_that_falls_silent_loses_the_connection() {
     let mut calls = JoinSet::new();
     for word in 0..5 {
         let shared = Arc::clone(&shared);
-        calls.spawn(async move { shared.command(&echo(word)).await });
+        calls.spawn(async move { shared.command(&echo(word), None).await });
     }
     let began = Instant::now();
     let mut ended = soon(calls.join_all()).await;
@@ -337,7 +347,7 @@ async fn an_idle_driver_has_no_timer_and_works_again_afterwards() {
     for round in 0..3 {
         let word = format!("{round}:{}", "x".repeat(100_000));
         let call = echo(&word);
-        let busy = async { assert_eq!(shared.command(&call).await, Ok(text(&word))) };
+        let busy = async { assert_eq!(shared.command(&call, None).await, Ok(text(&word))) };
         tokio::select! {
             () = soon(busy) => {}
             _ = &mut driver => panic!("the connection is lost"),
@@ -361,13 +371,13 @@ async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
         server.write_all(b"-ERR too long\r\n").await.unwrap();
     };
     let (answer, ()) = tokio::select! {
-        ended = soon(async { tokio::join!(shared.command(&big), refusal) }) => ended,
+        ended = soon(async { tokio::join!(shared.command(&big, None), refusal) }) => ended,
         _ = &mut driver => panic!("the connection is lost"),
     };
     assert!(matches!(answer, Ok(Value::ServerError(_))));
     assert!(timeout(LIMIT * 2, &mut driver).await.is_err());
     assert!(driver.is_ticking(), "there is something to write still");
-    let next = soon(async { tokio::join!(shared.command(&big), &mut driver) }).await;
+    let next = soon(async { tokio::join!(shared.command(&big, None), &mut driver) }).await;
     let ended = Err(Cause::Timeout(LIMIT));
     assert_eq!(next, (Err(Fault::NotWritten), ended));
 }
@@ -393,10 +403,11 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
     let others = async {
         for word in 0..10 {
             let word = format!("other {word}");
-            assert_eq!(shared.command(&echo(&word)).await, Ok(text(&word)));
+            assert_eq!(shared.command(&echo(&word), None).await, Ok(text(&word)));
         }
     };
-    let (replies, ()) = soon(async { tokio::join!(shared.pipeline(&pipeline, 0), others) }).await;
+    let (replies, ()) =
+        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), others) }).await;
     assert_eq!(replies, Ok((0..1000).map(text).collect()));
     let heard = soon(heard).await.unwrap();
     let last = heard.iter().rposition(|word| word.starts_with("other"));
@@ -410,7 +421,7 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word)).await })
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
     });
     server.command().await;
     server.command().await;
@@ -434,7 +445,7 @@ async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word)).await })
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
     });
     advance(Duration::from_millis(1)).await;
     let before = Instant::now();
@@ -467,7 +478,7 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     let driver = tokio::spawn(driver);
     let calls = ["1", "longer than there is room"].map(|word| {
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word)).await })
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
     });
     advance(Duration::from_millis(1)).await;
     fenced.store(true, Relaxed);
@@ -502,7 +513,7 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     let (shared, server, driver) = open(limits(1));
     let calls = ["first", "second"].map(|word| {
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word)).await })
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
     });
     Server::new(server).command().await;
     driver.abort();
