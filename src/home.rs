@@ -5,7 +5,7 @@ mod fleet;
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use crate::{
     error::{Error, PoolName, Said, in_one_line, is_refusal},
     jitter,
     node::Node,
+    runtime::Runtime,
     standing::Standing,
     stats::Stats,
     topology::{Handle, Target},
@@ -41,11 +42,13 @@ pub(crate) struct Home {
     pub(crate) name: PoolName,
     pub(crate) config: Arc<Config>,
     pub(crate) topology: Arc<Handle>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
     pub(crate) fleet: Fleet,
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
-    closed: AtomicBool,
+    /// Why it lends nothing any more.
+    end: OnceLock<Error>,
     closing: Notify,
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom
     /// it misses is seen by the reaper.
@@ -60,16 +63,22 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(name: PoolName, config: Arc<Config>, topology: Arc<Handle>) -> Self {
+    pub(crate) fn new(
+        name: PoolName,
+        config: Arc<Config>,
+        topology: Arc<Handle>,
+        runtime: Arc<Runtime>,
+    ) -> Self {
         Self {
             name,
             config,
             topology,
+            runtime,
             stats: Stats::default(),
             fleet: Fleet::default(),
             clock: Clock::new(),
             alarm: Alarm::default(),
-            closed: AtomicBool::new(false),
+            end: OnceLock::new(),
             closing: Notify::new(),
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
@@ -115,7 +124,12 @@ impl Home {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed)
+        self.end.get().is_some()
+    }
+
+    /// What a caller is told after [`close`](Self::close).
+    pub(crate) fn ending(&self) -> Error {
+        self.end.get().cloned().unwrap_or(Error::Closed)
     }
 
     /// Connections open, not counting those still being dialled.
@@ -286,7 +300,13 @@ impl Home {
     }
 
     pub(crate) fn close(&self) {
-        self.closed.store(true, Relaxed);
+        self.end.get_or_init(|| {
+            if self.runtime.has_ended() {
+                Error::RuntimeEnded
+            } else {
+                Error::Closed
+            }
+        });
         self.closing.notify_waiters();
     }
 
