@@ -9,6 +9,7 @@ mod shared;
 mod stage;
 mod support;
 
+mod addresses;
 mod adopt;
 mod canary;
 mod cancel;
@@ -51,5 +52,6 @@ mod silence;
 mod spread;
 mod storms;
 mod suspicion;
+mod transaction;
 mod waiting;
 mod weather;
