@@ -353,9 +353,9 @@ async fn incrementing(pool: Pool, stop: Arc<AtomicU32>, sure: Arc<AtomicU32>) ->
         match increment(&mut conn, "counter").await {
             Ok(_) => drop(sure.fetch_add(1, SeqCst)),
             Err(error) => match outcome(&error) {
-                Outcome::NotExecuted => {}
                 Outcome::Unknown => doubtful += 1,
-                Outcome::Executed => panic!("{error}"),
+                // It should have begun anew.
+                Outcome::NotExecuted | Outcome::Executed => panic!("{error}"),
             },
         }
     }
