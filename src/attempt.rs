@@ -47,7 +47,11 @@ impl Attempt {
     pub(crate) fn failed(cause: &Cause, fate: Fate) -> Self {
         match (cause, fate) {
             (
-                Cause::Unusable | Cause::Closed | Cause::Io(..) | Cause::Protocol(_),
+                Cause::Unusable
+                | Cause::Closed
+                | Cause::Io(..)
+                | Cause::Protocol(_)
+                | Cause::RuntimeEnded,
                 Fate::NotExecuted,
             ) => Self::NotWritten,
             // A reply too large or malformed would be so again, and a deadline has passed for good.
@@ -122,6 +126,8 @@ mod tests {
             (protocol(), Fate::Unknown, false, false),
             (late(), Fate::Unknown, false, false),
             (late(), Fate::NotExecuted, false, false),
+            (Cause::RuntimeEnded, Fate::NotExecuted, true, true),
+            (Cause::RuntimeEnded, Fate::Unknown, false, false),
             (fenced(), Fate::NotExecuted, false, false),
             (Cause::Superseded(None), Fate::NotExecuted, false, false),
         ] {

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
+use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::{
     pooled::Pooled,
     standing::Standing,
     topology::Target,
+    transaction::Effect,
     wire::{pipeline, tie::Tie},
 };
 
@@ -77,8 +79,14 @@ use crate::{
 /// caller would miss something there.
 #[must_use = "a connection goes back to its pool as soon as it is dropped"]
 pub struct Connection {
-    /// `None` only while being dropped.
+    /// `None` while being dropped, and while a transaction has it.
     object: Option<Object<Manager>>,
+    /// Whom the connection goes to that a transaction has.
+    away: Option<Box<Target>>,
+    /// Of a connection that a transaction lends: where it goes when it is dropped.
+    owner: Option<Arc<Mutex<Option<Self>>>>,
+    /// In a transaction: what became of its commands so far.
+    pub(crate) effect: Option<Effect>,
     db: i64,
     /// The caller has sent something.
     used: bool,
@@ -100,6 +108,9 @@ impl Connection {
         Self {
             db: object.home().config.db,
             object: Some(object),
+            away: None,
+            owner: None,
+            effect: None,
             used: false,
             severed: false,
             until: None,
@@ -125,7 +136,7 @@ impl Connection {
 
     /// The address of the node at the other end, as the Sentinels announce it.
     pub fn node(&self) -> Node {
-        self.pooled().target.node.clone()
+        self.target().node.clone()
     }
 
     /// The role of the node at the other end, when the connection was made.
@@ -133,7 +144,14 @@ impl Connection {
     /// A connection from [`Pool::read`](crate::Pool::read) is to a master where the read policy
     /// says so.
     pub fn role(&self) -> Role {
-        self.pooled().target.role
+        self.target().role
+    }
+
+    fn target(&self) -> &Target {
+        match &self.away {
+            Some(target) => target,
+            None => &self.pooled().target,
+        }
     }
 
     fn object(&self) -> &Object<Manager> {
@@ -151,19 +169,26 @@ impl Connection {
     }
 
     /// A command failed of which nothing was written.
-    fn failure(&self, cause: Cause) -> RedisError {
-        let Target { node, role, .. } = &self.pooled().target;
+    pub(crate) fn failure(&self, cause: Cause) -> RedisError {
+        self.failure_with(cause, Fate::NotExecuted)
+    }
+
+    pub(crate) fn failure_with(&self, cause: Cause, fate: Fate) -> RedisError {
+        let Target { node, role, .. } = self.target();
         let failure = Failure {
             peer: Peer::Node(*role),
             node: node.clone(),
             cause,
-            fate: Fate::NotExecuted,
+            fate,
         };
         failure.into()
     }
 
     #[inline]
     async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+        if self.is_away() {
+            return Err(self.failure(Cause::Unusable));
+        }
         if !self.pooled().is_fit() {
             let wait = self.wait();
             Box::pin(self.catch_up(errand.tie(), wait)).await?;
@@ -181,6 +206,9 @@ impl Connection {
             }
         }
         self.used = true;
+        if let Some(effect) = &mut self.effect {
+            *effect = (*effect).max(Effect::of(errand, &result));
+        }
         result
     }
 
@@ -195,6 +223,9 @@ impl Connection {
         let home = Arc::clone(self.pooled().home());
         let mut changes = home.topology.subscribe();
         loop {
+            if home.runtime.has_ended() {
+                return Err(Error::RuntimeEnded.into());
+            }
             changes.mark_unchanged();
             if self.pooled().is_fit() || self.is_bound() {
                 return Ok(());
@@ -210,7 +241,7 @@ impl Connection {
                             let cause = Cause::Fenced(sign.unwrap_or_default(), wait.whole);
                             return Err(self.failure(cause));
                         },
-                        () = home.closing() => return Err(Error::Closed.into()),
+                        () = home.closing() => return Err(home.ending().into()),
                     }
                 }
             }
@@ -243,7 +274,7 @@ impl Connection {
         let (home, before) = (Arc::clone(pooled.home()), pooled.target.node.clone());
         let condemned = pooled.condemned();
         let Some(pool) = Object::pool(self.object()) else {
-            return Err(Error::Closed.into());
+            return Err(home.ending().into());
         };
         let dialer = Arc::clone(pool.manager().dialer());
         drop(pool);
@@ -373,7 +404,7 @@ impl Connection {
             tokio::select! {
                 () = tokio::time::sleep_until(until.min(wait.until)) => {}
                 _ = changes.changed() => {}
-                () = home.closing() => return Err(Error::Closed.into()),
+                () = home.closing() => return Err(home.ending().into()),
             }
         }
         self.catch_up(tie, wait).await
@@ -421,6 +452,74 @@ impl Connection {
     }
 }
 
+/// What a transaction needs.
+impl Connection {
+    /// Gives the connection away until the guard that this makes is dropped, which leaves it with
+    /// the owner.
+    pub(crate) fn lend(&mut self, owner: Arc<Mutex<Option<Self>>>) -> Self {
+        let away = Box::new(self.target().clone());
+        let lent = Self {
+            object: self.object.take(),
+            away: None,
+            owner: Some(owner),
+            effect: Some(Effect::Nothing),
+            ..*self
+        };
+        self.away = Some(away);
+        lent
+    }
+
+    /// Takes back what was lent, and says what became of the commands that it carried.
+    pub(crate) fn take_back(&mut self, mut lent: Self) -> Effect {
+        self.object = lent.object.take();
+        self.away = None;
+        (self.used, self.severed) = (lent.used, lent.severed);
+        lent.effect.unwrap_or(Effect::Unknown)
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.object.is_none()
+    }
+
+    pub(crate) async fn command(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        self.send(cmd).await
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.pooled().home().patience()
+    }
+
+    pub(crate) fn is_fit(&self) -> bool {
+        !self.is_away() && self.pooled().is_fit()
+    }
+
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.pooled().is_replaceable()
+    }
+
+    pub(crate) fn is_condemned(&self) -> bool {
+        !self.is_away() && self.pooled().condemned().is_some()
+    }
+
+    pub(crate) fn is_watching(&mut self) -> bool {
+        !self.is_away() && self.pooled().is_open() && self.pooled_mut().wire().is_watching()
+    }
+
+    /// What the next user of the connection must not see.
+    pub(crate) fn dirt(&self) -> Option<Discard> {
+        let open = !self.is_away() && self.pooled().is_open();
+        open.then(|| self.pooled().dirt()).flatten()
+    }
+
+    /// The next command goes over a fresh connection instead.
+    pub(crate) fn close_if_only_watching(&mut self) {
+        if self.is_watching() && self.pooled_mut().wire().is_only_watching() {
+            let reason = self.dirt().unwrap_or(Discard::Dirty);
+            self.pooled_mut().close(reason);
+        }
+    }
+}
+
 /// 30 years is where tokio puts its far future, too.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
@@ -448,6 +547,16 @@ impl ConnectionLike for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            let returned = Self {
+                object: self.object.take(),
+                away: self.away.take(),
+                owner: None,
+                ..*self
+            };
+            drop(owner.lock().replace(returned));
+            return;
+        }
         let Some(mut object) = self.object.take() else {
             return;
         };

@@ -81,13 +81,16 @@ async fn connect_in_turn(home: &Home, target: &Target) -> Option<RedisResult<Exc
 
 async fn connect(home: &Home, target: &Target) -> RedisResult<Exclusive> {
     let deadline = Instant::now() + home.config.connect_timeout;
-    let (wire, greeting) =
+    let (mut wire, greeting) =
         handshake::connect(&home.config, &target.node, target.role, deadline).await?;
     let snapshot = home.topology.snapshot();
     let trusted = snapshot.unproven.is_some();
     let orphaned = snapshot.is_orphaned(&target.node);
     match judge(&greeting, target.role, trusted, orphaned) {
-        None => Ok(wire),
+        None => {
+            wire.live_on(&home.runtime);
+            Ok(wire)
+        }
         Some(trouble) => Err((
             redis::ErrorKind::UnexpectedReturnType,
             "the node is not what it should be",

@@ -1,6 +1,6 @@
 //! Makes connections, apart from the callers who want them.
 //!
-//! A dial runs in a task of its own. The caller who asked for it waits in line at the *dock*, where
+//! A dial runs in a task of its own, on the pool's runtime. The caller who asked for it waits in line at the *dock*, where
 //! finished connections arrive; whoever is first in line takes the next one, so a dial that hangs
 //! holds up one caller at most, and one whose caller has gone is not wasted: its connection stays
 //! at the dock until somebody wants it.
@@ -69,7 +69,7 @@ impl Dialer {
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Pooled>, bool), Error> {
         loop {
             let (mut place, dial) = match self.dock.enter() {
-                Arrival::Closed => return Err(Error::Closed),
+                Arrival::Closed => return Err(self.home.ending()),
                 Arrival::Here(pooled) => match self.still_good(pooled) {
                     Some(pooled) => return Ok((pooled, true)),
                     None => continue,
@@ -81,7 +81,7 @@ impl Dialer {
                 self.spawn_dial();
             }
             if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
-                return fresh(result);
+                return self.fresh(result);
             }
             if self.home.takes_turns() {
                 self.dial_ahead(1);
@@ -92,7 +92,7 @@ impl Dialer {
                     self.spawn_dial();
                 }
                 if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
-                    return fresh(result);
+                    return self.fresh(result);
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Dialer {
 
     pub(crate) fn close(&self) {
         self.home.close();
-        for mut pooled in self.dock.close() {
+        for mut pooled in self.dock.close(&self.home.ending()) {
             pooled.close(Discard::PoolClosed);
         }
     }
@@ -198,7 +198,7 @@ impl Dialer {
     fn spawn_dial(self: &Arc<Self>) {
         let under_way = UnderWay(Some(Arc::clone(self)));
         let dialer = Arc::clone(self);
-        tokio::spawn(async move {
+        self.home.runtime.spawn(async move {
             let connected = dialer.dial().await;
             under_way.over();
             if connected {
@@ -245,6 +245,15 @@ impl Dialer {
         Ok(Pooled::new(wire, place.opened(), target))
     }
 
+    /// What came for a caller in line; nothing comes any more only when the pool is closed.
+    fn fresh<E>(
+        &self,
+        arrival: Result<Result<Box<Pooled>, Error>, E>,
+    ) -> Result<(Box<Pooled>, bool), Error> {
+        let pooled = arrival.unwrap_or_else(|_| Err(self.home.ending()))?;
+        Ok((pooled, false))
+    }
+
     /// How long a caller who has a permit may take to get a connection.
     pub(crate) fn patience(&self) -> Duration {
         self.home.patience()
@@ -256,14 +265,8 @@ impl Dialer {
     }
 }
 
-/// What came for a caller in line; nothing comes any more only when the pool is closed.
-fn fresh<E>(arrival: Result<Result<Box<Pooled>, Error>, E>) -> Result<(Box<Pooled>, bool), Error> {
-    let pooled = arrival.unwrap_or(Err(Error::Closed))?;
-    Ok((pooled, false))
-}
-
 /// A dial that counts as under way until it says that it is over. One that is dropped before, because
-/// the runtime of the caller who began it ends, must not count for ever.
+/// the pool's runtime ends, must not count for ever.
 #[derive(Debug)]
 struct UnderWay(Option<Arc<Dialer>>);
 

@@ -30,6 +30,10 @@ pub(crate) trait Errand: Copy + Send + Sync {
     /// Whether the reply, which raises doubt, says that nothing at all was executed.
     fn is_refused(self, reply: &Self::Reply) -> bool;
 
+    /// Whether the reply to something that does not only read leaves it possible that anything was
+    /// changed.
+    fn has_effect(self, reply: &Self::Reply) -> bool;
+
     /// Whether it is known to read only.
     fn is_read(self) -> bool;
 
@@ -60,6 +64,10 @@ impl Errand for &Cmd {
         // The transaction that an EXEC ends is gone, whatever it says.
         let abort = matches!(reply, Value::ServerError(error) if doubt::is_abort(error));
         !abort && !is_script(self)
+    }
+
+    fn has_effect(self, reply: &Value) -> bool {
+        is_script(self) || !is_error(reply)
     }
 
     fn is_read(self) -> bool {
@@ -118,6 +126,14 @@ impl Errand for Batch<'_> {
         reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)
     }
 
+    fn has_effect(self, replies: &Vec<Value>) -> bool {
+        if self.pipeline.is_transaction() {
+            // Nil where a watched key was changed.
+            return !matches!(replies.last(), Some(Value::Nil | Value::ServerError(_)));
+        }
+        self.pipeline.cmd_iter().any(is_script) || !replies.iter().all(is_error)
+    }
+
     fn is_read(self) -> bool {
         self.pipeline.cmd_iter().all(is_read)
     }
@@ -125,6 +141,10 @@ impl Errand for Batch<'_> {
     fn tie(self) -> Tie {
         Tie::of_all(self.pipeline)
     }
+}
+
+fn is_error(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(_))
 }
 
 #[cfg(test)]

@@ -112,6 +112,14 @@ pub enum Error {
     /// [`Pool::close`](crate::Pool::close) was called.
     #[error("the pool is closed")]
     Closed,
+
+    /// The tokio runtime that the pool lives on has ended, and its connections with it.
+    ///
+    /// A pool lives on the runtime that [`Pool::connect`](crate::Pool::connect) was called on.
+    #[error(
+        "the tokio runtime that the pool was connected on has ended; connect the pool on a runtime that lives as long as the pool is used"
+    )]
+    RuntimeEnded,
 }
 
 impl Error {
@@ -131,11 +139,13 @@ impl Error {
 
     /// Whether the same call may succeed later without anybody changing the configuration.
     ///
-    /// False for a bad configuration, a closed pool, an unknown master name, and where a node refuses
-    /// the credentials, the database or, in protected mode, everybody.
+    /// False for a bad configuration, a closed pool, one whose runtime has ended, an unknown master
+    /// name, and where a node refuses the credentials, the database or, in protected mode, everybody.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed => false,
+            Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed | Self::RuntimeEnded => {
+                false
+            }
             Self::Connect { source, .. } => !is_refusal(source),
             _ => true,
         }

@@ -79,6 +79,10 @@ pub(crate) enum Cause {
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
     Withdrawn,
+    #[error("others changed the watched keys each of {0} times; try again later")]
+    Contended(u32),
+    #[error("the tokio runtime that the pool was connected on has ended")]
+    RuntimeEnded,
 }
 
 /// A pipeline of which the first part was executed, and what became of the rest.
@@ -137,7 +141,8 @@ impl From<Failure> for RedisError {
             Cause::Closed => io::ErrorKind::UnexpectedEof,
             Cause::Io(_, kind) => *kind,
             Cause::Protocol(_) => io::ErrorKind::InvalidData,
-            Cause::Unusable | Cause::Severed => io::ErrorKind::NotConnected,
+            Cause::Unusable | Cause::Severed | Cause::RuntimeEnded => io::ErrorKind::NotConnected,
+            Cause::Contended(_) => io::ErrorKind::ResourceBusy,
             Cause::Superseded(_) | Cause::Elsewhere(_) | Cause::Withdrawn => {
                 io::ErrorKind::ConnectionAborted
             }

@@ -6,7 +6,7 @@ mod refusals;
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -22,9 +22,10 @@ use crate::{
     config::{Config, PoolLimits, ReadFrom},
     discard::Discard,
     doubt::Doubt,
-    error::{Error, PoolName, Said, in_one_line, is_refusal, reason},
+    error::{Error, PoolName, Said, is_refusal, reason},
     jitter,
     node::Node,
+    runtime::Runtime,
     standing::Standing,
     stats::Stats,
     topology::{Handle, Target},
@@ -43,12 +44,14 @@ pub(crate) struct Home {
     pub(crate) name: PoolName,
     pub(crate) config: Arc<Config>,
     pub(crate) topology: Arc<Handle>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
     pub(crate) fleet: Fleet,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     pub(crate) alarm: Alarm,
-    closed: AtomicBool,
+    /// Why it lends nothing any more.
+    end: OnceLock<Error>,
     closing: Notify,
     /// Somebody may be waiting for a dial, for a look at every return. Only a hint: a caller whom
     /// it misses is seen by the reaper.
@@ -63,17 +66,23 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(name: PoolName, config: Arc<Config>, topology: Arc<Handle>) -> Self {
+    pub(crate) fn new(
+        name: PoolName,
+        config: Arc<Config>,
+        topology: Arc<Handle>,
+        runtime: Arc<Runtime>,
+    ) -> Self {
         Self {
             name,
             config,
             topology,
+            runtime,
             stats: Stats::default(),
             fleet: Fleet::default(),
             refusals: Refusals::default(),
             clock: Clock::new(),
             alarm: Alarm::default(),
-            closed: AtomicBool::new(false),
+            end: OnceLock::new(),
             closing: Notify::new(),
             awaited: AtomicBool::new(false),
             excess: AtomicUsize::new(0),
@@ -119,7 +128,12 @@ impl Home {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed)
+        self.end.get().is_some()
+    }
+
+    /// What a caller is told after [`close`](Self::close).
+    pub(crate) fn ending(&self) -> Error {
+        self.end.get().cloned().unwrap_or(Error::Closed)
     }
 
     /// Connections open, not counting those still being dialled.
@@ -319,7 +333,13 @@ impl Home {
     }
 
     pub(crate) fn close(&self) {
-        self.closed.store(true, Relaxed);
+        self.end.get_or_init(|| {
+            if self.runtime.has_ended() {
+                Error::RuntimeEnded
+            } else {
+                Error::Closed
+            }
+        });
         self.closing.notify_waiters();
     }
 

@@ -129,7 +129,7 @@ impl Hub {
     /// Why waiting for a connection is in vain.
     fn hopeless(&self, lines: &Lines) -> Option<Error> {
         if lines.closed {
-            return Some(Error::Closed);
+            return Some(self.home.ending());
         }
         let trouble = lines.trouble.as_ref()?;
         self.home.is_final(trouble).then(|| trouble.clone())
@@ -260,10 +260,10 @@ impl Keeper {
             for _ in have + under_way..home.config.multiplexed.connections {
                 let node = target.node.clone();
                 let (home, target) = (Arc::clone(home), target.clone());
-                let dial = self.dials.spawn(async move {
+                let dial = self.dials.spawn(self.hub.home.runtime.count(async move {
                     let dialled = dial::attempt(&home, &target).await;
                     (target, dialled)
-                });
+                }));
                 self.under_way.insert(dial.id(), node);
             }
         }
@@ -300,7 +300,8 @@ impl Keeper {
             target: target.clone(),
         }));
         let born = Instant::now();
-        tokio::spawn(async move {
+        let runtime = Arc::clone(&hub.home.runtime);
+        runtime.spawn(async move {
             if let Err(cause) = driver.await {
                 if born.elapsed() < YOUNG {
                     hub.home.fleet.failed(&target.node);

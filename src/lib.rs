@@ -163,12 +163,14 @@ mod printable;
 mod reaper;
 mod refresh;
 mod retry;
+mod runtime;
 mod sentinel;
 mod side;
 mod standing;
 mod stats;
 mod task;
 mod topology;
+mod transaction;
 mod wire;
 
 pub use config::{

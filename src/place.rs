@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{home::Home, node::Node, topology::Target};
+use crate::{home::Home, node::Node, runtime::Presence, topology::Target};
 
 /// One connection's place in the count of its node, from before the dial until it is closed.
 #[derive(Debug)]
@@ -10,6 +10,7 @@ pub(crate) struct Place {
     home: Arc<Home>,
     node: Node,
     open: bool,
+    _presence: Presence,
 }
 
 impl Place {
@@ -20,6 +21,7 @@ impl Place {
             home: Arc::clone(home),
             node: target.node.clone(),
             open: false,
+            _presence: home.runtime.presence(),
         };
         Some((target, place))
     }

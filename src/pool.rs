@@ -17,6 +17,7 @@ use crate::{
     reaper,
     refresh::{Refresh, Report, Verdict},
     retry::{self, Retry},
+    runtime::Runtime,
     side::Side,
     stats::Status,
     task::Task,
@@ -49,11 +50,20 @@ struct Inner {
     config: Arc<Config>,
     topology: Arc<Handle>,
     report: Arc<Report>,
+    runtime: Arc<Runtime>,
+    connections: Arc<Connections>,
+    /// Ends by itself after `close`, once all that it has started have ended.
+    _refresh: Task,
+    tasks: Vec<Task>,
+}
+
+/// All connections of the pool to the nodes.
+#[derive(Debug)]
+struct Connections {
     write: Side,
     read: Side,
     writer: Arc<Hub>,
     reader: Arc<Hub>,
-    tasks: Vec<Task>,
 }
 
 impl Pool {
@@ -90,9 +100,16 @@ impl Pool {
     ///
     /// # Runtime
     ///
-    /// The background tasks run on the runtime that calls this, and deadlines depend on them: a pool
-    /// is of no use after that runtime has ended. Mind it with a pool in a `static` that is used by
-    /// several `#[tokio::test]`s.
+    /// The pool lives on the runtime that calls this: its tasks, its sockets and the deadlines of
+    /// commands. Callers may be on any other, so a server with a runtime for every worker (actix-web)
+    /// connects one pool in `main` and gives each worker a clone.
+    ///
+    /// After that runtime has ended every call fails at once with [`Error::RuntimeEnded`]. Mind it
+    /// with a pool in a `static` that is used by several `#[tokio::test]`s.
+    ///
+    /// A single-threaded runtime must be run for as long as the pool is used: one that exists, with
+    /// nobody in its `block_on`, looks from outside like one that is about to go on, and whoever calls
+    /// the pool from elsewhere meanwhile may wait for ever.
     ///
     /// # Panics
     ///
@@ -102,44 +119,35 @@ impl Pool {
         let config = Arc::new(config);
         let topology = Arc::new(Handle::new());
         let report = Arc::new(Report::new());
+        let runtime = Runtime::current();
+        let connections = Arc::new(Connections::new(&config, &topology, &runtime));
+        runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());
+        let home = Arc::clone(connections.home());
         let refresh = Refresh::spawn(
+            &runtime,
             Arc::clone(&config),
             Arc::clone(&topology),
             Arc::clone(&report),
+            async move { home.closing().await },
         );
-        first_look(&config, &topology, &report).await?;
-        let side = |name| {
-            let (config, topology) = (Arc::clone(&config), Arc::clone(&topology));
-            Side::new(Dialer::new(Arc::new(Home::new(name, config, topology))))
+        let mut inner = Inner {
+            config,
+            topology,
+            report,
+            runtime,
+            connections,
+            _refresh: refresh,
+            tasks: Vec::new(),
         };
-        let (write, read) = (side(PoolName::Write), side(PoolName::Read));
-        let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
-        let alarm = |side: &Side| {
-            let home = Arc::clone(side.dialer().home());
-            Task::spawn(async move { home.alarm.run().await })
-        };
-        let hub = |side: &Side| Arc::new(Hub::new(Arc::clone(side.dialer().home())));
-        let (writer, reader) = (hub(&write), hub(&read));
-        let tasks = vec![
-            refresh,
-            reaper(&write),
-            reaper(&read),
-            alarm(&write),
-            alarm(&read),
-            Task::spawn(Arc::clone(&writer).run()),
-            Task::spawn(Arc::clone(&reader).run()),
-        ];
+        let home = inner.connections.home();
+        tokio::select! {
+            biased;
+            () = home.closing() => return Err(home.ending()),
+            found = first_look(&inner.config, &inner.topology, &inner.report) => found?,
+        }
+        inner.tasks = inner.connections.tasks();
         Ok(Self {
-            inner: Arc::new(Inner {
-                config,
-                topology,
-                report,
-                write,
-                read,
-                writer,
-                reader,
-                tasks,
-            }),
+            inner: Arc::new(inner),
         })
     }
 
@@ -162,7 +170,7 @@ impl Pool {
     /// Dropping the future loses the place in line and nothing else: a connection that is being
     /// made for it goes to the next caller.
     pub async fn write(&self) -> Result<Connection, Error> {
-        self.inner.write.checkout().await
+        self.inner.connections.write.checkout().await
     }
 
     /// Lends an exclusive connection for reading, to a node that `read_from` allows.
@@ -184,7 +192,7 @@ impl Pool {
     ///
     /// As [`write`](Self::write).
     pub async fn read(&self) -> Result<Connection, Error> {
-        self.inner.read.checkout().await
+        self.inner.connections.read.checkout().await
     }
 
     /// Does idempotent work on the master, again and again until it succeeds or the time is up.
@@ -229,7 +237,7 @@ impl Pool {
         F: FnMut(Connection) -> Fut,
         Fut: Future<Output = RedisResult<T>>,
     {
-        retry::run(&self.inner.write, &policy, work).await
+        retry::run(&self.inner.connections.write, &policy, work).await
     }
 
     /// A handle to the master that many callers share, for many small commands at once.
@@ -245,7 +253,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn writer(&self) -> Multiplexed {
-        self.share(&self.inner.writer)
+        self.share(&self.inner.connections.writer)
     }
 
     /// A handle for reads that many callers share, to the nodes that `read_from` allows.
@@ -253,7 +261,7 @@ impl Pool {
     /// Each command goes to the less busy of two of their connections. Otherwise as
     /// [`writer`](Self::writer). Reads may be stale, see [`read`](Self::read).
     pub fn reader(&self) -> Multiplexed {
-        self.share(&self.inner.reader)
+        self.share(&self.inner.connections.reader)
     }
 
     fn share(&self, hub: &Arc<Hub>) -> Multiplexed {
@@ -264,10 +272,10 @@ impl Pool {
     /// What both pools are doing now, and how they stand with the Sentinels.
     pub fn status(&self) -> Status {
         Status {
-            write: self.inner.write.status(),
-            read: self.inner.read.status(),
-            writer: self.inner.writer.status(),
-            reader: self.inner.reader.status(),
+            write: self.inner.connections.write.status(),
+            read: self.inner.connections.read.status(),
+            writer: self.inner.connections.writer.status(),
+            reader: self.inner.connections.reader.status(),
             sentinel: self.inner.report.status(),
             fence: self.inner.report.fence_status(),
             master_error: self.topology().master_error.clone(),
@@ -302,8 +310,9 @@ impl Pool {
     ///
     /// Dropping the future changes nothing: the Sentinels are asked all the same.
     pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
-        if self.inner.write.dialer().home().is_closed() {
-            return Err(Error::Closed);
+        let home = self.inner.connections.home();
+        if home.is_closed() {
+            return Err(home.ending());
         }
         let config = &self.inner.config;
         let wanted = self.inner.report.status().looks + 1;
@@ -311,8 +320,12 @@ impl Pool {
         self.inner.topology.request_look();
         let patience = config.sentinel_timeout + config.connect_timeout;
         let completed = progress.wait_for(|look| *look >= wanted);
-        // Without an end in time the verdict so far is what there is to say.
-        let _ = tokio::time::timeout(patience, completed).await;
+        tokio::select! {
+            biased;
+            () = home.closing() => return Err(home.ending()),
+            // Without an end in time the verdict so far is what there is to say.
+            _ = tokio::time::timeout(patience, completed) => {}
+        }
         match self.verdict() {
             Some(error @ (Error::NoSentinel { .. } | Error::UnknownMaster { .. })) => Err(error),
             _ => Ok(self.topology()),
@@ -321,8 +334,35 @@ impl Pool {
 
     /// Closes both pools: waiting callers get [`Error::Closed`] at once, idle connections are
     /// closed now, lent ones when they come back. Calling it again does nothing.
+    ///
+    /// [`closed`](Self::closed) waits for the end of all that.
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// Waits until the pool has been closed and nothing of it is left: every lent connection is back,
+    /// what was sent over a multiplexed handle is answered, and all sockets and tasks are gone.
+    ///
+    /// Any number of callers may wait, from before [`close`](Self::close) on or later. Without a
+    /// `close` it waits for ever, unless the pool's runtime ends. It has no time limit of its own:
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) {
+    /// use std::time::Duration;
+    ///
+    /// pool.close();
+    /// if tokio::time::timeout(Duration::from_secs(10), pool.closed()).await.is_err() {
+    ///     println!("some connections are still in use: {:?}", pool.status());
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) {
+        self.inner.connections.home().closing().await;
+        self.inner.runtime.vacated().await;
     }
 
     fn verdict(&self) -> Option<Error> {
@@ -332,13 +372,83 @@ impl Pool {
 
 impl Inner {
     fn close(&self) {
+        self.connections.close();
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+impl Connections {
+    fn new(config: &Arc<Config>, topology: &Arc<Handle>, runtime: &Arc<Runtime>) -> Self {
+        let side = |name| {
+            let (config, topology) = (Arc::clone(config), Arc::clone(topology));
+            let home = Home::new(name, config, topology, Arc::clone(runtime));
+            Side::new(Dialer::new(Arc::new(home)))
+        };
+        let hub = |side: &Side| Arc::new(Hub::new(Arc::clone(side.dialer().home())));
+        let (write, read) = (side(PoolName::Write), side(PoolName::Read));
+        Self {
+            writer: hub(&write),
+            reader: hub(&read),
+            write,
+            read,
+        }
+    }
+
+    /// That of the pool that writes, for what is true of both.
+    fn home(&self) -> &Arc<Home> {
+        self.write.dialer().home()
+    }
+
+    /// Starts what looks after them.
+    fn tasks(&self) -> Vec<Task> {
+        let (runtime, topology) = (&self.home().runtime, &self.home().topology);
+        let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
+        let alarm = |side: &Side| {
+            let home = Arc::clone(side.dialer().home());
+            Task::spawn_on(runtime, async move { home.alarm.run().await })
+        };
+        let hub = |hub: &Arc<Hub>| Task::spawn_on(runtime, Arc::clone(hub).run());
+        vec![
+            reaper(&self.write),
+            reaper(&self.read),
+            alarm(&self.write),
+            alarm(&self.read),
+            hub(&self.writer),
+            hub(&self.reader),
+        ]
+    }
+
+    fn close(&self) {
         self.write.close();
         self.read.close();
         self.writer.close();
         self.reader.close();
+    }
+}
+
+/// Ends the pool when the runtime that it lives on ends, which drops all tasks, this one too.
+#[derive(Debug)]
+struct EndsWithRuntime(Option<Arc<Connections>>);
+
+impl EndsWithRuntime {
+    /// Goes on after the pool is closed, for those who still use what was lent.
+    async fn run(mut self) {
+        if let Some(connections) = &self.0 {
+            connections.home().closing().await;
+            connections.home().runtime.vacated().await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for EndsWithRuntime {
+    fn drop(&mut self) {
+        if let Some(connections) = &self.0 {
+            connections.home().runtime.end();
+            connections.close();
+        }
     }
 }
 

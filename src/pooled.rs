@@ -80,11 +80,12 @@ impl Pooled {
     }
 
     /// Whether it may take its caller's next command as it is. As long as nothing changes this costs
-    /// one atomic load, and for a pool that takes turns none.
+    /// two atomic loads, and for a pool that takes turns one.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
         let vetted = || self.home.takes_turns() || self.vetted == self.home.topology.version();
-        self.is_open() && self.condemned.is_none() && vetted()
+        let alive = !self.home.runtime.has_ended();
+        self.is_open() && self.condemned.is_none() && vetted() && alive
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -18,7 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the task. It lives until the returned guard is dropped.
 pub(crate) fn spawn(side: Side, topology: watch::Receiver<Arc<Topology>>) -> Task {
-    Task::spawn(run(side, topology))
+    let runtime = Arc::clone(&side.dialer().home().runtime);
+    Task::spawn_on(&runtime, run(side, topology))
 }
 
 async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {

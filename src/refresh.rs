@@ -17,7 +17,7 @@ mod resolver;
 mod testimony;
 mod vigil;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -35,6 +35,7 @@ use crate::{
     config::Config,
     jitter,
     node::Node,
+    runtime::Runtime,
     sentinel::{answer::View, event::Event, message::Message},
     task::Task,
     topology::{Handle, Topology},
@@ -64,8 +65,15 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Starts the task. It lives until the returned guard is dropped.
-    pub(crate) fn spawn(config: Arc<Config>, handle: Arc<Handle>, report: Arc<Report>) -> Task {
+    /// Starts the task. It ends after `closing`, when all that it has started have ended, or when the
+    /// returned guard is dropped.
+    pub(crate) fn spawn(
+        runtime: &Runtime,
+        config: Arc<Config>,
+        handle: Arc<Handle>,
+        report: Arc<Report>,
+        closing: impl Future<Output = ()> + Send + 'static,
+    ) -> Task {
         let (messages, inbox) = mpsc::channel(64);
         let (probed, probes) = mpsc::channel(64);
         let (resolved, lookups) = mpsc::channel(64);
@@ -83,7 +91,7 @@ impl Refresh {
             next_look: Instant::now(),
             quick: QUICK,
         };
-        Task::spawn(refresh.run(inbox, probes, lookups))
+        Task::spawn_on(runtime, refresh.run(inbox, probes, lookups, closing))
     }
 
     async fn run(
@@ -91,7 +99,9 @@ impl Refresh {
         mut inbox: mpsc::Receiver<Message>,
         mut probes: mpsc::Receiver<Probed>,
         mut lookups: mpsc::Receiver<Resolved>,
+        closing: impl Future<Output = ()>,
     ) {
+        let mut closing = pin!(closing);
         loop {
             let handle = Arc::clone(&self.handle);
             tokio::select! {
@@ -100,9 +110,16 @@ impl Refresh {
                 Some(resolved) = lookups.recv() => self.resolver.note(resolved),
                 () = handle.look_requested() => self.look_soon(),
                 () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
+                () = &mut closing => break,
             }
             self.conclude();
         }
+        drop(self);
+        // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it
+        // ends.
+        while inbox.recv().await.is_some() {}
+        while probes.recv().await.is_some() {}
+        while lookups.recv().await.is_some() {}
     }
 
     fn look_soon(&mut self) {

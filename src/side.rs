@@ -176,12 +176,12 @@ impl Side {
             Ok(mut object) if self.pool.is_closed() => {
                 object.close(Discard::PoolClosed);
                 drop(Object::take(object));
-                Err(Error::Closed)
+                Err(self.dialer().home().ending())
             }
             Ok(object) => Ok(Connection::new(object)),
             Err(PoolError::Backend(error)) => Err(error),
             // Without deadpool's own timeouts and hooks nothing else is left.
-            Err(_) => Err(Error::Closed),
+            Err(_) => Err(self.dialer().home().ending()),
         }
     }
 

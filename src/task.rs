@@ -4,6 +4,8 @@ use std::future::Future;
 
 use tokio::task::AbortHandle;
 
+use crate::runtime::Runtime;
+
 /// Aborts its task when dropped, so that nothing outlives what it works for.
 #[derive(Debug)]
 pub(crate) struct Task(AbortHandle);
@@ -11,6 +13,14 @@ pub(crate) struct Task(AbortHandle);
 impl Task {
     pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(future).abort_handle())
+    }
+
+    /// As [`spawn`](Self::spawn), for a task of its own that belongs to a pool.
+    pub(crate) fn spawn_on(
+        runtime: &Runtime,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self(runtime.spawn(future).abort_handle())
     }
 
     pub(crate) fn abort(&self) {

@@ -248,11 +248,11 @@ impl Dock {
     }
 
     /// Sends everybody home and closes what is docked.
-    pub(super) fn close(&self) -> VecDeque<Box<Pooled>> {
+    pub(super) fn close(&self, end: &Error) -> VecDeque<Box<Pooled>> {
         let mut state = self.state.lock();
         state.closed = true;
         for ticket in mem::take(&mut state.line).into_values() {
-            let _ = ticket.send(Err(Error::Closed));
+            let _ = ticket.send(Err(end.clone()));
         }
         self.docked.store(0, Relaxed);
         mem::take(&mut state.docked)

@@ -19,6 +19,7 @@ use crate::{
     error::PoolName,
     model::{Socket, echo, explore_by_chance, go, serve, step, text},
     multiplexed::Multiplexed,
+    runtime::Runtime,
     topology::Handle,
 };
 
@@ -52,7 +53,13 @@ impl Model {
         config.multiplexed.connections = 1;
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
-        let home = Home::new(PoolName::Write, Arc::new(config), Arc::clone(&handle));
+        let runtime = Runtime::current();
+        let home = Home::new(
+            PoolName::Write,
+            Arc::new(config),
+            Arc::clone(&handle),
+            runtime,
+        );
         let hub = Arc::new(Hub::new(Arc::new(home)));
         let mut model = Self {
             handle,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::aliases::Addresses;
 use crate::{address, node::Node};
@@ -30,6 +30,8 @@ pub(super) struct Resolver {
     lasts: Duration,
     patience: Duration,
     out: mpsc::Sender<Resolved>,
+    /// The lookups, which end with this.
+    tasks: JoinSet<()>,
 }
 
 impl Resolver {
@@ -41,6 +43,7 @@ impl Resolver {
             lasts,
             patience,
             out,
+            tasks: JoinSet::new(),
         }
     }
 
@@ -74,9 +77,10 @@ impl Resolver {
         }
     }
 
-    fn look_up(&self, host: String) {
+    fn look_up(&mut self, host: String) {
         let (out, patience) = (self.out.clone(), self.patience);
-        tokio::spawn(async move {
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(async move {
             let lookup = tokio::net::lookup_host((&host[..], 0));
             let addresses = match tokio::time::timeout(patience, lookup).await {
                 Ok(Ok(addresses)) => Some(addresses.map(|address| address.ip()).collect()),

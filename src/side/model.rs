@@ -23,6 +23,7 @@ use crate::{
     home::Home,
     model::{Socket, echo, explore, go, serve, step, text},
     node::Node,
+    runtime::Runtime,
     topology::{Handle, Topology},
 };
 
@@ -57,7 +58,13 @@ impl Model {
         config.write.max_active = max_active;
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
-        let home = Home::new(PoolName::Write, Arc::new(config), Arc::clone(&handle));
+        let runtime = Runtime::current();
+        let home = Home::new(
+            PoolName::Write,
+            Arc::new(config),
+            Arc::clone(&handle),
+            runtime,
+        );
         let home = Arc::new(home);
         Self {
             side: Side::new(Dialer::new(Arc::clone(&home))),

@@ -6,6 +6,7 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,13 +15,14 @@ use redis::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
     task::unconstrained,
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{codec::Decoder, stream::Stream};
 use crate::{
     config::ReplyLimits,
     failure::{self, Cause},
+    runtime::Runtime,
 };
 
 /// What a write buffer may keep between commands; together with the reply buffer it stays well
@@ -39,6 +41,8 @@ pub(super) struct Channel {
     /// Registered once and pushed forward only when it fires, so that a command does not pay for
     /// a timer of its own.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Where the timer lives; none while only tasks of that runtime use this.
+    runtime: Option<Arc<Runtime>>,
     /// From now on no error may show what comes: it may be what callers store.
     discreet: bool,
 }
@@ -53,8 +57,14 @@ impl Channel {
             decoder: Decoder::new(limits),
             limit: Duration::ZERO,
             timer: None,
+            runtime: None,
             discreet: false,
         }
+    }
+
+    /// From now on callers on any runtime use it.
+    pub(super) fn live_on(&mut self, runtime: &Arc<Runtime>) {
+        self.runtime = Some(Arc::clone(runtime));
     }
 
     /// The empty buffer for what is to be written next.
@@ -95,7 +105,7 @@ impl Channel {
         self.decoder.reserve();
         match self.stream.try_read(self.decoder.buf_mut()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(io_cause(&error)),
+            Err(error) => Err(self.io_cause(&error)),
             Ok(0) => Err(Cause::Closed),
             Ok(_) => Ok(()),
         }
@@ -167,10 +177,10 @@ impl Channel {
                 Ok(0) => return Poll::Ready(Err(Cause::Closed)),
                 Ok(n) => self.written += n,
                 Err(error) if failure::is_hangup(error.kind()) => {
-                    self.hangup = Some(io_cause(&error));
+                    self.hangup = Some(self.io_cause(&error));
                     return Poll::Pending;
                 }
-                Err(error) => return Poll::Ready(Err(io_cause(&error))),
+                Err(error) => return Poll::Ready(Err(self.io_cause(&error))),
             }
         }
         Poll::Ready(Ok(()))
@@ -197,7 +207,7 @@ impl Channel {
         let cause = match ready!(read.poll(cx)) {
             Ok(0) => Cause::Closed,
             Ok(_) => return Poll::Ready(Ok(())),
-            Err(error) => io_cause(&error),
+            Err(error) => self.io_cause(&error),
         };
         Poll::Ready(Err(self.hangup.take().unwrap_or(cause)))
     }
@@ -210,25 +220,51 @@ impl Channel {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        loop {
-            // tokio makes a task that has read much in one go wait its turn, and its timers with
-            // it: a peer that always has more to read would never be cut off.
-            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
-            if timer.deadline() >= deadline {
-                return Poll::Ready(Cause::Timeout(self.limit));
+        let timer = &mut self.timer;
+        let passed = match &self.runtime {
+            None => {
+                let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                poll_timer(timer, deadline, cx)
             }
-            // It fired for an earlier command that has long been answered.
-            timer.as_mut().reset(deadline);
+            Some(runtime) => {
+                let passed = runtime.with_timers(|runtime| {
+                    let timer = timer.get_or_insert_with(|| runtime.timer(deadline));
+                    poll_timer(timer, deadline, cx)
+                });
+                match passed {
+                    Some(passed) => passed,
+                    None => return Poll::Ready(Cause::RuntimeEnded),
+                }
+            }
+        };
+        passed.map(|()| Cause::Timeout(self.limit))
+    }
+
+    fn io_cause(&self, error: &io::Error) -> Cause {
+        // tokio's own text would not say which runtime, nor what to do.
+        if self
+            .runtime
+            .as_ref()
+            .is_some_and(|runtime| runtime.has_ended())
+        {
+            return Cause::RuntimeEnded;
         }
+        Cause::Io(error.to_string(), error.kind())
     }
 }
 
-fn io_cause(error: &io::Error) -> Cause {
-    Cause::Io(error.to_string(), error.kind())
+fn poll_timer(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    loop {
+        // tokio makes a task that has read much in one go wait its turn, and its timers with
+        // it: a peer that always has more to read would never be cut off.
+        ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+        if timer.deadline() >= deadline {
+            return Poll::Ready(());
+        }
+        // It fired for an earlier command that has long been answered.
+        timer.as_mut().reset(deadline);
+    }
 }

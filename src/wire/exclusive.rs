@@ -8,6 +8,7 @@
 use std::{
     fmt,
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -27,6 +28,7 @@ use crate::{
     discard::Discard,
     failure::{Cause, Failure, Fate, Peer},
     node::Node,
+    runtime::Runtime,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +101,11 @@ impl Exclusive {
         // The handshake's command and deadline are nothing that a caller's command could use.
         self.channel.forget();
         self
+    }
+
+    /// From now on callers on any runtime use it.
+    pub(crate) fn live_on(&mut self, runtime: &Arc<Runtime>) {
+        self.channel.live_on(runtime);
     }
 
     /// For a connection that from now on is shared, with the time that a command may take on it.
@@ -282,6 +289,16 @@ impl Exclusive {
     /// Whether the command sent last would mean the same on a fresh connection.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.began_clean && !self.session.lacks(self.wrapped)
+    }
+
+    /// As [`Session::is_watching`].
+    pub(crate) fn is_watching(&self) -> bool {
+        self.session.is_watching()
+    }
+
+    /// As [`Session::is_only_watching`].
+    pub(crate) fn is_only_watching(&self) -> bool {
+        self.session.is_only_watching()
     }
 
     /// By when the command sent last must have been answered.

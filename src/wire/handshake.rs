@@ -52,7 +52,7 @@ pub(crate) async fn connect(
     let address = config
         .address_of(node)
         .ok_or_else(|| std::io::Error::other("the address map panicked"))?;
-    let stream = dial(&address, deadline).await?;
+    let stream = Stream::connect(&address, deadline).await?;
     let limits = config.reply_limits;
     let mut conn = Exclusive::new(
         stream,
@@ -69,7 +69,7 @@ pub(crate) async fn connect(
 /// Connects to a Sentinel. Nothing is sent yet: a Sentinel knows neither `SELECT` nor the
 /// credentials of the data nodes, and must never see them.
 pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisResult<Exclusive> {
-    let stream = dial(node, deadline).await?;
+    let stream = Stream::connect(node, deadline).await?;
     let limits = ReplyLimits {
         max_reply_bytes: SENTINEL_REPLY_BYTES,
         ..ReplyLimits::default()
@@ -86,17 +86,6 @@ pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisRes
 
 /// A reply about 1 024 replicas with 40 fields each fits; a hostile one is cut off here.
 const SENTINEL_REPLY_BYTES: usize = 4 << 20;
-
-async fn dial(address: &Node, deadline: Instant) -> RedisResult<Stream> {
-    match tokio::time::timeout_at(deadline, Stream::connect(address)).await {
-        Ok(stream) => Ok(stream?),
-        Err(_) => Err(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            "no TCP connection within the deadline",
-        )
-        .into()),
-    }
-}
 
 /// Signs in, over a connection that may have been signed in before, and asks what the node is.
 pub(crate) async fn greet(

@@ -1,6 +1,7 @@
 //! One Redis connection on one socket.
 
 mod aborted;
+mod addresses;
 mod channel;
 pub(crate) mod codec;
 pub(crate) mod command;

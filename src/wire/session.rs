@@ -339,6 +339,17 @@ impl Session {
         self.db != Some(self.home) || self.left & !own != 0
     }
 
+    /// Whether keys may be watched.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.left & Dirt::Watch.bit() != 0
+    }
+
+    /// Whether a transaction on watched keys is all that a fresh connection would lack.
+    pub(crate) fn is_only_watching(&self) -> bool {
+        let transaction = Dirt::Watch.bit() | Dirt::Transaction.bit();
+        self.is_watching() && self.left & !transaction == 0 && self.db == Some(self.home)
+    }
+
     /// Whether messages may arrive between replies, in RESP2 in the shape of arrays.
     pub(crate) fn subscribed(&self) -> bool {
         self.left & Dirt::Subscribed.bit() != 0

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -10,9 +11,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, lookup_host},
+    time::{Instant, timeout_at},
 };
 
+use super::addresses;
 use crate::node::Node;
 
 /// A peer that vanished without a word is noticed after 15 + 3 * 5 seconds on an idle connection.
@@ -42,12 +45,23 @@ pub(crate) trait Memory:
 impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin> Memory for T {}
 
 impl Stream {
-    /// Connects. A host name is resolved anew each time, so a node may change its address.
-    pub(crate) async fn connect(node: &Node) -> io::Result<Self> {
+    /// Connects. A host name is resolved anew each time, so a node may change its address; where it
+    /// has several, the first that answers is taken.
+    pub(crate) async fn connect(node: &Node, deadline: Instant) -> io::Result<Self> {
         if node.is_unix() {
-            return UnixStream::connect(node.host()).await.map(Self::Unix);
+            let connected = timeout_at(deadline, UnixStream::connect(node.host())).await;
+            return connected
+                .map_err(|_| late("no connection within the deadline"))?
+                .map(Self::Unix);
         }
-        let tcp = TcpStream::connect((node.host(), node.port())).await?;
+        let resolved = timeout_at(deadline, lookup_host((node.host(), node.port()))).await;
+        let resolved =
+            resolved.map_err(|_| late("the name was not resolved within the deadline"))??;
+        addresses::connect(addresses::in_turns(resolved), deadline, Self::connect_tcp).await
+    }
+
+    async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
         socket.set_tcp_keepalive(
@@ -71,6 +85,10 @@ impl Stream {
             Self::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 impl AsyncRead for Stream {

@@ -314,3 +314,100 @@ fn a_pool_may_be_dropped_after_its_runtime() {
     drop(lent);
     assert_eq!(stage.status().active, 0);
 }
+
+/// As many as wait, from before `close` on.
+fn waiters(stage: &Stage, count: usize) -> Vec<tokio::task::JoinHandle<()>> {
+    (0..count)
+        .map(|_| {
+            let pool = stage.pool.clone();
+            tokio::spawn(async move { pool.closed().await })
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_lent_connection_can_be_awaited() {
+    for side in Side::BOTH {
+        let stage = Stage::own(side, |config| config.write.max_active = 4).await;
+        let mut lent = stage.take_many(2).await;
+        drop(stage.take().await);
+        let mut writer = stage.pool.writer();
+        let _: String = crate::shared::ask(&mut writer, "ECHO warm").await;
+        let mut all = waiters(&stage, 5);
+        let none_is_back =
+            |all: &[tokio::task::JoinHandle<()>]| all.iter().all(|one| !one.is_finished());
+        turn().await;
+        assert!(none_is_back(&all), "it is not closed");
+        stage.pool.close();
+        all.extend(waiters(&stage, 3));
+        // One that is given up harms nobody.
+        all.pop().unwrap().abort();
+        lent.pop();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(none_is_back(&all), "one is lent");
+        cmd("PING").exec_async(&mut lent[0]).await.unwrap();
+        drop(lent);
+        for one in all {
+            tokio::time::timeout(LONG, one).await.unwrap().unwrap();
+        }
+        stage.pool.closed().await;
+        assert_eq!(
+            (stage.status().active, stage.on_server()),
+            (0, 0),
+            "{side:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn after_closed_no_socket_and_no_task_is_left() {
+    for round in 0..10 {
+        let server = Server::standalone(&[]);
+        let sentinel = fake::sentinel(SentinelView::of_master(server.port()));
+        let name = unique_name();
+        let mut config = Config::new([sentinel.addr()], "mymaster");
+        prepare(&mut config, &name);
+        config.write.min_idle = 2;
+        let base = alive_tasks();
+        let pool = Pool::connect(config).await.unwrap();
+        if round % 2 == 0 {
+            let _: String = crate::shared::ask(&mut pool.writer(), "ECHO warm").await;
+            let _: String = crate::shared::ask(&mut pool.reader(), "ECHO warm").await;
+            drop((pool.write().await.unwrap(), pool.read().await.unwrap()));
+        }
+        // In the middle of what it does by itself.
+        let look = pool.refresh();
+        assert!(crate::stage::poll_then_drop(look, 1).await.is_none());
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        pool.close();
+        tokio::time::timeout(LONG, pool.closed()).await.unwrap();
+        assert!(alive_tasks() <= base, "{} tasks", alive_tasks() - base);
+        // Closed here; the other end may hear of it a moment later.
+        eventually("nobody is connected", Duration::from_secs(2), || async {
+            server.client_count_named(&name) == 0 && sentinel.open_connections() == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn closed_waits_for_the_answers_to_what_was_sent() {
+    let stage = Stage::own(Side::Write, |config| config.write.max_active = 1).await;
+    let mut writer = stage.pool.writer();
+    let _: String = crate::shared::ask(&mut writer, "ECHO warm").await;
+    stage.server().pause();
+    let call = tokio::spawn(async move { cmd("PING").query_async::<String>(&mut writer).await });
+    eventually("it is on its way", LONG, || async {
+        stage.pool.status().writer.in_flight == 1
+    })
+    .await;
+    turn().await;
+    stage.pool.close();
+    let early = tokio::time::timeout(Duration::from_millis(100), stage.pool.closed());
+    assert!(early.await.is_err());
+    stage.server().resume();
+    tokio::time::timeout(LONG, stage.pool.closed())
+        .await
+        .unwrap();
+    assert_eq!(call.await.unwrap().unwrap(), "PONG");
+}

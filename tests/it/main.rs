@@ -9,6 +9,7 @@ mod shared;
 mod stage;
 mod support;
 
+mod addresses;
 mod adopt;
 mod canary;
 mod cancel;
@@ -53,6 +54,7 @@ mod silence;
 mod spread;
 mod storms;
 mod suspicion;
+mod transaction;
 mod turned_away;
 mod waiting;
 mod weather;

@@ -259,10 +259,15 @@ impl<F: FnMut() -> Standing + Unpin> Future for Driver<F> {
 }
 
 impl<F> Drop for Driver<F> {
-    /// The runtime ends, or the task was aborted: nobody must wait for ever.
+    /// The runtime ends, or the task panics: nobody must wait for ever.
     fn drop(&mut self) {
         if !self.over {
-            self.finish(&Cause::Closed);
+            let cause = if std::thread::panicking() {
+                Cause::Closed
+            } else {
+                Cause::RuntimeEnded
+            };
+            self.finish(&cause);
         }
     }
 }

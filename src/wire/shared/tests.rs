@@ -520,7 +520,7 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     let [first, second] = calls;
     assert_eq!(
         soon(first).await.unwrap(),
-        Err(Fault::Failed(Cause::Closed, Fate::Unknown))
+        Err(Fault::Failed(Cause::RuntimeEnded, Fate::Unknown))
     );
     assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
     assert!(!shared.is_open());
