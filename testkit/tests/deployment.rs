@@ -93,7 +93,7 @@ fn a_standalone_server_tells_what_happened_to_it() {
 }
 
 #[test]
-#[should_panic(expected = "Bad directive")]
+#[should_panic(expected = "'no-such-setting yes'")]
 fn a_server_that_does_not_start_says_why() {
     let _ = Server::standalone(&["no-such-setting yes"]);
 }
