@@ -10,6 +10,12 @@ ARGS ?=
 # new ones: `make test PROPTEST_RNG_SEED=$$RANDOM PROPTEST_CASES=100000`.
 PROPTEST_RNG_SEED ?= 1
 export PROPTEST_RNG_SEED
+# Another redis-server, or a valkey-server. Tests run in the folders of their packages, so a path must
+# not depend on where one is.
+ifneq ($(findstring /,$(REDIS_SERVER)),)
+override REDIS_SERVER := $(abspath $(REDIS_SERVER))
+export REDIS_SERVER
+endif
 # What to fuzz, and each for how long.
 TARGET ?= codec sentinel_reply event url
 SECONDS ?= 60

@@ -13,14 +13,14 @@ pub(crate) fn describe(descriptors: u64) -> String {
         });
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let (major, minor) = testkit::redis_version();
+    let server = testkit::program();
     let rustc = Command::new("rustc").arg("--version").output();
     let rustc = rustc.map_or_else(
         |_| String::new(),
         |output| format!(", {}", String::from_utf8_lossy(&output.stdout).trim()),
     );
     format!(
-        "{cores} cores of {model}, servers on the same machine; Linux {}, Redis {major}.{minor}\
+        "{cores} cores of {model}, servers on the same machine; Linux {}, {server}\
          {rustc}; at most {descriptors} descriptors a process.",
         kernel.trim()
     )

@@ -21,7 +21,7 @@ use crate::{load::Load, tally::Phase, timeline::Timeline};
 const QUIET: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(1);
 /// Far more than any step takes; on a machine that is that busy there is nothing to see.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

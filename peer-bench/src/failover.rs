@@ -67,9 +67,8 @@ fn measure(options: &Options) -> Result<Results> {
             acts.extend(casts.map(|cast| Act { number, kind, cast }));
         }
     }
-    let (major, minor) = testkit::redis_version();
     let mut results = Results {
-        machine: Machine::look(format!("{major}.{minor}")),
+        machine: Machine::look(),
         rounds: Vec::new(),
         repeated: 0,
     };

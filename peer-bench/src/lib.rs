@@ -66,7 +66,7 @@ fn exit_code(program: &str, result: Result<()>) -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let stage = Stage::start();
-    let machine = Machine::look(stage.redis_version());
+    let machine = Machine::look();
     let records = rounds::run(&stage, options)?;
     drop(stage);
     let summary = Summary::of(&records);

@@ -22,12 +22,12 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) system: String,
     pub(crate) rustc: String,
-    pub(crate) redis: String,
+    pub(crate) server: String,
     pub(crate) crates: Vec<(&'static str, String)>,
 }
 
 impl Machine {
-    pub(crate) fn look(redis: String) -> Self {
+    pub(crate) fn look() -> Self {
         let lock = include_str!("../../Cargo.lock");
         Self {
             date: said("date", &["-u", "+%Y-%m-%d"]),
@@ -38,7 +38,7 @@ impl Machine {
             cores: thread::available_parallelism().map_or(0, Into::into),
             system: said("uname", &["-srm"]),
             rustc: said("rustc", &["--version"]),
-            redis,
+            server: testkit::program().to_string(),
             crates: CRATES
                 .into_iter()
                 .map(|name| (name, locked(lock, name).unwrap_or_else(unknown)))

@@ -41,7 +41,7 @@ fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -
         out,
         "\
 - {date}, {cpu}, {cores} cores, {system}
-- {rustc}, Redis {redis} on the same machine
+- {rustc}, {server} on the same machine
 - {crates}
 - rounds: {rounds}, of {window:?} each after a warm-up of {warm_up:?}; all numbers are medians",
         date = machine.date,
@@ -49,7 +49,7 @@ fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -
         cores = machine.cores,
         system = machine.system,
         rustc = machine.rustc,
-        redis = machine.redis,
+        server = machine.server,
         crates = crates.join(", "),
         rounds = options.rounds,
         window = options.timing.window,

@@ -39,9 +39,4 @@ impl Stage {
     pub(crate) fn sentinels(&self) -> Vec<String> {
         self.deployment.sentinel_addrs()
     }
-
-    pub(crate) fn redis_version(&self) -> String {
-        let mut info = self.deployment.nodes()[0].info("server");
-        info.remove("redis_version").unwrap_or_default()
-    }
 }

@@ -8,6 +8,7 @@ use crate::config;
 use crate::deployment::Deployment;
 use crate::folder::{Folder, random};
 use crate::ports;
+use crate::program::redis_version;
 use crate::server::{Blueprint, Server, StartFailure};
 
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -236,7 +237,7 @@ impl Builder {
         let port = plan.sentinels[own].0;
         let name = format!("sentinel-{port}");
         let mut after_start = Vec::new();
-        if self.fast && config::redis_version() >= (7, 0) {
+        if self.fast && redis_version() >= (7, 0) {
             let mut command = vec!["SENTINEL".to_owned(), "DEBUG".to_owned()];
             for (key, value) in FAST_PERIODS {
                 command.extend([key.to_owned(), value.to_owned()]);

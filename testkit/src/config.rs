@@ -1,38 +1,9 @@
-//! What is written into the configuration files, and which Redis reads them.
+//! What is written into the configuration files.
 
-use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
-/// The program: `REDIS_SERVER`, or `redis-server` from the path.
-pub(crate) fn redis_server() -> OsString {
-    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
-}
-
-/// Major and minor version of the installed Redis; panics, saying what to do, when there is none.
-#[must_use]
-pub fn redis_version() -> (u32, u32) {
-    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
-    *VERSION.get_or_init(|| {
-        let program = redis_server();
-        let output = Command::new(&program)
-            .arg("--version")
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("cannot run {program:?}: {error}; install Redis 6.2 or later, or run scripts/need-redis")
-            });
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        parse_version(&text).unwrap_or_else(|| panic!("{program:?} has no version in {text:?}"))
-    })
-}
-
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let (_, version) = text.split_once("v=")?;
-    let mut numbers = version.split(['.', ' ']).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
+use crate::program::redis_version;
 
 pub(crate) fn log_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
@@ -81,23 +52,4 @@ pub(crate) fn process(folder: &Path, name: &str, port: u16) -> String {
 
 fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_version_of_redis_and_of_valkey() {
-        for (text, version) in [
-            (
-                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64",
-                Some((7, 0)),
-            ),
-            ("Valkey server v=8.1.3 sha=00000000:0", Some((8, 1))),
-            ("bash: redis-server: not found", None),
-        ] {
-            assert_eq!(parse_version(text), version, "{text}");
-        }
-    }
 }

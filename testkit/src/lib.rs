@@ -10,7 +10,8 @@
 //! assert_ne!(new.port(), old);
 //! ```
 //!
-//! `TESTKIT_KEEP=1` keeps configuration files and logs, `REDIS_SERVER` names another redis-server.
+//! `TESTKIT_KEEP=1` keeps configuration files and logs, `REDIS_SERVER` names another redis-server
+//! or a valkey-server.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
@@ -31,15 +32,16 @@ mod folder;
 pub mod history;
 mod observer;
 pub mod ports;
+mod program;
 mod proxies;
 pub mod proxy;
 mod server;
 
 pub use builder::Builder;
 pub use client::{Client, Reply};
-pub use config::redis_version;
 pub use deployment::Deployment;
 pub use observer::Observer;
+pub use program::{Program, program, provides, redis_version};
 pub use proxies::Proxies;
 pub use proxy::Proxy;
 pub use server::Server;

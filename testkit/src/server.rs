@@ -16,6 +16,7 @@ use crate::client::{Client, Reply};
 use crate::config;
 use crate::folder::Folder;
 use crate::ports;
+use crate::program::program;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -311,7 +312,7 @@ impl Server {
         let child = Command::new("sh")
             .args(["-c", LAUNCH, "sh"])
             .arg(self.pid_path())
-            .arg(config::redis_server())
+            .arg(program().path())
             .arg(self.config_path())
             .args(self.sentinel.then_some("--sentinel"))
             .stdin(Stdio::null())

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use testkit::{Deployment, Server};
 
-const PATIENCE: Duration = Duration::from_secs(15);
+// Before Redis 7.0 Sentinels look every ten seconds, whatever they are told.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_deployment_starts_healthy_and_survives_a_failover_and_a_crash() {
@@ -92,7 +93,7 @@ fn a_standalone_server_tells_what_happened_to_it() {
 }
 
 #[test]
-#[should_panic(expected = "Bad directive")]
+#[should_panic(expected = "'no-such-setting yes'")]
 fn a_server_that_does_not_start_says_why() {
     let _ = Server::standalone(&["no-such-setting yes"]);
 }

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use testkit::fake::{self, Action, FakeServer, NodeRole, SentinelView};
-use testkit::{Client, Deployment, Reply};
+use testkit::{Client, Deployment, Reply, program, redis_version};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -138,7 +138,7 @@ fn a_fake_sentinel_and_a_fake_node_answer_in_the_form_of_real_ones() {
         .with_replica(replica)
         .with_sentinel(peer);
     let sentinel = fake::sentinel(view);
-    for command in [
+    let commands = [
         "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster",
         "SENTINEL GET-MASTER-ADDR-BY-NAME other",
         "SENTINEL MASTER mymaster",
@@ -157,7 +157,15 @@ fn a_fake_sentinel_and_a_fake_node_answer_in_the_form_of_real_ones() {
         "AUTH user secret",
         "CLIENT SETINFO LIB-NAME x",
         "SUBSCRIBE +switch-master",
-    ] {
+    ];
+    for command in commands {
+        if command.starts_with("CLIENT SETINFO") && redis_version() >= (7, 2) {
+            eprintln!(
+                "left out: {command}; the fake is of 7.0 and {} knows it",
+                program()
+            );
+            continue;
+        }
         let words: Vec<&str> = command.split(' ').collect();
         let fake = connect(sentinel.port()).call(&words).unwrap();
         assert_eq!(shape(&fake), shape(&real_sentinel.cmd(&words)), "{command}");
@@ -209,6 +217,10 @@ fn shape(reply: &Reply) -> Vec<String> {
             text.split_once(' ')
                 .map_or(text.as_str(), |(first, _)| first)
         )],
+        // The fakes are of 7.0; before, servers refused in other words.
+        Reply::Error(text) if redis_version() < (7, 0) => {
+            vec![format!("-{}", text.split(' ').next().unwrap_or_default())]
+        }
         Reply::Error(text) => vec![format!("-{text}")],
         Reply::Bulk(_) => vec!["$".to_owned()],
         Reply::Int(_) => vec![":".to_owned()],

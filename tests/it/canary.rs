@@ -4,7 +4,7 @@ use std::{
     error::Error as StdError,
     fmt::{Debug, Write as _},
     panic,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -131,6 +131,10 @@ fn read_along() -> (Seen, tracing::subscriber::DefaultGuard) {
         panics.text(panic.to_string());
         usual(panic);
     }));
+    // While there is only one subscriber, tracing asks only the thread that meets a callsite first,
+    // and where that is another test's nobody reads it any more. With two it asks both.
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(Reader(Seen::default())));
     let guard = tracing::subscriber::set_default(Reader(seen.clone()));
     (seen, guard)
 }
@@ -227,12 +231,14 @@ async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
     let mut writer = pool.writer();
     let () = conn.set(STORED, STORED).await.unwrap();
     let () = conn.rpush("list", STORED).await.unwrap();
-    let lines: [&[&str]; 4] = [
+    let mut lines: Vec<&[&str]> = vec![
         &["RPUSH", STORED, STORED],
         &["EXPIRE", STORED, STORED],
         &["SET", STORED],
-        &["CONFIG", "SET", "maxmemory", STORED],
     ];
+    if testkit::provides("a CONFIG SET that does not repeat its arguments", (7, 0)) {
+        lines.push(&["CONFIG", "SET", "maxmemory", STORED]);
+    }
     commands(&seen, &mut conn, &lines).await;
     commands(&seen, &mut writer, &lines).await;
     let refused: [&[&str]; 3] = [

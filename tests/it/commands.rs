@@ -343,7 +343,8 @@ async fn scripts(conn: &mut impl ConnectionLike) {
         .invoke_async::<Value>(conn)
         .await
         .unwrap_err();
-    assert_eq!(error.code(), Some("WRONGTYPE"), "{error}");
+    // As the code from Redis 7.0 on, within the text before.
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
 }
 
 #[tokio::test]

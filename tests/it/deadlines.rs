@@ -191,7 +191,11 @@ async fn the_time_that_a_command_blocks_on_purpose_comes_on_top() {
         "XREAD COUNT 1 BLOCK 1500 STREAMS deadlines:none $",
     ];
     let mut tasks = tokio::task::JoinSet::new();
-    for line in nil {
+    let several = testkit::provides("BLMPOP and BZMPOP", (7, 0));
+    for line in nil
+        .into_iter()
+        .filter(|line| several || !line.contains("MPOP"))
+    {
         let pool = pool.clone();
         tasks.spawn(async move {
             let mut conn = pool.write().await.unwrap();

@@ -175,11 +175,11 @@ async fn what_the_server_has_answered_was_executed() {
         // A script's own command, after it has written.
         (
             "EVAL redis.call('SET','script','v')redis.call('NOSUCH') 0",
-            "from script",
+            "@user_script",
         ),
         (
             "EVAL redis.call('SET','script','v')redis.call('SET','k') 0",
-            "from script",
+            "@user_script",
         ),
     ];
     for (line, text) in table {

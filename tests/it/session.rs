@@ -193,7 +193,7 @@ async fn a_pipeline_is_judged_like_its_commands() {
         let now = id(&mut conn).await;
         assert_eq!(now == kept, keeps, "{what}");
         assert_eq!(identity(&mut conn).await["db"], "0", "{what}");
-        assert_eq!(identity(&mut conn).await["multi"], "-1", "{what}");
+        assert_eq!(identity(&mut conn).await["flags"], "N", "{what}");
         kept = now;
     }
 }

@@ -95,11 +95,12 @@ pub(crate) async fn id(conn: &mut impl ConnectionLike) -> i64 {
     ask(conn, "CLIENT ID").await
 }
 
-/// `CLIENT INFO` without what differs between two connections that are equally clean.
+/// `CLIENT INFO` without what differs between two connections that are equally clean. A transaction
+/// is the `x` among the flags; `multi` is -1 or 0 where there is none, by the server's taste.
 pub(crate) async fn identity(conn: &mut Connection) -> BTreeMap<String, String> {
     let text: String = ask(conn, "CLIENT INFO").await;
     let wanted = [
-        "name", "flags", "db", "sub", "psub", "ssub", "multi", "watch", "redir", "user", "resp",
+        "name", "flags", "db", "sub", "psub", "ssub", "watch", "redir", "user", "resp",
     ];
     text.split_whitespace()
         .filter_map(|field| field.split_once('='))

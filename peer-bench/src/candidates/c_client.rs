@@ -2,11 +2,7 @@
 //! practical limit for a shared connection. It does not look at the values and has no callers to
 //! wake.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::HashMap, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -52,7 +48,7 @@ fn run(stage: &Stage, in_flight: usize, requests: usize) -> Result<Sample> {
     let master = stage.master();
     let key = &stage.data.keys[0];
     let cpu_before = cpu_of_children()?;
-    let output = Command::new(program())
+    let output = Command::new(testkit::program().companion("benchmark"))
         .args([
             "-h",
             &master.ip().to_string(),
@@ -76,16 +72,6 @@ fn run(stage: &Stage, in_flight: usize, requests: usize) -> Result<Sample> {
         cpu_per_op: cpu.as_secs_f64() * 1e6 / requests as f64,
         ..columns
     })
-}
-
-/// Beside the server that is used, if that was named.
-fn program() -> PathBuf {
-    let name = "redis-benchmark";
-    let server = std::env::var_os("REDIS_SERVER");
-    let beside = server.map(|server| Path::new(&server).with_file_name(name));
-    beside
-        .filter(|path| path.exists())
-        .unwrap_or_else(|| name.into())
 }
 
 /// Two lines: names of columns, values. Times are in milliseconds.

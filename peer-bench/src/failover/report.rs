@@ -79,7 +79,7 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
         out,
         "\
 - {date}, {cpu}, {cores} cores, {system}
-- {rustc}, Redis {redis} on the same machine
+- {rustc}, {server} on the same machine
 - {crates}
 - rounds: {rounds} of each kind, {together}; {repeated} more left out because the first attempt of
   the Sentinels came to nothing
@@ -90,7 +90,7 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
         cores = machine.cores,
         system = machine.system,
         rustc = machine.rustc,
-        redis = machine.redis,
+        server = machine.server,
         crates = crates.join(", "),
         rounds = options.rounds,
         repeated = results.repeated,

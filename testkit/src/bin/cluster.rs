@@ -83,8 +83,14 @@ fn owner_of(port: u16) -> Option<String> {
 fn introduce(deployment: &Deployment) {
     let master = &deployment.nodes()[0];
     let sentinel = &deployment.sentinels()[0];
+    let program = testkit::program();
+    let server = program.path().display();
+    let cli = program.companion("cli");
+    let cli = cli.display();
     let name = deployment.master_name();
-    println!("Redis behind Sentinel, master name {name}. Ctrl-C stops and removes everything.\n");
+    println!(
+        "{program} behind Sentinel, master name {name}. Ctrl-C stops and removes everything.\n"
+    );
     for (index, node) in deployment.nodes().iter().enumerate() {
         list(if index == 0 { "master" } else { "replica" }, node);
     }
@@ -96,32 +102,26 @@ fn introduce(deployment: &Deployment) {
         master.config_path().with_file_name("").display()
     );
     println!("\nWatch what the Sentinels say, in another terminal:");
-    println!("  redis-cli -p {} psubscribe '*'", sentinel.port());
+    println!("  {cli} -p {} psubscribe '*'", sentinel.port());
     println!("\nWho is the master?");
     println!(
-        "  redis-cli -p {} sentinel get-master-addr-by-name {name}",
+        "  {cli} -p {} sentinel get-master-addr-by-name {name}",
         sentinel.port()
     );
     println!("\nLet it hand over, shut it down, or freeze it for 20 seconds:");
-    println!(
-        "  redis-cli -p {} sentinel failover {name}",
-        sentinel.port()
-    );
-    println!("  redis-cli -p {} shutdown", master.port());
-    println!("  redis-cli -p {} debug sleep 20", master.port());
+    println!("  {cli} -p {} sentinel failover {name}", sentinel.port());
+    println!("  {cli} -p {} shutdown", master.port());
+    println!("  {cli} -p {} debug sleep 20", master.port());
     println!("\nStart a server again after it has gone:");
     for node in deployment.nodes() {
         println!(
-            "  redis-server {} --daemonize yes",
+            "  {server} {} --daemonize yes",
             node.config_path().display()
         );
     }
     for sentinel in deployment.sentinels() {
         let path = sentinel.config_path();
-        println!(
-            "  redis-server {} --sentinel --daemonize yes",
-            path.display()
-        );
+        println!("  {server} {} --sentinel --daemonize yes", path.display());
     }
     println!();
 }
