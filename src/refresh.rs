@@ -241,6 +241,9 @@ impl Refresh {
         }
         // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
+        if let Some(claim) = fence::claim(&next, &words, &proofs) {
+            self.report.claim(claim);
+        }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
         let replicas = next.replicas.iter().map(|replica| &replica.node);
         let known = replicas.chain(&next.master).chain(&next.deposed);

@@ -90,6 +90,11 @@ pub struct SentinelStatus {
     pub stale_answers: u64,
     /// Events about this master that the Sentinels published.
     pub events: u64,
+    /// What they say against a master that is written to all the same: most of them cannot see it,
+    /// and it says that it is well. `None` when all is well.
+    ///
+    /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
+    pub claim: Option<String>,
     /// What each Sentinel said last, for a human reader.
     pub said: Said,
 }

@@ -530,6 +530,29 @@ fn deposes(answer: &Answer, current: &Topology, proofs: &Proofs) -> bool {
     }
 }
 
+/// What Sentinels say against a master that is written to all the same; `None` where nothing is known
+/// of it now.
+pub(super) fn claim(
+    next: &Topology,
+    words: &[Word<'_>],
+    proofs: &Proofs,
+) -> Option<Option<String>> {
+    let master = next
+        .master
+        .as_ref()
+        .filter(|master| proofs.contains_key(*master))?;
+    let flag_of = |word: &Word<'_>| {
+        let (node, flag) = word.answer?.deposing.as_ref()?;
+        (node == master).then_some(*flag)
+    };
+    let flags: Vec<&str> = words.iter().filter_map(flag_of).collect();
+    let flag = flags.first().filter(|_| next.fence.is_none());
+    Some(flag.map(|flag| {
+        let (count, all) = (flags.len(), words.len());
+        format!("{count} of {all} Sentinels state {flag} for {master}, which says that it is well")
+    }))
+}
+
 /// Whether the master is there, and its replicas with it.
 fn is_served(master: &Node, current: &Topology, proofs: &Proofs) -> bool {
     let mut in_step = current.replicas.iter().filter(|replica| replica.synced);

@@ -117,6 +117,18 @@ impl Report {
         }
     }
 
+    /// Takes note of what Sentinels say against a master that is written to all the same.
+    pub(super) fn claim(&self, claim: Option<String>) {
+        let mut state = self.state.lock();
+        if let Some(claim) = claim.as_ref().filter(|_| state.status.claim.is_none()) {
+            tracing::warn!(
+                claim,
+                "the Sentinels cannot see the master; do they have its password?"
+            );
+        }
+        state.status.claim = claim;
+    }
+
     pub(super) fn update(&self, update: Update) {
         {
             let mut state = self.state.lock();

@@ -63,6 +63,12 @@ impl Program {
         &self.path
     }
 
+    /// Whether it is Valkey, which has commands that no Redis has.
+    #[must_use]
+    pub fn is_valkey(&self) -> bool {
+        self.product.eq_ignore_ascii_case("valkey")
+    }
+
     /// The version in full, such as `7.0.15`.
     #[must_use]
     pub fn version(&self) -> &str {

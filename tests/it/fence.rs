@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis_rw_pool::{
-    Adopt, Connection, Node, Pool,
+    Adopt, Config, Connection, Node, Pool,
     redis::{self, AsyncCommands, RedisResult},
 };
 use testkit::{
@@ -27,7 +27,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy)]
-enum By {
+pub(crate) enum By {
     Exclusive,
     Shared,
     /// Pipelines so long that they travel in several portions.
@@ -65,14 +65,14 @@ async fn write(pool: &Pool, by: By, keys: &[String]) -> RedisResult<Option<u16>>
 }
 
 /// Callers that write unique keys, one after the other each.
-struct Writers {
+pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
     history: History,
     tasks: JoinSet<()>,
 }
 
 impl Writers {
-    fn start(pool: &Pool, by: By) -> Self {
+    pub(crate) fn start(pool: &Pool, by: By) -> Self {
         let mut writers = Self {
             stop: Arc::default(),
             history: History::default(),
@@ -103,7 +103,7 @@ impl Writers {
         writers
     }
 
-    async fn go_on(&self, count: usize) {
+    pub(crate) async fn go_on(&self, count: usize) {
         let acknowledged = || self.history.count(|call| call.outcome == Outcome::Ok);
         let wanted = acknowledged() + count;
         eventually("writes succeed", LIMIT, || async {
@@ -112,7 +112,7 @@ impl Writers {
         .await;
     }
 
-    async fn finish(mut self) -> Vec<Call> {
+    pub(crate) async fn finish(mut self) -> Vec<Call> {
         self.stop.store(true, SeqCst);
         while let Some(result) = self.tasks.join_next().await {
             result.expect("no caller panics");
@@ -132,12 +132,12 @@ async fn deployment_and_pool(max_active: usize, adopt: Adopt) -> (Deployment, Po
     (deployment, pool)
 }
 
-fn master(pool: &Pool) -> Node {
+pub(crate) fn master(pool: &Pool) -> Node {
     pool.topology().master.clone().expect("there is one")
 }
 
 /// Hands over to a replica, and waits until the pool follows.
-async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
+pub(crate) async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
     let old = master(pool);
     block_in_place(|| {
         deployment.failover();
@@ -147,7 +147,22 @@ async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
 }
 
 async fn nothing_is_lost(by: By, adopt: Adopt) {
-    let (deployment, pool) = deployment_and_pool(16, adopt).await;
+    let deployment = block_in_place(Deployment::start);
+    nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, hand_over).await;
+}
+
+/// `lead` hands over to a replica, and returns it when the pool has followed.
+pub(crate) async fn nothing_is_lost_when(
+    deployment: Deployment,
+    by: By,
+    change: impl FnOnce(&mut Config),
+    lead: impl AsyncFnOnce(&Deployment, &Pool) -> Node,
+) {
+    let pool = support::pool(&deployment, |config| {
+        config.failover_timeout = LIMIT;
+        change(config);
+    })
+    .await;
     let writers = Writers::start(&pool, by);
     let history = writers.history.clone();
     let seen = history.clone();
@@ -156,7 +171,7 @@ async fn nothing_is_lost(by: By, adopt: Adopt) {
     writers.go_on(200).await;
     let master = block_in_place(|| history.in_step(&deployment, LIMIT).port());
     history.note(Event::Planned { master });
-    let new = hand_over(&deployment, &pool).await;
+    let new = lead(&deployment, &pool).await;
     writers.go_on(200).await;
     // What the old master alone had acknowledged is gone once it follows the new one.
     block_in_place(|| deployment.wait_healthy(LIMIT));

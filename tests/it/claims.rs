@@ -1,0 +1,183 @@
+//! What Sentinels claim, and what a pool makes of it.
+
+use std::time::{Duration, Instant};
+
+use redis_rw_pool::{Config, Node, Pool, redis::AsyncCommands};
+use testkit::{
+    Deployment,
+    fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
+    proxy::{Flow, Proxy, Toward},
+};
+use tokio::task::block_in_place;
+
+use crate::support::{self, eventually};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn local(port: u16) -> Node {
+    Node::new("127.0.0.1", port)
+}
+
+/// A Sentinel with an id of its own: two with the same would count as one.
+fn sentinel(view: SentinelView) -> FakeSentinel {
+    let sentinel = fake::sentinel(view);
+    let id = format!("{:040x}", sentinel.port());
+    sentinel.update(|view| view.id = id);
+    sentinel
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_writes() {
+    let deployment = block_in_place(|| {
+        Deployment::builder()
+            .password("old")
+            .username_acl("app", "pw", "~* &* +@all")
+            .start()
+    });
+    let pool = support::pool(&deployment, |config| {
+        config.username = Some("app".to_owned());
+        config.password = Some("pw".to_owned());
+    })
+    .await;
+    block_in_place(|| {
+        for node in deployment.nodes() {
+            let mut client = node.connect().unwrap();
+            for setting in ["masterauth", "requirepass"] {
+                client.call(&["CONFIG", "SET", setting, "new"]).unwrap();
+            }
+            for kind in ["normal", "pubsub"] {
+                let kill = [
+                    "CLIENT", "KILL", "USER", "default", "TYPE", kind, "SKIPME", "yes",
+                ];
+                client.call(&kill).unwrap();
+            }
+        }
+    });
+    eventually("all Sentinels say o_down", LIMIT, || async {
+        let said = pool.status().sentinel.said;
+        said.to_string().matches("o_down").count() >= 3
+    })
+    .await;
+    // They try a failover every now and then, find no replica that would do, and give up.
+    let began = Instant::now();
+    let mut longest = Duration::ZERO;
+    for i in 0.. {
+        if began.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        let before = Instant::now();
+        let mut conn = pool.write().await.expect("the master is well");
+        let () = conn.set("k", i).await.expect("the master is well");
+        longest = longest.max(before.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    let claim = pool.status().sentinel.claim;
+    assert!(claim.is_some_and(|claim| claim.contains("o_down")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_master_is_not_that_of_whoever_answers_first() {
+    let (ours, theirs) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
+    let confused = sentinel(SentinelView::of_master(theirs.port()));
+    let right = [(); 2].map(|()| sentinel(SentinelView::of_master(ours.port())));
+    let far: Vec<Proxy> = right.iter().map(|s| Proxy::to(s.port())).collect();
+    for proxy in &far {
+        proxy.set_for_new(Toward::Client, Flow::Delay(Duration::from_millis(20)));
+    }
+    let seeds = [confused.addr()]
+        .into_iter()
+        .chain(far.iter().map(Proxy::addr));
+    let seeds: Vec<String> = seeds.collect();
+    for _ in 0..20 {
+        let pool = Pool::connect(Config::new(seeds.clone(), "mymaster"))
+            .await
+            .unwrap();
+        assert_eq!(pool.topology().master, Some(local(ours.port())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_sentinel_that_can_answer_is_enough_to_start() {
+    let node = fake::node(NodeRole::Master);
+    let alive = sentinel(SentinelView::of_master(node.port()));
+    let silent = SentinelView::of_master(node.port()).with_override("SENTINEL", Action::Silence);
+    let silent = [(); 2].map(|()| sentinel(silent.clone()));
+    let seeds = silent.iter().chain([&alive]).map(|s| s.addr());
+    let pool = Pool::connect(Config::new(seeds, "mymaster")).await.unwrap();
+    assert_eq!(pool.topology().master, Some(local(node.port())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_that_name_three_masters_lead_all_pools_to_the_one_with_replicas() {
+    let masters: [FakeNode; 3] = [(); 3].map(|()| fake::node(NodeRole::Master));
+    let replica = fake::node(NodeRole::replica_of(masters[1].port()));
+    let view = |i: usize| {
+        let view = SentinelView::of_master(masters[i].port());
+        sentinel(if i == 1 {
+            view.with_replica(replica.port())
+        } else {
+            view
+        })
+    };
+    let sentinels = [view(0), view(1), view(2)];
+    for turn in 0..9 {
+        let mut seeds: Vec<String> = sentinels.iter().map(|s| s.addr()).collect();
+        seeds.rotate_left(turn % 3);
+        let pool = Pool::connect(Config::new(seeds, "mymaster")).await.unwrap();
+        let topology = pool.topology();
+        assert_eq!(topology.master, Some(local(masters[1].port())));
+        let doubt = topology
+            .unproven
+            .as_ref()
+            .expect("it is said that they disagree");
+        assert!(doubt.contains("3 masters"), "{doubt}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_taken_off_the_list_is_no_longer_read_from() {
+    let deployment = block_in_place(Deployment::start);
+    let pool = support::pool(&deployment, |_| {}).await;
+    eventually("both replicas are readable", LIMIT, || async {
+        pool.topology().readable().count() == 2
+    })
+    .await;
+    let hidden = deployment.replicas()[0];
+    hidden.cmd(&["CONFIG", "SET", "replica-announced", "no"]);
+    eventually("it takes no reads", LIMIT, || async {
+        let node = local(hidden.port());
+        pool.topology()
+            .replicas
+            .iter()
+            .all(|replica| replica.node != node)
+    })
+    .await;
+    hidden.cmd(&["CONFIG", "SET", "replica-announced", "yes"]);
+    eventually("it takes reads again", LIMIT, || async {
+        pool.topology().readable().count() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_is_lost_is_told_at_once() {
+    let deployment = block_in_place(|| Deployment::builder().down_after(LIMIT).start());
+    let pool = support::pool(&deployment, |config| {
+        // Nothing but the closed connections can tell.
+        config.refresh_interval = Duration::from_secs(3600);
+    })
+    .await;
+    assert_eq!(pool.status().master_error, None);
+    let master = deployment.master();
+    block_in_place(|| master.kill());
+    eventually("the loss is told", Duration::from_secs(5), || async {
+        pool.status().master_error.is_some() && pool.topology().master_error.is_some()
+    })
+    .await;
+    block_in_place(|| master.restart());
+    eventually("its return is told", LIMIT, || async {
+        pool.status().master_error.is_none()
+    })
+    .await;
+}

@@ -1,0 +1,213 @@
+//! Masters that are replaced without a word from the Sentinels, or in another way than they are used to.
+
+use std::time::{Duration, Instant};
+
+use redis_rw_pool::{Pool, ReadFrom, redis::AsyncCommands};
+use testkit::{
+    Deployment,
+    history::Action,
+    program, provides,
+    proxy::{Flow, Proxy, Toward},
+};
+use tokio::task::block_in_place;
+
+use crate::{
+    fence::{By, Writers, hand_over, master, nothing_is_lost_when},
+    support::{self, eventually},
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// May ask everything, and hears nothing.
+const DEAF: &str = "user deaf on >pw ~* -@all +auth +hello +ping +role +client +sentinel \
+                    +subscribe +psubscribe resetchannels";
+
+fn key(action: &Action) -> &str {
+    match action {
+        Action::Set { key, .. } => key,
+        other => panic!("{other:?} is no SET"),
+    }
+}
+
+async fn lost_without_events(by: By) -> (usize, usize) {
+    let deployment = block_in_place(|| Deployment::builder().sentinel_config(DEAF).start());
+    let pool = support::pool(&deployment, |config| {
+        config.sentinel_username = Some("deaf".to_owned());
+        config.sentinel_password = Some("pw".to_owned());
+        config.failover_timeout = LIMIT;
+        // No poll may come to help.
+        config.refresh_interval = Duration::from_secs(30);
+    })
+    .await;
+    let old = master(&pool).port();
+    let writers = Writers::start(&pool, by);
+    writers.go_on(1000).await;
+    let new = hand_over(&deployment, &pool).await;
+    writers.go_on(200).await;
+    block_in_place(|| deployment.wait_healthy(LIMIT));
+    let calls = writers.finish().await;
+    assert_eq!(pool.status().sentinel.events, 0, "it is deaf");
+    assert_ne!(new.port(), old);
+    let acknowledged = calls.iter().filter(|call| call.error.is_empty());
+    let keys: Vec<&str> = acknowledged.map(|call| key(&call.action)).collect();
+    let mut client = deployment.node(new.port()).connect().unwrap();
+    let lost = keys.iter().filter(|key| {
+        let reply = client.call(&["EXISTS", key]).unwrap();
+        reply.as_int() == 0
+    });
+    (lost.count(), keys.len())
+}
+
+/// The promotion closes the connection over which the pool asks the replica. Without that sign it goes
+/// on writing to the old master for about a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_event_a_planned_failover_loses_the_writes_of_milliseconds() {
+    let (lost, of) = lost_without_events(By::Exclusive).await;
+    eprintln!("{lost} of {of} acknowledged writes were lost");
+    // Eight writers, each some 500 writes a second: 400 are those of 100 ms.
+    assert!(lost < 400, "{lost} of {of}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_made_a_master_by_hand_holds_up_writes_for_a_moment() {
+    let deployment = block_in_place(|| {
+        // The Sentinels leave it alone for a while.
+        Deployment::builder().fast(false).start()
+    });
+    let pool = support::pool(&deployment, |config| {
+        config.failover_timeout = Duration::from_secs(5);
+    })
+    .await;
+    eventually("both replicas are readable", LIMIT, || async {
+        pool.topology().readable().count() == 2
+    })
+    .await;
+    let before = master(&pool);
+    let stray = deployment.replicas()[0];
+    stray.cmd(&["REPLICAOF", "NO", "ONE"]);
+    eventually("it is seen", LIMIT, || async {
+        pool.status().fence.raised > 0
+    })
+    .await;
+    let () = pool.write().await.unwrap().set("k", 1).await.unwrap();
+    eventually("writes go on", Duration::from_secs(5), || async {
+        pool.topology().fence.is_none()
+    })
+    .await;
+    assert_eq!(master(&pool), before);
+    assert_eq!(
+        pool.status().fence.raised,
+        1,
+        "and it is not asked for again"
+    );
+}
+
+/// The time that no write succeeded, at the longest.
+async fn longest_stall(pool: &Pool, stop: impl Fn() -> bool) -> Duration {
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    while !stop() {
+        if let Ok(mut conn) = pool.write().await
+            && conn.set::<_, _, ()>("stall", 1).await.is_ok()
+        {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes() {
+    let deployment = block_in_place(|| {
+        // With the real periods they notice half a minute later.
+        Deployment::builder().fast(false).start()
+    });
+    let pool = support::pool(&deployment, |config| config.failover_timeout = LIMIT).await;
+    eventually("both replicas are readable", LIMIT, || async {
+        pool.topology().readable().count() == 2
+    })
+    .await;
+    let old = deployment.master();
+    let new = deployment.replicas()[0].port();
+    let to = new.to_string();
+    old.cmd(&["FAILOVER", "TO", "127.0.0.1", &to]);
+    let began = Instant::now();
+    let followed = || master(&pool).port() == new && pool.topology().fence.is_none();
+    let stall = longest_stall(&pool, || followed() || began.elapsed() > LIMIT).await;
+    assert!(followed());
+    assert!(stall < Duration::from_secs(10), "{stall:?}");
+    let topology = pool.topology();
+    let deposed = topology
+        .deposed
+        .as_ref()
+        .expect("the Sentinels still name it");
+    assert_eq!(deposed.port(), old.port());
+    let () = pool.write().await.unwrap().set("k", 1).await.unwrap();
+    assert_eq!(
+        deployment
+            .node(new)
+            .connect()
+            .unwrap()
+            .call(&["GET", "k"])
+            .unwrap()
+            .as_str(),
+        "1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinated_failover_loses_nothing_and_is_followed_before_it_is_announced() {
+    if !program().is_valkey() || !provides("a coordinated failover", (9, 0)) {
+        eprintln!("left out: {} knows no coordinated failover", program());
+        return;
+    }
+    let deployment = block_in_place(|| Deployment::builder().fast(false).start());
+    let lead = async |deployment: &Deployment, pool: &Pool| {
+        let old = master(pool);
+        let name = deployment.master_name();
+        block_in_place(|| {
+            deployment.sentinels()[0].cmd(&["SENTINEL", "FAILOVER", name, "COORDINATED"]);
+        });
+        eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
+        assert!(pool.topology().deposed.is_some(), "it is not announced yet");
+        master(pool)
+    };
+    nothing_is_lost_when(deployment, By::Exclusive, |_| {}, lead).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_link_is_up_is_not_read_from_before_it_has_caught_up() {
+    let deployment = block_in_place(|| {
+        Deployment::builder()
+            .replicas(1)
+            .node_config("repl-timeout 60")
+            .start()
+    });
+    let (master, replica) = (deployment.master(), deployment.replicas()[0]);
+    let link = Proxy::to(master.port());
+    block_in_place(|| {
+        replica.cmd(&["REPLICAOF", "127.0.0.1", &link.port().to_string()]);
+        let until = Instant::now() + LIMIT;
+        while replica.info("replication")["master_link_status"] != "up" {
+            assert!(Instant::now() < until, "it has no link");
+        }
+        // Its link stays up, and nothing comes over it.
+        link.set(Toward::Client, Flow::Hold);
+        master.cmd(&["SET", "k", "new"]);
+    });
+    let pool = support::pool(&deployment, |config| config.read_from = ReadFrom::Replica).await;
+    for _ in 0..10 {
+        let topology = pool.refresh().await.unwrap();
+        assert_eq!(topology.readable().count(), 0, "{topology:?}");
+    }
+    let reason = pool.topology().replicas[0].excluded.clone().unwrap();
+    assert!(reason.to_string().contains("has yet to apply"), "{reason}");
+    link.heal();
+    eventually("it is readable", LIMIT, || async {
+        pool.topology().readable().count() == 1
+    })
+    .await;
+    let value: String = pool.read().await.unwrap().get("k").await.unwrap();
+    assert_eq!(value, "new");
+}
