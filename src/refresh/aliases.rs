@@ -313,11 +313,15 @@ impl Groups {
     /// node in its own right, also where that one is itself a replica with the same id.
     fn unite_by_timeline(&mut self, clues: &Clues<'_>) {
         let timeline = |node: &Node| clues.identities.get(node)?.timeline.as_ref();
-        let masters: HashMap<&String, &Node> = clues
-            .proofs
-            .iter()
-            .filter(|(_, proof)| **proof == Proof::Master)
-            .filter_map(|(node, _)| Some((timeline(node)?, node)))
+        let proven = clues.proofs.iter();
+        let proven = proven.filter(|(_, proof)| **proof == Proof::Master);
+        // Between two looks it has not said so lately, and is the master all the same.
+        let ours = clues.current.master.iter();
+        let ours = ours.filter(|master| !clues.proofs.contains_key(*master));
+        let masters: HashMap<&String, &Node> = proven
+            .map(|(node, _)| node)
+            .chain(ours)
+            .filter_map(|node| Some((timeline(node)?, node)))
             .collect();
         for (node, proof) in clues.proofs {
             let Proof::Replica {

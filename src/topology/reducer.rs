@@ -151,6 +151,9 @@ fn announced(current: &Topology, views: &[View], proofs: &Proofs, electors: usiz
                 continue;
             }
         }
+        election.unproven = election
+            .unproven
+            .or_else(|| disagreement(claim.node, views, voters));
         election.adopt = Some((claim.node.clone(), claim.epoch));
         return election;
     }
@@ -203,10 +206,24 @@ pub(crate) fn is_vouched_for<'a>(
     if current.master.as_ref() == Some(node) || was_in_step(current, node) {
         return true;
     }
+    is_known_to_most(node, views, voters)
+}
+
+fn is_known_to_most<'a>(node: &Node, views: impl Iterator<Item = &'a View>, voters: usize) -> bool {
     let knows = |view: &&View| {
         view.master == *node || view.replicas.iter().any(|replica| replica.node == *node)
     };
     views.filter(knows).count() * 2 > voters
+}
+
+/// What is to be stated of a master that not even most of the Sentinels know.
+fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> {
+    let named: BTreeSet<&Node> = views.iter().map(|view| &view.master).collect();
+    let agreed = is_known_to_most(master, views.iter(), voters);
+    (!agreed).then(|| {
+        let count = named.len();
+        format!("the Sentinels name {count} masters, and most of them do not know {master}")
+    })
 }
 
 /// The first master, where all Sentinels that can answer have, and no node is known to most of them:
@@ -241,11 +258,7 @@ fn choose_among_strangers(views: &[View], proofs: &Proofs, election: &mut Electi
     if let Some(claim) = chosen {
         election.contested = false;
         election.adopt = Some((claim.node.clone(), claim.epoch));
-        election.unproven = Some(format!(
-            "the Sentinels name {} masters, none of which most of them know; {} has the most replicas",
-            claims.len(),
-            claim.node
-        ));
+        election.unproven = disagreement(claim.node, views, views.len());
     }
 }
 
