@@ -23,9 +23,9 @@ const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 /// once.
 pub(super) fn in_turns(resolved: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut families = [VecDeque::new(), VecDeque::new()];
-    let mut first_is_v6 = None;
+    let mut resolved = resolved.into_iter().peekable();
+    let first_is_v6 = resolved.peek().is_some_and(SocketAddr::is_ipv6);
     for address in resolved {
-        let first_is_v6 = *first_is_v6.get_or_insert(address.is_ipv6());
         let family = &mut families[usize::from(address.is_ipv6() != first_is_v6)];
         if !family.contains(&address) {
             family.push_back(address);

@@ -88,10 +88,15 @@ impl BlackHole {
     }
 }
 
+/// Of a server that has gone: not one that the system gives to a client's end meanwhile.
+fn unused_port() -> u16 {
+    fake::hung().port()
+}
+
 /// At the address that works, what a server says at another; gives the port.
 async fn answers_for(server: u16) -> u16 {
-    let listener = tokio::net::TcpListener::bind((ALIVE, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let port = unused_port();
+    let listener = tokio::net::TcpListener::bind((ALIVE, port)).await.unwrap();
     let resolved: Vec<_> = (NAME, port).to_socket_addrs().unwrap().collect();
     assert_eq!(resolved[0], SocketAddr::from((DEAD, port)), "{resolved:?}");
     tokio::spawn(async move {
@@ -170,11 +175,7 @@ async fn the_error_says_what_became_of_each_address() {
     if !has_hosts("addresses::the_error_says_what_became_of_each_address") {
         return;
     }
-    let unused = TcpListener::bind((ALIVE, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let unused = unused_port();
     let mut config = Config::new([format!("{NAME}:{unused}")], "mymaster");
     config.sentinel_timeout = Duration::from_millis(500);
     config.connect_timeout = Duration::from_secs(1);
