@@ -343,8 +343,10 @@ async fn scripts(conn: &mut impl ConnectionLike) {
         .invoke_async::<Value>(conn)
         .await
         .unwrap_err();
-    // As the code from Redis 7.0 on, within the text before.
     assert!(error.to_string().contains("WRONGTYPE"), "{error}");
+    if testkit::provides("the code of what failed in a script", (7, 0)) {
+        assert_eq!(error.code(), Some("WRONGTYPE"), "{error}");
+    }
 }
 
 #[tokio::test]

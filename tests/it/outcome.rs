@@ -105,17 +105,19 @@ async fn what_a_server_refuses_to_begin_with_is_not_executed() {
         pipelines(&mut shared, Outcome::Executed, text).await;
         alone.cmd(unset);
     }
-    let table = [
+    let mut table = vec![
         ("NOSUCHCOMMAND k v", "unknown command"),
         ("CONFIG NOSUCHCOMMAND", "nknown subcommand"),
         ("CONFIG GET", "rong number of arguments"),
         ("SET k", "wrong number of arguments"),
-        ("FCALL nosuchfunction 0", "Function not found"),
         (
             "EVALSHA 0000000000000000000000000000000000000000 0",
             "NoScript",
         ),
     ];
+    if testkit::provides("FCALL", (7, 0)) {
+        table.push(("FCALL nosuchfunction 0", "Function not found"));
+    }
     for (line, text) in table {
         ends(&mut exclusive, line, Outcome::NotExecuted, text).await;
         ends(&mut shared, line, Outcome::NotExecuted, text).await;

@@ -95,8 +95,8 @@ pub(crate) async fn id(conn: &mut impl ConnectionLike) -> i64 {
     ask(conn, "CLIENT ID").await
 }
 
-/// `CLIENT INFO` without what differs between two connections that are equally clean. A transaction
-/// is the `x` among the flags; `multi` is -1 or 0 where there is none, by the server's taste.
+/// `CLIENT INFO` without what differs between two connections that are equally clean. That includes
+/// `multi`: outside of a transaction Redis says -1, and Valkey 0 after one. Inside, `flags` has an `x`.
 pub(crate) async fn identity(conn: &mut Connection) -> BTreeMap<String, String> {
     let text: String = ask(conn, "CLIENT INFO").await;
     let wanted = [
