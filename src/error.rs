@@ -24,11 +24,13 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// No Sentinel answered.
-    #[error("no Sentinel of {master_name:?} could be reached: {said}")]
+    /// No Sentinel answered, or every one of them refused.
+    #[error("no Sentinel of {master_name:?} {}: {said}", no_sentinel(*refused))]
     NoSentinel {
         /// The master name that was asked for.
         master_name: String,
+        /// Whether every one of them was reached and refused: the credentials, or to be asked.
+        refused: bool,
         /// What each Sentinel said, or why it could not be asked.
         said: Said,
     },
@@ -140,15 +142,25 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing the configuration.
     ///
     /// False for a bad configuration, a closed pool, one whose runtime has ended, an unknown master
-    /// name, and where a node refuses the credentials, the database or, in protected mode, everybody.
+    /// name, where every Sentinel refuses us, and where a node refuses the credentials, the database or,
+    /// in protected mode, everybody.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed | Self::RuntimeEnded => {
                 false
             }
+            Self::NoSentinel { refused, .. } => !refused,
             Self::Connect { source, .. } => !is_refusal(source),
             _ => true,
         }
+    }
+}
+
+fn no_sentinel(refused: bool) -> &'static str {
+    if refused {
+        "lets us in, check the credentials and permissions of the Sentinel user"
+    } else {
+        "could be reached"
     }
 }
 

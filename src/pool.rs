@@ -88,7 +88,7 @@ impl Pool {
     /// # Errors
     ///
     /// - [`Error::Config`] if the configuration contradicts itself;
-    /// - [`Error::NoSentinel`] if no Sentinel answered;
+    /// - [`Error::NoSentinel`] if no Sentinel answered, or all of them refused the credentials;
     /// - [`Error::UnknownMaster`] if none of those that answered monitors the master name;
     /// - [`Error::Connect`] if the master refuses the credentials, the database or, in protected mode,
     ///   everybody;
@@ -510,7 +510,11 @@ fn explain(config: &Config, report: &Report, verdict: Verdict) -> Option<Error> 
     let said = report.status().said;
     match verdict {
         Verdict::Open => None,
-        Verdict::NoSentinel => Some(Error::NoSentinel { master_name, said }),
+        Verdict::NoSentinel { refused } => Some(Error::NoSentinel {
+            master_name,
+            refused,
+            said,
+        }),
         Verdict::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
         Verdict::Refused(node, source) => Some(Error::Connect {
             role: Role::Master,

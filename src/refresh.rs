@@ -34,9 +34,8 @@ use self::{
 use crate::{
     config::Config,
     jitter,
-    node::Node,
     runtime::Runtime,
-    sentinel::{answer::View, event::Event, message::Message},
+    sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
     task::Task,
     topology::{Handle, Topology},
 };
@@ -146,21 +145,25 @@ impl Refresh {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Answer {
-                sentinel,
-                look,
-                answer,
-            } => {
+            Message::Answer { link, look, answer } => {
                 let epoch = self.handle.snapshot().epoch;
                 if let Ok(answer) = &answer
                     && answer.view.as_ref().is_some_and(|view| view.epoch < epoch)
                 {
                     self.report.stale_answer();
                 }
-                self.links.hear(&sentinel, look, answer);
+                self.links.hear(&link, look, answer);
             }
-            Message::Event { sentinel, event } => self.on_event(&sentinel, &event),
-            Message::Subscribed => self.begin_look(),
+            Message::Event { link, id, event } => {
+                let sentinel = self.links.identify(&link, id);
+                self.on_event(&sentinel, &event);
+            }
+            // What was published before is lost, so look.
+            Message::Subscribed { link, id, refused } => {
+                self.links.listens(&link, id, refused);
+                self.begin_look();
+            }
+            Message::Unsubscribed { link, why } => self.links.lost(&link, why),
         }
     }
 
@@ -176,7 +179,7 @@ impl Refresh {
     }
 
     /// An event tells when to look, and which node's word has become doubtful.
-    fn on_event(&mut self, sentinel: &Node, event: &Event) {
+    fn on_event(&mut self, sentinel: &SentinelId, event: &Event) {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.report.event();
         let current = self.aliases.topology(&self.handle.snapshot());
@@ -307,12 +310,13 @@ impl Refresh {
 
     fn report_progress(&self, views: &[View], waiting: bool) {
         let turnout = self.links.turnout(self.look);
-        let reachable = self.links.reachable();
+        let standing = self.links.standing();
         // What it is if nothing more is heard; final once everybody has spoken.
         let outlook = if let Some((node, error)) = self.testimony.refusal(views) {
             Verdict::Refused(node.clone(), error.clone())
-        } else if reachable == 0 {
-            Verdict::NoSentinel
+        } else if standing.reachable == 0 {
+            let refused = self.links.refuse_us();
+            Verdict::NoSentinel { refused }
         } else if views.is_empty() {
             Verdict::UnknownMaster
         } else {
@@ -320,7 +324,7 @@ impl Refresh {
         };
         let verdict = match &outlook {
             Verdict::Refused(..) => outlook.clone(),
-            Verdict::NoSentinel | Verdict::UnknownMaster if turnout.is_complete() => {
+            Verdict::NoSentinel { .. } | Verdict::UnknownMaster if turnout.is_complete() => {
                 outlook.clone()
             }
             _ => Verdict::Open,
@@ -328,8 +332,7 @@ impl Refresh {
         self.report.update(report::Update {
             verdict,
             outlook,
-            known: turnout.known,
-            reachable,
+            standing,
             answered: turnout.answered > 0,
             said: self
                 .links

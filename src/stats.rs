@@ -75,6 +75,9 @@ pub struct MultiplexedStatus {
 }
 
 /// How the pool stands with the Sentinels.
+///
+/// Each is counted once, by its id, however many addresses it has; by its address where its id is not
+/// known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SentinelStatus {
@@ -82,6 +85,17 @@ pub struct SentinelStatus {
     pub known: usize,
     /// Sentinels that answered when last asked.
     pub reachable: usize,
+    /// Sentinels whose events are heard.
+    ///
+    /// That a planned failover loses no acknowledged write is promised only where this is as many as
+    /// are [`known`](Self::known): any of them may lead it.
+    pub listening: usize,
+    /// Why the others are not listened to, by address.
+    pub unheard: Said,
+    /// The commands and channels that Sentinels refuse us, and what is lost without each, by address.
+    ///
+    /// `docs/permissions.md` lists what the Sentinel user needs.
+    pub refused: Said,
     /// How long ago a Sentinel last answered; `None` before the first answer.
     pub last_answer: Option<Duration>,
     /// Questions asked of all Sentinels so far.

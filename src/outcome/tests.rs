@@ -390,6 +390,7 @@ fn what_never_reached_a_connection_was_not_executed() {
             Hindered,
             Error::NoSentinel {
                 master_name: master_name(),
+                refused: false,
                 said: said.clone(),
             },
         ),

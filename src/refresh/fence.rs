@@ -24,6 +24,7 @@ use crate::{
     sentinel::{
         answer::Answer,
         event::{Event, EventKind},
+        id::SentinelId,
         reply::FAILOVER_IN_PROGRESS,
     },
     topology::{
@@ -39,7 +40,7 @@ const ELECTION: Duration = Duration::from_secs(12);
 /// What one Sentinel said last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
-    pub(super) sentinel: &'a Node,
+    pub(super) sentinel: &'a SentinelId,
     /// The newest look that it answered, or failed to.
     pub(super) look: u64,
     pub(super) answer: Option<&'a Answer>,
@@ -88,11 +89,11 @@ pub(super) struct Tally {
 /// The signs that have not been followed up to their end, and how Sentinels stand with us.
 #[derive(Debug, Default)]
 pub(super) struct Fence {
-    signs: BTreeMap<Node, Sign>,
+    signs: BTreeMap<SentinelId, Sign>,
     promotions: BTreeMap<Node, Promotion>,
     /// Whether the last that the master said of itself is that it is a replica.
     resigned: bool,
-    records: BTreeMap<Node, Record>,
+    records: BTreeMap<SentinelId, Record>,
     /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
     refuted: BTreeMap<Node, u64>,
     /// Since when not even most of the Sentinels answer.
@@ -114,7 +115,7 @@ impl Fence {
     /// begins after it.
     pub(super) fn note(
         &mut self,
-        sentinel: &Node,
+        sentinel: &SentinelId,
         event: &Event,
         current: &Topology,
         look: u64,
@@ -171,7 +172,7 @@ impl Fence {
         let answered = words.iter().filter(|word| word.answer.is_some()).count();
         let alone = answered * 2 <= words.len();
         self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
-        let known = |sentinel: &Node| words.iter().any(|word| word.sentinel == sentinel);
+        let known = |sentinel: &SentinelId| words.iter().any(|word| word.sentinel == sentinel);
         self.records.retain(|sentinel, _| known(sentinel));
     }
 
@@ -379,7 +380,7 @@ impl Fence {
         });
         let stays = self.is_left_alone(current, words, proofs, now)
             && own_word(current, proofs) == OwnWord::Stays;
-        let is_over = |sentinel: &Node, sign: &Sign| {
+        let is_over = |sentinel: &SentinelId, sign: &Sign| {
             let settled = !promoted || now - sign.since >= ELECTION;
             match words.iter().find(|word| word.sentinel == sentinel) {
                 Some(word) if word.answer.is_some() || word.look < sign.look => {
@@ -389,7 +390,7 @@ impl Fence {
                 _ => stays || settled && most(sign.look),
             }
         };
-        let over: Vec<Node> = self
+        let over: Vec<SentinelId> = self
             .signs
             .iter()
             .filter(|(sentinel, sign)| is_over(sentinel, sign))
@@ -448,7 +449,7 @@ impl Fence {
     /// because the Sentinels' user may not (`+failover` in Valkey 9).
     fn is_spent(
         &self,
-        sentinel: &Node,
+        sentinel: &SentinelId,
         answer: &Answer,
         current: &Topology,
         proofs: &Proofs,

@@ -4,7 +4,10 @@ use parking_lot::Mutex;
 use redis::RedisError;
 use tokio::{sync::watch, time::Instant};
 
-use super::fence::{Fence, Raised, Tally};
+use super::{
+    fence::{Fence, Raised, Tally},
+    links::Standing,
+};
 use crate::{
     error::Said,
     node::Node,
@@ -18,7 +21,10 @@ pub(crate) enum Verdict {
     /// It may still be found.
     #[default]
     Open,
-    NoSentinel,
+    NoSentinel {
+        /// Whether every one of them turned us away.
+        refused: bool,
+    },
     UnknownMaster,
     /// The node that should be the master does not let us in.
     Refused(Node, RedisError),
@@ -30,8 +36,7 @@ pub(super) struct Update {
     pub(super) verdict: Verdict,
     /// The verdict if nobody says anything more.
     pub(super) outlook: Verdict,
-    pub(super) known: usize,
-    pub(super) reachable: usize,
+    pub(super) standing: Standing,
     pub(super) answered: bool,
     pub(super) said: Said,
     /// The look that is over: enough Sentinels answered, and every node that had to be asked was.
@@ -134,8 +139,12 @@ impl Report {
             let mut state = self.state.lock();
             state.verdict = update.verdict;
             state.outlook = update.outlook;
-            state.status.known = update.known;
-            state.status.reachable = update.reachable;
+            let standing = update.standing;
+            state.status.known = standing.known;
+            state.status.reachable = standing.reachable;
+            state.status.listening = standing.listening;
+            state.status.unheard = standing.unheard;
+            state.status.refused = standing.refused;
             state.status.said = update.said;
             if update.answered {
                 state.last_answer = Some(Instant::now());

@@ -2,6 +2,7 @@
 
 use super::{
     flags::Flag,
+    refused::Refused,
     reply::{Peer, ReplicaInfo},
 };
 use crate::node::Node;
@@ -10,6 +11,7 @@ use crate::node::Node;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) master: Node,
+    /// 0 where it may not tell.
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
     /// Whether it has had an `INFO` from the master since it was started or reset, so that a replica
@@ -42,4 +44,14 @@ pub(crate) struct Answer {
     /// Whether the failover that it states is one for which the master itself stops taking writes
     /// and waits for the replica (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
     pub(crate) coordinated: bool,
+    /// The questions that it may not answer.
+    pub(crate) refused: Vec<Refused>,
+}
+
+impl Answer {
+    /// Whether it may tell the epoch of its view, and whether the master is being replaced.
+    pub(crate) fn tells_epoch(&self) -> bool {
+        let mut refused = self.refused.iter();
+        refused.all(|refused| refused.command != "SENTINEL MASTER")
+    }
 }

@@ -14,8 +14,9 @@ use tokio::{
 
 use super::{
     answer::{Answer, View},
-    message::Message,
-    reply,
+    message::{Message, Silence},
+    refused::{Refused, is_about_the_command},
+    reply::{self, Replicas},
 };
 use crate::{
     config::Config,
@@ -25,6 +26,9 @@ use crate::{
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
 const REST: Duration = Duration::from_millis(5);
+/// How often a balanced address is dialled to find one Sentinel behind it. Where the balancer draws
+/// one of three, all of these draws miss it twice in a thousand times.
+const MOST_DRAWS: usize = 16;
 
 /// Where to reach a Sentinel, and what it goes by.
 #[derive(Debug, Clone)]
@@ -35,23 +39,31 @@ pub(crate) struct Contact {
     pub(crate) address: Node,
 }
 
+/// `listened` is the id of the Sentinel whose events come by way of this address.
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,
     mut looks: watch::Receiver<u64>,
+    listened: watch::Receiver<Option<String>>,
     out: mpsc::Sender<Message>,
 ) {
-    let mut conn = None;
+    let mut client = Client {
+        address: contact.address,
+        config,
+        conn: None,
+        listened,
+        sought: None,
+    };
     loop {
         let look = *looks.borrow_and_update();
         if look > 0 {
-            let said = ask(&mut conn, &contact.address, &config).await;
+            let said = client.ask().await;
             let message = Message::Answer {
-                sentinel: contact.name.clone(),
+                link: contact.name.clone(),
                 look,
                 answer: said
                     .map(Box::new)
-                    .map_err(|error| without_address(&error, &contact.address)),
+                    .map_err(|error| Silence::new(&error, &client.address)),
             };
             if out.send(message).await.is_err() {
                 return;
@@ -64,29 +76,79 @@ pub(crate) async fn run(
     }
 }
 
-async fn ask(conn: &mut Option<Exclusive>, address: &Node, config: &Config) -> RedisResult<Answer> {
-    let deadline = Instant::now() + config.sentinel_timeout;
-    if let Some(mut reused) = conn.take_if(|conn| !conn.is_stale())
-        && let Ok(replies) = reused.exchange(&questions(config), deadline).await
-    {
+struct Client {
+    address: Node,
+    config: Arc<Config>,
+    conn: Option<Exclusive>,
+    listened: watch::Receiver<Option<String>>,
+    /// The Sentinel that was looked for last, since this address had led to another one.
+    sought: Option<String>,
+}
+
+impl Client {
+    async fn ask(&mut self) -> RedisResult<Answer> {
+        let deadline = Instant::now() + self.config.sentinel_timeout;
+        let answer = self.ask_any(deadline).await?;
+        Ok(self.ask_listened(&answer, deadline).await.unwrap_or(answer))
+    }
+
+    /// Asks the Sentinel to which this address leads.
+    async fn ask_any(&mut self, deadline: Instant) -> RedisResult<Answer> {
+        if let Some(mut reused) = self.conn.take_if(|conn| !conn.is_stale())
+            && let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await
+        {
+            return self.keep(reused, replies);
+        }
+        self.conn = None;
+        self.sought = None;
+        let (conn, replies) = self.dial(&questions(&self.config), deadline).await?;
+        self.keep(conn, replies)
+    }
+
+    /// An event must be followed up at the Sentinel that gave it. Where the address leads to several,
+    /// asks the one that is listened to, if it can be found.
+    async fn ask_listened(&mut self, answer: &Answer, deadline: Instant) -> Option<Answer> {
+        let wanted = self.listened.borrow().clone()?;
+        let elsewhere = answer.id.as_ref().is_some_and(|id| *id != wanted);
+        if !elsewhere || self.sought.as_ref() == Some(&wanted) {
+            return None;
+        }
+        self.sought = Some(wanted.clone());
+        for _ in 0..MOST_DRAWS {
+            let (mut conn, replies) = self.dial(&[my_id()], deadline).await.ok()?;
+            if replies.first().and_then(text) != Some(wanted.as_str()) {
+                continue;
+            }
+            let replies = conn.exchange(&questions(&self.config), deadline).await;
+            return self.keep(conn, replies.ok()?).ok();
+        }
+        None
+    }
+
+    /// Makes a connection, signs in and asks, in one round trip.
+    async fn dial(
+        &self,
+        questions: &[Cmd],
+        deadline: Instant,
+    ) -> RedisResult<(Exclusive, Vec<Value>)> {
+        let mut conn = handshake::connect_sentinel(&self.address, deadline).await?;
+        let mut cmds: Vec<Cmd> = auth(&self.config).into_iter().collect();
+        let own = cmds.len();
+        cmds.extend_from_slice(questions);
+        let mut replies = conn.exchange(&cmds, deadline).await?;
+        if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
+            let secret = self.config.sentinel_password.as_deref();
+            return Err(handshake::refusal(&error, secret));
+        }
+        Ok((conn, replies))
+    }
+
+    fn keep(&mut self, mut conn: Exclusive, replies: Vec<Value>) -> RedisResult<Answer> {
         // The answers are long and the next question is seconds away.
-        reused.trim();
-        *conn = Some(reused);
-        return read(replies, config);
+        conn.trim();
+        self.conn = Some(conn);
+        read(replies, &self.config)
     }
-    *conn = None;
-    let mut fresh = handshake::connect_sentinel(address, deadline).await?;
-    let mut cmds: Vec<Cmd> = auth(config).into_iter().collect();
-    let own = cmds.len();
-    cmds.extend(questions(config));
-    let mut replies = fresh.exchange(&cmds, deadline).await?;
-    if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
-        let secret = config.sentinel_password.as_deref();
-        return Err(handshake::refusal(&error, secret));
-    }
-    fresh.trim();
-    *conn = Some(fresh);
-    read(replies, config)
 }
 
 /// A Sentinel's own credentials; never those of the data nodes.
@@ -100,6 +162,10 @@ pub(super) fn auth(config: &Config) -> Option<Cmd> {
     )
 }
 
+pub(super) fn my_id() -> Cmd {
+    cmd("SENTINEL").arg("MYID").take()
+}
+
 fn questions(config: &Config) -> Vec<Cmd> {
     let ask = |what: &str| cmd("SENTINEL").arg(what).arg(&config.master_name).take();
     vec![
@@ -107,40 +173,57 @@ fn questions(config: &Config) -> Vec<Cmd> {
         ask("MASTER"),
         ask("REPLICAS"),
         ask("SENTINELS"),
-        cmd("SENTINEL").arg("MYID").take(),
+        my_id(),
     ]
 }
 
 fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
-    let mut replies = replies.into_iter();
-    let mut next = || replies.next().unwrap_or_default();
-    let (address, master, replicas, sentinels, id) = (next(), next(), next(), next(), next());
-    if let Value::ServerError(error) = &address {
-        return Err(handshake::refusal(
-            error,
-            config.sentinel_password.as_deref(),
-        ));
-    }
-    // Before 6.2 a Sentinel does not tell its id to clients; its address must do then.
-    let id = match id {
-        Value::BulkString(id) => String::from_utf8(id).ok(),
+    let secret = config.sentinel_password.as_deref();
+    let refusal = |reply: &Value| match reply {
+        Value::ServerError(error) => Some(handshake::refusal(error, secret)),
         _ => None,
     };
-    let Some(address) = reply::master_addr(&address).map_err(malformed)? else {
-        return Ok(Answer {
-            id,
-            ..Answer::default()
-        });
+    let mut replies = replies.into_iter();
+    let [address, master, replicas, sentinels, id] =
+        std::array::from_fn(|_| replies.next().unwrap_or_default());
+    let mut answer = Answer {
+        id: text(&id).map(str::to_owned),
+        ..Answer::default()
     };
-    for reply in [&master, &replicas, &sentinels] {
-        if let Value::ServerError(error) = reply {
-            return Err(handshake::refusal(
-                error,
-                config.sentinel_password.as_deref(),
-            ));
-        }
+    // Before 6.2 a Sentinel does not know this command from clients; no permission changes that.
+    if let Some(error) = refusal(&id).filter(|error| error.code() == Some("NOPERM")) {
+        answer.refused.push(Refused::new("SENTINEL MYID", &error));
     }
-    let replicas = reply::replicas(&replicas).map_err(malformed)?;
+    let mut allowed = |command, reply| match refusal(reply) {
+        None => Ok(true),
+        Some(error) if is_about_the_command(&error) => {
+            answer.refused.push(Refused::new(command, &error));
+            Ok(false)
+        }
+        Some(error) => Err(error),
+    };
+    let named = if allowed("SENTINEL GET-MASTER-ADDR-BY-NAME", &address)? {
+        let Some(named) = reply::master_addr(&address).map_err(malformed)? else {
+            return Ok(answer);
+        };
+        Some(named)
+    } else if refusal(&master).is_some_and(|error| says_no_such_master(&error)) {
+        return Ok(answer);
+    } else {
+        None
+    };
+    let master = allowed("SENTINEL MASTER", &master)?
+        .then(|| reply::master_info(&master).map_err(malformed))
+        .transpose()?;
+    let listed = allowed("SENTINEL REPLICAS", &replicas)?;
+    let replicas = if listed {
+        reply::replicas(&replicas).map_err(malformed)?
+    } else {
+        Replicas::default()
+    };
+    if allowed("SENTINEL SENTINELS", &sentinels)? {
+        answer.peers = reply::sentinels(&sentinels).map_err(malformed)?;
+    }
     if replicas.dropped > 0 {
         tracing::warn!(
             dropped = replicas.dropped,
@@ -148,29 +231,35 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             "a Sentinel listed replicas with unusable addresses"
         );
     }
-    let master = reply::master_info(&master).map_err(malformed)?;
-    Ok(Answer {
-        id,
-        view: Some(View {
-            master: address,
-            epoch: master.epoch,
-            replicas: replicas.entries,
-            informed: master.informed,
-        }),
-        master_run_id: master.run_id.clone().map(|id| (master.node.clone(), id)),
-        peers: reply::sentinels(&sentinels).map_err(malformed)?,
-        deposing: master.deposing().map(|flag| (master.node, flag)),
-        coordinated: false,
-    })
+    let Some(named) = named.or_else(|| Some(master.as_ref()?.node.clone())) else {
+        return Err(refusal(&address).expect("BUG: only a refused question is not answered"));
+    };
+    answer.view = Some(View {
+        master: named,
+        // The lowest there is: it counts before nothing that another Sentinel knows the epoch of.
+        epoch: master.as_ref().map_or(0, |master| master.epoch),
+        replicas: replicas.entries,
+        informed: listed && master.as_ref().is_some_and(|master| master.informed),
+    });
+    if let Some(master) = master {
+        answer.coordinated = master.is_coordinated();
+        answer.master_run_id = master.run_id.clone().map(|id| (master.node.clone(), id));
+        answer.deposing = master.deposing().map(|flag| (master.node, flag));
+    }
+    Ok(answer)
 }
 
-/// What went wrong, for a list that names the Sentinel already.
-fn without_address(error: &RedisError, address: &Node) -> String {
-    let text = error.to_string();
-    let prefix = format!("Sentinel {address}: ");
-    match text.strip_prefix(&prefix) {
-        Some(text) => text.to_owned(),
-        None => text,
+fn says_no_such_master(error: &RedisError) -> bool {
+    let detail = error.detail();
+    detail.is_some_and(|detail| detail.starts_with("No such master"))
+}
+
+/// An id, as text.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
     }
 }
 

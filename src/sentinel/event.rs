@@ -132,7 +132,7 @@ const MASTER: Payload = Payload::Instance(Some(Subject::Master));
 const REPLICA: Payload = Payload::Instance(Some(Subject::Replica));
 const ANY: Payload = Payload::Instance(None);
 
-/// The names with their signs, as Redis 5.0 to 8.0 and Valkey 8 publish them; the documentation
+/// The names with their signs, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish them; the documentation
 /// lists some without.
 const EVENTS: &[(&str, Payload)] = &[
     (
@@ -167,6 +167,7 @@ const EVENTS: &[(&str, Payload)] = &[
     ("+switch-master", Payload::Switch),
     ("+tilt", Payload::Tilt),
     ("+try-failover", MASTER),
+    ("-failover-abort-master-timeout", MASTER),
     ("-failover-abort-no-good-slave", MASTER),
     ("-failover-abort-not-elected", MASTER),
     ("-failover-abort-slave-timeout", MASTER),
@@ -303,7 +304,8 @@ fn kind(channel: &str) -> Option<EventKind> {
         | "-slave-reconf-sent-timeout" => EventKind::RepointedReplica,
         "+failover-end" | "+failover-end-for-timeout" => EventKind::FailoverEnded,
         "+config-update-from" => EventKind::ConfigUpdated,
-        "-failover-abort-no-good-slave"
+        "-failover-abort-master-timeout"
+        | "-failover-abort-no-good-slave"
         | "-failover-abort-not-elected"
         | "-failover-abort-slave-timeout" => EventKind::Aborted,
         "+slave" => EventKind::ReplicaAdded,
@@ -468,6 +470,13 @@ mod tests {
             ),
             (
                 "-failover-abort-not-elected",
+                MASTER_PAYLOAD,
+                Aborted,
+                Subject::Master,
+            ),
+            // Of a coordinated failover (Valkey 9) whose master did not hand over.
+            (
+                "-failover-abort-master-timeout",
                 MASTER_PAYLOAD,
                 Aborted,
                 Subject::Master,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A flag the crate acts on or shows; Sentinel has no more as of 8.0.
+/// A flag the crate acts on or shows; Sentinel has no more as of Redis 8.6 and Valkey 9.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flag {
     SubjectivelyDown,
@@ -20,9 +20,11 @@ pub(crate) enum Flag {
     ForceFailover,
     ScriptKillSent,
     MasterReboot,
+    /// Valkey 9.
+    CoordinatedFailover,
 }
 
-const TOKENS: [(&str, Flag); 15] = [
+const TOKENS: [(&str, Flag); 16] = [
     ("s_down", Flag::SubjectivelyDown),
     ("o_down", Flag::ObjectivelyDown),
     ("master", Flag::Master),
@@ -38,6 +40,7 @@ const TOKENS: [(&str, Flag); 15] = [
     ("force_failover", Flag::ForceFailover),
     ("script_kill_sent", Flag::ScriptKillSent),
     ("master_reboot", Flag::MasterReboot),
+    ("coordinated_failover", Flag::CoordinatedFailover),
 ];
 
 /// A set of flags. Unknown ones are left out: a newer Sentinel may have more to say.
@@ -82,7 +85,7 @@ mod tests {
             }
         }
         let all = TOKENS.map(|(name, _)| name).join(",");
-        assert_eq!(Flags::parse(all.as_bytes()).0.count_ones(), 15);
+        assert_eq!(Flags::parse(all.as_bytes()).0.count_ones(), 16);
     }
 
     #[test]

@@ -1,127 +1,259 @@
 //! Listens to the events of one Sentinel. An event is a hint to look, never an address to adopt.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use redis::{RedisResult, Value, cmd};
-use tokio::{sync::mpsc, time::Instant};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
-    client::{Contact, auth},
+    client::{self, Contact},
     event,
-    message::Message,
+    message::{Message, Silence},
+    refused::{Refused, is_about_the_command},
 };
 use crate::{
     config::Config,
     jitter,
+    node::Node,
     wire::{exclusive::Exclusive, handshake},
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// One that turned us away is tried again ever more seldom up to this, in case that the permission
+/// is given: each attempt is a line in its ACL log.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(contact: Contact, config: Arc<Config>, out: mpsc::Sender<Message>) {
+/// `listened` tells whose events come by way of this address.
+pub(crate) async fn run(
+    contact: Contact,
+    config: Arc<Config>,
+    listened: watch::Sender<Option<String>>,
+    out: mpsc::Sender<Message>,
+) {
     let mut backoff = FIRST_BACKOFF;
     loop {
         let since = Instant::now();
-        if let Err(error) = listen(&contact, &config, &out).await {
-            tracing::debug!(sentinel = %contact.name, %error, "lost the events of a Sentinel");
-        }
-        if out.is_closed() {
+        let listener = Listener {
+            link: &contact.name,
+            config: &config,
+            listened: &listened,
+            out: &out,
+            id: None,
+        };
+        let Err(error) = listener.listen(&contact.address).await;
+        tracing::debug!(sentinel = %contact.name, %error, "lost the events of a Sentinel");
+        let why = Silence::new(&error, &contact.address);
+        let refused = why.is_refusal();
+        let link = contact.name.clone();
+        if out.send(Message::Unsubscribed { link, why }).await.is_err() {
             return;
         }
+        let longest = if refused {
+            backoff = backoff.max(config.refresh_interval);
+            LONGEST_BACKOFF.max(config.refresh_interval)
+        } else {
+            config.refresh_interval
+        };
         // A subscription that held for a while was a good one: start anew, do not punish it.
-        if since.elapsed() > config.refresh_interval {
+        if !refused && since.elapsed() > config.refresh_interval {
             backoff = FIRST_BACKOFF;
         }
         tokio::time::sleep(jitter::around(backoff, 30)).await;
-        backoff = (backoff * 2).min(config.refresh_interval);
+        backoff = (backoff * 2).min(longest);
     }
 }
 
-async fn listen(
-    contact: &Contact,
-    config: &Config,
-    out: &mpsc::Sender<Message>,
-) -> RedisResult<()> {
-    let deadline = Instant::now() + config.sentinel_timeout;
-    let mut conn = handshake::connect_sentinel(&contact.address, deadline).await?;
-    if let Some(auth) = auth(config) {
-        let replies = conn.exchange(&[auth], deadline).await?;
-        if let Some(Value::ServerError(error)) = replies.into_iter().next() {
-            let secret = config.sentinel_password.as_deref();
-            return Err(handshake::refusal(&error, secret));
-        }
-    }
-    conn.send(cmd("SUBSCRIBE").arg(event::CHANNELS)).await?;
-    loop {
-        // Silence may be peace or a dead link; after each poll interval of it the Sentinel must
-        // answer a PING.
-        let alive_until = Instant::now() + config.refresh_interval;
-        while let Some(message) = conn.message(alive_until).await? {
-            pass_on(&message, contact, config, out).await?;
-        }
-        ping(&mut conn, contact, config, out).await?;
+/// One connection to a Sentinel.
+struct Listener<'a> {
+    link: &'a Node,
+    config: &'a Config,
+    listened: &'a watch::Sender<Option<String>>,
+    out: &'a mpsc::Sender<Message>,
+    id: Option<String>,
+}
+
+/// The channels that may not be subscribed to.
+#[derive(Default)]
+struct Withheld {
+    channels: Vec<&'static str>,
+    error: String,
+}
+
+impl Withheld {
+    fn refused(&self) -> Option<Refused> {
+        (!self.channels.is_empty()).then(|| Refused {
+            command: "SUBSCRIBE",
+            error: format!("{}: {}", self.error, self.channels.join(", ")),
+        })
     }
 }
 
-async fn ping(
-    conn: &mut Exclusive,
-    contact: &Contact,
-    config: &Config,
-    out: &mpsc::Sender<Message>,
-) -> RedisResult<()> {
-    conn.send(&cmd("PING")).await?;
-    let deadline = Instant::now() + config.sentinel_timeout;
-    while let Some(message) = conn.message(deadline).await? {
-        if pass_on(&message, contact, config, out).await? == Passed::Pong {
-            return Ok(());
-        }
-    }
-    Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Passed {
-    Event,
+/// What a Sentinel sends on a subscribed connection.
+enum Heard {
+    Confirmation,
     Pong,
+    Error(RedisError),
+    /// Anything else, events included, which have been passed on.
+    Other,
 }
 
-async fn pass_on(
-    message: &Value,
-    contact: &Contact,
-    config: &Config,
-    out: &mpsc::Sender<Message>,
-) -> RedisResult<Passed> {
-    if let Value::ServerError(error) = message {
-        return Err(handshake::refusal(
-            error,
-            config.sentinel_password.as_deref(),
-        ));
-    }
-    let parts: Vec<&[u8]> = match message {
-        Value::Array(parts) | Value::Push { data: parts, .. } => parts.iter().map(bytes).collect(),
-        _ => Vec::new(),
-    };
-    let sentinel = contact.name.clone();
-    let message = match parts[..] {
-        [b"message", channel, payload] => event::parse(channel, payload, &config.master_name)
-            .map(|event| Message::Event { sentinel, event }),
-        // The last confirmation. Whatever was published before it is lost, so look.
-        [b"subscribe", channel, _] if Some(&channel) == last_channel().as_ref() => {
-            Some(Message::Subscribed)
+impl Listener<'_> {
+    async fn listen(mut self, address: &Node) -> RedisResult<Infallible> {
+        let deadline = Instant::now() + self.config.sentinel_timeout;
+        let mut conn = handshake::connect_sentinel(address, deadline).await?;
+        self.sign_in(&mut conn, deadline).await?;
+        let mut withheld = self.subscribe(&mut conn, event::CHANNELS).await?;
+        self.listened.send_replace(self.id.clone());
+        self.report(&withheld).await?;
+        loop {
+            // Silence may be peace or a dead link; after each poll interval of it the Sentinel must
+            // answer a PING.
+            let alive_until = Instant::now() + self.config.refresh_interval;
+            while let Some(heard) = self.hear(&mut conn, alive_until).await? {
+                if let Heard::Error(error) = heard {
+                    return Err(error);
+                }
+            }
+            self.ping(&mut conn).await?;
+            // The permission may have been given meanwhile.
+            let left = self.subscribe(&mut conn, &withheld.channels).await?;
+            if left.channels.len() < withheld.channels.len() {
+                self.report(&left).await?;
+            }
+            withheld = left;
         }
-        [b"pong", ..] => return Ok(Passed::Pong),
-        _ => None,
-    };
-    if let Some(message) = message
-        && out.send(message).await.is_err()
-    {
-        return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
     }
-    Ok(Passed::Event)
+
+    /// Signs in, and finds out which Sentinel this is, since later a subscribed connection cannot
+    /// ask.
+    async fn sign_in(&mut self, conn: &mut Exclusive, deadline: Instant) -> RedisResult<()> {
+        let mut cmds: Vec<Cmd> = client::auth(self.config).into_iter().collect();
+        cmds.push(client::my_id());
+        let mut replies = conn.exchange(&cmds, deadline).await?;
+        let id = replies.pop().unwrap_or_default();
+        if let Some(Value::ServerError(error)) = replies.first() {
+            return Err(self.refusal(error));
+        }
+        if let Value::ServerError(error) = &id {
+            let error = self.refusal(error);
+            if !is_about_the_command(&error) {
+                return Err(error);
+            }
+        }
+        self.id = client::text(&id).map(str::to_owned);
+        Ok(())
+    }
+
+    /// Subscribes to these channels, each by a command of its own: one that names several is refused
+    /// whole where one of them is. Returns those that are refused; for all of them to be is an error.
+    async fn subscribe(
+        &self,
+        conn: &mut Exclusive,
+        channels: &[&'static str],
+    ) -> RedisResult<Withheld> {
+        let cmds: Vec<Cmd> = channels
+            .iter()
+            .map(|channel| cmd("SUBSCRIBE").arg(channel).take())
+            .collect();
+        conn.send(&cmds).await?;
+        let deadline = Instant::now() + self.config.sentinel_timeout;
+        let mut withheld = Withheld::default();
+        for channel in channels {
+            if let Some(error) = self.confirmation(conn, deadline).await? {
+                withheld.channels.push(channel);
+                withheld.error = error.to_string();
+                if withheld.channels.len() == event::CHANNELS.len() {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(withheld)
+    }
+
+    /// The reply to one `SUBSCRIBE`: its error, where it is refused.
+    async fn confirmation(
+        &self,
+        conn: &mut Exclusive,
+        deadline: Instant,
+    ) -> RedisResult<Option<RedisError>> {
+        loop {
+            match self.hear(conn, deadline).await? {
+                Some(Heard::Confirmation) => return Ok(None),
+                Some(Heard::Error(error)) if is_about_the_command(&error) => {
+                    return Ok(Some(error));
+                }
+                Some(Heard::Error(error)) => return Err(error),
+                Some(Heard::Pong | Heard::Other) => {}
+                None => return Err(timed_out()),
+            }
+        }
+    }
+
+    async fn ping(&self, conn: &mut Exclusive) -> RedisResult<()> {
+        conn.send(&[cmd("PING")]).await?;
+        let deadline = Instant::now() + self.config.sentinel_timeout;
+        loop {
+            match self.hear(conn, deadline).await? {
+                Some(Heard::Pong) => return Ok(()),
+                // Only one that is alive can refuse.
+                Some(Heard::Error(error)) if is_about_the_command(&error) => return Ok(()),
+                Some(Heard::Error(error)) => return Err(error),
+                Some(Heard::Confirmation | Heard::Other) => {}
+                None => return Err(timed_out()),
+            }
+        }
+    }
+
+    /// The next thing that the Sentinel sends; `None` when nothing comes until the deadline.
+    async fn hear(&self, conn: &mut Exclusive, deadline: Instant) -> RedisResult<Option<Heard>> {
+        let Some(message) = conn.message(deadline).await? else {
+            return Ok(None);
+        };
+        let parts: Vec<&[u8]> = match &message {
+            Value::ServerError(error) => return Ok(Some(Heard::Error(self.refusal(error)))),
+            Value::Array(parts) | Value::Push { data: parts, .. } => {
+                parts.iter().map(bytes).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Some(match parts[..] {
+            [b"message", channel, payload] => {
+                if let Some(event) = event::parse(channel, payload, &self.config.master_name) {
+                    let (link, id) = (self.link.clone(), self.id.clone());
+                    self.pass_on(Message::Event { link, id, event }).await?;
+                }
+                Heard::Other
+            }
+            [b"subscribe", ..] => Heard::Confirmation,
+            [b"pong", ..] => Heard::Pong,
+            _ => Heard::Other,
+        }))
+    }
+
+    async fn report(&self, withheld: &Withheld) -> RedisResult<()> {
+        let message = Message::Subscribed {
+            link: self.link.clone(),
+            id: self.id.clone(),
+            refused: withheld.refused(),
+        };
+        self.pass_on(message).await
+    }
+
+    async fn pass_on(&self, message: Message) -> RedisResult<()> {
+        let sent = self.out.send(message).await;
+        sent.map_err(|_| io::Error::from(io::ErrorKind::NotConnected).into())
+    }
+
+    fn refusal(&self, error: &redis::ServerError) -> RedisError {
+        handshake::refusal(error, self.config.sentinel_password.as_deref())
+    }
 }
 
-fn last_channel() -> Option<&'static [u8]> {
-    event::CHANNELS.last().map(|channel| channel.as_bytes())
+fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 fn bytes(value: &Value) -> &[u8] {

@@ -205,6 +205,11 @@ impl MasterInfo {
             None
         }
     }
+
+    /// Whether it is being replaced by a failover for which it stops taking writes itself.
+    pub(crate) fn is_coordinated(&self) -> bool {
+        self.flags.has(Flag::FailoverInProgress) && self.flags.has(Flag::CoordinatedFailover)
+    }
 }
 
 impl ReplicaInfo {

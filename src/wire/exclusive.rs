@@ -231,10 +231,13 @@ impl Exclusive {
         self.receive_all(cmds.len(), deadline, complaint).await
     }
 
-    /// Sends a command of our own whose reply comes as a [`message`](Self::message).
-    pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<()> {
+    /// Sends commands of our own whose replies come as [`message`](Self::message)s.
+    pub(crate) async fn send(&mut self, cmds: &[Cmd]) -> RedisResult<()> {
         self.ensure_open()?;
-        cmd.write_packed_command(self.begin());
+        let out = self.begin();
+        for cmd in cmds {
+            cmd.write_packed_command(out);
+        }
         self.flush().await.map(drop)
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -109,7 +109,8 @@ struct Acceptor {
 
 #[derive(Debug)]
 struct Shared {
-    upstream: AtomicU16,
+    /// The next client gets the first of them.
+    upstreams: Mutex<Vec<u16>>,
     accepted: AtomicUsize,
     bytes: Arc<[AtomicU64; 2]>,
     state: Mutex<State>,
@@ -127,10 +128,17 @@ impl Proxy {
     /// Starts a proxy in front of this port.
     #[must_use]
     pub fn to(upstream: u16) -> Self {
+        Self::balancing(&[upstream])
+    }
+
+    /// Starts a balancer in front of these ports: each client gets the next of them, in turn, that
+    /// can be reached.
+    #[must_use]
+    pub fn balancing(upstreams: &[u16]) -> Self {
         let proxy = Self {
             port: ports::unused(),
             shared: Arc::new(Shared {
-                upstream: AtomicU16::new(upstream),
+                upstreams: Mutex::new(upstreams.to_vec()),
                 accepted: AtomicUsize::new(0),
                 bytes: Arc::default(),
                 state: Mutex::new(State {
@@ -157,15 +165,15 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The port that it connects new clients to.
+    /// The port that it connects the next client to.
     #[must_use]
     pub fn upstream(&self) -> u16 {
-        self.shared.upstream.load(Ordering::SeqCst)
+        self.shared.upstreams.lock()[0]
     }
 
     /// Connects new clients to another port from now on; what is connected stays.
     pub fn set_upstream(&self, port: u16) {
-        self.shared.upstream.store(port, Ordering::SeqCst);
+        *self.shared.upstreams.lock() = vec![port];
     }
 
     /// What happens to those who connect from now on.
@@ -300,9 +308,12 @@ impl Shared {
                 return state.links.push(link);
             }
             Door::Open => {
-                let upstream = self.upstream.load(Ordering::SeqCst);
-                let upstream = (Ipv4Addr::LOCALHOST, upstream).into();
-                TcpStream::connect_timeout(&upstream, CONNECT_TIMEOUT).ok()
+                let mut upstreams = self.upstreams.lock();
+                (0..upstreams.len()).find_map(|_| {
+                    let upstream = (Ipv4Addr::LOCALHOST, upstreams[0]).into();
+                    upstreams.rotate_left(1);
+                    TcpStream::connect_timeout(&upstream, CONNECT_TIMEOUT).ok()
+                })
             }
         };
         let Some(server) = server else {

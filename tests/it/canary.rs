@@ -39,7 +39,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// Everything that anybody could have read.
 #[derive(Debug, Clone, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
     fn text(&self, text: String) {
@@ -70,7 +70,14 @@ impl Seen {
     }
 
     fn contains(&self, text: &str) -> bool {
-        self.0.lock().iter().any(|seen| seen.contains(text))
+        self.count(&[text]) > 0
+    }
+
+    /// How many of the texts have all these parts.
+    pub(crate) fn count(&self, parts: &[&str]) -> usize {
+        let all = self.0.lock();
+        let has_all = |text: &&String| parts.iter().all(|part| text.contains(part));
+        all.iter().filter(has_all).count()
     }
 
     fn check(&self) {
@@ -123,7 +130,7 @@ impl Subscriber for Reader {
 }
 
 /// Begins to read the logs of this thread and the panics of all.
-fn read_along() -> (Seen, tracing::subscriber::DefaultGuard) {
+pub(crate) fn read_along() -> (Seen, tracing::subscriber::DefaultGuard) {
     let seen = Seen::default();
     let panics = seen.clone();
     let usual = panic::take_hook();

@@ -9,8 +9,10 @@ mod shared;
 mod stage;
 mod support;
 
+mod acl;
 mod addresses;
 mod adopt;
+mod balanced;
 mod canary;
 mod cancel;
 mod cancel_calls;
@@ -42,6 +44,7 @@ mod multiplexed_limits;
 mod multiplexed_storm;
 mod outcome;
 mod panics;
+
 mod permissions;
 mod reads;
 mod refusals;

@@ -10,6 +10,7 @@ use crate::sentinel::{
     answer::Answer,
     event::{Event, EventKind, Subject},
     flags::Flags,
+    id::SentinelId,
     reply::ReplicaInfo,
 };
 
@@ -20,8 +21,8 @@ fn node(n: u8) -> Node {
     Node::new(format!("10.0.0.{n}"), 6379)
 }
 
-fn sentinel(s: usize) -> Node {
-    Node::new(format!("10.0.1.{s}"), 26379)
+fn sentinel(s: usize) -> SentinelId {
+    SentinelId::from(Node::new(format!("10.0.1.{s}"), 26379))
 }
 
 fn replica_of(master: u8) -> Proof {
@@ -282,7 +283,7 @@ impl World {
     /// What the refresh task does after every message, with the promises checked.
     fn conclude(&mut self) -> Vec<Node> {
         let said = self.said.clone();
-        let names: Vec<Node> = (0..SENTINELS).map(sentinel).collect();
+        let names: Vec<SentinelId> = (0..SENTINELS).map(sentinel).collect();
         let words: Vec<Word<'_>> = names
             .iter()
             .zip(&said)

@@ -24,8 +24,8 @@ fn node(port: u16) -> Node {
     Node::new("10.0.0.1", port)
 }
 
-fn sentinel(number: u16) -> Node {
-    Node::new("10.0.0.9", 26379 + number)
+fn sentinel(number: u16) -> SentinelId {
+    SentinelId::from(Node::new("10.0.0.9", 26379 + number))
 }
 
 /// One Sentinel's last word.

@@ -1,0 +1,88 @@
+//! Which Sentinel it is that speaks.
+
+use std::{cmp::Ordering, fmt};
+
+use crate::node::Node;
+
+/// A Sentinel: by its own id, whatever address it is reached at, and by its address only where its
+/// id is not known.
+///
+/// One address may lead to several Sentinels (a Kubernetes service, HAProxy), and one Sentinel may
+/// have several addresses (a host name in the configuration, an IP address among the announced).
+#[derive(Debug, Clone)]
+pub(crate) struct SentinelId {
+    id: Option<String>,
+    address: Node,
+}
+
+impl SentinelId {
+    pub(crate) fn new(id: Option<String>, address: Node) -> Self {
+        Self { id, address }
+    }
+
+    /// What `SENTINEL MYID` answers, where it is known.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Where it was reached, or is said to be.
+    pub(crate) fn address(&self) -> &Node {
+        &self.address
+    }
+
+    fn key(&self) -> (Option<&str>, Option<&Node>) {
+        let address = self.id.is_none().then_some(&self.address);
+        (self.id(), address)
+    }
+}
+
+impl From<Node> for SentinelId {
+    fn from(address: Node) -> Self {
+        Self::new(None, address)
+    }
+}
+
+impl PartialEq for SentinelId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for SentinelId {}
+
+impl PartialOrd for SentinelId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SentinelId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl fmt::Display for SentinelId {
+    /// Its address, which tells a reader more than forty hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_its_id_and_only_without_one_its_address() {
+        let at = |id: Option<&str>, port| {
+            SentinelId::new(id.map(str::to_owned), Node::new("10.0.0.1", port))
+        };
+        assert_eq!(at(Some("a"), 1), at(Some("a"), 2));
+        assert_ne!(at(Some("a"), 1), at(Some("b"), 1));
+        assert_eq!(at(None, 1), at(None, 1));
+        assert_ne!(at(None, 1), at(None, 2));
+        assert_ne!(at(None, 1), at(Some("a"), 1));
+        assert_eq!(at(Some("a"), 1).to_string(), "10.0.0.1:1");
+    }
+}

@@ -1,0 +1,107 @@
+//! What a Sentinel does not let us do.
+//!
+//! The user that a pool signs in as may lack permissions, and a server may lack commands or hide
+//! them. Then the rest has to do, and somebody must be told what is lost.
+
+use std::fmt;
+
+use redis::RedisError;
+
+use crate::error::denies_command;
+
+/// A command that a Sentinel refuses, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) command: &'static str,
+    pub(crate) error: String,
+}
+
+impl Refused {
+    pub(crate) fn new(command: &'static str, error: &RedisError) -> Self {
+        let error = error.to_string();
+        Self { command, error }
+    }
+
+    /// What a pool cannot do without this command.
+    pub(crate) fn loss(&self) -> &'static str {
+        match self.command {
+            "AUTH" | "SENTINEL" => "this Sentinel is of no use",
+            "SENTINEL GET-MASTER-ADDR-BY-NAME" => {
+                "a new master is known only when the failover is over"
+            }
+            "SENTINEL MASTER" => {
+                "epochs are not known, and a failover is not seen without its events"
+            }
+            "SENTINEL REPLICAS" => "it names no replicas to read from",
+            "SENTINEL SENTINELS" => "no Sentinels are known but those configured",
+            "SENTINEL MYID" => {
+                "a Sentinel that has two addresses, or shares one with others, is not recognized"
+            }
+            _ => "planned failovers may lose acknowledged writes",
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, error } = self;
+        write!(f, "{command} is refused ({error}), so {}", self.loss())
+    }
+}
+
+/// Whether an error reply says that this one command is not to be had, so that others may be, and
+/// that the server is alive and knows who we are.
+pub(crate) fn is_about_the_command(error: &RedisError) -> bool {
+    let (code, detail) = (error.code(), error.detail().unwrap_or_default());
+    let code = code.unwrap_or_default();
+    let words = detail.to_ascii_lowercase();
+    // "Unknown sentinel subcommand" before 7.0, "unknown subcommand" since.
+    let subcommand = code == "ERR" && words.starts_with("unknown") && words.contains("subcommand");
+    denies_command(code, detail) || subcommand
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    fn said(line: &str) -> RedisError {
+        match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => error.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_command_is_refused_or_all_of_them() {
+        for (line, expected) in [
+            (
+                "NOPERM User app has no permissions to run the 'ping' command",
+                true,
+            ),
+            ("NOPERM No permissions to access a channel", true),
+            (
+                "ERR unknown command 'PING', with args beginning with: ",
+                true,
+            ),
+            (
+                "ERR unknown command `PING`, with args beginning with: ",
+                true,
+            ),
+            ("ERR Unknown sentinel subcommand 'MYID'", true),
+            ("ERR unknown subcommand 'MYID'. Try SENTINEL HELP.", true),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                false,
+            ),
+            ("NOAUTH Authentication required.", false),
+            ("DENIED Redis is running in protected mode because", false),
+            ("ERR max number of clients reached", false),
+            ("ERR No such master with that name", false),
+            ("LOADING Redis is loading the dataset in memory", false),
+        ] {
+            assert_eq!(is_about_the_command(&said(line)), expected, "{line}");
+        }
+    }
+}

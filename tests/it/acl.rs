@@ -1,0 +1,430 @@
+//! Users of the Sentinels and of the nodes that may do little: what they need, and what is lost without
+//! each permission. `docs/permissions.md` tells it to operators, line by line.
+
+use std::{sync::OnceLock, time::Duration};
+
+use redis::AsyncCommands;
+use redis_rw_pool::{Config, Error, Node, Pool, Role};
+use testkit::{
+    Deployment, Reply, Server,
+    fake::{self, Action, FakeSentinel, NodeRole, SentinelView},
+};
+use tokio::{task::block_in_place, time::Instant};
+
+use crate::{
+    canary::read_along,
+    support::{self, eventually},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// What `docs/permissions.md` says that the Sentinel user needs.
+const SENTINEL_USER: &str = "resetchannels &* -@all +ping +subscribe \
+    +sentinel|get-master-addr-by-name +sentinel|master +sentinel|replicas +sentinel|sentinels \
+    +sentinel|myid";
+/// What it says that the data user needs besides the commands of the application.
+const DATA_USER: &str = "-@all +hello +ping +role +select +client|setname +get +set";
+
+/// Three Sentinels with users that lack one thing each.
+fn guarded() -> &'static Deployment {
+    static SHARED: OnceLock<Deployment> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let builder = Deployment::builder().replicas(1);
+        // It came with 7.2, and an earlier server does not start with it.
+        let set_info = if testkit::redis_version() >= (7, 2) {
+            "+client|setinfo"
+        } else {
+            ""
+        };
+        let user = |name: &str, rules: &str| format!("user {name} on >pw {rules}");
+        let lacking = |name: &str, permission: &str| {
+            user(name, &SENTINEL_USER.replace(&format!("+{permission}"), ""))
+        };
+        builder
+            .sentinel_config(user("app", SENTINEL_USER))
+            .sentinel_config(lacking("noping", "ping"))
+            .sentinel_config(lacking("nosubscribe", "subscribe"))
+            .sentinel_config(user("nochannels", &SENTINEL_USER.replace("&*", "")))
+            .sentinel_config(user(
+                "somechannels",
+                &SENTINEL_USER.replace("&*", "&+try-failover &+switch-master"),
+            ))
+            .sentinel_config(lacking("nomaster", "sentinel|master "))
+            .sentinel_config(lacking("noaddr", "sentinel|get-master-addr-by-name"))
+            .sentinel_config(lacking("noreplicas", "sentinel|replicas"))
+            .sentinel_config(lacking("nosentinels", "sentinel|sentinels"))
+            .sentinel_config(lacking("nomyid", "sentinel|myid"))
+            .sentinel_config(user(
+                "addronly",
+                "resetchannels -@all +sentinel|get-master-addr-by-name",
+            ))
+            .sentinel_config(user("nothing", "resetchannels -@all +ping"))
+            .node_config(user("data", &format!("~* {DATA_USER} {set_info}")))
+            .node_config(user("bare", "~* -@all +role +select +get +set"))
+            .node_config(user(
+                "noselect",
+                &format!("~* {}", DATA_USER.replace("+select", "")),
+            ))
+            .start()
+    })
+}
+
+fn config_of(user: &str) -> Config {
+    let mut config = support::config(guarded());
+    config.refresh_interval = Duration::from_millis(300);
+    config.sentinel_username = Some(user.to_owned());
+    config.sentinel_password = Some("pw".to_owned());
+    config
+}
+
+async fn pool_of(user: &str) -> Pool {
+    Pool::connect(config_of(user)).await.expect(user)
+}
+
+async fn listens_to(pool: &Pool, listening: usize, known: usize) {
+    let text = format!("listens to {listening} of {known}");
+    eventually(&text, LIMIT, || async {
+        let sentinel = pool.status().sentinel;
+        (sentinel.listening, sentinel.known, sentinel.reachable) == (listening, known, known)
+    })
+    .await;
+}
+
+async fn write(pool: &Pool) -> Node {
+    let mut conn = pool.write().await.expect("there is a master");
+    let () = conn.set("k", "v").await.expect("it takes writes");
+    conn.node()
+}
+
+/// What a server has refused to this user, and how often.
+fn refusals(server: &Server, user: &str) -> Vec<(String, i64)> {
+    let log = server.cmd(&["ACL", "LOG"]);
+    let field = |entry: &Reply, name: &str| {
+        let mut pairs = entry.array().chunks(2);
+        pairs.find(|pair| pair[0].as_str() == name).expect(name)[1].clone()
+    };
+    let entries = log.array().iter();
+    let ours = entries.filter(|entry| field(entry, "username").as_str() == user);
+    ours.map(|entry| {
+        let object = field(entry, "object").as_str().to_owned();
+        (object, field(entry, "count").as_int())
+    })
+    .collect()
+}
+
+/// What `status` says that Sentinels refuse.
+fn refused(pool: &Pool) -> Vec<String> {
+    let refused = pool.status().sentinel.refused;
+    refused.iter().map(|(_, what)| what.to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_sentinel_user_is_refused_nothing() {
+    let pool = pool_of("app").await;
+    listens_to(&pool, 3, 3).await;
+    let sentinel = pool.status().sentinel;
+    assert_eq!(sentinel.unheard.iter().count(), 0, "{}", sentinel.unheard);
+    assert_eq!(refused(&pool), Vec::<String>::new());
+    for sentinel in guarded().sentinels() {
+        assert_eq!(refusals(sentinel, "app"), []);
+    }
+    let learned = Pool::connect({
+        let mut config = config_of("app");
+        config.sentinels.truncate(1);
+        config
+    });
+    listens_to(&learned.await.expect("one seed is enough"), 3, 3).await;
+}
+
+/// The user, the command that it is refused, whether it listens, and a word of what is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_one_permission_the_rest_works_and_the_status_says_what_is_lost() {
+    for (user, command, listening, loss) in [
+        (
+            "nosubscribe",
+            "SUBSCRIBE",
+            0,
+            "may lose acknowledged writes",
+        ),
+        ("nochannels", "SUBSCRIBE", 0, "may lose acknowledged writes"),
+        ("somechannels", "+odown", 3, "may lose acknowledged writes"),
+        ("nomaster", "SENTINEL MASTER", 3, "epochs are not known"),
+        (
+            "noaddr",
+            "SENTINEL GET-MASTER-ADDR-BY-NAME",
+            3,
+            "when the failover is over",
+        ),
+        ("noreplicas", "SENTINEL REPLICAS", 3, "no replicas to read"),
+        (
+            "nosentinels",
+            "SENTINEL SENTINELS",
+            3,
+            "but those configured",
+        ),
+        ("nomyid", "SENTINEL MYID", 3, "is not recognized"),
+    ] {
+        let pool = pool_of(user).await;
+        assert_eq!(
+            write(&pool).await,
+            Node::new("127.0.0.1", guarded().master().port())
+        );
+        listens_to(&pool, listening, 3).await;
+        eventually(user, LIMIT, || async { refused(&pool).len() == 3 }).await;
+        for what in refused(&pool) {
+            for part in [command, "no permissions", loss] {
+                assert!(what.contains(part), "{user}: {part} in {what}");
+            }
+        }
+        let unheard = pool.status().sentinel.unheard;
+        assert_eq!(unheard.iter().count(), 3 - listening, "{user}: {unheard}");
+        assert!(
+            unheard
+                .iter()
+                .all(|(_, why)| why.contains("no permissions")),
+            "{unheard}"
+        );
+        let replicas = pool.topology().replicas.len();
+        assert_eq!(replicas, usize::from(user != "noreplicas"), "{user}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_sentinel_sentinels_only_the_configured_ones_are_known() {
+    let mut config = config_of("nosentinels");
+    config.sentinels.truncate(1);
+    let pool = Pool::connect(config).await.expect("one is enough");
+    listens_to(&pool, 1, 1).await;
+}
+
+/// Its PING is refused, which it can only be by one that is alive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_ping_does_not_end_a_subscription() {
+    let pool = pool_of("noping").await;
+    listens_to(&pool, 3, 3).await;
+    let subscribers = || {
+        let sentinels = guarded().sentinels().iter();
+        let clients = sentinels.flat_map(Server::client_list);
+        let ours = clients.filter(|client| client["user"] == "noping" && client["sub"] != "0");
+        let mut ids: Vec<_> = ours
+            .map(|client| (client["laddr"].clone(), client["id"].clone()))
+            .collect();
+        ids.sort();
+        ids
+    };
+    let before = block_in_place(subscribers);
+    assert_eq!(before.len(), 3, "{before:?}");
+    let pings = || {
+        let mut sentinels = guarded().sentinels().iter();
+        let refused = |sentinel| refusals(sentinel, "noping");
+        sentinels.all(|sentinel| {
+            refused(sentinel)
+                .iter()
+                .any(|(what, n)| what == "ping" && *n >= 3)
+        })
+    };
+    eventually("each has refused three", LIMIT, || async {
+        block_in_place(pings)
+    })
+    .await;
+    assert_eq!(block_in_place(subscribers), before);
+    assert_eq!(pool.status().sentinel.listening, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_do_nothing_is_told_at_once_and_not_to_try_again() {
+    for (user, password, word) in [
+        ("nothing", "pw", "no permissions"),
+        ("nothing", "wrong", "WRONGPASS"),
+    ] {
+        let mut config = config_of(user);
+        config.sentinel_password = Some(password.to_owned());
+        config.connect_timeout = LIMIT;
+        let began = Instant::now();
+        let error = Pool::connect(config).await.expect_err(user);
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::NoSentinel { refused: true, .. }),
+            "{text}"
+        );
+        assert!(!error.is_transient(), "{text}");
+        assert!(
+            text.contains(word) && text.contains("permissions"),
+            "{text}"
+        );
+    }
+    // One that is down may let us in when it is back.
+    let mut config = config_of("nothing");
+    config
+        .sentinels
+        .push(format!("127.0.0.1:{}", testkit::ports::unused()));
+    let error = Pool::connect(config).await.expect_err("nobody answers");
+    assert!(matches!(error, Error::NoSentinel { refused: false, .. }) && error.is_transient());
+}
+
+/// Also where no epoch is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
+    let deployment = block_in_place(|| {
+        Deployment::builder()
+            .sentinel_config(
+                "user app on >pw resetchannels -@all +sentinel|get-master-addr-by-name",
+            )
+            .start()
+    });
+    let mut config = support::config(&deployment);
+    config.sentinel_username = Some("app".to_owned());
+    config.sentinel_password = Some("pw".to_owned());
+    config.failover_timeout = LIMIT;
+    let pool = Pool::connect(config).await.expect("it names the master");
+    let old = deployment.master().port();
+    assert_eq!(write(&pool).await.port(), old);
+    assert!(
+        pool.status()
+            .sentinel
+            .said
+            .to_string()
+            .contains("epoch unknown")
+    );
+    block_in_place(|| deployment.failover());
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+    eventually("the pool has followed", LIMIT, || async {
+        write(&pool).await.port() == new
+    })
+    .await;
+}
+
+fn sentinel_of(master: u16) -> FakeSentinel {
+    let sentinel = fake::sentinel(SentinelView::of_master(master));
+    let id = format!("{:040x}", sentinel.port());
+    sentinel.update(|view| view.id = id);
+    sentinel
+}
+
+const NOPERM: &str = "-NOPERM User app has no permissions to run the 'subscribe' command\r\n";
+
+/// The logs of other threads cannot be read, hence one thread.
+#[tokio::test]
+async fn what_is_refused_is_warned_of_once_for_each_sentinel_and_not_at_every_try() {
+    let (seen, _guard) = read_along();
+    let master = fake::node(NodeRole::Master);
+    let sentinels = [(); 2].map(|()| sentinel_of(master.port()));
+    for sentinel in &sentinels {
+        let view = sentinel.view();
+        let refuse = |command| (command, Action::reply(NOPERM));
+        let refused = ["SUBSCRIBE", "SENTINEL REPLICAS", "SENTINEL MYID"].map(refuse);
+        let refused = refused.into_iter();
+        sentinel.set(refused.fold(view, |view, (command, action)| {
+            view.with_override(command, action)
+        }));
+    }
+    let mut config = Config::new(sentinels.each_ref().map(|s| s.addr()), "mymaster");
+    config.refresh_interval = Duration::from_millis(50);
+    let pool = Pool::connect(config).await.expect("it names the master");
+    let tries = |sentinel: &FakeSentinel| sentinel.count("SUBSCRIBE") / 38;
+    eventually("it tried again and again", LIMIT, || async {
+        sentinels.iter().all(|sentinel| tries(sentinel) > 3) && pool.status().sentinel.looks > 10
+    })
+    .await;
+    for command in ["SUBSCRIBE", "SENTINEL REPLICAS", "SENTINEL MYID"] {
+        for sentinel in &sentinels {
+            let warned = seen.count(&[&format!("{command} is refused"), &sentinel.addr()]);
+            assert_eq!(warned, 1, "{command}");
+        }
+    }
+    assert_eq!(pool.status().sentinel.listening, 0);
+
+    // The permission is given, and that is noticed.
+    for sentinel in &sentinels {
+        sentinel.update(|view| view.overrides.clear());
+    }
+    listens_to(&pool, 2, 2).await;
+    assert_eq!(refused(&pool), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_that_are_granted_later_are_subscribed_to() {
+    let master = fake::node(NodeRole::Master);
+    let sentinel = sentinel_of(master.port());
+    let refuse = Action::reply("-NOPERM No permissions to access a channel\r\n");
+    sentinel.set(sentinel.view().with_override("SUBSCRIBE +ODOWN", refuse));
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    config.refresh_interval = Duration::from_millis(50);
+    let pool = Pool::connect(config).await.expect("it names the master");
+    listens_to(&pool, 1, 1).await;
+    let what = refused(&pool);
+    assert!(what.len() == 1 && what[0].contains("+odown"), "{what:?}");
+    sentinel.update(|view| view.overrides.clear());
+    eventually("nothing is refused any more", LIMIT, || async {
+        refused(&pool).is_empty()
+    })
+    .await;
+    let payload = format!("master mymaster 127.0.0.1 {} #quorum 2/2", master.port());
+    sentinel.publish("+odown", &payload);
+    eventually("it is heard", LIMIT, || async {
+        pool.status().sentinel.events == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_data_user_is_refused_nothing() {
+    let mut config = config_of("app");
+    config.username = Some("data".to_owned());
+    config.password = Some("pw".to_owned());
+    config.client_name = Some("permissions".to_owned());
+    config.db = 2;
+    config.write.test_idle_after = Some(Duration::ZERO);
+    config.read.test_idle_after = Some(Duration::ZERO);
+    let pool = Pool::connect(config)
+        .await
+        .expect("it may do all that it must");
+    for _ in 0..3 {
+        write(&pool).await;
+        let mut conn = pool.read().await.expect("a replica is readable");
+        let _: String = conn.get("k").await.unwrap_or_default();
+        assert_eq!(conn.role(), Role::Replica);
+    }
+    for node in guarded().nodes() {
+        assert_eq!(refusals(node, "data"), []);
+    }
+}
+
+/// Without HELLO, the role is asked for by ROLE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_user_without_hello_ping_and_client_can_write_and_read() {
+    let mut config = config_of("app");
+    config.username = Some("bare".to_owned());
+    config.password = Some("pw".to_owned());
+    config.client_name = Some("permissions".to_owned());
+    config.db = 2;
+    let pool = Pool::connect(config)
+        .await
+        .expect("it may ask for the role");
+    write(&pool).await;
+    let mut conn = pool.read().await.expect("a replica is readable");
+    let _: Option<String> = conn.get("k").await.expect("it may read");
+    assert_eq!(conn.role(), Role::Replica);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_user_without_select_is_told_at_once_where_it_needs_it() {
+    let mut config = config_of("app");
+    config.username = Some("noselect".to_owned());
+    config.password = Some("pw".to_owned());
+    write(&Pool::connect(config.clone()).await.expect("database 0")).await;
+    config.db = 2;
+    config.connect_timeout = LIMIT;
+    let began = Instant::now();
+    let error = Pool::connect(config).await.expect_err("another one");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(matches!(error, Error::Connect { .. }) && !error.is_transient());
+}
