@@ -363,7 +363,11 @@ impl Fence {
             |look: u64| words.iter().filter(|word| clean(word, look)).count() * 2 > words.len();
         // No Sentinel leads a failover, or the one that does is gone and it will not be heard of.
         let by_hand = |promotion: &Promotion| {
-            let all = words.iter().all(|word| clean(word, promotion.look));
+            // One that may not tell its flags would not say so if it led one.
+            let tells = |word: &Word<'_>| word.answer.is_some_and(Answer::tells_epoch);
+            let all = words
+                .iter()
+                .all(|word| tells(word) && clean(word, promotion.look));
             all || now - promotion.since >= ELECTION && most(promotion.look)
         };
         let promotions = self.promotions.iter();

@@ -446,7 +446,12 @@ fn describe(said: Option<&Result<Box<Answer>, Silence>>) -> String {
         Some(Ok(answer)) => match &answer.view {
             None => "does not monitor this master name".to_owned(),
             Some(view) if answer.tells_epoch() => {
-                format!("master is {} (epoch {})", view.master, view.epoch)
+                let flag = answer
+                    .deposing
+                    .as_ref()
+                    .map(|(_, flag)| format!(", {flag}"));
+                let flag = flag.unwrap_or_default();
+                format!("master is {} (epoch {}{flag})", view.master, view.epoch)
             }
             Some(view) => format!("master is {} (epoch unknown)", view.master),
         },
