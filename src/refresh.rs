@@ -236,6 +236,7 @@ impl Refresh {
                 proofs: &proofs,
                 offsets: self.testimony.offsets(),
                 restarted: self.testimony.restarted(),
+                followed: self.testimony.followed(),
             },
             now,
         );

@@ -51,6 +51,8 @@ pub(super) struct Evidence<'a> {
     pub(super) offsets: &'a Offsets,
     /// Nodes that were started anew since they were seen as replicas.
     pub(super) restarted: &'a HashSet<Node>,
+    /// Masters that say that replicas are connected to them.
+    pub(super) followed: &'a HashSet<Node>,
 }
 
 impl Belief {

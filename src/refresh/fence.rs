@@ -93,6 +93,8 @@ pub(super) struct Fence {
     promotions: BTreeMap<Node, Promotion>,
     /// Whether the last that the master said of itself is that it is a replica.
     resigned: bool,
+    /// Whether the master says that it is one, and its replicas are with it.
+    served: bool,
     records: BTreeMap<SentinelId, Record>,
     /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
     refuted: BTreeMap<Node, u64>,
@@ -160,6 +162,7 @@ impl Fence {
     pub(super) fn hear(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
         let words = evidence.words;
         self.note_promotions(current, evidence, now);
+        self.served = is_served(current, evidence);
         match current
             .master
             .as_ref()
@@ -252,7 +255,7 @@ impl Fence {
     ) -> Option<String> {
         let master = current.master.as_ref()?;
         self.note_refutations(current, words, proofs);
-        self.note_statements(current, words, proofs, now);
+        self.note_statements(current, words, now);
         let stands = stands(master, proofs);
         self.take_statements_for_signs(current, words, proofs, now);
         if stands {
@@ -297,17 +300,12 @@ impl Fence {
         self.refuted = refuted;
     }
 
-    fn note_statements(
-        &mut self,
-        current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
-        now: Instant,
-    ) {
+    fn note_statements(&mut self, current: &Topology, words: &[Word<'_>], now: Instant) {
+        let served = self.served;
         for word in words {
             let states = word
                 .answer
-                .is_some_and(|answer| deposes(answer, current, proofs));
+                .is_some_and(|answer| deposes(answer, current, served));
             if states || self.records.contains_key(word.sentinel) {
                 let record = self.records.entry(word.sentinel.clone());
                 record
@@ -329,10 +327,11 @@ impl Fence {
             .master
             .as_ref()
             .is_some_and(|master| stands(master, proofs));
+        let served = self.served;
         for word in words {
             let Some(answer) = word
                 .answer
-                .filter(|answer| deposes(answer, current, proofs))
+                .filter(|answer| deposes(answer, current, served))
             else {
                 continue;
             };
@@ -440,7 +439,7 @@ impl Fence {
         let Some(answer) = word.answer else {
             return false;
         };
-        let deposed = deposes(answer, current, proofs)
+        let deposed = deposes(answer, current, self.served)
             && !self.is_spent(word.sentinel, answer, current, proofs, now);
         !deposed && self.rival(answer, current, words, proofs).is_none()
     }
@@ -522,13 +521,13 @@ fn stands(master: &Node, proofs: &Proofs) -> bool {
 ///
 /// The Sentinels may still take a predecessor for the master, which has handed over by itself. Then what
 /// they do about that one ends with a master of their choice.
-fn deposes(answer: &Answer, current: &Topology, proofs: &Proofs) -> bool {
+fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
     let (Some((node, flag)), Some(master)) = (&answer.deposing, &current.master) else {
         return false;
     };
     let in_progress = *flag == FAILOVER_IN_PROGRESS;
     if node == master {
-        in_progress || !is_served(master, current, proofs)
+        in_progress || !served
     } else {
         let promoted = answer.view.as_ref().and_then(|view| view.promoted());
         in_progress && current.deposed.as_ref() == Some(node) && promoted != Some(master)
@@ -558,12 +557,16 @@ pub(super) fn claim(
     }))
 }
 
-/// Whether the master is there, and its replicas with it.
-fn is_served(master: &Node, current: &Topology, proofs: &Proofs) -> bool {
+/// Whether the master is there, and its replicas with it: by its own word or by theirs.
+fn is_served(current: &Topology, evidence: &Evidence<'_>) -> bool {
+    let Some(master) = &current.master else {
+        return false;
+    };
     let mut in_step = current.replicas.iter().filter(|replica| replica.synced);
     let connected = |replica: &Replica| replica.is_readable() && !replica.orphaned;
-    let replicas = in_step.clone().next().is_none() || in_step.any(connected);
-    stands(master, proofs) && replicas
+    let alone = in_step.clone().next().is_none();
+    let replicas = alone || evidence.followed.contains(master) || in_step.any(connected);
+    stands(master, evidence.proofs) && replicas
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub(crate) struct Probed {
     pub(crate) identity: Identity,
     /// How far its data goes: what it wrote as a master, what it applied as a replica.
     pub(crate) offset: Option<u64>,
+    /// Whether it is a master that says that replicas are connected to it.
+    pub(crate) has_replicas: bool,
     /// Where the node understood us and said no: bad credentials, no permission.
     pub(crate) refusal: Option<RedisError>,
     pub(crate) reason: Reason,
@@ -139,6 +141,7 @@ async fn probe(
         proof: Proof::Failed(String::new()),
         identity: Identity::default(),
         offset: None,
+        has_replicas: false,
         refusal: None,
         reason,
     };
@@ -146,6 +149,10 @@ async fn probe(
         Ok((mut kept, greeting)) => {
             probed.proof = judge(&greeting);
             probed.offset = offset(&greeting);
+            probed.has_replicas = matches!(
+                greeting.detail,
+                Some(RoleReply::Master { replicas: 1.., .. })
+            );
             if let Ok(replies) = kept.exchange(&identity_questions(), deadline).await {
                 probed.identity = identity(&replies);
                 kept.trim();
@@ -195,7 +202,7 @@ fn judge(greeting: &Greeting) -> Proof {
 
 fn offset(greeting: &Greeting) -> Option<u64> {
     match greeting.detail {
-        Some(RoleReply::Master { offset } | RoleReply::Replica { offset, .. }) => {
+        Some(RoleReply::Master { offset, .. } | RoleReply::Replica { offset, .. }) => {
             offset.try_into().ok()
         }
         _ => None,

@@ -46,6 +46,8 @@ pub(super) struct Testimony {
     offsets: Offsets,
     /// Nodes that were started anew since they said that they were replicas.
     restarted: HashSet<Node>,
+    /// Masters that say that replicas are connected to them.
+    followed: HashSet<Node>,
     probers: HashMap<Node, Prober>,
     /// Why a node refused us, in its own words, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
@@ -73,6 +75,7 @@ impl Testimony {
             identities: HashMap::new(),
             offsets: Offsets::new(),
             restarted: HashSet::new(),
+            followed: HashSet::new(),
             probers: HashMap::new(),
             refusals: HashMap::new(),
             complaints: HashMap::new(),
@@ -156,6 +159,7 @@ impl Testimony {
         self.identities.retain(|node, _| known.contains(node));
         self.offsets.retain(|node, _| known.contains(node));
         self.restarted.retain(|node| known.contains(node));
+        self.followed.retain(|node| known.contains(node));
     }
 
     pub(super) fn identities(&self) -> &HashMap<Node, Identity> {
@@ -168,6 +172,10 @@ impl Testimony {
 
     pub(super) fn restarted(&self) -> &HashSet<Node> {
         &self.restarted
+    }
+
+    pub(super) fn followed(&self) -> &HashSet<Node> {
+        &self.followed
     }
 
     /// Asks this node again and again until it says that it is a master, and no other any more. Begins
@@ -218,6 +226,11 @@ impl Testimony {
         };
         if let Some(offset) = probed.offset {
             self.offsets.insert(probed.node.clone(), (offset, now));
+        }
+        if probed.has_replicas {
+            self.followed.insert(probed.node.clone());
+        } else {
+            self.followed.remove(&probed.node);
         }
         self.note_identity(&probed.node, probed.identity, &probed.proof);
         self.proofs.insert(probed.node, (probed.proof, now));

@@ -65,6 +65,7 @@ impl Vigil {
             proof: Proof::Master,
             identity: Identity::default(),
             offset: None,
+            has_replicas: false,
             refusal: None,
             reason: Reason::Awaited,
         }

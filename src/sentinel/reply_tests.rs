@@ -414,7 +414,10 @@ fn a_nodes_own_role() {
     for (reply, expected) in [
         (
             list([bulk("master"), Value::Int(7), list([])]),
-            RoleReply::Master { offset: 7 },
+            RoleReply::Master {
+                offset: 7,
+                replicas: 0,
+            },
         ),
         (
             replica("10.0.0.1", Value::Int(6379), "connected"),

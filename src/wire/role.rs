@@ -10,6 +10,8 @@ use crate::{node::Node, printable::printable};
 pub(crate) enum RoleReply {
     Master {
         offset: i64,
+        /// How many replicas are connected to it and in sync.
+        replicas: usize,
     },
     Replica {
         master: Node,
@@ -35,8 +37,12 @@ pub(crate) fn parse(reply: &Value) -> Result<RoleReply, Malformed> {
         other => return Err(malformed(unexpected(other))),
     };
     match (items.first().and_then(text), items) {
-        (Some(b"master"), [_, offset, ..]) => Ok(RoleReply::Master {
+        (Some(b"master"), [_, offset, rest @ ..]) => Ok(RoleReply::Master {
             offset: signed(offset).ok_or_else(|| malformed("no offset".into()))?,
+            replicas: match rest.first().map(plain) {
+                Some(Value::Array(replicas)) => replicas.len(),
+                _ => 0,
+            },
         }),
         (Some(b"slave"), [_, host, port, state, offset, ..]) => Ok(RoleReply::Replica {
             master: node(host, port)

@@ -121,7 +121,7 @@ async fn a_replica_that_knows_its_master_by_another_name_is_read_from_also_when_
     })
     .await;
     for _ in 0..20 {
-        pool.read().await.expect("they have the data");
+        let _ = pool.read().await.expect("they have the data");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     eventually("both replicas stay readable", LIMIT, readable).await;

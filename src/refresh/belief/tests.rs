@@ -299,6 +299,7 @@ impl World {
             proofs: &self.proofs,
             offsets: &Offsets::new(),
             restarted: &HashSet::new(),
+            followed: &HashSet::new(),
         };
         let before = self.belief.fence.tally();
         let conclusion = self.belief.conclude(&self.current, &evidence, self.now);

@@ -119,6 +119,7 @@ impl Scene {
             proofs: &self.proofs,
             offsets: &Offsets::new(),
             restarted: &self.restarted,
+            followed: &HashSet::new(),
         };
         self.fence.hear(&self.topology, &evidence, self.now);
     }
