@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
 use parking_lot::Mutex;
-use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike};
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     standing::Standing,
     topology::Target,
     transaction::Effect,
-    wire::{pipeline, tie::Tie},
+    wire::{command, pipeline, tie::Tie},
 };
 
 /// An exclusive connection to one node, lent by a [`Pool`](crate::Pool).
@@ -52,8 +54,18 @@ use crate::{
 ///
 /// Where the caller would miss something on a fresh connection it is not replaced: in `MULTI`, under
 /// `WATCH`, subscribed, on another database and the like. The same holds for `WAIT`, which is about what
-/// was written over the same connection, and for a `SCAN` that goes on with the cursor of another node.
-/// Then the command fails, and was not executed.
+/// was written over the same connection; and where the fresh one goes to another node, for a `SCAN`
+/// with the cursor of the former node and for what is about its clients and scripts (`CLIENT KILL`,
+/// `CLIENT UNBLOCK`, `SCRIPT KILL`). Then the command fails, and was not executed.
+///
+/// # Over a connection to read from
+///
+/// `PUBLISH` and `SPUBLISH` over a connection from [`Pool::read`](crate::Pool::read) are refused before
+/// they are sent, unless [`read_from`](crate::Config::read_from) is
+/// [`Master`](crate::ReadFrom::Master): a replica takes them, and nobody but that replica's own
+/// subscribers gets the message. A script that publishes is not looked into.
+///
+/// # What is sent again
 ///
 /// A command that was sent is sent again only
 ///
@@ -189,6 +201,9 @@ impl Connection {
         if self.is_away() {
             return Err(self.failure(Cause::Unusable));
         }
+        if !self.pooled().home().needs_master() && errand.publishes() {
+            return Err(command::published_at_a_replica());
+        }
         if !self.pooled().is_fit() {
             let wait = self.wait();
             Box::pin(self.catch_up(errand.tie(), wait)).await?;
@@ -198,6 +213,10 @@ impl Connection {
             return Err(self.failure(Cause::Severed));
         }
         let mut result = errand.over(self.pooled_mut().wire()).await;
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
+            // Refused before it was sent: all is as it was.
+            return result;
+        }
         if !matches!(&result, Ok(reply) if errand.doubt(reply) == Doubt::None) {
             result = Box::pin(self.follow_up(errand, result)).await;
             if result.is_err() && errand.tie() == Tie::Connection {
@@ -210,6 +229,14 @@ impl Connection {
             *effect = (*effect).max(Effect::of(errand, &result));
         }
         result
+    }
+
+    /// The text of a script, in case a shared connection goes to a node that does not know it.
+    #[inline]
+    fn remember(&self, cmd: &Cmd) {
+        if let Some(object) = &self.object {
+            object.home().scripts.remember(cmd);
+        }
     }
 
     /// The caller is told, once, that a `WAIT` is not about what was written before.
@@ -525,6 +552,7 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.remember(cmd);
         Box::pin(self.send(cmd))
     }
 
@@ -535,6 +563,9 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
+            for cmd in pipeline.cmd_iter() {
+                self.remember(cmd);
+            }
             let replies = self.send(Batch::of(pipeline)).await?;
             pipeline::conclude(pipeline, replies, offset, count).await
         })

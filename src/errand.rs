@@ -5,6 +5,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use crate::{
     doubt::{self, Doubt},
     wire::{
+        command::Kind,
         exclusive::Exclusive,
         reading::{is_read, is_script},
         shared::{Fault, Limit, Shared},
@@ -38,6 +39,9 @@ pub(crate) trait Errand: Copy + Send + Sync {
     fn is_read(self) -> bool;
 
     fn tie(self) -> Tie;
+
+    /// Whether it publishes a message.
+    fn publishes(self) -> bool;
 }
 
 impl Errand for &Cmd {
@@ -76,6 +80,11 @@ impl Errand for &Cmd {
 
     fn tie(self) -> Tie {
         Tie::of(self)
+    }
+
+    #[inline]
+    fn publishes(self) -> bool {
+        Kind::of(self) == Kind::Publishes
     }
 }
 
@@ -140,6 +149,10 @@ impl Errand for Batch<'_> {
 
     fn tie(self) -> Tie {
         Tie::of_all(self.pipeline)
+    }
+
+    fn publishes(self) -> bool {
+        self.pipeline.cmd_iter().any(Errand::publishes)
     }
 }
 

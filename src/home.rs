@@ -26,6 +26,7 @@ use crate::{
     jitter,
     node::Node,
     runtime::Runtime,
+    scripts::Scripts,
     standing::Standing,
     stats::Stats,
     topology::{Handle, Target},
@@ -46,6 +47,7 @@ pub(crate) struct Home {
     pub(crate) topology: Arc<Handle>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) fleet: Fleet,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
@@ -71,6 +73,7 @@ impl Home {
         config: Arc<Config>,
         topology: Arc<Handle>,
         runtime: Arc<Runtime>,
+        scripts: Arc<Scripts>,
     ) -> Self {
         Self {
             name,
@@ -78,6 +81,7 @@ impl Home {
             topology,
             runtime,
             stats: Stats::default(),
+            scripts,
             fleet: Fleet::default(),
             refusals: Refusals::default(),
             clock: Clock::new(),

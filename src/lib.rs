@@ -164,6 +164,7 @@ mod reaper;
 mod refresh;
 mod retry;
 mod runtime;
+mod scripts;
 mod sentinel;
 mod side;
 mod standing;

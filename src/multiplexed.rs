@@ -14,7 +14,7 @@ use crate::{
     error::PoolName,
     failure::{self, Cause, Failure, Fate, Peer},
     hub::{Hub, Line, Lines},
-    jitter,
+    jitter, scripts,
     wire::{
         command::{self, Shareable},
         pipeline,
@@ -52,12 +52,29 @@ use crate::{
 /// with an error that names [`Pool::write`](crate::Pool::write) or
 /// [`Pool::read`](crate::Pool::read): those that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
 /// `WATCH` outside of an atomic pipeline, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY`
-/// and the like. So are `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN`: a cursor is worth something at the node
-/// that gave it only, and on another one keys would be skipped without a word.
+/// and the like. So are `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN` and `FT.CURSOR`: a cursor is worth something
+/// at the node that gave it only, and on another one keys would be skipped without a word.
+///
+/// A reader whose commands may go to replicas also refuses `PUBLISH` and `SPUBLISH`, since a replica
+/// passes a message on to its own subscribers only, and what is about one node's own clients and
+/// scripts (`CLIENT KILL`, `CLIENT UNBLOCK`, `CLIENT PAUSE`, `SCRIPT KILL`, `FUNCTION KILL`).
 ///
 /// A reply comes behind those to the commands sent before it over the same connection, however
 /// slow they are or however large their replies. Keep `KEYS`, long scripts and values of many
 /// megabytes to connections of their own.
+///
+/// # Scripts
+///
+/// [`redis::Script`] and `EVALSHA` work whichever node a command goes to. The pool remembers the texts
+/// that were sent to it with `SCRIPT LOAD` (up to 512, 4 MiB together; the oldest are forgotten)
+/// and with `EVAL` (64, 512 KiB), of those that are UTF-8. Where a node then answers an `EVALSHA` with
+/// `NOSCRIPT`, which says that it executed nothing, the pool loads the script there and sends the
+/// command again: after a restart, a failover or a `SCRIPT FLUSH` as well.
+///
+/// In a plain pipeline it does so where every other command from that one on only reads; they are
+/// then sent again with it. Elsewhere, and in atomic pipelines, the others have been executed already
+/// and the caller has the `NOSCRIPT`: put the `SCRIPT LOAD` into the pipeline
+/// ([`Pipeline::load_script`](redis::Pipeline::load_script)), ahead of the `EVALSHA`.
 ///
 /// # Limits
 ///
@@ -120,6 +137,10 @@ pub struct Multiplexed {
     /// Keeps the pool's tasks running.
     pool: Arc<dyn Any + Send + Sync>,
 }
+
+/// A node may lose a script again at once, to a `SCRIPT FLUSH`, and a pipeline may be divided between
+/// two nodes.
+const MOST_LOADS: u32 = 3;
 
 impl Multiplexed {
     pub(crate) fn new(hub: Arc<Hub>, pool: Arc<dyn Any + Send + Sync>) -> Self {
@@ -309,14 +330,64 @@ impl Multiplexed {
         }
     }
 
-    /// Refuses what needs a connection of its own.
+    /// Refuses what needs a connection of its own, or the master.
     #[inline]
     fn ensure_shareable(&self, cmd: &Cmd) -> RedisResult<()> {
         match command::shareable(cmd) {
             Shareable::Yes => Ok(()),
+            Shareable::YesWithScript => {
+                self.hub.home().scripts.remember(cmd);
+                Ok(())
+            }
+            Shareable::Publishes if !self.hub.home().needs_master() => {
+                Err(command::published_at_a_replica())
+            }
+            Shareable::OneNode if !self.hub.home().needs_master() => {
+                Err(self.needs_own_connection(cmd))
+            }
+            Shareable::Publishes | Shareable::OneNode => Ok(()),
             Shareable::Empty => Err(command::empty()),
             Shareable::No => Err(self.needs_own_connection(cmd)),
         }
+    }
+
+    /// Sends a pipeline, in as many parts as there are connections withdrawn meanwhile.
+    async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        let mut replies = self.send(Batch::of(pipeline)).await?;
+        while replies.len() < pipeline::replies(pipeline) {
+            // Its connection was withdrawn between two portions: the rest is not written yet.
+            let rest = Batch::rest(pipeline, replies.len());
+            replies.extend(self.send(rest).await.map_err(failure::partly)?);
+        }
+        Ok(replies)
+    }
+
+    /// Loads the scripts that the node did not know, and sends again what executed nothing without
+    /// them. Each time it goes over one connection, unless that is withdrawn in between.
+    async fn load_scripts(
+        &mut self,
+        cmds: &[&Cmd],
+        mut replies: Vec<Value>,
+    ) -> RedisResult<Vec<Value>> {
+        for _ in 0..MOST_LOADS {
+            let Some(from) = scripts::first_to_send_again(cmds, &replies) else {
+                break;
+            };
+            let Some(again) = self.hub.home().scripts.loading(&cmds[from..]) else {
+                break;
+            };
+            let sent = self.send_all(&again).await;
+            let sent = sent.map_err(|error| {
+                if from == 0 {
+                    error
+                } else {
+                    failure::partly(error)
+                }
+            })?;
+            let loads = again.len() - (cmds.len() - from);
+            replies.splice(from.., sent.into_iter().skip(loads));
+        }
+        Ok(replies)
     }
 
     #[cold]
@@ -440,7 +511,12 @@ impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             self.ensure_shareable(cmd)?;
-            self.send(cmd).await
+            let reply = self.send(cmd).await?;
+            if scripts::is_unknown(&reply) {
+                let mut replies = Box::pin(self.load_scripts(&[cmd], vec![reply])).await?;
+                return Ok(replies.pop().expect("BUG: one command has one reply"));
+            }
+            Ok(reply)
         })
     }
 
@@ -457,11 +533,11 @@ impl ConnectionLike for Multiplexed {
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let mut replies = self.send(Batch::of(pipeline)).await?;
-            while replies.len() < pipeline::replies(pipeline) {
-                // Its connection was withdrawn between two portions: the rest is not written yet.
-                let rest = Batch::rest(pipeline, replies.len());
-                replies.extend(self.send(rest).await.map_err(failure::partly)?);
+            let mut replies = self.send_all(pipeline).await?;
+            // Within a transaction the others were executed together with it.
+            if !pipeline.is_transaction() && replies.iter().any(scripts::is_unknown) {
+                let cmds: Vec<_> = pipeline.cmd_iter().collect();
+                replies = Box::pin(self.load_scripts(&cmds, replies)).await?;
             }
             pipeline::conclude(pipeline, replies, offset, count).await
         })

@@ -381,9 +381,16 @@ impl Inner {
 
 impl Connections {
     fn new(config: &Arc<Config>, topology: &Arc<Handle>, runtime: &Arc<Runtime>) -> Self {
+        let scripts = Arc::default();
         let side = |name| {
             let (config, topology) = (Arc::clone(config), Arc::clone(topology));
-            let home = Home::new(name, config, topology, Arc::clone(runtime));
+            let home = Home::new(
+                name,
+                config,
+                topology,
+                Arc::clone(runtime),
+                Arc::clone(&scripts),
+            );
             Side::new(Dialer::new(Arc::new(home)))
         };
         let hub = |side: &Side| Arc::new(Hub::new(Arc::clone(side.dialer().home())));

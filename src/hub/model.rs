@@ -59,6 +59,7 @@ impl Model {
             Arc::new(config),
             Arc::clone(&handle),
             runtime,
+            Arc::default(),
         );
         let hub = Arc::new(Hub::new(Arc::new(home)));
         let mut model = Self {

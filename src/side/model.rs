@@ -64,6 +64,7 @@ impl Model {
             Arc::new(config),
             Arc::clone(&handle),
             runtime,
+            Arc::default(),
         );
         let home = Arc::new(home);
         Self {

@@ -18,8 +18,6 @@ pub(crate) enum Dirt {
     Database,
     /// At least one subscription was asked for.
     Subscribed,
-    /// `MONITOR`.
-    Monitor,
     /// `CLIENT REPLY OFF` or `SKIP`.
     ReplyMode,
     /// Another user, protocol or name than the handshake's.
@@ -37,11 +35,10 @@ pub(crate) enum Dirt {
 impl Dirt {
     /// In the order in which they are reported when several apply: what would harm the next
     /// caller most comes first.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Transaction,
         Self::Subscribed,
         Self::ReplyMode,
-        Self::Monitor,
         Self::Replication,
         Self::Identity,
         Self::Database,
@@ -63,7 +60,6 @@ impl fmt::Display for Dirt {
             Self::Watch => "left with WATCHed keys",
             Self::Database => "left on another database",
             Self::Subscribed => "left subscribed",
-            Self::Monitor => "left in MONITOR",
             Self::ReplyMode => "left with CLIENT REPLY OFF or SKIP",
             Self::Identity => "left with another user, protocol or name",
             Self::Tracking => "left with client tracking",
@@ -140,22 +136,39 @@ pub(crate) enum Kind {
     Replies(Replies),
     Leaves(Dirt),
     /// What follows is no longer one reply a command.
-    Streams(Dirt),
+    Streams,
     Blocks(Timeout),
     /// Goes on from a cursor, the argument at this index, which says how far one node's own table was
     /// walked through.
     Walks(usize),
+    /// Its reply has such a cursor.
+    OpensCursor,
+    /// `PUBLISH` and `SPUBLISH`: a replica takes them, and passes the message on to nobody but its own
+    /// subscribers.
+    Publishes,
+    /// Runs the script whose text is the argument at index 1.
+    Eval,
+    /// Runs a script that the node must know already.
+    EvalSha,
+    /// `SCRIPT LOAD`.
+    LoadsScript,
+    /// Acts on what one node keeps for itself: a client by the number that it has there, a running
+    /// script, a pause.
+    NodeOwn,
     /// Which of its subcommands act on the connection changes with every version, so all of them
     /// do.
     Debug,
-    /// The next three are decided by their arguments; [`Kind::of`] never returns them.
-    Client,
+    /// With arguments.
     Hello,
+    /// The next four are decided by their arguments; [`Kind::of`] never returns them.
+    Aggregate,
+    Client,
+    Function,
     Script,
 }
 
 /// Sorted by first letter: `START` and `LENGTHS` are computed from it.
-const NAMES: &[(&str, Kind)] = &[
+pub(super) const NAMES: &[(&str, Kind)] = &[
     ("ASKING", Kind::Leaves(Dirt::Mode)),
     ("AUTH", Kind::Leaves(Dirt::Identity)),
     ("BLMOVE", Kind::Blocks(Timeout::LastSeconds)),
@@ -167,16 +180,26 @@ const NAMES: &[(&str, Kind)] = &[
     ("BZPOPMAX", Kind::Blocks(Timeout::LastSeconds)),
     ("BZPOPMIN", Kind::Blocks(Timeout::LastSeconds)),
     ("CLIENT", Kind::Client),
+    ("CLUSTERSCAN", Kind::Walks(1)),
     ("DEBUG", Kind::Debug),
     ("DISCARD", Kind::Discard),
+    ("EVAL", Kind::Eval),
+    ("EVALSHA", Kind::EvalSha),
+    ("EVALSHA_RO", Kind::EvalSha),
+    ("EVAL_RO", Kind::Eval),
     ("EXEC", Kind::Exec),
     ("FAILOVER", Kind::Leaves(Dirt::Replication)),
+    ("FT.AGGREGATE", Kind::Aggregate),
+    ("FT.CURSOR", Kind::Walks(3)),
+    ("FT.HYBRID", Kind::Aggregate),
+    ("FUNCTION", Kind::Function),
     ("HELLO", Kind::Hello),
     ("HSCAN", Kind::Walks(2)),
-    ("MONITOR", Kind::Streams(Dirt::Monitor)),
+    ("MONITOR", Kind::Streams),
     ("MULTI", Kind::Multi),
     ("PSUBSCRIBE", Kind::Subscribe(Topic::Pattern)),
-    ("PSYNC", Kind::Streams(Dirt::Replication)),
+    ("PSYNC", Kind::Streams),
+    ("PUBLISH", Kind::Publishes),
     ("PUNSUBSCRIBE", Kind::Unsubscribe(Topic::Pattern)),
     ("QUIT", Kind::Leaves(Dirt::Closing)),
     ("READONLY", Kind::Leaves(Dirt::Mode)),
@@ -189,11 +212,12 @@ const NAMES: &[(&str, Kind)] = &[
     ("SELECT", Kind::Select),
     ("SHUTDOWN", Kind::Leaves(Dirt::Closing)),
     ("SLAVEOF", Kind::Leaves(Dirt::Replication)),
+    ("SPUBLISH", Kind::Publishes),
     ("SSCAN", Kind::Walks(2)),
     ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
     ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
     ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
-    ("SYNC", Kind::Streams(Dirt::Replication)),
+    ("SYNC", Kind::Streams),
     ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Channel)),
     ("UNWATCH", Kind::Unwatch),
     ("WAIT", Kind::Blocks(Timeout::Millis(2))),
@@ -262,11 +286,14 @@ impl Kind {
         };
         match kind {
             Self::Client => client(cmd),
-            Self::Hello if cmd.args_iter().len() > 1 => Self::Leaves(Dirt::Identity),
             // A bare HELLO only reports; it is how a node's role is asked for.
-            Self::Hello => Self::Plain,
+            Self::Hello if cmd.args_iter().len() == 1 => Self::Plain,
             Self::Script if is(arg(cmd, 1), "DEBUG") => Self::Leaves(Dirt::Mode),
-            Self::Script => Self::Plain,
+            Self::Script if is(arg(cmd, 1), "LOAD") => Self::LoadsScript,
+            Self::Script | Self::Function if is(arg(cmd, 1), "KILL") => Self::NodeOwn,
+            Self::Script | Self::Function => Self::Plain,
+            Self::Aggregate if has(cmd, "WITHCURSOR") => Self::OpensCursor,
+            Self::Aggregate => Self::Plain,
             kind => kind,
         }
     }
@@ -285,20 +312,23 @@ fn is(arg: Option<&[u8]>, word: &str) -> bool {
     arg.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-const HARMLESS_CLIENT: [&str; 12] = [
+fn has(cmd: &Cmd, word: &str) -> bool {
+    cmd.args_iter()
+        .any(|arg| matches!(arg, Arg::Simple(arg) if is(Some(arg), word)))
+}
+
+const HARMLESS_CLIENT: [&str; 8] = [
     "GETNAME",
     "GETREDIR",
     "HELP",
     "ID",
     "INFO",
-    "KILL",
     "LIST",
-    "PAUSE",
     "SETINFO",
     "TRACKINGINFO",
-    "UNBLOCK",
-    "UNPAUSE",
 ];
+
+const NODE_OWN_CLIENT: [&str; 4] = ["KILL", "PAUSE", "UNBLOCK", "UNPAUSE"];
 
 #[cold]
 fn client(cmd: &Cmd) -> Kind {
@@ -306,6 +336,9 @@ fn client(cmd: &Cmd) -> Kind {
     let (sub, value) = (arg(cmd, 1), arg(cmd, 2));
     if args < 2 || HARMLESS_CLIENT.iter().any(|word| is(sub, word)) {
         return Kind::Plain;
+    }
+    if NODE_OWN_CLIENT.iter().any(|word| is(sub, word)) {
+        return Kind::NodeOwn;
     }
     if is(sub, "REPLY") {
         return match value {
@@ -333,9 +366,33 @@ fn client(cmd: &Cmd) -> Kind {
 }
 
 /// Whether several callers may share the connection that a command goes over.
+///
+/// The next command of the same caller may go to another node. So whatever goes on from an earlier
+/// command at the same node is kept together, refused, or harmless:
+///
+/// | command | goes on from | over a shared connection | over a lent one |
+/// |---|---|---|---|
+/// | `EVALSHA`, `EVALSHA_RO` | `SCRIPT LOAD`, `EVAL` | the node is given the script where it lacks it, see [`scripts`](crate::scripts) | the connection stays; on a fresh one the caller is told `NOSCRIPT` |
+/// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Tie`](super::tie::Tie) |
+/// | `FT.CURSOR` | `FT.AGGREGATE` or `FT.HYBRID` with `WITHCURSOR` | both are refused | as above |
+/// | `CLIENT KILL`, `UNBLOCK`, `PAUSE`, `UNPAUSE` | a client's number, an earlier pause | refused where reads go to several nodes | as above |
+/// | `SCRIPT KILL`, `FUNCTION KILL` | a running script | as above | as above |
+/// | `EXEC`, `DISCARD`, `UNWATCH`, `UNSUBSCRIBE`, … | `MULTI`, `WATCH`, `SUBSCRIBE`, … | refused | the connection is not replaced |
+/// | `WAIT`, `WAITAOF` | the writes over the same connection | refused | refused on a fresh connection |
+/// | `DEBUG` | whatever it was told before | refused | the connection is not replaced |
+/// | `FCALL`, `FCALL_RO` | `FUNCTION LOAD` | harmless: functions are data, which the master takes and replicas have a moment later | harmless |
+/// | `SCRIPT EXISTS`, `SCRIPT FLUSH`, `FUNCTION LIST`, `FUNCTION STATS` | `SCRIPT LOAD`, … | harmless: an answer about one node, and what is missing at another is told or given | harmless |
+/// | `XREAD`, `XREADGROUP`, `XAUTOCLAIM` | ids of entries | harmless: they are data, the same everywhere | harmless |
+/// | `CONFIG`, `INFO`, `LATENCY`, `MEMORY`, `PUBSUB`, `ROLE`, `SLOWLOG`, `CLIENT LIST`, … | nothing | harmless: each is about the one node that it reaches | harmless |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shareable {
     Yes,
+    /// And it has a script's text, which the node may be asked for again by its digest.
+    YesWithScript,
+    /// Only where every command goes to the master.
+    Publishes,
+    /// Only where every command goes to the same node.
+    OneNode,
     /// It would change the connection for the others, or hold them up; or its caller needs the one to
     /// which it was sent again.
     No,
@@ -345,11 +402,27 @@ pub(crate) enum Shareable {
 #[inline]
 pub(crate) fn shareable(cmd: &Cmd) -> Shareable {
     match Kind::of(cmd) {
-        Kind::Plain => Shareable::Yes,
+        Kind::Plain | Kind::EvalSha => Shareable::Yes,
+        Kind::Eval | Kind::LoadsScript => Shareable::YesWithScript,
+        Kind::Publishes => Shareable::Publishes,
+        Kind::NodeOwn => Shareable::OneNode,
         Kind::Empty => Shareable::Empty,
         Kind::Blocks(timeout) if block(timeout, cmd) == Block::No => Shareable::Yes,
         _ => Shareable::No,
     }
+}
+
+/// The error of a `PUBLISH` or `SPUBLISH` over what may lead to a replica.
+#[cold]
+pub(crate) fn published_at_a_replica() -> redis::RedisError {
+    (
+        redis::ErrorKind::Client,
+        "a message published at a replica reaches only that replica's own subscribers",
+        "send PUBLISH and SPUBLISH over pool.writer(), or over a connection from pool.write(); \
+         nothing was executed"
+            .to_owned(),
+    )
+        .into()
 }
 
 /// What the redis crate says of a command or a pipeline without a single word.
@@ -494,11 +567,8 @@ pub(crate) mod tests {
             "HKEYS",
             "SINTER",
             "XADD",
-            "EVAL",
-            "EVALSHA",
             "FCALL",
             "PING",
-            "PUBLISH",
             "WATCHX",
             "MULT1",
             "7ATCH",
@@ -607,20 +677,48 @@ pub(crate) mod tests {
             "HSCAN h 0",
             "SSCAN s 7",
             "ZSCAN z 7",
+            "CLUSTERSCAN 0",
+            "FT.CURSOR READ i 7",
+            "ft.cursor DEL i 7",
+            "FT.AGGREGATE i * GROUPBY 1 @a withcursor COUNT 5",
+            "FT.HYBRID i SEARCH x VSIM @v $q WITHCURSOR",
+            "SCRIPT DEBUG YES",
         ] {
             assert_eq!(shareable(&cmd(line)), Shareable::No, "{line}");
         }
         for line in [
             "GET k",
-            "EVAL x 0",
+            "EVALSHA x 0",
+            "EVALSHA_RO x 0",
             "XREAD STREAMS s 0",
             "BLPOP k x",
             "CLIENT ID",
             "CLIENT LIST",
             "HELLO",
-            "SCRIPT LOAD x",
+            "SCRIPT EXISTS x",
+            "SCRIPT FLUSH",
+            "FUNCTION LOAD x",
+            "FCALL_RO f 0",
+            "FT.AGGREGATE i *",
+            "PUBSUB NUMSUB c",
         ] {
             assert_eq!(shareable(&cmd(line)), Shareable::Yes, "{line}");
+        }
+        for line in ["EVAL x 0", "eval_ro x 0", "SCRIPT LOAD x", "script load x"] {
+            assert_eq!(shareable(&cmd(line)), Shareable::YesWithScript, "{line}");
+        }
+        for line in ["PUBLISH c m", "spublish c m"] {
+            assert_eq!(shareable(&cmd(line)), Shareable::Publishes, "{line}");
+        }
+        for line in [
+            "CLIENT KILL ID 7",
+            "client unblock 7",
+            "CLIENT PAUSE 10 WRITE",
+            "CLIENT UNPAUSE",
+            "SCRIPT KILL",
+            "FUNCTION KILL",
+        ] {
+            assert_eq!(shareable(&cmd(line)), Shareable::OneNode, "{line}");
         }
         assert_eq!(shareable(&cmd("")), Shareable::Empty);
     }

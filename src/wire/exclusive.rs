@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, PushKind, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::{
     channel::Channel,
-    command::{self, Block},
+    command::{self, Block, Kind},
     handshake, pipeline,
     session::{Claim, Expect, Session},
     stream::Stream,
@@ -52,8 +52,8 @@ pub(crate) struct Exclusive {
     timeout: Option<Duration>,
     /// By when the exchange that began last must be over.
     deadline: Option<Instant>,
-    /// Whether the session was clean before it.
-    began_clean: bool,
+    /// The session before it.
+    before: Session,
     /// Whether it is an atomic pipeline, of which `MULTI` and `EXEC` are our own.
     wrapped: bool,
     /// Until it is lent for the first time, what passes over it is our own business.
@@ -89,7 +89,7 @@ impl Exclusive {
             owed: 0,
             timeout,
             deadline: None,
-            began_clean: true,
+            before: Session::new(db),
             wrapped: false,
             own: true,
         }
@@ -108,6 +108,11 @@ impl Exclusive {
         self.channel.live_on(runtime);
     }
 
+    /// Takes note of the protocol, which the reply to the handshake's `HELLO` shows.
+    pub(super) fn greeted(&mut self, hello: &Value) {
+        self.session.greeted(hello);
+    }
+
     /// For a connection that from now on is shared, with the time that a command may take on it.
     pub(super) fn into_channel(self) -> (Channel, Option<Duration>) {
         (self.channel, self.timeout)
@@ -119,11 +124,12 @@ impl Exclusive {
         if cmd.args_iter().len() == 0 {
             return Err(command::empty());
         }
-        let noted = self.session.note(cmd);
+        let mut session = self.session;
+        let noted = session.note(cmd);
         if noted.expect == Expect::Unframed {
-            return Err(unframed());
+            return Err(unframed(cmd, Place::Alone));
         }
-        cmd.write_packed_command(self.begin());
+        cmd.write_packed_command(self.begin(session));
         let deadline = self.begin_time(noted.block);
         match noted.expect {
             Expect::None => self.flush().await,
@@ -134,7 +140,6 @@ impl Exclusive {
                 self.flush().await
             }
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
-            Expect::ConfirmationsToZero => self.confirmations(usize::MAX, deadline).await,
             Expect::Proof(claim) => {
                 let reply = self.receive(false, deadline).await?;
                 self.session.settle(claim, &reply);
@@ -144,8 +149,8 @@ impl Exclusive {
         }
     }
 
-    /// Reads the confirmations of a subscription: so many, or one error in place of all, or those
-    /// of a bare `UNSUBSCRIBE` down to the one that counts nothing left. Returns the last.
+    /// Reads the confirmations of a subscription or of its end: so many, or one error in place of
+    /// all. Returns the last.
     async fn confirmations(
         &mut self,
         count: usize,
@@ -154,12 +159,12 @@ impl Exclusive {
         let mut left = count;
         loop {
             let reply = self.receive(true, deadline).await?;
-            if is_message(&reply) {
+            if !self.session.confirm(&reply) && matches!(reply, Value::Push { .. }) {
+                // What a subscription brings may come ahead of its own confirmations.
                 continue;
             }
             left -= 1;
-            let to_zero = count == usize::MAX && counts_zero(&reply);
-            if left == 0 || to_zero || is_error(&reply) {
+            if left == 0 || is_error(&reply) {
                 return Ok(reply);
             }
         }
@@ -172,46 +177,16 @@ impl Exclusive {
             return Err(command::empty());
         }
         self.wrapped = pipeline.is_transaction();
-        let (claims, block) = self.note_pipeline(pipeline)?;
-        pipeline::encode(pipeline, self.begin());
+        let Noted {
+            session,
+            claims,
+            block,
+        } = note_pipeline(self.session, pipeline)?;
+        pipeline::encode(pipeline, self.begin(session));
         let total = pipeline::replies(pipeline);
         let deadline = self.begin_time(block);
-        let replies = self
-            .receive_all(total, deadline, pipeline::last_word)
-            .await?;
-        for (index, claim) in claims {
-            self.session.settle(claim, &replies[index]);
-        }
-        Ok(replies)
-    }
-
-    /// Notes what a pipeline leaves behind, where its replies may prove it clean, and how long the
-    /// server may block on it.
-    fn note_pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<(Vec<(usize, Claim)>, Block)> {
-        let mut claims = Vec::new();
-        let mut block = Block::No;
-        let mut index = 0;
-        let mut take = |expect| {
-            match expect {
-                Expect::One => {}
-                Expect::Proof(claim) => claims.push((index, claim)),
-                _ => return Err(unframed()),
-            }
-            index += 1;
-            Ok(())
-        };
-        if pipeline.is_transaction() {
-            take(self.session.note_multi())?;
-        }
-        for cmd in pipeline.cmd_iter() {
-            let noted = self.session.note(cmd);
-            take(noted.expect)?;
-            block = block.and(noted.block);
-        }
-        if pipeline.is_transaction() {
-            take(self.session.note_exec())?;
-        }
-        Ok((claims, block))
+        self.receive_all(total, deadline, claims, pipeline::last_word)
+            .await
     }
 
     /// Sends commands of our own and reads a reply to each, within a deadline. A server that turns us
@@ -222,19 +197,20 @@ impl Exclusive {
         deadline: Instant,
     ) -> RedisResult<Vec<Value>> {
         self.ensure_usable()?;
-        let out = self.begin();
+        let out = self.begin(self.session);
         for cmd in cmds {
             cmd.write_packed_command(out);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline = self.channel.deadline(left);
-        self.receive_all(cmds.len(), deadline, complaint).await
+        self.receive_all(cmds.len(), deadline, Vec::new(), complaint)
+            .await
     }
 
     /// Sends commands of our own whose replies come as [`message`](Self::message)s.
     pub(crate) async fn send(&mut self, cmds: &[Cmd]) -> RedisResult<()> {
         self.ensure_open()?;
-        let out = self.begin();
+        let out = self.begin(self.session);
         for cmd in cmds {
             cmd.write_packed_command(out);
         }
@@ -291,7 +267,7 @@ impl Exclusive {
 
     /// Whether the command sent last would mean the same on a fresh connection.
     pub(crate) fn is_repeatable(&self) -> bool {
-        self.began_clean && !self.session.lacks(self.wrapped)
+        !self.before.lacks(false) && !self.session.lacks(self.wrapped)
     }
 
     /// As [`Session::is_watching`].
@@ -345,7 +321,7 @@ impl Exclusive {
     /// something out of turn: then the command is known not to have been executed.
     fn ensure_usable(&mut self) -> RedisResult<()> {
         self.ensure_open()?;
-        self.began_clean = !self.session.lacks(false);
+        self.before = self.session;
         self.wrapped = false;
         self.channel.begin();
         if let Err(cause) = self.channel.look() {
@@ -354,14 +330,13 @@ impl Exclusive {
         while !self.channel.is_idle() {
             match self.channel.decode() {
                 Ok(Some(Value::Push { .. })) => {}
+                Ok(Some(value)) if self.session.is_message(&value) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
                 // It turns us away before we have said anything.
                 Ok(Some(Value::ServerError(error))) if self.own => {
                     self.state = State::Broken;
                     return Err(handshake::refusal(&error, None));
                 }
-                // Subscribed under RESP2, messages come as plain arrays.
-                Ok(Some(_)) if self.session.subscribed() => {}
                 // A look takes what fits into the buffer, which may cut a push in two; and what a
                 // server says to turn us away may come in pieces.
                 Ok(None) if self.own || self.owed > 0 || self.session.is_pushed_to() => break,
@@ -372,7 +347,9 @@ impl Exclusive {
         Ok(())
     }
 
-    fn begin(&mut self) -> &mut Vec<u8> {
+    /// The buffer for what leaves the connection in this session.
+    fn begin(&mut self, session: Session) -> &mut Vec<u8> {
+        self.session = session;
         self.state = State::Busy;
         self.channel.begin()
     }
@@ -390,7 +367,9 @@ impl Exclusive {
     fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
         let mut failure = self.failure(cause);
-        if failure.fate == Fate::NotExecuted && self.channel.has_written() {
+        if !self.channel.has_written() {
+            self.session = self.before;
+        } else if failure.fate == Fate::NotExecuted {
             failure.fate = Fate::Unknown;
         }
         failure.into()
@@ -451,20 +430,29 @@ impl Exclusive {
         }
     }
 
-    /// Writes what is in the buffer and reads so many replies. Where the server closes the connection
-    /// before it has sent them all, its `last_word` among those that came takes the place of the
-    /// rest.
+    /// Writes what is in the buffer and reads so many replies, those at the places of `claims` as
+    /// their proof. Where the server closes the connection before it has sent them all, its
+    /// `last_word` among those that came takes the place of the rest.
     async fn receive_all(
         &mut self,
         total: usize,
         deadline: Option<Instant>,
+        claims: Vec<(usize, Claim)>,
         last_word: fn(&[Value]) -> Option<&Value>,
     ) -> RedisResult<Vec<Value>> {
         let mut replies = Vec::with_capacity(total.min(1024));
-        let each = |value| replies.push(value);
+        let mut claims = claims.into_iter().peekable();
+        // Settled as they come: what the next reply looks like may depend on it.
+        let mut take = |replies: &mut Vec<Value>, session: &mut Session, value: Value| {
+            if let Some((_, claim)) = claims.next_if(|(index, _)| *index == replies.len()) {
+                session.settle(claim, &value);
+            }
+            replies.push(value);
+        };
+        let each = |session: &mut Session, value| take(&mut replies, session, value);
         match self.exchange_bytes(total, false, deadline, each).await {
             Ok(last) => {
-                replies.push(last);
+                take(&mut replies, &mut self.session, last);
                 self.state = self.after_replies();
             }
             Err(cause) => {
@@ -473,7 +461,9 @@ impl Exclusive {
                     return Err(self.fail(cause));
                 };
                 self.state = State::Broken;
-                replies.resize(total, word);
+                while replies.len() < total {
+                    take(&mut replies, &mut self.session, word.clone());
+                }
             }
         }
         Ok(replies)
@@ -485,7 +475,9 @@ impl Exclusive {
         pushes_count: bool,
         deadline: Option<Instant>,
     ) -> RedisResult<Value> {
-        let result = self.exchange_bytes(1, pushes_count, deadline, drop).await;
+        let result = self
+            .exchange_bytes(1, pushes_count, deadline, |_, _| ())
+            .await;
         self.conclude(result)
     }
 
@@ -495,7 +487,7 @@ impl Exclusive {
         total: usize,
         pushes_count: bool,
         deadline: Option<Instant>,
-        mut each: impl FnMut(Value),
+        mut each: impl FnMut(&mut Session, Value),
     ) -> Result<Value, Cause> {
         let mut left = total + self.owed;
         self.state = State::Busy;
@@ -519,7 +511,7 @@ impl Exclusive {
                     Poll::Ready(Ok(Value::Push { .. })) if left > total => {}
                     Poll::Ready(Ok(value)) => {
                         if left <= total {
-                            each(value);
+                            each(&mut self.session, value);
                         } else {
                             self.owed -= 1;
                         }
@@ -542,43 +534,75 @@ impl Exclusive {
         loop {
             match ready!(self.channel.poll_decode(cx)) {
                 Ok(Value::Push { .. }) if !pushes_count => {}
-                Ok(value) if self.session.subscribed() && is_message(&value) => {}
+                Ok(value) if self.session.is_message(&value) => {}
                 result => return Poll::Ready(result),
             }
         }
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Alone,
+    InPipeline,
+}
+
 /// Some commands change how replies are framed, so that the next reply would be taken for
 /// another's.
-fn unframed() -> redis::RedisError {
+#[cold]
+fn unframed(cmd: &Cmd, place: Place) -> redis::RedisError {
+    let way = match (Kind::of(cmd), place) {
+        (Kind::Empty, _) => return command::empty(),
+        (Kind::Streams, _) => "over a connection outside the pool",
+        (_, Place::InPipeline) => "by itself, not in a pipeline",
+        (_, Place::Alone) => "outside of MULTI, and while replies are on",
+    };
+    let name = command::name(cmd);
     (
         redis::ErrorKind::Client,
-        "this command needs a connection outside the pool, because its replies cannot be told apart here",
+        "replies could not be told apart after this command",
+        format!("send {name} {way}; nothing was executed"),
     )
         .into()
 }
 
-/// Whether this is what a subscription brings, which may come ahead of its own confirmations.
-fn is_message(reply: &Value) -> bool {
-    match reply {
-        Value::Push { kind, .. } => matches!(
-            kind,
-            PushKind::Message | PushKind::PMessage | PushKind::SMessage | PushKind::Invalidate
-        ),
-        Value::Array(items) => matches!(
-            items.first(),
-            Some(Value::BulkString(kind)) if matches!(&kind[..], b"message" | b"pmessage" | b"smessage")
-        ),
-        _ => false,
-    }
+/// What a pipeline leaves behind, where its replies may prove it clean, and how long the server may
+/// block on it.
+struct Noted {
+    session: Session,
+    claims: Vec<(usize, Claim)>,
+    block: Block,
 }
 
-fn counts_zero(confirmation: &Value) -> bool {
-    match confirmation {
-        Value::Push { data, .. } | Value::Array(data) => data.last() == Some(&Value::Int(0)),
-        _ => false,
+fn note_pipeline(mut session: Session, pipeline: &Pipeline) -> RedisResult<Noted> {
+    let mut claims = Vec::new();
+    let mut block = Block::No;
+    let mut replies = 0;
+    let mut take = |expect| {
+        if let Expect::Proof(claim) = expect {
+            claims.push((replies, claim));
+        }
+        replies += 1;
+        matches!(expect, Expect::One | Expect::Proof(_))
+    };
+    if pipeline.is_transaction() && !take(session.note_multi()) {
+        return Err(unframed(&redis::cmd("MULTI"), Place::InPipeline));
     }
+    for cmd in pipeline.cmd_iter() {
+        let noted = session.note(cmd);
+        if !take(noted.expect) {
+            return Err(unframed(cmd, Place::InPipeline));
+        }
+        block = block.and(noted.block);
+    }
+    if pipeline.is_transaction() {
+        take(session.note_exec());
+    }
+    Ok(Noted {
+        session,
+        claims,
+        block,
+    })
 }
 
 fn is_error(value: &Value) -> bool {

@@ -112,6 +112,7 @@ pub(crate) async fn greet(
             Err(error)
         };
     }
+    conn.greeted(&hello);
     if config.db != 0 {
         refuse_error(replies.next(), secret)?;
     }

@@ -5,6 +5,8 @@ mod addresses;
 mod channel;
 pub(crate) mod codec;
 pub(crate) mod command;
+#[cfg(test)]
+mod command_table_tests;
 pub(crate) mod exclusive;
 pub(crate) mod handshake;
 pub(crate) mod info;

@@ -6,10 +6,17 @@
 //! from the moment the command is written, and what makes it clean again only once the server's
 //! reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
 //! watched keys in place.
+//!
+//! Commands are noted on a copy of the session, which takes its place when their bytes go out. So one
+//! that is refused before it is sent has changed nothing.
 
-use redis::{Cmd, ServerErrorKind, Value};
+use redis::{Cmd, PushKind, ServerErrorKind, Value};
 
-use super::command::{Block, Dirt, Kind, Replies, Topic, arg, block_of};
+use super::{
+    command::{Block, Dirt, Kind, Replies, Topic, arg, block_of},
+    value::{signed, text},
+};
+use crate::config::Protocol;
 
 /// What the wire must read for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +26,11 @@ pub(crate) enum Expect {
     Proof(Claim),
     /// So many confirmations, or one error in place of all of them.
     Confirmations(usize),
-    /// Confirmations up to and including the one that counts 0 subscriptions left, or one error. A
-    /// bare `UNSUBSCRIBE` is confirmed once for each channel that was still subscribed, duplicates
-    /// not counted twice.
-    ConfirmationsToZero,
     None,
-    /// From here on replies cannot be counted, so the command must not be written: MONITOR and
-    /// PSYNC begin a stream, SUBSCRIBE in MULTI puts one element for each channel behind EXEC's
-    /// array header, CLIENT REPLY OFF in MULTI leaves that array unfinished. The session stays
-    /// dirty whether or not it is.
+    /// From here on replies could not be counted, so the command must not be written, and the copy
+    /// that it was noted on must not be kept: MONITOR and PSYNC begin a stream, SUBSCRIBE in MULTI
+    /// puts one element for each channel behind EXEC's array header, CLIENT REPLY OFF in MULTI leaves
+    /// that array unfinished, HELLO in MULTI changes the protocol half way.
     Unframed,
 }
 
@@ -48,10 +51,19 @@ pub(crate) struct Claim {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claimed {
+    /// `MULTI`; whether the connection was in a transaction before.
+    Begun {
+        queuing: bool,
+    },
     Executed,
-    Discarded,
+    /// `DISCARD`; likewise.
+    Discarded {
+        queuing: bool,
+    },
     Unwatched,
     Selected(i64),
+    Greeted,
+    Reset,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +71,6 @@ enum Framing {
     Answers,
     SkipsNext,
     Silent,
-    Lost,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +82,11 @@ pub(crate) struct Session {
     // As the commands were written. Whether the server saw it so is what `left` keeps account of.
     queuing: bool,
     framing: Framing,
-    channels: bool,
-    patterns: bool,
-    shards: bool,
+    protocol: Protocol,
+    // How many the server said that it is subscribed to.
+    channels: u32,
+    patterns: u32,
+    shards: u32,
     transactions: u32,
     selects: u32,
 }
@@ -87,15 +100,17 @@ impl Session {
             left: 0,
             queuing: false,
             framing: Framing::Answers,
-            channels: false,
-            patterns: false,
-            shards: false,
+            protocol: Protocol::Resp2,
+            channels: 0,
+            patterns: 0,
+            shards: 0,
             transactions: 0,
             selects: 0,
         }
     }
 
-    /// To be called for every command, in order, before it is written.
+    /// To be called for every command, in order, before it is written, on a copy that is kept if it
+    /// is written.
     #[inline]
     pub(crate) fn note(&mut self, cmd: &Cmd) -> Noted {
         let kind = Kind::of(cmd);
@@ -136,26 +151,20 @@ impl Session {
             self.framing = Framing::Answers;
         }
         let expect = apply(self);
-        match before {
-            Framing::Lost => self.framing = Framing::Lost,
-            Framing::Answers => {}
-            Framing::SkipsNext | Framing::Silent => match (kind, expect) {
-                // Confirmations come even with replies off, RESET turns them on in 6.2 and later,
-                // and SKIP before it swallows its answer in some versions: too many cases to count
-                // on any.
-                (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset, _) => {
-                    self.framing = Framing::Lost;
-                }
-                // The one command that is answered while replies are off.
-                (Kind::Replies(Replies::On), expect) => return expect,
-                (_, Expect::Unframed) => {}
-                _ => return Expect::None,
-            },
+        if before == Framing::Answers {
+            return expect;
         }
-        if self.framing == Framing::Lost {
-            Expect::Unframed
-        } else {
-            expect
+        match (kind, expect) {
+            // Confirmations come even with replies off, RESET turns them on in 6.2 and later, and
+            // SKIP before it swallows its answer in some versions: too many cases to count on any.
+            // Without the reply to HELLO nobody knows which protocol is spoken.
+            (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset | Kind::Hello, _) => {
+                Expect::Unframed
+            }
+            // The one command that is answered while replies are off.
+            (Kind::Replies(Replies::On), expect) => expect,
+            (_, Expect::Unframed) => Expect::Unframed,
+            _ => Expect::None,
         }
     }
 
@@ -165,27 +174,32 @@ impl Session {
             Kind::Multi => return self.multi(),
             Kind::Exec => return self.exec(),
             Kind::Discard => {
-                self.queuing = false;
-                return self.claim(Claimed::Discarded, self.transactions);
+                let queuing = std::mem::take(&mut self.queuing);
+                return self.claim(Claimed::Discarded { queuing }, self.transactions);
             }
             Kind::Watch => self.begin(Dirt::Watch),
             Kind::Unwatch => return self.claim(Claimed::Unwatched, self.transactions),
             Kind::Select => return self.select(cmd),
-            Kind::Subscribe(topic) => return self.subscribe(topic, cmd),
+            Kind::Subscribe(_) => return self.subscribe(cmd),
             Kind::Unsubscribe(topic) => return self.unsubscribe(topic, cmd),
             Kind::Replies(replies) => return self.reply_mode(replies),
             Kind::Leaves(dirt) => self.leave(dirt),
             Kind::Debug => self.leave(Dirt::Mode),
-            Kind::Streams(dirt) => {
-                self.leave(dirt);
-                return self.lose();
-            }
-            Kind::Reset => return self.reset(),
+            Kind::Streams => return Expect::Unframed,
+            Kind::Hello => return self.greet(Claimed::Greeted),
+            Kind::Reset => return self.greet(Claimed::Reset),
             Kind::Plain
             | Kind::Blocks(_)
             | Kind::Walks(_)
+            | Kind::OpensCursor
+            | Kind::Publishes
+            | Kind::Eval
+            | Kind::EvalSha
+            | Kind::LoadsScript
+            | Kind::NodeOwn
+            | Kind::Aggregate
             | Kind::Client
-            | Kind::Hello
+            | Kind::Function
             | Kind::Script => {}
         }
         Expect::One
@@ -193,11 +207,6 @@ impl Session {
 
     fn leave(&mut self, dirt: Dirt) {
         self.left |= dirt.bit();
-    }
-
-    fn lose(&mut self) -> Expect {
-        self.framing = Framing::Lost;
-        Expect::Unframed
     }
 
     fn claim(&self, what: Claimed, at: u32) -> Expect {
@@ -210,9 +219,9 @@ impl Session {
     }
 
     fn multi(&mut self) -> Expect {
-        self.queuing = true;
+        let queuing = std::mem::replace(&mut self.queuing, true);
         self.begin(Dirt::Transaction);
-        Expect::One
+        self.claim(Claimed::Begun { queuing }, self.transactions)
     }
 
     fn exec(&mut self) -> Expect {
@@ -237,50 +246,40 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, topic: Topic, cmd: &Cmd) -> Expect {
+    fn subscribe(&mut self, cmd: &Cmd) -> Expect {
         self.leave(Dirt::Subscribed);
         if self.queuing {
-            return self.lose();
-        }
-        match topic {
-            Topic::Channel => self.channels = true,
-            Topic::Pattern => self.patterns = true,
-            Topic::Shard => self.shards = true,
+            return Expect::Unframed;
         }
         // Without a channel it is refused: one error.
         Expect::Confirmations((cmd.args_iter().len() - 1).max(1))
     }
 
-    fn unsubscribe(&mut self, topic: Topic, cmd: &Cmd) -> Expect {
+    fn unsubscribe(&self, topic: Topic, cmd: &Cmd) -> Expect {
         if self.queuing {
-            self.leave(Dirt::Subscribed);
-            return self.lose();
+            return Expect::Unframed;
         }
-        let named = cmd.args_iter().len() - 1;
-        let (any, others) = match topic {
-            Topic::Channel => (self.channels, self.patterns),
-            Topic::Pattern => (self.patterns, self.channels),
-            Topic::Shard => (self.shards, false),
+        let subscribed = match topic {
+            Topic::Channel => self.channels,
+            Topic::Pattern => self.patterns,
+            Topic::Shard => self.shards,
         };
-        match named {
-            0 if !any => Expect::Confirmations(1),
-            // The count in a confirmation is that of channels and patterns together: where it ends
-            // is not known.
-            0 if others => self.lose(),
-            0 => Expect::ConfirmationsToZero,
-            named => Expect::Confirmations(named),
-        }
+        let confirmations = match cmd.args_iter().len() - 1 {
+            0 => subscribed as usize,
+            named => named,
+        };
+        // Where there is nothing to end, that is confirmed.
+        Expect::Confirmations(confirmations.max(1))
     }
 
     fn reply_mode(&mut self, replies: Replies) -> Expect {
+        if self.queuing {
+            return Expect::Unframed;
+        }
         if replies != Replies::On {
             self.leave(Dirt::ReplyMode);
         }
         match replies {
-            _ if self.queuing => {
-                self.leave(Dirt::ReplyMode);
-                return self.lose();
-            }
             Replies::On => {
                 self.framing = Framing::Answers;
                 return Expect::One;
@@ -292,14 +291,14 @@ impl Session {
         Expect::None
     }
 
-    fn reset(&mut self) -> Expect {
-        // It also takes the name, the user and the protocol that the handshake set. Servers before
-        // 6.2 do not know it.
+    /// `HELLO` with arguments, and `RESET`, which also takes the name, the user and the protocol that
+    /// the handshake set. Servers before 6.2 do not know it.
+    fn greet(&mut self, claimed: Claimed) -> Expect {
         self.leave(Dirt::Identity);
         if self.queuing {
-            return self.lose();
+            return Expect::Unframed;
         }
-        Expect::One
+        self.claim(claimed, self.transactions)
     }
 
     /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs
@@ -311,8 +310,19 @@ impl Session {
             Claimed::Executed if same && ended(reply) => {
                 self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
             }
-            Claimed::Discarded if same && done => {
+            Claimed::Discarded { .. } if same && done => {
                 self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
+            }
+            // Refused, as by an ACL, it leaves the connection in MULTI or out of it, as it was.
+            Claimed::Begun { queuing } | Claimed::Discarded { queuing }
+                if same && matches!(reply, Value::ServerError(_)) =>
+            {
+                self.queuing = queuing;
+            }
+            Claimed::Greeted => self.greeted(reply),
+            Claimed::Reset if matches!(reply, Value::SimpleString(word) if word == "RESET") => {
+                self.protocol = Protocol::Resp2;
+                (self.channels, self.patterns, self.shards) = (0, 0, 0);
             }
             Claimed::Unwatched if same && done => self.left &= !Dirt::Watch.bit(),
             Claimed::Selected(db) if claim.at == self.selects && done => self.db = Some(db),
@@ -350,14 +360,79 @@ impl Session {
         self.is_watching() && self.left & !transaction == 0 && self.db == Some(self.home)
     }
 
-    /// Whether messages may arrive between replies, in RESP2 in the shape of arrays.
-    pub(crate) fn subscribed(&self) -> bool {
-        self.left & Dirt::Subscribed.bit() != 0
+    /// What the reply to a `HELLO` that named a protocol says.
+    pub(crate) fn greeted(&mut self, hello: &Value) {
+        match hello {
+            Value::Map(_) => self.protocol = Protocol::Resp3,
+            Value::Array(_) => self.protocol = Protocol::Resp2,
+            // It was refused, and all is as before.
+            _ => {}
+        }
+    }
+
+    /// Takes note of what is no reply but the confirmation of a subscription or of its end; whether
+    /// it is one.
+    ///
+    /// The count in it says how many are left. That of channels and patterns is one number, so what
+    /// the one kind gained or lost is told by what the other one has.
+    pub(crate) fn confirm(&mut self, reply: &Value) -> bool {
+        use PushKind::{
+            PSubscribe, PUnsubscribe, SSubscribe, SUnsubscribe, Subscribe, Unsubscribe,
+        };
+        let (topic, count) = match reply {
+            Value::Push { kind, data } => {
+                let topic = match kind {
+                    Subscribe | Unsubscribe => Topic::Channel,
+                    PSubscribe | PUnsubscribe => Topic::Pattern,
+                    SSubscribe | SUnsubscribe => Topic::Shard,
+                    _ => return false,
+                };
+                (topic, data.last())
+            }
+            Value::Array(items) => {
+                let topic = match items.first().and_then(text) {
+                    Some(b"subscribe" | b"unsubscribe") => Topic::Channel,
+                    Some(b"psubscribe" | b"punsubscribe") => Topic::Pattern,
+                    Some(b"ssubscribe" | b"sunsubscribe") => Topic::Shard,
+                    _ => return false,
+                };
+                (topic, items.last())
+            }
+            _ => return false,
+        };
+        let count = count
+            .and_then(signed)
+            .and_then(|count| count.try_into().ok());
+        let count: u32 = count.unwrap_or_default();
+        match topic {
+            Topic::Channel => self.channels = count.saturating_sub(self.patterns),
+            Topic::Pattern => self.patterns = count.saturating_sub(self.channels),
+            Topic::Shard => self.shards = count,
+        }
+        true
+    }
+
+    fn is_subscribed(&self) -> bool {
+        self.channels > 0 || self.patterns > 0 || self.shards > 0
+    }
+
+    /// Whether this is not a reply but what a subscription brings, in the shape of a reply.
+    ///
+    /// Only RESP2 has such, and only while something is subscribed to. A server then answers nothing
+    /// but confirmations, `PING`, `RESET` and errors, so there is no data to be taken for a message.
+    /// In RESP3 messages are pushes and an array is always a reply.
+    pub(crate) fn is_message(&self, reply: &Value) -> bool {
+        self.protocol == Protocol::Resp2
+            && self.is_subscribed()
+            && matches!(reply, Value::Array(items) if matches!(
+                items.first().and_then(text),
+                Some(b"message" | b"pmessage" | b"smessage")
+            ))
     }
 
     /// Whether the server may say something that no command asked for.
     pub(crate) fn is_pushed_to(&self) -> bool {
-        self.left & (Dirt::Subscribed.bit() | Dirt::Tracking.bit()) != 0
+        self.is_subscribed() || self.left & Dirt::Tracking.bit() != 0
     }
 }
 
@@ -389,18 +464,63 @@ mod tests {
     fn after(lines: &[&str]) -> Session {
         let mut session = Session::new(0);
         for line in lines {
-            if let Expect::Proof(claim) = session.note(&cmd(line)).expect {
-                let reply = if *line == "EXEC" {
-                    Value::Array(vec![])
-                } else if session.queuing {
-                    queued()
-                } else {
-                    Value::Okay
-                };
-                session.settle(claim, &reply);
-            }
+            run(&mut session, line);
         }
         session
+    }
+
+    fn run(session: &mut Session, line: &str) -> Expect {
+        let mut copy = *session;
+        let expect = copy.note(&cmd(line)).expect;
+        if expect == Expect::Unframed {
+            return expect;
+        }
+        *session = copy;
+        if let Expect::Proof(claim) = expect {
+            let reply = match line {
+                "EXEC" => Value::Array(vec![]),
+                "RESET" => Value::SimpleString("RESET".into()),
+                "HELLO 3" => Value::Map(vec![]),
+                "HELLO 2" => Value::Array(vec![]),
+                "MULTI" | "DISCARD" => Value::Okay,
+                _ if session.queuing => queued(),
+                _ => Value::Okay,
+            };
+            session.settle(claim, &reply);
+        }
+        for confirmation in confirmations(session, line) {
+            assert!(session.confirm(&confirmation), "{line} {confirmation:?}");
+        }
+        expect
+    }
+
+    /// As a server confirms names of which none is subscribed to already, or all are.
+    fn confirmations(session: &Session, line: &str) -> Vec<Value> {
+        let mut words = line.split_ascii_whitespace();
+        let kind = words.next().unwrap_or_default().to_ascii_lowercase();
+        let names = u32::try_from(words.count()).unwrap();
+        let begins = !kind.contains("unsubscribe");
+        let (own, others) = match &*kind.replace("un", "") {
+            "subscribe" => (session.channels, session.patterns),
+            "psubscribe" => (session.patterns, session.channels),
+            "ssubscribe" => (session.shards, 0),
+            _ => return vec![],
+        };
+        let confirm = |count: u32| {
+            Value::Array(vec![
+                Value::BulkString(kind.clone().into()),
+                Value::Nil,
+                Value::Int(count.into()),
+            ])
+        };
+        if begins {
+            return (1..=names)
+                .map(|more| confirm(own + others + more))
+                .collect();
+        }
+        let fewer = if names == 0 { own } else { names.min(own) };
+        let steps = (1..=fewer.max(1)).map(|less| others + own.saturating_sub(less));
+        steps.map(confirm).collect()
     }
 
     #[test]
@@ -425,14 +545,12 @@ mod tests {
             (&["PSUBSCRIBE c*"], Dirt::Subscribed),
             (&["SSUBSCRIBE c"], Dirt::Subscribed),
             (&["SUBSCRIBE c", "UNSUBSCRIBE"], Dirt::Subscribed),
-            (&["MONITOR"], Dirt::Monitor),
             (&["CLIENT REPLY OFF"], Dirt::ReplyMode),
             (&["client reply skip", "GET k"], Dirt::ReplyMode),
             (&["CLIENT REPLY OFF", "CLIENT REPLY ON"], Dirt::ReplyMode),
             (&["AUTH secret"], Dirt::Identity),
             (&["HELLO 3"], Dirt::Identity),
             (&["RESET"], Dirt::Identity),
-            (&["MULTI", "RESET"], Dirt::Transaction),
             (&["CLIENT SETNAME me"], Dirt::Identity),
             (&["CLIENT TRACKING ON"], Dirt::Tracking),
             (
@@ -448,8 +566,6 @@ mod tests {
             (&["CLIENT SOMETHING-NEW"], Dirt::Mode),
             (&["SCRIPT DEBUG YES"], Dirt::Mode),
             (&["DEBUG SLEEP 0"], Dirt::Mode),
-            (&["SYNC"], Dirt::Replication),
-            (&["PSYNC ? -1"], Dirt::Replication),
             (&["REPLCONF ACK 1"], Dirt::Replication),
             (&["REPLICAOF NO ONE"], Dirt::Replication),
             (&["SLAVEOF NO ONE"], Dirt::Replication),
@@ -479,6 +595,9 @@ mod tests {
             &["SELECT 0"],
             &["MULTI", "SELECT 1", "EXEC", "SELECT 0"],
             &["UNWATCH"],
+            // Refused before they are sent.
+            &["MONITOR", "SYNC", "PSYNC ? -1"],
+            &["MULTI", "SUBSCRIBE c", "CLIENT REPLY OFF", "RESET", "EXEC"],
             &["UNSUBSCRIBE", "PUNSUBSCRIBE x", "SUNSUBSCRIBE"],
             &[
                 "HELLO",
@@ -588,11 +707,15 @@ mod tests {
     #[test]
     fn a_late_reply_does_not_undo_what_a_later_command_began() {
         let mut session = Session::new(2);
-        assert_eq!(session.note_multi(), Expect::One);
+        let Expect::Proof(begun) = session.note_multi() else {
+            panic!("MULTI may be refused");
+        };
         let Expect::Proof(first) = session.note_exec() else {
             panic!("EXEC needs its reply");
         };
         session.note_multi();
+        session.settle(begun, &error("NOPERM no"));
+        assert!(session.queuing);
         session.settle(first, &Value::Array(vec![]));
         assert_eq!(session.dirt(), Some(Dirt::Transaction));
         let Expect::Proof(second) = session.note_exec() else {
@@ -612,12 +735,12 @@ mod tests {
 
     #[test]
     fn what_must_be_read() {
-        use Expect::{Confirmations, ConfirmationsToZero, None, One, Unframed};
+        use Expect::{Confirmations, None, One, Unframed};
         for (lines, expected) in [
             (&["GET k", "BLPOP k 1", "AUTH x"][..], &[One, One, One][..]),
             (&["", "GET k"], &[None, One]),
             (
-                &["SUBSCRIBE", "SUBSCRIBE a b a", "GET k"],
+                &["SUBSCRIBE", "SUBSCRIBE a b c", "GET k"],
                 &[Confirmations(1), Confirmations(3), One],
             ),
             (
@@ -625,24 +748,39 @@ mod tests {
                 &[Confirmations(1), Confirmations(2)],
             ),
             (
-                &["SUBSCRIBE a b", "UNSUBSCRIBE"],
-                &[Confirmations(2), ConfirmationsToZero],
+                &["SUBSCRIBE a b", "UNSUBSCRIBE", "UNSUBSCRIBE"],
+                &[Confirmations(2), Confirmations(2), Confirmations(1)],
             ),
             (
                 &["PSUBSCRIBE a", "UNSUBSCRIBE"],
                 &[Confirmations(1), Confirmations(1)],
             ),
             (
-                &["PSUBSCRIBE a", "SUBSCRIBE a", "UNSUBSCRIBE"],
-                &[Confirmations(1), Confirmations(1), Unframed],
+                &[
+                    "PSUBSCRIBE a b c",
+                    "SUBSCRIBE a b",
+                    "UNSUBSCRIBE",
+                    "PUNSUBSCRIBE",
+                ],
+                &[
+                    Confirmations(3),
+                    Confirmations(2),
+                    Confirmations(2),
+                    Confirmations(3),
+                ],
             ),
             (
-                &["SUBSCRIBE a", "SSUBSCRIBE s", "SUNSUBSCRIBE", "UNSUBSCRIBE"],
+                &[
+                    "SUBSCRIBE a",
+                    "SSUBSCRIBE s t",
+                    "SUNSUBSCRIBE",
+                    "UNSUBSCRIBE",
+                ],
                 &[
                     Confirmations(1),
+                    Confirmations(2),
+                    Confirmations(2),
                     Confirmations(1),
-                    ConfirmationsToZero,
-                    ConfirmationsToZero,
                 ],
             ),
             (&["CLIENT REPLY SKIP", "GET k", "GET k"], &[None, None, One]),
@@ -666,33 +804,102 @@ mod tests {
                 ],
                 &[None, None, None, None, One, One],
             ),
-            (&["CLIENT REPLY OFF", "SUBSCRIBE c"], &[None, Unframed]),
+            // What is refused is as if it had not been.
             (
-                &["CLIENT REPLY SKIP", "RESET", "GET k"],
-                &[None, Unframed, Unframed],
+                &["CLIENT REPLY OFF", "SUBSCRIBE c", "GET k"],
+                &[None, Unframed, None],
             ),
+            (
+                &["CLIENT REPLY SKIP", "RESET", "GET k", "GET k"],
+                &[None, Unframed, None, One],
+            ),
+            (&["CLIENT REPLY OFF", "HELLO 2"], &[None, Unframed]),
             (&["CLIENT REPLY FOO", "GET k"], &[One, One]),
             (
-                &["MULTI", "SUBSCRIBE a b", "EXEC"],
-                &[One, Unframed, Unframed],
+                &["MULTI", "SUBSCRIBE a b", "GET k"],
+                &[MULTI, Unframed, One],
             ),
-            (&["MULTI", "UNSUBSCRIBE"], &[One, Unframed]),
-            (&["MULTI", "CLIENT REPLY OFF"], &[One, Unframed]),
-            (&["MULTI", "RESET"], &[One, Unframed]),
-            (&["MONITOR", "GET k"], &[Unframed, Unframed]),
+            (&["MULTI", "UNSUBSCRIBE"], &[MULTI, Unframed]),
+            (&["MULTI", "CLIENT REPLY OFF"], &[MULTI, Unframed]),
+            (
+                &["MULTI", "CLIENT REPLY ON", "GET k"],
+                &[MULTI, Unframed, One],
+            ),
+            (&["MULTI", "RESET"], &[MULTI, Unframed]),
+            (&["MULTI", "HELLO 2"], &[MULTI, Unframed]),
+            (&["MONITOR", "GET k"], &[Unframed, One]),
             (&["SYNC"], &[Unframed]),
             (&["PSYNC ? -1"], &[Unframed]),
         ] {
             let mut session = Session::new(0);
-            let read: Vec<_> = lines
-                .iter()
-                .map(|line| session.note(&cmd(line)).expect)
-                .collect();
+            let mut read = |line: &&str| run(&mut session, line);
+            let read: Vec<_> = lines.iter().map(&mut read).collect();
             assert_eq!(read, expected, "{lines:?}");
-            if read.contains(&Unframed) {
-                assert!(session.dirt().is_some(), "{lines:?}");
-            }
         }
+    }
+
+    const MULTI: Expect = Expect::Proof(Claim {
+        what: Claimed::Begun { queuing: false },
+        at: 1,
+    });
+
+    fn list(kind: &str) -> Value {
+        let item = |item: &str| Value::BulkString(item.into());
+        Value::Array(vec![item(kind), item("c"), item("m")])
+    }
+
+    #[test]
+    fn a_list_is_a_message_only_while_something_is_subscribed_to_in_resp2() {
+        for (lines, messages) in [
+            (&["GET k"][..], false),
+            (&["SUBSCRIBE c"], true),
+            (&["PSUBSCRIBE c"], true),
+            (&["SSUBSCRIBE c"], true),
+            (&["SUBSCRIBE a b", "UNSUBSCRIBE a"], true),
+            (&["SUBSCRIBE a b", "UNSUBSCRIBE a b"], false),
+            (&["SUBSCRIBE a b", "UNSUBSCRIBE"], false),
+            (&["SUBSCRIBE a", "PSUBSCRIBE a", "UNSUBSCRIBE"], true),
+            (
+                &["SUBSCRIBE a", "PSUBSCRIBE a", "PUNSUBSCRIBE", "UNSUBSCRIBE"],
+                false,
+            ),
+            (&["SSUBSCRIBE a b", "SUNSUBSCRIBE"], false),
+            (&["SSUBSCRIBE a", "SUBSCRIBE a", "UNSUBSCRIBE"], true),
+            (&["SUBSCRIBE a", "UNSUBSCRIBE", "SUBSCRIBE a"], true),
+            (&["SUBSCRIBE a", "RESET"], false),
+            (&["HELLO 3", "SUBSCRIBE a"], false),
+            (&["HELLO 3", "SUBSCRIBE a", "HELLO 2"], true),
+            (&["HELLO 3", "RESET", "SUBSCRIBE a"], true),
+        ] {
+            let session = after(lines);
+            for kind in ["message", "pmessage", "smessage"] {
+                assert_eq!(session.is_message(&list(kind)), messages, "{lines:?}");
+            }
+            assert!(!session.is_message(&list("other")), "{lines:?}");
+            assert!(!session.is_message(&list("pong")), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_refuses_changes_nothing_of_what_follows() {
+        let mut session = Session::new(0);
+        let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
+            Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
+            expect => panic!("{line} expects {expect:?}"),
+        };
+        refuse("MULTI");
+        refuse("HELLO 3");
+        refuse("RESET");
+        assert_eq!(session.protocol, Protocol::Resp2);
+        assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+        run(&mut session, "MULTI");
+        let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
+            Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
+            expect => panic!("{line} expects {expect:?}"),
+        };
+        refuse("MULTI");
+        refuse("DISCARD");
+        assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::No);
     }
 
     #[test]
@@ -706,20 +913,13 @@ mod tests {
     }
 
     #[test]
-    fn knows_that_it_is_subscribed() {
-        assert!(!after(&["GET k", "UNSUBSCRIBE"]).subscribed());
-        assert!(after(&["SUBSCRIBE c"]).subscribed());
-        assert!(after(&["SSUBSCRIBE c"]).subscribed());
-    }
-
-    #[test]
     fn every_kind_of_dirt_is_reported_in_lower_case() {
         let mut seen = 0;
         for dirt in Dirt::ALL {
             seen |= dirt.bit();
             assert!(dirt.to_string().starts_with(char::is_lowercase));
         }
-        assert_eq!(seen.count_ones(), 11);
+        assert_eq!(seen.count_ones(), 10);
         assert_eq!(Dirt::Transaction.to_string(), "left in MULTI");
     }
 

@@ -11,7 +11,8 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tie {
     None,
-    /// A cursor says how far one node's own table was walked through.
+    /// A cursor says how far one node's own table was walked through, a client's number whom one node
+    /// means by it.
     Node,
     /// `WAIT` and `WAITAOF` are about what was written over the same connection before.
     Connection,
@@ -22,6 +23,7 @@ impl Tie {
     pub(crate) fn of(cmd: &Cmd) -> Self {
         match Kind::of(cmd) {
             Kind::Walks(cursor) => Self::of_cursor(cmd, cursor),
+            Kind::NodeOwn => Self::Node,
             // Nothing else has its timeout there: WAIT and WAITAOF.
             Kind::Blocks(Timeout::Millis(_)) => Self::Connection,
             _ => Self::None,
@@ -77,6 +79,12 @@ mod tests {
             ("HSCAN h 5", Tie::Node),
             ("SSCAN s 5", Tie::Node),
             ("ZSCAN z 5", Tie::Node),
+            ("FT.CURSOR READ i 5", Tie::Node),
+            ("FT.AGGREGATE i * WITHCURSOR", Tie::None),
+            ("CLUSTERSCAN 0", Tie::None),
+            ("CLUSTERSCAN 0-x", Tie::Node),
+            ("CLIENT UNBLOCK 7", Tie::Node),
+            ("CLIENT ID", Tie::None),
             ("WAIT 1 0", Tie::Connection),
             ("WAITAOF 1 0 0", Tie::Connection),
             ("", Tie::None),

@@ -173,6 +173,34 @@ async fn a_guard_whose_first_command_took_a_fresh_connection_may_wait() {
 }
 
 #[tokio::test]
+async fn a_refused_command_does_not_change_what_a_wait_is_about() {
+    let pool = single("lease-refused-wait", |_| {}).await;
+    let mut conn = pool.write().await.unwrap();
+    let own = id(&mut conn).await;
+    let _: Value = ask(&mut conn, "SET lease:refused 1").await;
+    let mut refused = pipe();
+    for line in ["WAIT 1 100", "CLIENT REPLY OFF"] {
+        refused.add_command(cmd(line));
+    }
+    let refused: RedisResult<Value> = refused.query_async(&mut conn).await;
+    assert_eq!(refused.unwrap_err().kind(), redis::ErrorKind::Client);
+    kill(own).await;
+    let _: Value = ask(&mut conn, "SET lease:other 1").await;
+    let (_, text) = failure(run::<Value>(&mut conn, "WAIT 1 20000").await);
+    assert!(text.contains("was not executed"), "{text}");
+
+    // And where nothing else was sent, there is nothing that it would not be about.
+    let own = id(&mut conn).await;
+    drop(conn);
+    let mut conn = pool.write().await.unwrap();
+    let refused = run::<Value>(&mut conn, "MONITOR").await;
+    assert_eq!(refused.unwrap_err().kind(), redis::ErrorKind::Client);
+    kill(own).await;
+    let _: Value = ask(&mut conn, "SET lease:refused 2").await;
+    assert_eq!(ask::<i64>(&mut conn, "WAIT 1 20000").await, 1);
+}
+
+#[tokio::test]
 async fn renewing_dropped_at_any_await_point_leaves_a_guard_that_goes_on() {
     let pool = single("lease-dropped", |_| {}).await;
     let mut conn = pool.write().await.unwrap();

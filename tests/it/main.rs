@@ -44,14 +44,15 @@ mod multiplexed_limits;
 mod multiplexed_storm;
 mod outcome;
 mod panics;
-
 mod permissions;
+mod publish;
 mod reads;
 mod refusals;
 mod replicas;
 mod retry;
 mod routing;
 mod runtimes;
+mod scripts;
 mod sentinels;
 mod server_limits;
 mod session;

@@ -271,6 +271,9 @@ const UNSHAREABLE: &[&str] = &[
     "HSCAN h 0",
     "SSCAN s 17",
     "ZSCAN z 17 COUNT 5",
+    "CLUSTERSCAN 0",
+    "FT.CURSOR READ i 7",
+    "FT.AGGREGATE i * WITHCURSOR",
 ];
 
 #[tokio::test]

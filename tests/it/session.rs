@@ -2,8 +2,12 @@
 
 use redis::{RedisResult, Value, pipe};
 use redis_rw_pool::{Discard, Pool, Protocol};
+use testkit::fake::{self, Action};
 
-use crate::shared::{SOON, ask, cmd, discarded, id, identity, is_text, master, run, single};
+use crate::shared::{
+    SOON, ask, cmd, discarded, id, identity, is_text, knows, master, node_with, run, sentinel_of,
+    single, watched_by,
+};
 use crate::support::eventually;
 
 /// Everything a caller can do to a connection that another must not meet, command by command.
@@ -28,7 +32,6 @@ const DIRTY: &[&[&str]] = &[
     &["SUBSCRIBE session:c", "UNSUBSCRIBE session:c"],
     &["PSUBSCRIBE session:*"],
     &["SSUBSCRIBE session:c"],
-    &["MONITOR"],
     &["CLIENT REPLY OFF"],
     &["CLIENT REPLY OFF", "SET session:k 1", "GET session:k"],
     &["CLIENT REPLY OFF", "CLIENT REPLY ON"],
@@ -67,6 +70,8 @@ const CLEAN: &[&[&str]] = &[
     &["WATCH session:k", "MULTI", "NOSUCHCOMMAND", "EXEC"],
     &["MULTI", "WATCH session:k", "MULTI", "EXEC"],
     &["UNWATCH"],
+    &["MONITOR", "PSYNC ? -1", "SYNC"],
+    &["MULTI", "SUBSCRIBE session:c", "RESET", "EXEC"],
     &["SELECT 3", "SELECT 0"],
     &["SELECT 99999", "SELECT 0"],
     &["MULTI", "SELECT 3", "EXEC", "SELECT 0"],
@@ -175,8 +180,8 @@ async fn a_pipeline_is_judged_like_its_commands() {
         ("SELECT", false, &["SELECT 3", "GET x"], false),
         ("SELECT back", false, &["SELECT 3", "SELECT 0"], true),
         ("atomic SELECT", true, &["SELECT 3"], false),
-        ("SUBSCRIBE", false, &["GET x", "SUBSCRIBE c"], false),
-        ("REPLY OFF", false, &["CLIENT REPLY OFF", "GET x"], false),
+        ("SUBSCRIBE", false, &["GET x", "SUBSCRIBE c"], true),
+        ("REPLY OFF", false, &["CLIENT REPLY OFF", "GET x"], true),
     ];
     for (what, atomic, lines, keeps) in cases {
         let mut conn = pool.write().await.unwrap();
@@ -296,8 +301,7 @@ async fn a_key_watched_by_one_caller_does_not_abort_the_transaction_of_the_next(
     }
 }
 
-/// redigo's TestPoolMonitorCleanup; here MONITOR is refused, and the connection closed all the
-/// same.
+/// redigo's TestPoolMonitorCleanup; here MONITOR is refused.
 #[tokio::test]
 async fn monitor_is_refused_before_it_is_sent() {
     let pool = single("session-monitor", |_| {}).await;
@@ -308,7 +312,116 @@ async fn monitor_is_refused_before_it_is_sent() {
     drop(conn);
     assert_eq!(master().command_stat("monitor"), before);
     let status = pool.status().write;
-    assert_eq!((status.created, status.active), (1, 0));
+    assert_eq!((status.created, status.active), (1, 1));
+}
+
+/// What is refused before it is sent; alone as well, or only as a part of a pipeline.
+const REFUSED: &[(&str, bool)] = &[
+    ("MONITOR", true),
+    ("SYNC", true),
+    ("PSYNC ? -1", true),
+    ("CLIENT REPLY OFF", false),
+    ("CLIENT REPLY SKIP", false),
+    ("SUBSCRIBE session:c", false),
+    ("PSUBSCRIBE session:c", false),
+    ("SSUBSCRIBE session:c", false),
+    ("UNSUBSCRIBE", false),
+    ("", true),
+];
+
+fn holding(line: &str, atomic: bool) -> redis::Pipeline {
+    let mut pipeline = pipe();
+    if atomic {
+        pipeline.atomic();
+    }
+    // All that could be noted of the ones before and after it.
+    for line in ["GET x", "WATCH x", "SELECT 3", "MULTI", line, "GET x"] {
+        pipeline.add_command(cmd(line));
+    }
+    pipeline
+}
+
+#[tokio::test]
+async fn a_refused_command_leaves_the_connection_as_it_was() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-refused", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        let own = id(&mut conn).await;
+        let () = ask(&mut conn, "SET session:refused v").await;
+        for (line, alone) in REFUSED {
+            let mut refusals = Vec::new();
+            for atomic in [false, true] {
+                refusals.push(holding(line, atomic).query_async(&mut conn).await);
+            }
+            if *alone {
+                refusals.push(run::<Value>(&mut conn, line).await);
+            }
+            for refused in refusals {
+                let error = refused.expect_err(line);
+                assert_eq!(error.kind(), redis::ErrorKind::Client, "{line}: {error}");
+                let get: Option<String> = ask(&mut conn, "GET session:refused").await;
+                assert_eq!(get.as_deref(), Some("v"), "{line}");
+                let push = run::<Value>(&mut conn, "LPUSH session:refused 1").await;
+                let code = push.unwrap_err().code().map(str::to_owned);
+                assert_eq!(code.as_deref(), Some("WRONGTYPE"), "{line}");
+            }
+        }
+        drop(conn);
+        let mut conn = pool.write().await.unwrap();
+        assert_eq!(id(&mut conn).await, own, "it is as clean as before");
+        assert_eq!(identity(&mut conn).await["db"], "0");
+    }
+}
+
+#[tokio::test]
+async fn a_command_refused_within_a_transaction_leaves_the_transaction_as_it_was() {
+    let pool = single("session-refused-multi", |_| {}).await;
+    let own = id(&mut pool.write().await.unwrap()).await;
+    for refused in [
+        "CLIENT REPLY ON",
+        "CLIENT REPLY OFF",
+        "SUBSCRIBE c",
+        "UNSUBSCRIBE",
+        "RESET",
+        "HELLO 2",
+        "MONITOR",
+    ] {
+        let mut conn = pool.write().await.unwrap();
+        let () = ask(&mut conn, "MULTI").await;
+        let () = ask(&mut conn, "SET session:refused tx").await;
+        let error = run::<Value>(&mut conn, refused).await.unwrap_err();
+        assert_eq!(error.kind(), redis::ErrorKind::Client, "{error}");
+        let mut pipeline = pipe();
+        pipeline.add_command(cmd("GET x")).add_command(cmd(refused));
+        let piped: RedisResult<Value> = pipeline.query_async(&mut conn).await;
+        assert_eq!(piped.unwrap_err().kind(), redis::ErrorKind::Client);
+        let replies: (String,) = ask(&mut conn, "EXEC").await;
+        assert_eq!(replies.0, "OK", "{refused}");
+        assert_eq!(id(&mut conn).await, own, "{refused}");
+    }
+}
+
+/// An ACL may keep a caller from one command of a transaction.
+#[tokio::test]
+async fn a_command_that_the_server_refuses_changes_nothing_either() {
+    let node = node_with(|conn, words| {
+        let refusal = fake::Value::error("NOPERM this user has no permissions");
+        (words[0] == "MULTI").then(|| Action::Reply(refusal.encode(conn.protocol())))
+    });
+    let sentinel = sentinel_of(node.port());
+    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
+    let mut conn = pool.write().await.unwrap();
+    let error = run::<Value>(&mut conn, "MULTI").await.unwrap_err();
+    assert_eq!(error.code(), Some("NOPERM"));
+    // In MULTI this would be refused before it is sent.
+    let error = run::<Value>(&mut conn, "CLIENT REPLY ON")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.code(),
+        Some("ERR"),
+        "the node does not know it: {error}"
+    );
 }
 
 /// redigo's TestPoolPubSubCleanup.
@@ -339,6 +452,112 @@ async fn a_subscribed_connection_answers_in_order_for_its_own_caller() {
             master().cmd(&["PUBLISH", "session:own-a", "x"]);
             let echo: String = ask(&mut conn, &format!("ECHO {round}")).await;
             assert_eq!(echo, round.to_string());
+        }
+    }
+}
+
+/// Ways to be subscribed no longer.
+const ENDED: &[&[&str]] = &[
+    &["SUBSCRIBE session:a", "UNSUBSCRIBE session:a"],
+    &["SUBSCRIBE session:a session:b", "UNSUBSCRIBE"],
+    &["SUBSCRIBE session:a session:a", "UNSUBSCRIBE session:a"],
+    &["PSUBSCRIBE session:a*", "PUNSUBSCRIBE"],
+    &["SSUBSCRIBE session:a", "SUNSUBSCRIBE session:a"],
+    &["SSUBSCRIBE session:a session:b", "SUNSUBSCRIBE"],
+    &[
+        "SUBSCRIBE session:a session:b",
+        "PSUBSCRIBE session:a*",
+        "UNSUBSCRIBE",
+        "PUNSUBSCRIBE",
+    ],
+    &[
+        "PSUBSCRIBE session:a*",
+        "SUBSCRIBE session:a",
+        "SSUBSCRIBE session:a",
+        "PUNSUBSCRIBE",
+        "UNSUBSCRIBE session:other",
+        "SUNSUBSCRIBE",
+        "UNSUBSCRIBE",
+    ],
+    &["UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"],
+    &["SUBSCRIBE session:a", "RESET"],
+    &["HELLO 3", "SUBSCRIBE session:a", "HELLO 2", "UNSUBSCRIBE"],
+];
+
+const KINDS: [&str; 5] = ["message", "pmessage", "smessage", "subscribe", "invalidate"];
+
+/// Of 7.0 and later.
+fn is_of_shards(line: &str) -> bool {
+    line.starts_with("SSUBSCRIBE") || line.starts_with("SUNSUBSCRIBE")
+}
+
+#[tokio::test]
+async fn a_list_that_looks_like_a_message_is_data() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        for lines in ENDED {
+            if lines.iter().any(|line| is_of_shards(line)) && !knows(master(), "SSUBSCRIBE") {
+                continue;
+            }
+            let pool = single("session-looks", |config| config.protocol = protocol).await;
+            let mut conn = pool.write().await.unwrap();
+            for line in *lines {
+                let () = ask(&mut conn, line).await;
+            }
+            looks(&mut conn, &format!("{protocol:?} {lines:?}")).await;
+        }
+    }
+    // Under RESP3 even while it is subscribed.
+    for line in [
+        "SUBSCRIBE session:a",
+        "PSUBSCRIBE session:a*",
+        "SSUBSCRIBE session:a",
+    ] {
+        if is_of_shards(line) && !knows(master(), "SSUBSCRIBE") {
+            continue;
+        }
+        let pool = single("session-looks-3", |_| {}).await;
+        let mut conn = pool.write().await.unwrap();
+        let () = ask(&mut conn, line).await;
+        for name in ["PUBLISH", "SPUBLISH"] {
+            master().cmd(&[name, "session:a", "x"]);
+        }
+        looks(&mut conn, line).await;
+    }
+}
+
+async fn looks(conn: &mut redis_rw_pool::Connection, what: &str) {
+    for kind in KINDS {
+        let key = format!("session:looks:{kind}");
+        master().cmd(&["DEL", &key, kind]);
+        master().cmd(&["RPUSH", &key, kind, "a", "b"]);
+        master().cmd(&["RPUSH", kind, "x"]);
+        let list: Vec<String> = ask(conn, &format!("LRANGE {key} 0 -1")).await;
+        assert_eq!(list, [kind, "a", "b"], "{what}");
+        let mut pipeline = pipe();
+        pipeline.lrange(&key, 0, -1).lrange(&key, 0, 0);
+        let lists: (Vec<String>, Vec<String>) = pipeline.query_async(conn).await.unwrap();
+        assert_eq!((lists.0.len(), lists.1.len()), (3, 1), "{what}");
+        let popped: (String, String) = ask(conn, &format!("BLPOP {kind} 1")).await;
+        assert_eq!(popped, (kind.to_owned(), "x".to_owned()), "{what}");
+    }
+    let echo: String = ask(conn, "ECHO last").await;
+    assert_eq!(echo, "last", "{what}");
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_between_messages() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let pool = single("session-ping", |config| config.protocol = protocol).await;
+        let mut conn = pool.write().await.unwrap();
+        let () = ask(&mut conn, "SUBSCRIBE session:ping").await;
+        for round in 0..5 {
+            master().cmd(&["PUBLISH", "session:ping", "x"]);
+            let pong: Value = ask(&mut conn, &format!("PING message-{round}")).await;
+            let pong = match &pong {
+                Value::Array(items) => &items[1],
+                one => one,
+            };
+            assert!(is_text(pong, &format!("message-{round}")), "{pong:?}");
         }
     }
 }

@@ -68,6 +68,12 @@ pub(crate) fn patient(config: &mut Config) {
     config.read.wait_timeout = Some(SOON);
 }
 
+/// Whether this version of the server has a command.
+pub(crate) fn knows(server: &Server, command: &str) -> bool {
+    let info = server.cmd(&["COMMAND", "INFO", command]);
+    matches!(info.array(), [entry] if !entry.is_nil())
+}
+
 /// A command from a line of words.
 pub(crate) fn cmd(line: &str) -> redis::Cmd {
     let mut cmd = redis::Cmd::new();
