@@ -251,6 +251,10 @@ impl Refresh {
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
         let replicas = next.replicas.iter().map(|replica| &replica.node);
         let known = replicas.chain(&next.master).chain(&next.deposed);
+        // The word of a replica may come before that of its master.
+        let listed = views.iter().flat_map(|view| &view.replicas);
+        let listed = listed.filter(|_| next.master.is_none());
+        let known = known.chain(listed.map(|replica| &replica.node));
         let known = known.chain(views.iter().map(|view| &view.master));
         self.testimony.retain(&known.collect());
         for node in ask.into_iter().chain(alternatives) {

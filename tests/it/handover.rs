@@ -201,16 +201,6 @@ async fn a_replica_whose_link_is_up_is_not_read_from_before_it_has_caught_up() {
         let topology = pool.refresh().await.unwrap();
         assert_eq!(topology.readable().count(), 0, "{topology:?}");
     }
-    eprintln!(
-        "DEBUG {:?} {:?}",
-        replica.cmd(&["ROLE"]),
-        replica.info("replication")
-    );
-    eprintln!(
-        "DEBUG {:?} {:?}",
-        master.cmd(&["ROLE"]),
-        master.info("replication")
-    );
     let reason = pool.topology().replicas[0].excluded.clone().unwrap();
     assert!(reason.to_string().contains("has yet to apply"), "{reason}");
     link.heal();
