@@ -22,7 +22,7 @@ const SENTINEL_USER: &str = "resetchannels &* -@all +ping +subscribe \
     +sentinel|get-master-addr-by-name +sentinel|master +sentinel|replicas +sentinel|sentinels \
     +sentinel|myid";
 /// What it says that the data user needs besides the commands of the application.
-const DATA_USER: &str = "-@all +hello +ping +role +select +client|setname +get +set";
+const DATA_USER: &str = "-@all +hello +ping +role +select +client|setname +info +get +set";
 
 /// Three Sentinels with users that lack one thing each.
 fn guarded() -> &'static Deployment {
