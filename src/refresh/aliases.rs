@@ -70,7 +70,7 @@ impl Aliases {
         groups.unite_by_traits(clues);
         groups.unite_by_timeline(clues);
         let mut aliases = Self::default();
-        for group in groups.into_groups() {
+        for group in groups.sets() {
             let known: Vec<&Node> = group.iter().filter(|node| groups.is_known(node)).collect();
             let canonical = match known[..] {
                 [] => group[0].clone(),
@@ -340,7 +340,7 @@ impl Groups {
         }
     }
 
-    fn into_groups(&self) -> Vec<Vec<Node>> {
+    fn sets(&self) -> Vec<Vec<Node>> {
         let mut groups: BTreeMap<usize, Vec<Node>> = BTreeMap::new();
         for node in self.nodes.keys() {
             groups

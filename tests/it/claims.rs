@@ -1,6 +1,6 @@
 //! What Sentinels claim, and what a pool makes of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis_rw_pool::{Config, Node, Pool, redis::AsyncCommands};
 use testkit::{
@@ -8,7 +8,7 @@ use testkit::{
     fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
     proxy::{Flow, Proxy, Toward},
 };
-use tokio::task::block_in_place;
+use tokio::{task::block_in_place, time::Instant};
 
 use crate::support::{self, eventually};
 

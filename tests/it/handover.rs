@@ -1,6 +1,6 @@
 //! Masters that are replaced without a word from the Sentinels, or in another way than they are used to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis_rw_pool::{Pool, ReadFrom, redis::AsyncCommands};
 use testkit::{
@@ -9,7 +9,7 @@ use testkit::{
     program, provides,
     proxy::{Flow, Proxy, Toward},
 };
-use tokio::task::block_in_place;
+use tokio::{task::block_in_place, time::Instant};
 
 use crate::{
     fence::{By, Writers, hand_over, master, nothing_is_lost_when},
