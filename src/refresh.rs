@@ -205,19 +205,13 @@ impl Refresh {
         let now = Instant::now();
         let current = self.handle.snapshot();
         self.learn_aliases(&current, now);
-        let answers = self.links.words();
-        let renamed = answers
-            .iter()
-            .map(|word| Some(self.aliases.answer(word.answer?)));
-        let renamed: Vec<_> = renamed.collect();
-        let words: Vec<_> = answers
-            .iter()
-            .zip(&renamed)
-            .map(|(word, answer)| Word {
-                answer: answer.as_ref(),
-                ..*word
-            })
-            .collect();
+        let heard = self.links.words();
+        let renamed = self.aliases.answers(&heard);
+        let words = heard.iter().zip(&renamed).map(|(word, answer)| Word {
+            answer: answer.as_ref(),
+            ..*word
+        });
+        let words: Vec<_> = words.collect();
         let views: Vec<View> = belief::views(&words).cloned().collect();
         self.testimony.forget_denials(&views, now);
         let proofs = self.testimony.proofs();
@@ -249,14 +243,7 @@ impl Refresh {
             self.report.claim(claim);
         }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
-        let replicas = next.replicas.iter().map(|replica| &replica.node);
-        let known = replicas.chain(&next.master).chain(&next.deposed);
-        // The word of a replica may come before that of its master.
-        let listed = views.iter().flat_map(|view| &view.replicas);
-        let listed = listed.filter(|_| next.master.is_none());
-        let known = known.chain(listed.map(|replica| &replica.node));
-        let known = known.chain(views.iter().map(|view| &view.master));
-        self.testimony.retain(&known.collect());
+        self.keep_to_known(&next, &views);
         for node in ask.into_iter().chain(alternatives) {
             self.testimony.ask(node);
         }
@@ -268,6 +255,22 @@ impl Refresh {
             self.look_soon();
         }
         self.report_progress(&views, waiting);
+    }
+
+    /// Lets go of what is kept about nodes that are gone, and sees to those that are there.
+    fn keep_to_known(&mut self, next: &Topology, views: &[View]) {
+        let replicas = next.replicas.iter().map(|replica| &replica.node);
+        let known = replicas.chain(&next.master).chain(&next.deposed);
+        // The word of a replica may come before that of its master.
+        let listed = views.iter().flat_map(|view| &view.replicas);
+        let listed = listed.filter(|_| next.master.is_none());
+        let known = known.chain(listed.map(|replica| &replica.node));
+        let known = known.chain(views.iter().map(|view| &view.master));
+        self.testimony.retain(&known.collect());
+        let replicas = next.replicas.iter();
+        let there = replicas.filter(|replica| !replica.is_given_up());
+        let there = there.map(|replica| &replica.node);
+        self.testimony.watch(there.chain(&next.master));
     }
 
     fn learn_aliases(&mut self, current: &Topology, now: Instant) {

@@ -91,6 +91,12 @@ impl Replica {
         self.excluded.is_none()
     }
 
+    /// Whether the Sentinels have given it up. Clusters leave such ghosts behind for ever, so it is not
+    /// dialled.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(self.excluded, Some(Excluded::SubjectivelyDown))
+    }
+
     fn is_silent(&self) -> bool {
         matches!(self.excluded, Some(Excluded::Silent { .. }))
     }

@@ -17,13 +17,14 @@ use std::{
     net::IpAddr,
 };
 
-use super::probe::Identity;
+use super::{fence::Word, probe::Identity};
 use crate::{
     address,
     node::Node,
     sentinel::{
         answer::{Answer, View},
         event::Event,
+        flags::Flag,
         reply::ReplicaInfo,
     },
     topology::{
@@ -127,7 +128,13 @@ impl Aliases {
         }
     }
 
-    pub(super) fn answer(&self, answer: &Answer) -> Answer {
+    /// What each Sentinel answered, in the order of the words.
+    pub(super) fn answers(&self, words: &[Word<'_>]) -> Vec<Option<Answer>> {
+        let answers = words.iter().map(|word| word.answer);
+        answers.map(|answer| Some(self.answer(answer?))).collect()
+    }
+
+    fn answer(&self, answer: &Answer) -> Answer {
         let mut answer = answer.clone();
         if let Some(view) = &mut answer.view {
             self.rename_view(view);
@@ -151,8 +158,8 @@ impl Aliases {
         // Of two entries for one server, the one that tells more.
         view.replicas.sort_by_key(|replica| {
             let ReplicaInfo { node, flags, .. } = replica;
-            let promoted = flags.has(crate::sentinel::flags::Flag::Promoted);
-            let down = flags.has(crate::sentinel::flags::Flag::SubjectivelyDown);
+            let promoted = flags.has(Flag::Promoted);
+            let down = flags.has(Flag::SubjectivelyDown);
             (node.clone(), !promoted, down)
         });
         view.replicas

@@ -162,6 +162,16 @@ impl Testimony {
         self.followed.retain(|node| known.contains(node));
     }
 
+    /// Sees to it that there is a connection to each of these nodes, whether or not its word is needed
+    /// now: its end is a sign.
+    pub(super) fn watch<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>) {
+        for node in nodes {
+            if !self.probers.contains_key(node) {
+                self.ask(node.clone());
+            }
+        }
+    }
+
     pub(super) fn identities(&self) -> &HashMap<Node, Identity> {
         &self.identities
     }

@@ -474,6 +474,10 @@ async fn no_secret_shows_in_anything_that_can_be_printed() {
         .query_async(&mut conn)
         .await;
     seen.push(shown(&monitor.unwrap_err()));
+    let unanswered: RedisResult<Value> =
+        redis::cmd("HGET").arg(SECRET).query_async(&mut conn).await;
+    seen.push(shown(&unanswered.unwrap_err()));
+    // What is still to come over it is nobody's, so it is closed and the next one is dialled.
     drop(conn);
 
     let refuses = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";

@@ -349,11 +349,7 @@ fn of_two_entries_for_one_server_the_one_that_tells_more_counts() {
     let known = Known::default().master("m").hears(both.clone());
     let view = known.learn().answer(&both).view.unwrap();
     assert_eq!(view.replicas.len(), 1);
-    assert!(
-        !view.replicas[0]
-            .flags
-            .has(crate::sentinel::flags::Flag::SubjectivelyDown)
-    );
+    assert!(!view.replicas[0].flags.has(Flag::SubjectivelyDown));
 }
 
 #[test]
