@@ -17,6 +17,9 @@ pub(crate) struct View {
     /// Whether it has had an `INFO` from the master since it was started or reset, so that a replica
     /// that it does not list is one that it was told not to list, or that is gone.
     pub(crate) informed: bool,
+    /// Whether it cannot reach the master itself, so that what it says of the replicas may come from the
+    /// same cause.
+    pub(crate) master_down: bool,
 }
 
 impl View {

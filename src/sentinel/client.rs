@@ -16,7 +16,7 @@ use super::{
     answer::{Answer, View},
     message::{Message, Silence},
     refused::{Refused, is_about_the_command},
-    reply::{self, Replicas},
+    reply::{self, MasterInfo, Replicas},
 };
 use crate::{
     config::Config,
@@ -240,6 +240,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
         epoch: master.as_ref().map_or(0, |master| master.epoch),
         replicas: replicas.entries,
         informed: listed && master.as_ref().is_some_and(|master| master.informed),
+        master_down: master.as_ref().is_some_and(MasterInfo::is_down),
     });
     if let Some(master) = master {
         answer.coordinated = master.is_coordinated();

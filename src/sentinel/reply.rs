@@ -195,6 +195,11 @@ pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
 }
 
 impl MasterInfo {
+    /// Whether this Sentinel itself has had no valid answer from the master.
+    pub(crate) fn is_down(&self) -> bool {
+        self.flags.has(Flag::SubjectivelyDown)
+    }
+
     /// The flag that says that this master is being replaced, or is about to be.
     pub(crate) fn deposing(&self) -> Option<&'static str> {
         if self.flags.has(Flag::FailoverInProgress) {

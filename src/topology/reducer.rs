@@ -321,6 +321,7 @@ pub(crate) fn replicas(
     nodes.sort_unstable();
     nodes.dedup();
 
+    let blind = are_blind(current, master, &views, proofs);
     let mut ask = Vec::new();
     let mut replicas = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -340,7 +341,10 @@ pub(crate) fn replicas(
         if unlisted.is_some_and(|since| now - since >= UNLISTED_GRACE) {
             continue;
         }
-        let objection = nomination.flatten();
+        // A Sentinel that calls a master down which is well cannot sign in, or cannot reach this side.
+        let objection = nomination
+            .flatten()
+            .filter(|objection| !(blind && *objection == Excluded::SubjectivelyDown));
         let excluded = match (objection, proofs.get(node)) {
             // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
             (Some(objection), _) if is_final(&objection) => Some(objection),
@@ -372,6 +376,16 @@ pub(crate) fn replicas(
     }
     keep_orphans(&mut replicas, master, proofs, &mut ask);
     (replicas, ask)
+}
+
+/// Whether most Sentinels call the master down, and it is well.
+fn are_blind(current: &Topology, master: &Node, views: &[&View], proofs: &Proofs) -> bool {
+    let well = match proofs.get(master) {
+        // Between two looks what it said last stands.
+        None => current.master.as_ref() == Some(master) && current.master_error.is_none(),
+        proof => proof == Some(&Proof::Master),
+    };
+    well && views.iter().filter(|view| view.master_down).count() * 2 > views.len()
 }
 
 /// Whether most Sentinels know which replicas there are, so that one that they do not list was taken

@@ -72,6 +72,7 @@ async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_write
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(longest < Duration::from_secs(5), "{longest:?}");
+    assert_eq!(pool.topology().readable().count(), 2, "nor its replicas");
     let claim = pool.status().sentinel.claim;
     assert!(claim.is_some_and(|claim| claim.contains("o_down")));
 }

@@ -42,6 +42,7 @@ fn answer(master: (&str, Option<&str>), replicas: &[(&str, Option<&str>)]) -> An
                 .map(|(host, id)| listed(host, *id))
                 .collect(),
             informed: true,
+            master_down: false,
         }),
         master_run_id: master.1.map(|id| (node(master.0), id.to_owned())),
         ..Answer::default()
@@ -202,6 +203,7 @@ fn ports_tell_servers_apart() {
                     ..listed("", None)
                 }],
                 informed: true,
+                master_down: false,
             }),
             ..Answer::default()
         }],

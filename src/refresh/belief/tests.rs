@@ -449,6 +449,7 @@ fn answer(master: u8, epoch: u64, deposing: Option<u8>, promoted: Option<u8>) ->
             epoch,
             replicas: replicas.collect(),
             informed: true,
+            master_down: false,
         }),
         deposing: deposing.map(|n| (node(n), "failover_in_progress")),
         ..Answer::default()

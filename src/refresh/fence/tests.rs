@@ -42,6 +42,7 @@ fn answer(master: u16, epoch: u64, flag: Option<&'static str>) -> Option<Answer>
             epoch,
             replicas: Vec::new(),
             informed: false,
+            master_down: false,
         }),
         deposing: flag.map(|flag| (node(MASTER), flag)),
         ..Answer::default()
@@ -284,6 +285,7 @@ fn what_was_said_of_a_master_is_over_with_it() {
                 epoch: EPOCH + 1,
                 replicas: Vec::new(),
                 informed: false,
+                master_down: false,
             }),
             ..stating(6).answer.unwrap()
         }),

@@ -19,6 +19,7 @@ fn view(master: u8, epoch: u64) -> View {
         epoch,
         replicas: Vec::new(),
         informed: false,
+        master_down: false,
     }
 }
 
@@ -959,6 +960,30 @@ fn sentinels_that_agree_on_nothing_lead_every_pool_to_the_same_master() {
         let waits = super::elect(&none, &views[..2], &proofs(6), None, 3);
         assert_eq!(waits.adopt, None, "the third may decide it");
     }
+}
+
+#[test]
+fn sentinels_that_cannot_see_a_healthy_master_take_no_replica_away() {
+    let view = |master_down| View {
+        master_down,
+        ..listing(1, 5, vec![flagged(2, 1, "s_down,slave")])
+    };
+    let known = with_replica(believing(1, 5), 2, None);
+    let excluded = |view: View, master: Option<Proof>| {
+        let mut words = proofs([(2, follower_of(1))]);
+        words.extend(master.map(|proof| (node(1), proof)));
+        let (replicas, _) = replicas(&known, &node(1), &[view], &words, 9, Instant::now());
+        replicas[0].excluded.clone()
+    };
+    assert_eq!(excluded(view(true), Some(Proof::Master)), None);
+    assert_eq!(
+        excluded(view(true), None),
+        None,
+        "it was well when it spoke last"
+    );
+    let down = Some(Excluded::SubjectivelyDown);
+    assert_eq!(excluded(view(false), Some(Proof::Master)), down);
+    assert_eq!(excluded(view(true), Some(silent())), down);
 }
 
 #[test]
