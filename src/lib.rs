@@ -42,9 +42,9 @@
 //!   that says of itself, on that very connection, that it is a master.
 //! - [`Pool::read`] and [`Pool::reader`] go to the nodes that [`Config::read_from`] allows. By default
 //!   these are the readable replicas, each with an even share, and the master while there is none.
-//! - A replica is readable while it says itself that it follows our master and that its link is up,
-//!   or, while the master itself cannot be reached, that it has only lost this link. [`Topology`]
-//!   has the reason for every one that is left out.
+//! - A replica is readable while it says itself that it follows our master and that its link is up, and
+//!   once it has applied what the master had when the link came up; or, while the master itself cannot be
+//!   reached, that it has only lost this link. [`Topology`] has the reason for every one that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. What must be read
 //!   fresh is read through [`Pool::write`].
 //!
@@ -59,7 +59,9 @@
 //! to it: not at a checkout, not on a connection that is lent already, not on a multiplexed handle.
 //! They wait, up to [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover
 //! publishes such a sign before it promotes the replica, while the old master goes on acknowledging
-//! for seconds what it will throw away. [`Topology::fence`] has the sign. The fence is lifted
+//! for seconds what it will throw away. Where its events are not heard the replica gives the sign: its
+//! promotion closes the connection over which the pool asks for its role, and it says that it is a master.
+//! [`Topology::fence`] has the sign. The fence is lifted
 //!
 //! - onto the new master, when a Sentinel names it and it says itself that it is one;
 //! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
@@ -72,11 +74,14 @@
 //! about a second after its promotion. With [`Adopt::Promoted`] they go on as soon as the replica that
 //! the leading Sentinel promotes says that it is a master, which makes a planned failover a matter of a
 //! fifth of a second. The price: if the leader dies in that second, the others know nothing of the
-//! promotion, and what was written since may be gone.
+//! promotion, and what was written since may be gone. Where the old master hands over by itself (a
+//! coordinated failover of Valkey 9, `FAILOVER`) there is no such risk, and writes go on as soon as both
+//! nodes say so.
 //!
 //! **Who may become the master.** A node that was seen to follow our master, by the word of any Sentinel
-//! with a higher epoch; any other node only if most of the Sentinels that answer know it. So a single
-//! Sentinel that is confused or lies leads to nobody else's master.
+//! with a higher epoch; any other node, the first of all included, only if most of the Sentinels that
+//! answer know it. So a single Sentinel that is confused or lies leads to nobody else's master. Nodes are
+//! compared by run id, resolved address and replication id, whatever a Sentinel calls them.
 //!
 //! A guard is a lease on a role and not on a socket: where the master moved, or the connection was lost,
 //! the next command goes over a fresh connection in the same place of the pool. Only a connection in the

@@ -148,16 +148,19 @@ pub(crate) async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
 
 async fn nothing_is_lost(by: By, adopt: Adopt) {
     let deployment = block_in_place(Deployment::start);
-    nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, hand_over).await;
+    let failed =
+        nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, hand_over).await;
+    assert_eq!(failed, []);
 }
 
-/// `lead` hands over to a replica, and returns it when the pool has followed.
+/// `lead` hands over to a replica, and returns it when the pool has followed. Returns the calls that
+/// failed.
 pub(crate) async fn nothing_is_lost_when(
     deployment: Deployment,
     by: By,
     change: impl FnOnce(&mut Config),
     lead: impl AsyncFnOnce(&Deployment, &Pool) -> Node,
-) {
+) -> Vec<Call> {
     let pool = support::pool(&deployment, |config| {
         config.failover_timeout = LIMIT;
         change(config);
@@ -178,12 +181,12 @@ pub(crate) async fn nothing_is_lost_when(
     writers.go_on(50).await;
     let calls = writers.finish().await;
 
-    let failed: Vec<_> = calls.iter().filter(|call| !call.error.is_empty()).collect();
-    assert_eq!(failed, Vec::<&Call>::new());
     let end = State::of(deployment.node(new.port()), &calls).unwrap();
     let violations = verdict(&calls, &history.events(), &end, &Rules::default());
     assert_eq!(violations, [], "of {} writes", calls.len());
     assert_eq!(pool.topology().fence, None);
+    let failed = calls.into_iter().filter(|call| !call.error.is_empty());
+    failed.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,8 @@ async fn nothing_is_lost(by: By, adopt: Adopt) {
         eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
         master(pool)
     };
-    nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, lead).await;
+    let failed = nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, lead).await;
+    assert_eq!(failed, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
