@@ -19,9 +19,11 @@ endif
 # What to fuzz, and each for how long.
 TARGET ?= codec sentinel_reply event url
 SECONDS ?= 60
-# How long to soak, and with which faults; one is chosen and printed when none is given.
+# How long to soak, with which faults, and on which kind of deployment (plain, without-events,
+# two-spellings, balanced). The seed is chosen and printed when none is given; it decides on the kind.
 MINUTES ?= 20
 SEED ?=
+DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak lint bench peer-bench failover-bench growth fuzz deny cluster redis
@@ -35,8 +37,9 @@ demo: redis ## a real failover under load, told as it happens
 test: redis ## every test, on real Redis and Sentinel processes
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
 
-soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED
-	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(CARGO) test --locked --test soak -- \
+soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED; DEPLOYMENT=
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) SOAK_DEPLOYMENT=$(DEPLOYMENT) \
+		$(CARGO) test --locked --test soak -- \
 		--nocapture --exact the_rules_hold_under_random_faults
 
 lint: ## formatting, clippy, documentation; warnings are errors

@@ -138,6 +138,32 @@ impl Deployment {
         )
     }
 
+    /// Lets this Sentinel call the master `localhost`, as one does that was told its name. It forgets
+    /// the replicas and the other Sentinels, and finds them again.
+    pub fn name_localhost(&self, sentinel: &Server, down_after: Duration) {
+        let name = self.master_name();
+        let port = self.master().port().to_string();
+        for setting in ["resolve-hostnames", "announce-hostnames"] {
+            sentinel.cmd(&["SENTINEL", "CONFIG", "SET", setting, "yes"]);
+        }
+        sentinel.cmd(&["SENTINEL", "REMOVE", name]);
+        sentinel.cmd(&["SENTINEL", "MONITOR", name, "localhost", &port, "2"]);
+        let down_after = down_after.as_millis().to_string();
+        for (setting, value) in [
+            ("down-after-milliseconds", down_after.as_str()),
+            ("failover-timeout", "3000"),
+        ] {
+            sentinel.cmd(&["SENTINEL", "SET", name, setting, value]);
+        }
+    }
+
+    /// Whether this Sentinel calls the master so.
+    #[must_use]
+    pub fn is_named_localhost_by(&self, sentinel: &Server) -> bool {
+        let reply = self.ask(sentinel, "GET-MASTER-ADDR-BY-NAME");
+        matches!(reply, Ok(Reply::Array(address)) if address[0].text() == Some("localhost"))
+    }
+
     /// Waits until [`find_master`](Self::find_master) finds another node than the one on `port`.
     pub fn wait_for_master_other_than(&self, port: u16, timeout: Duration) -> &Server {
         self.wait_for("another master", timeout, || match self.find_master() {

@@ -36,7 +36,7 @@ mod tests;
 
 pub use chronicle::{Event, parse};
 pub use quiet::Quiet;
-pub use rules::{Rule, Rules, Violation, longest_resumption, lost, verdict};
+pub use rules::{Rule, Rules, Unheard, Violation, longest_resumption, lost, verdict};
 pub use state::State;
 pub use summary::Summary;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis_rw_pool::{Adopt, Node, Pool, ReadFrom};
-use testkit::{Deployment, Server};
+use testkit::Deployment;
 use tokio::task::block_in_place;
 
 use crate::{
@@ -13,40 +13,14 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Lets this Sentinel call the nodes `localhost`, as one does that was told the master's name.
-fn rename(deployment: &Deployment, sentinel: &Server) {
-    let name = deployment.master_name();
-    let port = deployment.master().port().to_string();
-    for setting in ["resolve-hostnames", "announce-hostnames"] {
-        sentinel.cmd(&["SENTINEL", "CONFIG", "SET", setting, "yes"]);
-    }
-    sentinel.cmd(&["SENTINEL", "REMOVE", name]);
-    sentinel.cmd(&["SENTINEL", "MONITOR", name, "localhost", &port, "2"]);
-    for (setting, value) in [
-        ("down-after-milliseconds", "1000"),
-        ("failover-timeout", "3000"),
-    ] {
-        sentinel.cmd(&["SENTINEL", "SET", name, setting, value]);
-    }
-}
-
-fn named_by(deployment: &Deployment, sentinel: &Server) -> String {
-    let name = deployment.master_name();
-    let reply = sentinel.cmd(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name]);
-    reply.array()[0].as_str().to_owned()
-}
-
 /// One Sentinel of three spells the master otherwise than the two others.
 fn two_spellings() -> Deployment {
     let deployment = Deployment::start();
     let odd = &deployment.sentinels()[0];
-    rename(&deployment, odd);
+    deployment.name_localhost(odd, Duration::from_secs(1));
     deployment.wait_healthy(LIMIT);
-    assert_eq!(named_by(&deployment, odd), "localhost");
-    assert_eq!(
-        named_by(&deployment, &deployment.sentinels()[1]),
-        "127.0.0.1"
-    );
+    assert!(deployment.is_named_localhost_by(odd));
+    assert!(!deployment.is_named_localhost_by(&deployment.sentinels()[1]));
     deployment
 }
 

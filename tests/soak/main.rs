@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! make soak MINUTES=20            a seed of its own, printed at the start
-//! make soak MINUTES=20 SEED=7     the same faults again
+//! make soak MINUTES=20 SEED=7     the same faults again, on the same kind of deployment
+//! make soak DEPLOYMENT=balanced   one kind, whatever the seed; the others are plain,
+//!                                 without-events and two-spellings
 //! ```
 //!
 //! What the callers do and when the machine lets them is not replayed, only what is done to the
-//! servers. Among the other tests it runs for half a minute with a seed that is always the same.
+//! servers. Among the other tests it runs for less than a minute with seeds that are always the same.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy.toml allows it in test functions only, not in what they share"
@@ -14,6 +16,7 @@
 
 mod chance;
 mod faults;
+mod kind;
 mod load;
 mod schedule;
 mod soak;
@@ -22,8 +25,16 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// What every run of the tests repeats: rounds with faults of most kinds, in half a minute.
-const SHORT: (u64, End) = (5037, End::Round(6));
+use kind::Kind;
+
+/// What every run of the tests repeats: the seed, the kind of deployment, the last round. On the plain
+/// one there are faults of most kinds, on each of the others a planned failover.
+const SHORT: [(u64, Kind, u64); 4] = [
+    (5037, Kind::Plain, 6),
+    (139, Kind::WithoutEvents, 1),
+    (396, Kind::TwoSpellings, 1),
+    (222, Kind::Balanced, 1),
+];
 
 /// When it is enough.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +55,18 @@ impl End {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_hold_under_random_faults() {
     let set = |name| env::var(name).ok().filter(|text| !text.is_empty());
-    let seed = set("SOAK_SEED").map(|seed| seed.parse().expect("SEED is a number"));
+    let seed = set("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
+    let kind = set("SOAK_DEPLOYMENT").map(|text| text.parse().expect("DEPLOYMENT is a kind"));
     let minutes = set("SOAK_MINUTES").map(|text| text.parse().expect("MINUTES is a number"));
-    let end = minutes.map(|minutes: f64| End::Time(Duration::from_secs_f64(60.0 * minutes)));
-    let seed = match (seed, end) {
-        (None, None) => SHORT.0,
-        (None, Some(_)) => RandomState::new().hash_one(0) % 1_000_000,
-        (Some(seed), _) => seed,
-    };
-    soak::run(seed, end.unwrap_or(SHORT.1)).await;
+    if seed.is_none() && kind.is_none() && minutes.is_none() {
+        for (seed, kind, last) in SHORT {
+            soak::run(seed, kind, End::Round(last)).await;
+        }
+        return;
+    }
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000);
+    let kind = kind.unwrap_or_else(|| Kind::of(seed));
+    let minutes: f64 = minutes.unwrap_or(0.5);
+    let end = End::Time(Duration::from_secs_f64(60.0 * minutes));
+    soak::run(seed, kind, end).await;
 }

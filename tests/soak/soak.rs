@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::End;
 use crate::chance::Chance;
 use crate::faults;
+use crate::kind::Kind;
 use crate::load::{Limits, Load};
 use crate::schedule::{Round, schedule};
 
@@ -35,14 +36,19 @@ const TICK: Duration = Duration::from_millis(5);
 /// So much of the log is shown before and after a violation.
 const AROUND: Duration = Duration::from_secs(4);
 
-fn config(deployment: &Deployment, proxies: &Proxies, adopt: Adopt) -> Config {
-    let mut config = Config::new(proxies.sentinel_addrs(), deployment.master_name());
-    let local = |port| Node::new("127.0.0.1", port);
+fn config(
+    deployment: &Deployment,
+    proxies: &Proxies,
+    balancer: Option<&Proxy>,
+    adopt: Adopt,
+) -> Config {
+    let seeds = balancer.map_or_else(|| proxies.sentinel_addrs(), |one| vec![one.addr()]);
+    let mut config = Config::new(seeds, deployment.master_name());
     let dial = proxies.dial().into_iter();
-    config.address_map = Some(
-        dial.map(|(node, proxy)| (local(node), local(proxy)))
-            .collect(),
-    );
+    let dial = dial.flat_map(|(node, proxy)| {
+        ["127.0.0.1", "localhost"].map(|host| (Node::new(host, node), Node::new(host, proxy)))
+    });
+    config.address_map = Some(dial.collect());
     config.adopt = adopt;
     config.client_name = Some(CLIENT_NAME.to_owned());
     config.refresh_interval = Duration::from_secs(1);
@@ -66,13 +72,14 @@ fn adopt(seed: u64) -> Adopt {
     }
 }
 
-pub(crate) async fn run(seed: u64, end: End) {
+pub(crate) async fn run(seed: u64, kind: Kind, end: End) {
     let adopt = adopt(seed);
     println!(
-        "soak: SEED={seed} until {end:?}, {adopt:?}; `make soak SEED={seed}` does the same again"
+        "soak: SEED={seed} until {end:?}, {adopt:?}; \
+         `make soak SEED={seed} DEPLOYMENT={kind}` does the same again"
     );
     let began = Instant::now();
-    let mut soak = Soak::start(seed).await;
+    let mut soak = Soak::start(seed, kind).await;
     for round in schedule(seed) {
         if end.has_come(round.number - 1, began.elapsed()) {
             break;
@@ -93,8 +100,10 @@ fn left_over() -> (usize, usize) {
 
 struct Soak {
     seed: u64,
+    kind: Kind,
     deployment: Deployment,
     proxies: Proxies,
+    balancer: Option<Proxy>,
     pool: Pool,
     limits: Limits,
     rules: Rules,
@@ -114,12 +123,10 @@ struct Soak {
 }
 
 impl Soak {
-    async fn start(seed: u64) -> Self {
-        let deployment = block_in_place(|| {
-            let builder = Deployment::builder().down_after(Duration::from_millis(1500));
-            builder.start()
-        });
+    async fn start(seed: u64, kind: Kind) -> Self {
+        let deployment = block_in_place(|| kind.start());
         let proxies = Proxies::before(&deployment);
+        let balancer = kind.balancer(&proxies);
         let baseline = left_over();
         let current = Arc::new(Mutex::new(History::default()));
         // As the pool hears them.
@@ -127,17 +134,21 @@ impl Soak {
         let seen = Arc::clone(&current);
         let observer =
             Observer::start(ports, deployment.master_name(), move || seen.lock().clone());
-        let config = config(&deployment, &proxies, adopt(seed));
+        block_in_place(|| kind.prepare(&deployment));
+        let mut config = config(&deployment, &proxies, balancer.as_ref(), adopt(seed));
+        kind.configure(&mut config);
         let limits = Limits::of(&config);
         let rules = Rules {
             reply_timeout: config.command_timeout.unwrap_or_default(),
-            ..Rules::default()
+            ..kind.rules()
         };
         let pool = Pool::connect(config).await.expect("all is well");
         Self {
             seed,
+            kind,
             deployment,
             proxies,
+            balancer,
             pool,
             limits,
             rules,
@@ -154,6 +165,7 @@ impl Soak {
     }
 
     async fn round(&mut self, round: &Round) {
+        block_in_place(|| self.kind.prepare(&self.deployment));
         let history = History::default();
         *self.current.lock() = history.clone();
         let deployment = &self.deployment;
@@ -304,16 +316,23 @@ impl Soak {
                     self.starved = (times + 1, longest.max(*lasted));
                 }
             }
-            self.lost += lost(&calls, &end);
+            let lost = lost(&calls, &end);
+            if lost > 0 {
+                println!("        {lost} acknowledged writes were lost");
+            }
+            self.lost += lost;
             verdict(&calls, &events, &end, &rules)
         })
     }
 
     fn summary(&self) -> String {
-        let mut text = format!("soak: SEED={}\n{}", self.seed, self.summary);
+        let mut text = format!(
+            "soak: SEED={} DEPLOYMENT={}\n{}",
+            self.seed, self.kind, self.summary
+        );
         let _ = writeln!(
             text,
-            "  {:6} acknowledged writes went with a master that died",
+            "  {:6} acknowledged writes were lost where the servers may lose them",
             self.lost
         );
         let (times, longest) = self.starved;
@@ -329,9 +348,10 @@ impl Soak {
 
     fn report(&self, round: &Round, history: &History, violations: &[Violation]) -> String {
         let mut text = format!(
-            "{} rules broken; SEED={} {round}\n",
+            "{} rules broken; SEED={} DEPLOYMENT={} {round}\n",
             violations.len(),
-            self.seed
+            self.seed,
+            self.kind
         );
         for violation in violations.iter().take(20) {
             let _ = writeln!(text, "{violation}");
@@ -365,6 +385,7 @@ impl Soak {
             ticker,
             deployment,
             proxies,
+            balancer,
             baseline,
             ..
         } = self;
@@ -383,7 +404,7 @@ impl Soak {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        drop((proxies, deployment));
+        drop((balancer, proxies, deployment));
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Event {
     Note(String),
 }
 
+/// What a Sentinel says when it has sent the promotion.
+const PROMOTION: &str = "+failover-state-wait-promotion";
+
 /// What a message of a Sentinel means; `None` if it is no sign for or against a master.
 #[must_use]
 pub fn parse(channel: &str, payload: &str, master_name: &str) -> Option<Event> {
@@ -88,7 +91,7 @@ pub fn parse(channel: &str, payload: &str, master_name: &str) -> Option<Event> {
         | "+failover-state-select-slave"
         | "+selected-slave"
         | "+failover-state-send-slaveof-noone"
-        | "+failover-state-wait-promotion"
+        | PROMOTION
         | "+promoted-slave"
         | "+failover-state-reconf-slaves"
         | "+config-update-from" => Some(Event::Sign {
@@ -169,6 +172,8 @@ pub(super) struct Handover {
     pub(super) in_step: Duration,
     /// The first word that the old one is being replaced.
     pub(super) sign: Duration,
+    /// When a Sentinel said that it had asked the new one to be a master.
+    pub(super) promoted: Option<Duration>,
     /// Why something may be lost all the same; `None` if nothing may.
     pub(super) excuse: Option<String>,
 }
@@ -177,6 +182,12 @@ impl Handover {
     /// Whether the servers may have lost what the old master acknowledged in this time.
     pub(super) fn may_lose(&self, start: Duration, end: Duration, patience: Duration) -> bool {
         self.excuse.is_some() && end >= self.in_step && start <= self.sign + patience
+    }
+
+    /// Whether the promotion was so shortly before or after this time.
+    pub(super) fn promoted_within(&self, time: Duration, at: Duration) -> bool {
+        self.promoted
+            .is_some_and(|promoted| promoted.abs_diff(at) <= time)
     }
 }
 
@@ -215,7 +226,14 @@ pub(super) fn handovers(events: &[(Duration, Event)], patience: Duration) -> Vec
         let excuse = cause
             .unwrap_or_else(|| Some("a failover that nobody asked for".to_owned()))
             .or_else(|| starved(events, sign, patience));
+        let promoted = before.iter().find(|(then, event)| {
+            let Event::Sign { master, text } = event else {
+                return false;
+            };
+            *then >= sign && master == old && text == PROMOTION
+        });
         handovers.push(Handover {
+            promoted: promoted.map(|(at, _)| *at),
             old: *old,
             new: *new,
             named: *at,

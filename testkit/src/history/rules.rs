@@ -58,6 +58,20 @@ pub struct Rules {
     pub resume: Option<Duration>,
     /// How much later than promised a call may end, on a busy machine.
     pub slack: Duration,
+    /// What is allowed where the Sentinels' events do not reach the pool; `None` where they do.
+    pub unheard: Option<Unheard>,
+}
+
+/// What is allowed to a pool that no events reach. It learns of a planned failover from the
+/// promotion, which closes the replica's client connections, and of others also by asking.
+#[derive(Debug, Clone, Copy)]
+pub struct Unheard {
+    /// The longest time from the first word of a failover to the last write that the old master
+    /// acknowledges.
+    pub until_seen: Duration,
+    /// A planned failover may lose what was acknowledged so shortly before or after the promotion,
+    /// and nothing else.
+    pub may_be_lost: Duration,
 }
 
 impl Default for Rules {
@@ -67,6 +81,7 @@ impl Default for Rules {
             reply_timeout: Duration::from_secs(3),
             resume: None,
             slack: Duration::from_secs(2),
+            unheard: None,
         }
     }
 }
@@ -81,7 +96,10 @@ pub fn verdict(
 ) -> Vec<Violation> {
     let handovers = handovers(events, rules.patience);
     let mut violations = Vec::new();
-    violations.extend(fenced(calls, &deposed(events, rules.patience), rules));
+    let word = rules
+        .unheard
+        .map_or(rules.patience, |unheard| unheard.until_seen);
+    violations.extend(fenced(calls, &deposed(events, word), rules));
     violations.extend(kept(calls, &handovers, end, rules));
     violations.extend(at_most_once(calls, end));
     violations.extend(own_reply(calls));
@@ -136,7 +154,10 @@ fn kept(calls: &[Call], handovers: &[Handover], end: &State, rules: &Rules) -> V
     let excused = |call: &Call| {
         handovers.iter().any(|handover| {
             call.node.is_none_or(|node| node == handover.old)
-                && handover.may_lose(call.start, call.end, rules.patience)
+                && (handover.may_lose(call.start, call.end, rules.patience)
+                    || rules.unheard.is_some_and(|unheard| {
+                        handover.promoted_within(unheard.may_be_lost, call.end)
+                    }))
         })
     };
     let mut violations = Vec::new();
@@ -170,10 +191,11 @@ fn told(handovers: &[Handover], call: &Call) -> String {
     match last {
         None => "no master was replaced".to_owned(),
         Some(handover) => format!(
-            "{} was replaced: in step at {:.3}, first sign at {:.3}, excuse {:?}",
+            "{} was replaced: in step at {:.3}, first sign at {:.3}, promotion at {:.3?}, excuse {:?}",
             handover.old,
             handover.in_step.as_secs_f64(),
             handover.sign.as_secs_f64(),
+            handover.promoted.map(|at| at.as_secs_f64()),
             handover.excuse,
         ),
     }

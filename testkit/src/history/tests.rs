@@ -230,6 +230,55 @@ fn a_planned_failover_loses_nothing_unless_this_process_stood_still() {
 }
 
 #[test]
+fn a_planned_failover_without_events_may_lose_what_was_acknowledged_around_the_promotion() {
+    let promotion = Event::Sign {
+        master: 1,
+        text: "+failover-state-wait-promotion".to_owned(),
+    };
+    let events = [
+        (100, IN_STEP),
+        (200, PLANNED),
+        (300, sign(1)),
+        (500, promotion),
+        (900, SWITCH),
+    ]
+    .map(|(millis, event)| (at(millis), event));
+    let unheard = Some(Unheard {
+        until_seen: at(1000),
+        may_be_lost: at(50),
+    });
+    for (times, node, allowed) in [
+        ((440, 449), 1, false),
+        ((440, 450), 1, true),
+        ((540, 550), 1, true),
+        // One that began before and was acknowledged later.
+        ((490, 551), 1, false),
+        ((490, 500), 2, false),
+    ] {
+        let broken = |unheard| {
+            let rules = Rules {
+                unheard,
+                ..Rules::default()
+            };
+            let calls = [set(times, node)];
+            !verdict(&calls, &events, &state(None, 0, &[]), &rules).is_empty()
+        };
+        assert_eq!(broken(unheard), !allowed, "{times:?} at {node}");
+        assert!(broken(None), "{times:?} at {node}");
+    }
+    // It may be acknowledged for longer than with events, as long as it is kept.
+    let unheard = |times| {
+        let rules = Rules {
+            unheard,
+            ..Rules::default()
+        };
+        verdict(&[set(times, 1)], &events, &kept(), &rules).is_empty()
+    };
+    assert!(unheard((1290, 1299)));
+    assert!(!unheard((1301, 1310)));
+}
+
+#[test]
 fn a_failover_that_nobody_asked_for_is_the_servers_affair() {
     let events = [(100, IN_STEP), (300, sign(1)), (900, SWITCH)];
     assert_eq!(
