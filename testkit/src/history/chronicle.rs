@@ -170,8 +170,10 @@ pub(super) struct Handover {
     pub(super) named: Duration,
     /// What was acknowledged before is on the replicas.
     pub(super) in_step: Duration,
-    /// The first word that the old one is being replaced.
+    /// The first word that the old one is being replaced; the promotion, where the pool hears no word.
     pub(super) sign: Duration,
+    /// By when that had come to every corner of this process.
+    pub(super) heard: Duration,
     /// When a Sentinel said that it had asked the new one to be a master.
     pub(super) promoted: Option<Duration>,
     /// Why something may be lost all the same; `None` if nothing may.
@@ -180,8 +182,8 @@ pub(super) struct Handover {
 
 impl Handover {
     /// Whether the servers may have lost what the old master acknowledged in this time.
-    pub(super) fn may_lose(&self, start: Duration, end: Duration, patience: Duration) -> bool {
-        self.excuse.is_some() && end >= self.in_step && start <= self.sign + patience
+    pub(super) fn may_lose(&self, start: Duration, end: Duration) -> bool {
+        self.excuse.is_some() && end >= self.in_step && start <= self.heard
     }
 
     /// Whether the promotion was so shortly before or after this time.
@@ -192,8 +194,12 @@ impl Handover {
 }
 
 /// The changes of masters. `patience` is how long word of one may take to every corner of this
-/// process.
-pub(super) fn handovers(events: &[(Duration, Event)], patience: Duration) -> Vec<Handover> {
+/// process, `unheard` whether the first that can be noticed of it is the promotion.
+pub(super) fn handovers(
+    events: &[(Duration, Event)],
+    patience: Duration,
+    unheard: bool,
+) -> Vec<Handover> {
     let deposed = deposed(events, patience);
     let mut handovers: Vec<Handover> = Vec::new();
     let mut in_office = None;
@@ -223,22 +229,24 @@ pub(super) fn handovers(events: &[(Duration, Event)], patience: Duration) -> Vec
             Event::Lossy { master, what } if master == old => Some(Some(what.clone())),
             _ => None,
         });
+        let promoted = before.iter().find_map(|(then, event)| {
+            let Event::Sign { master, text } = event else {
+                return None;
+            };
+            (*then >= sign && master == old && text == PROMOTION).then_some(*then)
+        });
+        let sign = promoted.filter(|_| unheard).unwrap_or(sign);
         let excuse = cause
             .unwrap_or_else(|| Some("a failover that nobody asked for".to_owned()))
             .or_else(|| starved(events, sign, patience));
-        let promoted = before.iter().find(|(then, event)| {
-            let Event::Sign { master, text } = event else {
-                return false;
-            };
-            *then >= sign && master == old && text == PROMOTION
-        });
         handovers.push(Handover {
-            promoted: promoted.map(|(at, _)| *at),
             old: *old,
             new: *new,
             named: *at,
             in_step: *in_step,
             sign,
+            heard: heard(events, sign, patience),
+            promoted,
             excuse,
         });
     }

@@ -94,7 +94,7 @@ pub fn verdict(
     end: &State,
     rules: &Rules,
 ) -> Vec<Violation> {
-    let handovers = handovers(events, rules.patience);
+    let handovers = handovers(events, rules.patience, rules.unheard.is_some());
     let mut violations = Vec::new();
     let word = rules
         .unheard
@@ -154,7 +154,7 @@ fn kept(calls: &[Call], handovers: &[Handover], end: &State, rules: &Rules) -> V
     let excused = |call: &Call| {
         handovers.iter().any(|handover| {
             call.node.is_none_or(|node| node == handover.old)
-                && (handover.may_lose(call.start, call.end, rules.patience)
+                && (handover.may_lose(call.start, call.end)
                     || rules.unheard.is_some_and(|unheard| {
                         handover.promoted_within(unheard.may_be_lost, call.end)
                     }))
@@ -302,7 +302,7 @@ pub fn longest_resumption(
     events: &[(Duration, Event)],
     rules: &Rules,
 ) -> Option<Duration> {
-    handovers(events, rules.patience)
+    handovers(events, rules.patience, rules.unheard.is_some())
         .iter()
         .map(|handover| resumption(calls, handover))
         .max()

@@ -266,6 +266,20 @@ fn a_planned_failover_without_events_may_lose_what_was_acknowledged_around_the_p
         assert_eq!(broken(unheard), !allowed, "{times:?} at {node}");
         assert!(broken(None), "{times:?} at {node}");
     }
+    // A pause is an excuse where it is at the promotion, and for as long as it lasts.
+    for (until, excused) in [(450, false), (700, true)] {
+        let mut events = events.to_vec();
+        let lasted = at(200);
+        events.push((at(until), Event::Starved { lasted }));
+        events.sort_by_key(|(at, _)| *at);
+        let rules = Rules {
+            unheard,
+            ..Rules::default()
+        };
+        let calls = [set((840, 850), 1)];
+        let broken = verdict(&calls, &events, &state(None, 0, &[]), &rules);
+        assert_eq!(broken.is_empty(), excused, "a pause until {until}");
+    }
     // It may be acknowledged for longer than with events, as long as it is kept.
     let unheard = |times| {
         let rules = Rules {
