@@ -30,7 +30,7 @@ use kind::Kind;
 /// What every run of the tests repeats: the seed, the kind of deployment, the last round. On the plain
 /// one there are faults of most kinds, on each of the others a planned failover.
 const SHORT: [(u64, Kind, u64); 4] = [
-    (5037, Kind::Plain, 6),
+    (5037, Kind::Plain, 5),
     (139, Kind::WithoutEvents, 1),
     (396, Kind::TwoSpellings, 1),
     (222, Kind::Balanced, 1),

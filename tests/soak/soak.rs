@@ -186,6 +186,9 @@ impl Soak {
             println!("{}", self.summary());
             panic!("{}", self.report(round, &history, &violations));
         }
+        if self.kind == Kind::WithoutEvents {
+            assert_eq!(self.pool.status().sentinel.events, 0, "the pool is deaf");
+        }
         block_in_place(|| self.deployment.master().cmd(&["FLUSHALL"]));
     }
 
