@@ -106,16 +106,22 @@ async fn run(
         };
         if reason == Reason::Closed {
             conn = None;
-            backoff = match since.elapsed() < HELD {
-                true => (backoff * 2).clamp(FIRST_BACKOFF, config.refresh_interval),
-                false => Duration::ZERO,
-            };
+            backoff = next_backoff(backoff, since.elapsed(), config.refresh_interval);
         }
         let probed = probe(&config, &node, &mut conn, reason).await;
         if out.send(probed).await.is_err() {
             return;
         }
     }
+}
+
+/// How long to wait after the next time that the node closes the connection, which it has just done
+/// after so long.
+fn next_backoff(backoff: Duration, held: Duration, longest: Duration) -> Duration {
+    if held >= HELD {
+        return Duration::ZERO;
+    }
+    (backoff * 2).max(FIRST_BACKOFF).min(longest)
 }
 
 /// Ends when the connection is closed, and some time has passed.
@@ -220,5 +226,28 @@ fn identity(replies: &[Value]) -> Identity {
     Identity {
         run_id: field("run_id"),
         timeline: field("master_replid"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_keeps_closing_is_asked_ever_later_and_one_that_did_not_at_once() {
+        let millis = Duration::from_millis;
+        let seconds = Duration::from_secs;
+        for (backoff, held, longest, expected) in [
+            (millis(0), seconds(60), seconds(5), millis(0)),
+            (millis(0), millis(1), seconds(5), millis(50)),
+            (millis(50), millis(1), seconds(5), millis(100)),
+            (seconds(4), millis(1), seconds(5), seconds(5)),
+            (seconds(5), seconds(1), seconds(5), millis(0)),
+            // Where the Sentinels are asked more often than that.
+            (millis(0), millis(1), millis(10), millis(10)),
+        ] {
+            let next = next_backoff(backoff, held, longest);
+            assert_eq!(next, expected, "{backoff:?} {held:?} {longest:?}");
+        }
     }
 }
