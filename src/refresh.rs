@@ -248,8 +248,9 @@ impl Refresh {
             self.testimony.ask(node);
         }
         self.testimony.wait_for(awaited);
-        self.publish(&current, next);
+        // Whoever was held back by the fence and goes on finds it down in the status too.
         self.report.fence(&self.belief.fence);
+        self.publish(&current, next);
         self.schedule(unsettled);
         if raised {
             self.look_soon();
