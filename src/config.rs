@@ -91,7 +91,8 @@ pub struct Config {
 
     /// The name that connections give themselves in `CLIENT LIST`.
     ///
-    /// Printable ASCII without spaces. Defaults to `None`, no name.
+    /// The one connection to each node over which the pool asks for its role adds `-probe` to it. Printable
+    /// ASCII without spaces. Defaults to `None`, no name.
     pub client_name: Option<String>,
 
     /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
@@ -125,8 +126,8 @@ pub struct Config {
 
     /// How long one exchange with one Sentinel may take, dialling included.
     ///
-    /// Sentinels are asked in parallel, so a slow one delays nothing while others answer. Greater
-    /// than zero. Defaults to 500 milliseconds.
+    /// Sentinels are asked in parallel, so a slow one delays nothing while others answer; only the first
+    /// master of all waits so long for most of them. Greater than zero. Defaults to 500 milliseconds.
     pub sentinel_timeout: Duration,
 
     /// How often the Sentinels are asked when nothing seems to have happened.

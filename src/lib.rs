@@ -38,8 +38,8 @@
 //!
 //! # Routing
 //!
-//! - [`Pool::write`] and [`Pool::writer`] go to the master only: the node that the Sentinels name and
-//!   that says of itself, on that very connection, that it is a master.
+//! - [`Pool::write`] and [`Pool::writer`] go to the master only: the node that the Sentinels name, or that
+//!   the master has handed over to, and that says of itself, on that very connection, that it is a master.
 //! - [`Pool::read`] and [`Pool::reader`] go to the nodes that [`Config::read_from`] allows. By default
 //!   these are the readable replicas, each with an even share, and the master while there is none.
 //! - A replica is readable while it says itself that it follows our master and that its link is up, and
@@ -53,20 +53,34 @@
 //! # Failover
 //!
 //! The pool listens to all Sentinels and asks them at every event, every sign of trouble and every
-//! [`refresh_interval`](Config::refresh_interval).
+//! [`refresh_interval`](Config::refresh_interval). It keeps one connection of its own to each node, over
+//! which it asks for the role; in `CLIENT LIST` its name is the [`client_name`](Config::client_name) with
+//! `-probe`.
 //!
 //! **The fence.** At the first sign that the master is being replaced, no more commands are written
 //! to it: not at a checkout, not on a connection that is lent already, not on a multiplexed handle.
 //! They wait, up to [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover
 //! publishes such a sign before it promotes the replica, while the old master goes on acknowledging
-//! for seconds what it will throw away. Where its events are not heard the replica gives the sign: its
-//! promotion closes the connection over which the pool asks for its role, and it says that it is a master.
-//! [`Topology::fence`] has the sign. The fence is lifted
+//! for seconds what it will throw away. These are signs, and [`Topology::fence`] has the one that counts:
+//!
+//! - an event that a Sentinel publishes, or a flag that it answers with, of a failover of our master.
+//!   `o_down` alone, which says that the Sentinels cannot see it, is none while the master says that it is
+//!   one and a replica is connected to it; [`SentinelStatus::claim`] has it;
+//! - a replica of ours that says that it is a master. Where no event is heard this is the first sign: the
+//!   promotion closes the connection over which the pool asks for the role, so it asks at once;
+//! - a Sentinel that names another master under a higher epoch;
+//! - the master, when it says that it is a replica.
+//!
+//! So a planned failover loses no acknowledged write where [`SentinelStatus::listening`] is as many as are
+//! `known`, and those of a few milliseconds where the leader is not heard. The fence is lifted
 //!
 //! - onto the new master, when a Sentinel names it and it says itself that it is one;
 //! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
 //!   and the master stands to its role. So a false sign costs one question, and a Sentinel that gives
-//!   several is only believed what it answers; [`Status::fence`] counts them;
+//!   several is only believed what it answers; [`Status::fence`] counts them. For a replica that says it
+//!   is a master all Sentinels have to answer that they know of no failover;
+//! - back onto the old one, where a Sentinel states a failover whose candidate still follows the master
+//!   after twelve seconds: nobody has told it, for instance because the Sentinels' user may not;
 //! - where the Sentinels are gone, by what the nodes say among themselves, after some twelve seconds in
 //!   which any failover that had begun would have come to its promotion.
 //!
@@ -74,14 +88,19 @@
 //! about a second after its promotion. With [`Adopt::Promoted`] they go on as soon as the replica that
 //! the leading Sentinel promotes says that it is a master, which makes a planned failover a matter of a
 //! fifth of a second. The price: if the leader dies in that second, the others know nothing of the
-//! promotion, and what was written since may be gone. Where the old master hands over by itself (a
-//! coordinated failover of Valkey 9, `FAILOVER`) there is no such risk, and writes go on as soon as both
-//! nodes say so.
+//! promotion, and what was written since may be gone. Where the old master hands over by itself there is no
+//! such risk, and with either setting writes go on before the announcement: in a coordinated failover of
+//! Valkey 9 as soon as the new master says that it is one, after a bare `FAILOVER` as soon as the old one
+//! also says that it follows it.
 //!
 //! **Who may become the master.** A node that was seen to follow our master, by the word of any Sentinel
-//! with a higher epoch; any other node, the first of all included, only if most of the Sentinels that
-//! answer know it. So a single Sentinel that is confused or lies leads to nobody else's master. Nodes are
-//! compared by run id, resolved address and replication id, whatever a Sentinel calls them.
+//! with a higher epoch or by that of the master itself; any other node only if most of the Sentinels that
+//! answer know it. So a single Sentinel that is confused or lies leads to nobody else's master. The first
+//! master of all waits until most of the known Sentinels name it or know it, or the others have failed to
+//! answer within [`sentinel_timeout`](Config::sentinel_timeout). If no node is known to most of them it is
+//! the one that most replicas follow, the same for every pool, and [`Topology::unproven`] says so.
+//!
+//! Nodes are compared by run id, resolved address and replication id, whatever a Sentinel calls them.
 //!
 //! A guard is a lease on a role and not on a socket: where the master moved, or the connection was lost,
 //! the next command goes over a fresh connection in the same place of the pool. Only a connection in the

@@ -70,7 +70,7 @@ impl Pool {
     /// Checks the configuration, finds the master and the replicas, and starts the background
     /// tasks.
     ///
-    /// All Sentinels are asked at once. The master that they name is connected to and must say
+    /// All Sentinels are asked at once. The master that most of them name is connected to and must say
     /// itself that it is the master. Takes two exchanges on a healthy deployment and ends within
     /// `connect_timeout` in any case.
     ///
@@ -88,7 +88,7 @@ impl Pool {
     /// # Errors
     ///
     /// - [`Error::Config`] if the configuration contradicts itself;
-    /// - [`Error::NoSentinel`] if no Sentinel answered, or all of them refused the credentials;
+    /// - [`Error::NoSentinel`] if no Sentinel answered, or all of them refused us;
     /// - [`Error::UnknownMaster`] if none of those that answered monitors the master name;
     /// - [`Error::Connect`] if the master refuses the credentials, the database or, in protected mode,
     ///   everybody;

@@ -88,7 +88,8 @@ pub struct SentinelStatus {
     /// Sentinels whose events are heard.
     ///
     /// That a planned failover loses no acknowledged write is promised only where this is as many as
-    /// are [`known`](Self::known): any of them may lead it.
+    /// are [`known`](Self::known): any of them may lead it. One that is led by another loses those of a
+    /// few milliseconds.
     pub listening: usize,
     /// Why the others are not listened to, by address.
     pub unheard: Said,

@@ -46,16 +46,20 @@ pub struct Topology {
     pub epoch: u64,
     /// The master, proven on the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
-    /// The master that the Sentinels still announce, where the pool is ahead of them because of
-    /// [`Adopt::Promoted`](crate::Adopt::Promoted), or because it followed a failover that they could
-    /// not be asked about. `None` when all is well.
+    /// The master that the Sentinels still announce, where the pool is ahead of them. `None` when all is
+    /// well.
+    ///
+    /// That is so because of [`Adopt::Promoted`](crate::Adopt::Promoted), because the master handed over by
+    /// itself (a coordinated failover, `FAILOVER`), or because the pool followed a failover that the
+    /// Sentinels could not be asked about.
     pub deposed: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
-    /// Why the master could not be asked for its role, or a replica whom it follows, where that is so.
+    /// Why less than usual is known of the master or a replica. `None` when all is well.
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
-    /// trusts what most Sentinels say, and states here what stood in the way.
+    /// trusts what most Sentinels say, and states here what stood in the way. It also states that the
+    /// Sentinels disagree, and that most of them do not know the master.
     pub unproven: Option<String>,
     /// The sign that the master is being replaced. While there is one no command is written to it:
     /// writes wait, reads go on. `None` when all is well.

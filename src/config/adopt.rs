@@ -6,6 +6,9 @@
 /// then on; and when it next asks that replica for its state, up to a second later, it sees that this
 /// has worked, and announces the new master to the other Sentinels and to us. In between writes wait,
 /// since those to the old master would be lost.
+///
+/// A master that hands over by itself (Valkey 9's coordinated failover, `FAILOVER`) takes no writes in
+/// between. Then the new one is believed in at once with either value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Adopt {
