@@ -64,8 +64,9 @@ async fn lost_without_events(by: By) -> (usize, usize) {
 async fn without_any_event_a_planned_failover_loses_the_writes_of_milliseconds() {
     let (lost, of) = lost_without_events(By::Exclusive).await;
     eprintln!("{lost} of {of} acknowledged writes were lost");
-    // Eight writers, each some 500 writes a second: 400 are those of 100 ms.
-    assert!(lost < 400, "{lost} of {of}");
+    // Without that sign three quarters are lost, all that is written until the old master is demoted. On
+    // a machine with other work the replica itself is behind when it is promoted.
+    assert!(lost * 2 < of, "{lost} of {of}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
