@@ -60,8 +60,15 @@ impl Default for Retry {
     }
 }
 
-/// More than timers are late by.
-const SLACK: Duration = Duration::from_millis(10);
+/// So much before the deadline nothing more is sent or waited for: more than timers are late by, and
+/// time for the reply to what was sent just before.
+const SLACK: Duration = Duration::from_millis(50);
+
+impl Retry {
+    fn slack(&self) -> Duration {
+        SLACK.min(self.deadline / 10)
+    }
+}
 
 /// Whether to try again after so many failures, and after how long a pause at most.
 fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
@@ -111,7 +118,7 @@ where
         let error = telling(told.take(), error);
         let left = policy.deadline.saturating_sub(began.elapsed());
         match pause {
-            Some(pause) if pause < left => tokio::time::sleep(pause).await,
+            Some(pause) if pause + policy.slack() < left => tokio::time::sleep(pause).await,
             _ => return Err(error),
         }
         told = Some(error);
@@ -131,8 +138,7 @@ where
     let left = policy.deadline.saturating_sub(began.elapsed());
     // A command that only waits ends a little earlier than the work, and says that it was not
     // executed.
-    let wait = policy.deadline - SLACK.min(policy.deadline / 10);
-    let until = began.checked_add(wait);
+    let until = began.checked_add(policy.deadline - policy.slack());
     let mut lent = None;
     let attempt = async {
         let connection = side.checkout().await?;
