@@ -38,6 +38,7 @@ pub use chronicle::{Event, parse};
 pub use quiet::Quiet;
 pub use rules::{Rule, Rules, Unheard, Violation, longest_resumption, lost, verdict};
 pub use state::State;
+pub use step::Watch;
 pub use summary::Summary;
 
 /// What a caller asked for. Keys, elements and texts are unique, values begin with their key and a

@@ -162,8 +162,10 @@ async fn a_seed_that_is_announced_by_another_name_is_asked_and_listened_to_once(
     let pool = Pool::connect(config(seeds)).await.expect("all is well");
     counts(&pool, 3, 3, 3).await;
     subscribers(&sentinels, 1).await;
-    let said = pool.status().sentinel.said;
-    assert_eq!(said.iter().count(), 3, "{said}");
+    eventually("each has said once who is master", LIMIT, || async {
+        pool.status().sentinel.said.iter().count() == 3
+    })
+    .await;
 }
 
 /// Before 6.2 they tell nobody their id. Then the address has to do, and for those that others list,

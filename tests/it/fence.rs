@@ -67,7 +67,7 @@ async fn write(pool: &Pool, by: By, keys: &[String]) -> RedisResult<Option<u16>>
 /// Callers that write unique keys, one after the other each.
 pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
-    history: History,
+    pub(crate) history: History,
     tasks: JoinSet<()>,
 }
 
@@ -172,7 +172,10 @@ pub(crate) async fn nothing_is_lost_when(
     let sentinels = deployment.sentinels().iter().map(Server::port);
     let _observer = Observer::start(sentinels, deployment.master_name(), move || seen.clone());
     writers.go_on(200).await;
-    let master = block_in_place(|| history.in_step(&deployment, LIMIT).port());
+    let master = block_in_place(|| history.in_step(&deployment, LIMIT));
+    let replicas = i64::try_from(deployment.replicas().len()).unwrap();
+    let _watch = history.watch_step(master, replicas).unwrap();
+    let master = master.port();
     history.note(Event::Planned { master });
     let new = lead(&deployment, &pool).await;
     writers.go_on(200).await;

@@ -42,6 +42,7 @@ async fn lost_without_events(by: By) -> (usize, usize) {
     let old = master(&pool).port();
     let writers = Writers::start(&pool, by);
     writers.go_on(1000).await;
+    block_in_place(|| writers.history.in_step(&deployment, LIMIT));
     let new = hand_over(&deployment, &pool).await;
     writers.go_on(200).await;
     block_in_place(|| deployment.wait_healthy(LIMIT));
@@ -66,7 +67,7 @@ async fn without_any_event_a_planned_failover_loses_the_writes_of_milliseconds()
     eprintln!("{lost} of {of} acknowledged writes were lost");
     // Without that sign three quarters are lost, all that is written until the old master is demoted. On
     // a machine with other work the replica itself is behind when it is promoted.
-    assert!(lost * 2 < of, "{lost} of {of}");
+    assert!(lost * 4 < of, "{lost} of {of}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

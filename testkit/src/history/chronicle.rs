@@ -49,6 +49,14 @@ pub enum Event {
         /// For how long, until now.
         lasted: Duration,
     },
+    /// The replicas took longer than they do on an idle machine to confirm what this master had
+    /// executed.
+    Lagged {
+        /// The master's port.
+        master: u16,
+        /// For how long, from the time of the event on.
+        lasted: Duration,
+    },
     /// Writes that nodes have refused as replicas since they were looked at last.
     Refused {
         /// The node's port.
@@ -238,7 +246,8 @@ pub(super) fn handovers(
         let sign = promoted.filter(|_| unheard).unwrap_or(sign);
         let excuse = cause
             .unwrap_or_else(|| Some("a failover that nobody asked for".to_owned()))
-            .or_else(|| starved(events, sign, patience));
+            .or_else(|| starved(events, sign, patience))
+            .or_else(|| lagged(before, *old, sign, promoted?));
         handovers.push(Handover {
             old: *old,
             new: *new,
@@ -251,6 +260,24 @@ pub(super) fn handovers(
         });
     }
     handovers
+}
+
+/// Replicas that were behind at the sign and had not caught up at the promotion: the Sentinel promoted
+/// one without what was acknowledged before anybody could know of the failover.
+fn lagged(
+    events: &[(Duration, Event)],
+    old: u16,
+    sign: Duration,
+    promoted: Duration,
+) -> Option<String> {
+    events.iter().find_map(|(at, event)| match event {
+        Event::Lagged { master, lasted }
+            if *master == old && *at <= sign && at.saturating_add(*lasted) >= promoted =>
+        {
+            Some(format!("the replicas were behind for {lasted:?}"))
+        }
+        _ => None,
+    })
 }
 
 /// The sign leads the promotion by some sixty milliseconds; a process that did not run then cannot

@@ -230,6 +230,34 @@ fn a_planned_failover_loses_nothing_unless_this_process_stood_still() {
 }
 
 #[test]
+fn a_planned_failover_may_lose_what_the_replicas_had_no_time_for_before_the_promotion() {
+    let promotion = Event::Sign {
+        master: 1,
+        text: "+failover-state-wait-promotion".to_owned(),
+    };
+    let lost = [set((250, 260), 1)];
+    for (master, since, lasted, allowed) in [
+        (1, 240, 270, true),
+        (1, 240, 250, false),
+        (1, 310, 190, false),
+        (2, 240, 270, false),
+    ] {
+        let lasted = at(lasted);
+        let events = [
+            (100, IN_STEP),
+            (200, PLANNED),
+            (since, Event::Lagged { master, lasted }),
+            (300, sign(1)),
+            (500, promotion.clone()),
+            (900, SWITCH),
+        ];
+        let expected: &[Rule] = if allowed { &[] } else { &[Rule::Kept] };
+        let broken = broken(&lost, &events, &state(None, 0, &[]));
+        assert_eq!(broken, expected, "{master} {since} {lasted:?}");
+    }
+}
+
+#[test]
 fn a_planned_failover_without_events_may_lose_what_was_acknowledged_around_the_promotion() {
     let promotion = Event::Sign {
         master: 1,
