@@ -386,6 +386,10 @@ async fn the_documented_data_user_is_refused_nothing() {
     let pool = Pool::connect(config)
         .await
         .expect("it may do all that it must");
+    eventually("a replica is readable", LIMIT, || async {
+        pool.topology().readable().count() > 0
+    })
+    .await;
     for _ in 0..3 {
         write(&pool).await;
         let mut conn = pool.read().await.expect("a replica is readable");
