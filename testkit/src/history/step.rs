@@ -65,6 +65,10 @@ impl History {
     /// Takes down each time that the replicas of this master are not in step, as
     /// [`Event::Lagged`]. Under load a replica may be behind by more than the time between the first
     /// sign of a failover and the promotion.
+    ///
+    /// # Errors
+    ///
+    /// When the master does not take a connection.
     pub fn watch_step(&self, server: &Server, replicas: i64) -> io::Result<Watch> {
         let (history, master) = (self.clone(), server.port());
         let mut client = server.connect()?;
