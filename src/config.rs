@@ -6,7 +6,9 @@ mod error;
 mod limits;
 mod multiplexed_limits;
 mod reply_limits;
-mod seed;
+mod sentinel_address;
+#[cfg(test)]
+mod tests;
 mod url;
 mod validate;
 
@@ -14,7 +16,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 
 use crate::node::Node;
 
-pub use self::{
+pub use crate::config::{
     address_map::AddressMap, adopt::Adopt, error::ConfigError, limits::PoolLimits,
     multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits,
 };
@@ -194,7 +196,7 @@ impl Config {
         self.sentinels
             .iter()
             // Validation has refused the malformed ones before anybody asks.
-            .filter_map(|text| seed::parse(text).ok())
+            .filter_map(|text| sentinel_address::parse(text).ok())
             .filter(|node| seen.insert(node.clone()))
             .collect()
     }
@@ -318,6 +320,3 @@ impl fmt::Debug for Seeds<'_> {
         list.finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

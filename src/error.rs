@@ -1,12 +1,15 @@
 //! What can go wrong, said so that the reader knows what to do.
 
+pub(crate) mod failure;
+pub(crate) mod outcome;
+
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use redis::RedisError;
 
 use crate::{
     config::ConfigError,
-    failure::Failure,
+    error::failure::Failure,
     node::{Node, Role},
 };
 
@@ -313,7 +316,7 @@ impl fmt::Display for Blocker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Cause, Fate, Peer};
+    use crate::error::failure::{Cause, Fate, Peer};
 
     fn connect(source: impl Into<RedisError>) -> Error {
         Error::Connect {

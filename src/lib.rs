@@ -154,66 +154,51 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
-mod address;
-mod alarm;
-mod attempt;
-mod clock;
+// What callers see.
 mod config;
-mod connection;
-mod dial;
-mod dialer;
-mod discard;
-mod doubt;
-mod errand;
 mod error;
-mod excluded;
-mod failure;
-mod home;
-mod hub;
+mod node;
+mod pool;
+mod status;
+
+// Who is master, who is replica.
+mod refresh;
+mod sentinel;
+mod topology;
+
+// Lending connections, and sharing them.
+mod exclusive;
+mod multiplexed;
+mod retry;
+mod role_pool;
+
+// One connection.
+mod wire;
+
+// Small tools.
 #[cfg(any(test, feature = "unstable-internals"))]
 #[doc(hidden)]
 pub mod internals;
-mod jitter;
-mod manager;
-#[cfg(test)]
-mod model;
-mod multiplexed;
-mod node;
-mod outcome;
-mod place;
-mod pool;
-mod pooled;
-mod printable;
-mod reaper;
-mod refresh;
-mod retry;
-mod runtime;
-mod scripts;
-mod sentinel;
-mod side;
-mod standing;
-mod stats;
-mod task;
-mod topology;
-mod transaction;
-mod wire;
+mod util;
 
 pub use config::{
     AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
     ReplyLimits,
 };
-pub use connection::Connection;
-pub use discard::{Discard, Discards};
-pub use error::{Blocker, Error, PoolName, Said};
-pub use excluded::Excluded;
+pub use error::{
+    Blocker, Error, PoolName, Said,
+    outcome::{Outcome, outcome},
+};
+pub use exclusive::{connection::Connection, retry_write::Retry};
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
-pub use outcome::{Outcome, outcome};
 pub use pool::Pool;
 pub use redis;
-pub use retry::Retry;
-pub use stats::{FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status};
-pub use topology::{Replica, Topology};
+pub use status::{
+    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status,
+    discard::{Discard, Discards},
+};
+pub use topology::{Replica, Topology, excluded::Excluded};
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

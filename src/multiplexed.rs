@@ -1,5 +1,7 @@
 //! The handle by which many callers share a few connections.
 
+pub(crate) mod connections;
+
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use redis::{
@@ -8,17 +10,22 @@ use redis::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    attempt::{Attempt, MOST_LOSSES},
-    doubt::Doubt,
-    errand::{Batch, Errand},
-    error::PoolName,
-    failure::{self, Cause, Failure, Fate, Peer},
-    hub::{Hub, Line, Lines},
-    jitter, scripts,
+    error::{
+        PoolName,
+        failure::{self, Cause, Failure, Fate, Peer},
+    },
+    multiplexed::connections::{Hub, Line, Lines},
+    retry::{
+        attempt::{Attempt, MOST_LOSSES},
+        reply_class::Doubt,
+        request::{Batch, Errand},
+    },
+    role_pool::scripts,
+    util::jitter,
     wire::{
         command::{self, Shareable},
+        mux::{Fault, Limit},
         pipeline,
-        shared::{Fault, Limit},
     },
 };
 
@@ -106,7 +113,7 @@ use crate::{
 ///   does;
 /// - those of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`, `LOADING`,
 ///   `MASTERDOWN`) are sent again, within the time that others wait for a connection. When time is up
-///   the caller has the node's reply, of which [`outcome`](crate::outcome()) says *not executed*.
+///   the caller has the node's reply, of which [`outcome`](crate::error::outcome()) says *not executed*.
 ///   While a node refuses to serve, those who were refused wait together, and one of them tries it
 ///   after ever longer pauses, at most 250 ms.
 ///

@@ -1,5 +1,7 @@
 //! A Redis server's address and the role it plays.
 
+pub(crate) mod announced;
+
 use std::{fmt, sync::Arc};
 
 /// The role of a data node, in Sentinel's words.

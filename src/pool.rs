@@ -7,21 +7,21 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::Config,
-    connection::Connection,
-    dialer::Dialer,
     error::{Error, PoolName},
-    home::Home,
-    hub::Hub,
-    multiplexed::Multiplexed,
+    exclusive::{
+        Side,
+        connection::Connection,
+        dialer::Dialer,
+        reaper,
+        retry_write::{self, Retry},
+    },
+    multiplexed::{Multiplexed, connections::Hub},
     node::Role,
-    reaper,
     refresh::{Refresh, Report, Verdict},
-    retry::{self, Retry},
-    runtime::Runtime,
-    side::Side,
-    stats::Status,
-    task::Task,
+    role_pool::Home,
+    status::Status,
     topology::{Handle, Topology},
+    util::{abort_on_drop::Task, runtime::Runtime},
 };
 
 /// Two pools of connections to one Redis deployment behind Sentinel: to the master for writes, to
@@ -237,7 +237,7 @@ impl Pool {
         F: FnMut(Connection) -> Fut,
         Fut: Future<Output = RedisResult<T>>,
     {
-        retry::run(&self.inner.connections.write, &policy, work).await
+        retry_write::run(&self.inner.connections.write, &policy, work).await
     }
 
     /// A handle to the master that many callers share, for many small commands at once.

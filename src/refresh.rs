@@ -6,38 +6,35 @@
 //! good answer counts at once and a slow one when it comes.
 
 mod aliases;
-mod belief;
-mod catch_up;
-mod fence;
-mod links;
-mod own_word;
+mod decide;
 mod probe;
-mod report;
+mod probe_cache;
+mod progress;
+mod promotion_watch;
 mod resolver;
-mod testimony;
-mod vigil;
+mod sentinels;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-pub(crate) use self::report::{Report, Verdict};
-use self::{
-    aliases::{Aliases, Clues},
-    belief::{Belief, Conclusion, Evidence},
-    fence::Word,
-    links::Links,
-    probe::{Probed, Reason},
-    resolver::{Resolved, Resolver},
-    testimony::Testimony,
-};
+pub(crate) use crate::refresh::progress::{Report, Verdict};
 use crate::{
     config::Config,
-    jitter,
-    runtime::Runtime,
+    refresh::{
+        aliases::{Aliases, Clues},
+        decide::{
+            Belief, Conclusion, Evidence,
+            fence::{self, Word},
+        },
+        probe::{Probed, Reason},
+        probe_cache::Testimony,
+        resolver::{Resolved, Resolver},
+        sentinels::Links,
+    },
     sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
-    task::Task,
     topology::{Handle, Topology},
+    util::{abort_on_drop::Task, jitter, runtime::Runtime},
 };
 
 /// Where things are in motion (a claim to settle, a replica about to be readable), the next look
@@ -212,7 +209,7 @@ impl Refresh {
             ..*word
         });
         let words: Vec<_> = words.collect();
-        let views: Vec<View> = belief::views(&words).cloned().collect();
+        let views: Vec<View> = decide::views(&words).cloned().collect();
         self.testimony.forget_denials(&views, now);
         let proofs = self.testimony.proofs();
         let alternatives = self.aliases.alternatives(&proofs);
@@ -338,7 +335,7 @@ impl Refresh {
             }
             _ => Verdict::Open,
         };
-        self.report.update(report::Update {
+        self.report.update(progress::Update {
             verdict,
             outlook,
             standing,

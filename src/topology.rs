@@ -1,6 +1,7 @@
 //! Who is master and who is replica: the immutable snapshot, and the handle that publishes it.
 
-pub(crate) mod reducer;
+pub(crate) mod admission;
+pub(crate) mod excluded;
 
 use std::{
     collections::HashSet,
@@ -19,12 +20,12 @@ use tokio::{
 
 use crate::{
     config::ReadFrom,
-    excluded::Excluded,
     node::{Node, Role},
+    topology::excluded::Excluded,
 };
 
 #[cfg(test)]
-use crate::model::step;
+use crate::util::schedule_model::step;
 
 /// Where another thread may be faster, for the models.
 #[cfg(not(test))]

@@ -4,16 +4,20 @@
 //! So errors name a part by its field or its position, and repeat text only from a URL that has
 //! nothing to hide.
 
-mod option;
+mod options;
 mod percent;
+#[cfg(test)]
+mod tests;
 
 use std::str::FromStr;
 
-use self::{
-    option::{Refusal, Value},
-    percent::decode,
+use crate::config::{
+    Config, ConfigError, sentinel_address,
+    url::{
+        options::{Refusal, Value},
+        percent::decode,
+    },
 };
-use super::{Config, ConfigError, seed};
 
 impl Config {
     /// Reads a configuration from a URL, and validates it.
@@ -151,7 +155,7 @@ impl<'a> Parts<'a> {
     fn sentinels(&self) -> Result<Vec<String>, ConfigError> {
         let decode_seed = |(index, text)| {
             decode(text)
-                .and_then(|text| seed::parse(&text).map(|_| text))
+                .and_then(|text| sentinel_address::parse(&text).map(|_| text))
                 .map_err(|reason| ConfigError::new(format!("sentinels[{index}]"), reason))
         };
         self.hosts.split(',').enumerate().map(decode_seed).collect()
@@ -196,7 +200,7 @@ impl<'a> Parts<'a> {
         } else {
             "must be a number from 0 to 2147483647"
         };
-        config.db = option::digits(path)
+        config.db = options::digits(path)
             .ok_or_else(|| self.censor(ConfigError::new("db", reason).with_text(path)))?;
         Ok(())
     }
@@ -209,7 +213,7 @@ impl<'a> Parts<'a> {
                 let reason = format!("option {position} is not of the form `name=value`");
                 ConfigError::new("url", reason)
             })?;
-            option::set(config, name, Value(value)).map_err(|refusal| {
+            options::set(config, name, Value(value)).map_err(|refusal| {
                 self.censor(match refusal {
                     Refusal::Unknown => {
                         let reason = format!("option {position} is not known");
@@ -220,7 +224,7 @@ impl<'a> Parts<'a> {
                     }
                 })
             })?;
-            option::check_conflicts(&seen, name)?;
+            options::check_conflicts(&seen, name)?;
             seen.push(name);
         }
         Ok(())
@@ -258,6 +262,3 @@ fn split_optional(text: &str, separator: char) -> (&str, Option<&str>) {
         None => (text, None),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,13 @@
 //! The rules that a configuration must keep.
 
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
-use super::{Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, seed};
+use crate::config::{
+    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, sentinel_address,
+};
 
 impl Config {
     /// Checks every field, so that a mistake is found before the first connection.
@@ -40,11 +45,13 @@ impl Config {
             return Err(ConfigError::new("sentinels", "name at least one Sentinel"));
         }
         for (index, text) in self.sentinels.iter().enumerate() {
-            seed::parse(text).map_err(|reason| {
+            sentinel_address::parse(text).map_err(|reason| {
                 ConfigError::new(format!("sentinels[{index}]"), reason).with_text(text)
             })?;
         }
-        if self.master_name.is_empty() || !self.master_name.chars().all(seed::is_name_char) {
+        if self.master_name.is_empty()
+            || !self.master_name.chars().all(sentinel_address::is_name_char)
+        {
             let reason = "must be one or more letters, digits, `.`, `_` or `-`";
             return Err(ConfigError::new("master_name", reason).with_text(&self.master_name));
         }
@@ -194,6 +201,3 @@ const MAX_ACTIVE: usize = 65_535;
 const MAX_DB: i64 = 2_147_483_647;
 /// Far from where adding a duration to an instant overflows.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
-
-#[cfg(test)]
-mod tests;

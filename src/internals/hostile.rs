@@ -2,9 +2,9 @@
 
 use redis::Value;
 
-use super::decode_in_pieces;
 use crate::{
     config::{Config, ReplyLimits},
+    internals::decode_in_pieces,
     node::Node,
     sentinel::{
         event::{self, EventKind},

@@ -11,26 +11,31 @@
 //! Each server gets one address here, and whatever Sentinels and nodes say is put in terms of it before
 //! anything is decided, so that the rules may compare addresses as text.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
 };
 
-use super::{fence::Word, probe::Identity};
 use crate::{
-    address,
-    node::Node,
+    node::{Node, announced},
+    refresh::{
+        decide::{
+            election::{Proof, Proofs},
+            fence::Word,
+        },
+        probe::Identity,
+    },
     sentinel::{
         answer::{Answer, View},
         event::Event,
         flags::Flag,
         reply::ReplicaInfo,
     },
-    topology::{
-        Replica, Topology,
-        reducer::{Proof, Proofs},
-    },
+    topology::{Replica, Topology},
 };
 
 /// What host names resolve to.
@@ -399,7 +404,7 @@ impl Groups {
 /// The IP addresses of a node, where they are those of one host: a name with several addresses of a
 /// family stands for several servers, as a headless Kubernetes service does.
 fn endpoints<'a>(node: &Node, clues: &Clues<'a>) -> impl Iterator<Item = IpAddr> + use<'a> {
-    let literal = address::ip(node.host()).map(|ip| vec![ip]);
+    let literal = announced::ip(node.host()).map(|ip| vec![ip]);
     let resolved = || {
         clues
             .addresses
@@ -422,6 +427,3 @@ fn endpoints<'a>(node: &Node, clues: &Clues<'a>) -> impl Iterator<Item = IpAddr>
 fn has_endpoint(node: &Node, clues: &Clues<'_>) -> bool {
     endpoints(node, clues).next().is_some()
 }
-
-#[cfg(test)]
-mod tests;

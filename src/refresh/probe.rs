@@ -16,10 +16,10 @@ use crate::{
     config::Config,
     error::{self, is_refusal},
     node::{Node, Role},
-    task::Task,
-    topology::reducer::Proof,
+    refresh::decide::election::Proof,
+    util::abort_on_drop::Task,
     wire::{
-        exclusive::Exclusive,
+        connection::Exclusive,
         handshake::{self, Greeting},
         info,
         role::RoleReply,

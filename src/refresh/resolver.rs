@@ -11,8 +11,10 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
-use super::aliases::Addresses;
-use crate::{address, node::Node};
+use crate::{
+    node::{Node, announced},
+    refresh::aliases::Addresses,
+};
 
 /// What a name resolves to; nothing where that could not be found out.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Resolver {
     pub(super) fn keep<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
         let hosts: HashSet<&str> = nodes
             .map(Node::host)
-            .filter(|host| address::ip(host).is_none())
+            .filter(|host| announced::ip(host).is_none())
             .collect();
         self.addresses.retain(|host, _| hosts.contains(&host[..]));
         self.asked.retain(|host, _| hosts.contains(&host[..]));

@@ -1,11 +1,13 @@
 //! What one Sentinel answered, all its replies together.
 
-use super::{
-    flags::Flag,
-    refused::Refused,
-    reply::{Peer, ReplicaInfo},
+use crate::{
+    node::Node,
+    sentinel::{
+        flags::Flag,
+        refused::Refused,
+        reply::{Peer, ReplicaInfo},
+    },
 };
-use crate::node::Node;
 
 /// What one Sentinel believes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,16 +12,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    answer::{Answer, View},
-    message::{Message, Silence},
-    refused::{Refused, is_about_the_command},
-    reply::{self, MasterInfo, Replicas},
-};
 use crate::{
     config::Config,
     node::Node,
-    wire::{exclusive::Exclusive, handshake, value::Malformed},
+    sentinel::{
+        answer::{Answer, View},
+        message::{Message, Silence},
+        refused::{Refused, is_about_the_command},
+        reply::{self, MasterInfo, Replicas},
+    },
+    wire::{connection::Exclusive, handshake, value::Malformed},
 };
 
 /// Keeps a storm of suspicions from becoming a storm of questions.

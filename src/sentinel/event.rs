@@ -5,7 +5,7 @@
 //! whoever may PUBLISH can forge one. So an event says that it is time to ask, and which node to be
 //! wary of until the answer is there.
 
-use crate::{address, node::Node};
+use crate::node::{Node, announced};
 
 /// What a Sentinel published about our master, one of its replicas, or the Sentinels around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,8 +223,8 @@ fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
     if name != master_name.as_bytes() || words.next().is_some() {
         return None;
     }
-    let old = address::node(old_host, old_port)?;
-    let new = address::node(new_host, new_port)?;
+    let old = announced::node(old_host, old_port)?;
+    let new = announced::node(new_host, new_port)?;
     Some(Event {
         kind: EventKind::SwitchMaster {
             old: old.clone(),
@@ -253,12 +253,12 @@ fn instance(
         b"sentinel" => Subject::Sentinel,
         _ => return None,
     };
-    let node = address::node(host, port)?;
+    let node = announced::node(host, port)?;
     let (name, master) = if subject == Subject::Master {
         (name, node.clone())
     } else {
         let [at, name, host, port] = take(&mut words)?;
-        (name, address::node(host, port).filter(|_| at == b"@")?)
+        (name, announced::node(host, port).filter(|_| at == b"@")?)
     };
     if name != master_name.as_bytes()
         || expected.is_some_and(|expected| expected != subject)

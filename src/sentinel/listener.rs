@@ -8,17 +8,17 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    client::{self, Contact},
-    event,
-    message::{Message, Silence},
-    refused::{Refused, is_about_the_command},
-};
 use crate::{
     config::Config,
-    jitter,
     node::Node,
-    wire::{exclusive::Exclusive, handshake},
+    sentinel::{
+        client::{self, Contact},
+        event,
+        message::{Message, Silence},
+        refused::{Refused, is_about_the_command},
+    },
+    util::jitter,
+    wire::{connection::Exclusive, handshake},
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);

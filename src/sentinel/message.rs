@@ -2,12 +2,15 @@
 
 use redis::RedisError;
 
-use super::{
-    answer::Answer,
-    event::Event,
-    refused::{Refused, is_about_the_command},
+use crate::{
+    error,
+    node::Node,
+    sentinel::{
+        answer::Answer,
+        event::Event,
+        refused::{Refused, is_about_the_command},
+    },
 };
-use crate::{error, node::Node};
 
 /// What reaches the refresh task from the tasks that talk to Sentinels. `link` is the address that
 /// they use; which Sentinel it leads to may differ from connection to connection.

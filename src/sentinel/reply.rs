@@ -5,15 +5,17 @@
 //! makes the whole answer malformed: half of it would be worse than what is known already. A
 //! replica that cannot be used is left out and counted.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use redis::Value;
 
-use super::flags::{Flag, Flags};
 use crate::{
-    address,
-    excluded::Excluded,
-    node::Node,
+    node::{Node, announced},
+    sentinel::flags::{Flag, Flags},
+    topology::excluded::Excluded,
     wire::value::{Fields, Malformed, bad_address, node, plain, text, unexpected},
 };
 
@@ -163,7 +165,7 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
         master: fields
             .get("master-host")
             .zip(fields.get("master-port"))
-            .and_then(|(host, port)| address::node(host, port)),
+            .and_then(|(host, port)| announced::node(host, port)),
         priority: fields.number("slave-priority"),
         reports_master: fields.get("role-reported") == Some(b"master"),
         info_refresh,
@@ -223,7 +225,7 @@ impl ReplicaInfo {
     /// Being `disconnected` is none: right after a switch every replica is, and while the Sentinel
     /// reconnects a dead one is not. What remains is decided by the node's own ROLE.
     pub(crate) fn excluded(&self, master: &Node) -> Option<Excluded> {
-        if address::same(&self.node, master) == Some(true) {
+        if announced::same(&self.node, master) == Some(true) {
             Some(Excluded::IsMaster)
         } else if self.flags.has(Flag::Promoted) {
             Some(Excluded::Promoted)
@@ -251,7 +253,7 @@ impl Peer {
 }
 
 fn stray(follows: &Node, master: &Node) -> Option<Excluded> {
-    (address::same(follows, master) == Some(false)).then(|| Excluded::WrongMaster {
+    (announced::same(follows, master) == Some(false)).then(|| Excluded::WrongMaster {
         follows: follows.to_string(),
     })
 }
@@ -272,7 +274,3 @@ impl Fields<'_> {
         self.get("flags").map(Flags::parse)
     }
 }
-
-#[cfg(test)]
-#[path = "reply_tests.rs"]
-mod tests;

@@ -27,8 +27,10 @@ use std::mem;
 use bytes::{Buf as _, BytesMut};
 use redis::Value;
 
-use self::{error::CodecError, reply::Reply, token::Input};
-use crate::config::ReplyLimits;
+use crate::{
+    config::ReplyLimits,
+    wire::codec::{error::CodecError, reply::Reply, token::Input},
+};
 
 /// Room for one read while replies are small, and what an idle decoder may keep.
 const SMALL_READ: usize = 1024;

@@ -1,11 +1,16 @@
 //! What a command means to the connection it passes over, told by its name and, for a few, by its
 //! arguments.
 
+pub(crate) mod affinity;
+pub(crate) mod read_only;
+#[cfg(test)]
+mod table_tests;
+
 use std::{fmt, time::Duration};
 
 use redis::{Arg, Cmd};
 
-use crate::printable::printable;
+use crate::util::escape::printable;
 
 /// What a connection was left in that the next caller must not inherit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,8 +377,8 @@ fn client(cmd: &Cmd) -> Kind {
 ///
 /// | command | goes on from | over a shared connection | over a lent one |
 /// |---|---|---|---|
-/// | `EVALSHA`, `EVALSHA_RO` | `SCRIPT LOAD`, `EVAL` | the node is given the script where it lacks it, see [`scripts`](crate::scripts) | the connection stays; on a fresh one the caller is told `NOSCRIPT` |
-/// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Tie`](super::tie::Tie) |
+/// | `EVALSHA`, `EVALSHA_RO` | `SCRIPT LOAD`, `EVAL` | the node is given the script where it lacks it, see [`scripts`](crate::role_pool::scripts) | the connection stays; on a fresh one the caller is told `NOSCRIPT` |
+/// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Tie`](crate::wire::command::affinity::Tie) |
 /// | `FT.CURSOR` | `FT.AGGREGATE` or `FT.HYBRID` with `WITHCURSOR` | both are refused | as above |
 /// | `CLIENT KILL`, `UNBLOCK`, `PAUSE`, `UNPAUSE` | a client's number, an earlier pause | refused where reads go to several nodes | as above |
 /// | `SCRIPT KILL`, `FUNCTION KILL` | a running script | as above | as above |

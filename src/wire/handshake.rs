@@ -7,18 +7,17 @@
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
 
-use super::{
-    exclusive::Exclusive,
-    role::{self, RoleReply},
-    stream::Stream,
-    value::Fields,
-};
 use crate::{
     config::{Config, Protocol, ReplyLimits},
-    error::denies_command,
-    failure::Peer,
+    error::{denies_command, failure::Peer},
     node::{Node, Role},
-    printable::printable,
+    util::escape::printable,
+    wire::{
+        connection::Exclusive,
+        role::{self, RoleReply},
+        stream::Stream,
+        value::Fields,
+    },
 };
 
 /// What a node revealed about itself.

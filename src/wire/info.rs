@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::value::text;
+use crate::wire::value::text;
 
 /// An id has 40 characters; whatever is much longer is none.
 const MAX_FIELD: usize = 64;

@@ -1,8 +1,8 @@
 //! A pipeline's bytes, and what its replies mean.
 
-use redis::{Pipeline, RedisResult, ServerError, Value};
+pub(crate) mod abort_error;
 
-use super::aborted;
+use redis::{Pipeline, RedisResult, ServerError, Value};
 
 /// How many replies it will have, those to `MULTI` and `EXEC` included.
 pub(crate) fn replies(pipeline: &Pipeline) -> usize {
@@ -65,7 +65,7 @@ pub(crate) async fn conclude(
         return Err(error.clone().into());
     }
     if pipeline.is_transaction() && replies[..last].iter().any(refused) {
-        return Err(aborted::error(pipeline, replies).await);
+        return Err(abort_error::error(pipeline, replies).await);
     }
     if pipeline.is_transaction()
         && let Some(Value::ServerError(refusal)) = replies.last()

@@ -2,8 +2,11 @@
 
 use redis::Value;
 
-use super::value::{Malformed, bad_address, node, plain, signed, text, unexpected};
-use crate::{node::Node, printable::printable};
+use crate::{
+    node::Node,
+    util::escape::printable,
+    wire::value::{Malformed, bad_address, node, plain, signed, text, unexpected},
+};
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

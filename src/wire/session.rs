@@ -12,11 +12,13 @@
 
 use redis::{Cmd, PushKind, ServerErrorKind, Value};
 
-use super::{
-    command::{Block, Dirt, Kind, Replies, Topic, arg, block_of},
-    value::{signed, text},
+use crate::{
+    config::Protocol,
+    wire::{
+        command::{Block, Dirt, Kind, Replies, Topic, arg, block_of},
+        value::{signed, text},
+    },
 };
-use crate::config::Protocol;
 
 /// What the wire must read for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::addresses;
-use crate::node::Node;
+use crate::{node::Node, wire::addresses};
 
 /// A peer that vanished without a word is noticed after 15 + 3 * 5 seconds on an idle connection.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::{address, node::Node, printable::printable};
+use crate::{
+    node::{Node, announced},
+    util::escape::printable,
+};
 
 /// Three times what the newest Sentinel sends for its wordiest entry of a node, and more.
 const MAX_FIELDS: usize = 256;
@@ -100,9 +103,9 @@ pub(crate) fn node(host: &Value, port: &Value) -> Option<Node> {
         // ROLE gives the port as an integer, Sentinel as text.
         Value::Int(port) => {
             let port = u16::try_from(*port).ok().filter(|port| *port != 0)?;
-            Some(Node::new(address::host(text(host)?)?, port))
+            Some(Node::new(announced::host(text(host)?)?, port))
         }
-        port => address::node(text(host)?, text(port)?),
+        port => announced::node(text(host)?, text(port)?),
     }
 }
 

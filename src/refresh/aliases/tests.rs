@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    excluded::Excluded,
+    refresh::decide::election::{exclusion, names_as_master},
     sentinel::{
         event::{EventKind, Subject},
         flags::Flags,
     },
-    topology::reducer::{exclusion, names_as_master},
+    topology::excluded::Excluded,
 };
 
 const PORT: u16 = 6379;

@@ -2,7 +2,7 @@
 
 use redis::{PushKind, Value};
 
-use super::error::{CodecError, Fault};
+use crate::wire::codec::error::{CodecError, Fault};
 
 /// No value is shorter on the wire than the RESP3 null, `_\r\n`.
 const SHORTEST_VALUE: usize = 3;

@@ -3,12 +3,14 @@
 
 use redis::Value;
 
-use super::{
-    error::{CodecError, Fault},
-    frame::{Frame, Kind},
-    token::{Input, Token, Tokens},
+use crate::{
+    config::ReplyLimits,
+    wire::codec::{
+        error::{CodecError, Fault},
+        frame::{Frame, Kind},
+        token::{Input, Token, Tokens},
+    },
 };
-use crate::config::ReplyLimits;
 
 /// A stack that fits here is not worth giving back.
 const KEPT_FRAMES: usize = 4;

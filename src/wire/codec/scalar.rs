@@ -2,7 +2,7 @@
 
 use redis::{Value, VerbatimFormat};
 
-use super::error::{CodecError, Fault};
+use crate::wire::codec::error::{CodecError, Fault};
 
 /// What a length and that many bytes are.
 #[derive(Clone, Copy)]

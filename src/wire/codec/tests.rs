@@ -5,8 +5,10 @@ use proptest::{
 use redis::{PushKind, Value};
 
 use super::{Decoder, LARGE_READ, SMALL_READ, error::CodecError, token::LINE_LIMIT};
-use crate::config::ReplyLimits;
-use crate::internals::{compare_with_redis, decode_in_pieces, same};
+use crate::{
+    config::ReplyLimits,
+    internals::{compare_with_redis, decode_in_pieces, same},
+};
 
 fn limits(change: impl FnOnce(&mut ReplyLimits)) -> ReplyLimits {
     let mut limits = ReplyLimits::default();

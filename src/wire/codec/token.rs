@@ -6,13 +6,15 @@
 
 use redis::Value;
 
-use super::{
-    error::{CodecError, Fault},
-    frame::Kind,
-    line::{self, Scan},
-    scalar::{self, BlobKind},
+use crate::{
+    config::ReplyLimits,
+    wire::codec::{
+        error::{CodecError, Fault},
+        frame::Kind,
+        line::{self, Scan},
+        scalar::{self, BlobKind},
+    },
 };
-use crate::config::ReplyLimits;
 
 /// A line is a status, an error or a number; Redis's own are far below 1 KiB.
 pub(super) const LINE_LIMIT: usize = 64 * 1024;

@@ -1,0 +1,221 @@
+//! What became of a command that failed, told from its error.
+
+#[cfg(test)]
+mod tests;
+
+use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
+
+use crate::error::{
+    Error,
+    failure::{self, Failure, Fate},
+};
+
+/// What is known of a command that failed: whether the server has executed it.
+///
+/// From [`outcome`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "callers decide by it and should have to think of every case; there is no fourth"
+)]
+pub enum Outcome {
+    /// It was not executed, and sending it again cannot execute it twice.
+    NotExecuted,
+    /// It was sent and no answer came: it may have been executed, or may still be. Only what can be
+    /// executed twice without harm should be sent again.
+    Unknown,
+    /// The server has answered: the command ran, and failed or did what the answer says. Sending it
+    /// again would in general fail again.
+    Executed,
+}
+
+/// Tells from an error whether the command was executed.
+///
+/// For every error of a [`Connection`](crate::Connection) and of a
+/// [`Multiplexed`](crate::Multiplexed) handle, and for this crate's own [`Error`], converted into a
+/// [`RedisError`]. It speaks of the command, the pipeline or the script that failed, not of those
+/// that the caller sent before it.
+///
+/// - Not executed: the pool could not lend a connection; nothing of the command was written;
+///   the crate refused to send it; or the server refused to begin with it, by `READONLY`, `REDIRECT`,
+///   `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `MISCONF`, `OOM`, `BUSY`, `NOAUTH`, `NOPERM`, `NOSCRIPT`,
+///   as an unknown command, subcommand or function or one with the wrong number of arguments, by
+///   `Protocol error`, by `max number of clients reached`, and the like. An atomic pipeline that the
+///   server discarded (`EXECABORT`).
+/// - Executed: any other error reply, `WRONGTYPE` for one; a reply that could not be converted into
+///   the type that was asked for; a plain pipeline in which any command had an error reply, since the
+///   others were executed. [`RedisError::into_server_errors`] says which had.
+/// - Unknown: everything else. The connection was lost, or the time was up, after the command was
+///   written; and errors that come neither from this crate nor from a server.
+///
+/// A script that itself returns an error in the words of such a refusal is judged by them.
+///
+/// A transaction that is undone because a watched key changed is no error in Redis: its reply is
+/// nil. Ask for an `Option`, or it is an error of conversion. An error within the reply to an `EXEC`
+/// that was sent by hand is judged as if it were the whole reply; send atomic pipelines
+/// ([`redis::Pipeline::atomic`]), of which this is right.
+///
+/// ```
+/// use redis_rw_pool::{Connection, Outcome, outcome, redis::AsyncCommands};
+///
+/// async fn count(conn: &mut Connection) -> Option<i64> {
+///     match conn.incr("visits", 1).await {
+///         Ok(visits) => Some(visits),
+///         Err(error) => {
+///             match outcome(&error) {
+///                 Outcome::NotExecuted => println!("not counted, may be tried again: {error}"),
+///                 Outcome::Unknown => println!("perhaps counted: {error}"),
+///                 Outcome::Executed => println!("it is no counter: {error}"),
+///             }
+///             None
+///         }
+///     }
+/// }
+/// ```
+pub fn outcome(error: &RedisError) -> Outcome {
+    match Verdict::of(error) {
+        Verdict::Hindered | Verdict::Refused => Outcome::NotExecuted,
+        Verdict::Lost => Outcome::Unknown,
+        Verdict::Torn | Verdict::Answered => Outcome::Executed,
+    }
+}
+
+/// The outcome, and whether trying again may end better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not executed, for a reason that may pass.
+    Hindered,
+    /// Not executed, and nothing but a change of the caller or the configuration will help.
+    Refused,
+    /// Sent, and never answered.
+    Lost,
+    /// A pipeline of which some commands were hindered and the others executed.
+    Torn,
+    /// The server has answered and would answer so again.
+    Answered,
+}
+
+impl Verdict {
+    pub(crate) fn of(error: &RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Io => Self::of_failure(error),
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::of_replies(error),
+            ErrorKind::Client
+            | ErrorKind::AuthenticationFailed
+            | ErrorKind::InvalidClientConfig
+            | ErrorKind::RESP3NotSupported => Self::Refused,
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Answered,
+            _ => Self::Lost,
+        }
+    }
+
+    fn of_failure(error: &RedisError) -> Self {
+        if let Some(failure) = Failure::of(error) {
+            return match failure.fate {
+                Fate::NotExecuted | Fate::Own => Self::Hindered,
+                Fate::Unknown => Self::Lost,
+            };
+        }
+        match failure::carried::<Error>(error) {
+            Some(error) if error.is_transient() => Self::Hindered,
+            Some(_) => Self::Refused,
+            None => Self::Lost,
+        }
+    }
+
+    /// One error reply, or those to the commands of a pipeline.
+    fn of_replies(error: &RedisError) -> Self {
+        let Some(replies) = error.clone().into_server_errors() else {
+            return Self::Lost;
+        };
+        let hindered = |(_, reply): &(usize, ServerError)| Self::of_reply(reply) == Self::Hindered;
+        // Only a single reply is a cause of its own in the redis crate.
+        if let (true, [(_, reply)]) = (has_source(error), &*replies) {
+            Self::of_reply(reply)
+        } else if is_discarded_transaction(error, &replies) {
+            if replies.iter().all(hindered) {
+                Self::Hindered
+            } else {
+                Self::Refused
+            }
+        } else if replies.iter().all(hindered) {
+            Self::Torn
+        } else {
+            Self::Answered
+        }
+    }
+
+    fn of_reply(reply: &ServerError) -> Self {
+        Self::of_text(reply.code(), reply.details().unwrap_or_default())
+    }
+
+    /// What Redis looks at before it begins with a command, and what a script may not meet once it
+    /// has written.
+    fn of_text(code: &str, details: &str) -> Self {
+        match code {
+            "READONLY" | "REDIRECT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF"
+            | "OOM" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
+            "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" | "NOPROTO" | "NOSCRIPT" | "MOVED"
+            | "ASK" | "CROSSSLOT" => Self::Refused,
+            "EXECABORT" => match details.split_once("because of: ") {
+                Some((_, reason)) if Self::of_line(reason) == Self::Hindered => Self::Hindered,
+                _ => Self::Refused,
+            },
+            "ERR" if is_from_script(details) => Self::Answered,
+            "ERR" if begins(details, "max number of clients") => Self::Hindered,
+            "ERR" if REFUSALS.iter().any(|words| begins(details, words)) => Self::Refused,
+            _ => Self::Answered,
+        }
+    }
+
+    fn of_line(line: &str) -> Self {
+        let (code, details) = line.split_once(' ').unwrap_or((line, ""));
+        Self::of_text(code, details)
+    }
+}
+
+/// How the texts begin, in whichever case, that say before a command is executed that it will not be,
+/// and have no code of their own.
+const REFUSALS: [&str; 14] = [
+    "unknown command",
+    // Before 7.0 "Unknown subcommand or wrong number of arguments for …".
+    "unknown subcommand",
+    "wrong number of arguments",
+    "function not found",
+    // After this the server closes the connection.
+    "protocol error",
+    // Subscribed under RESP2; the second is Redis 5.
+    "can't execute '",
+    "only (p)subscribe",
+    "command not allowed inside a transaction",
+    // What a script's own flags speak against is found before it runs.
+    "can not run script",
+    "can not execute a script with write flag",
+    "debug command not allowed",
+    "module command not allowed",
+    "replica can't interact with the keyspace",
+    // Redis 5, which has no WRONGPASS.
+    "invalid password",
+];
+
+/// Whether a command within a script met this, which may have written by then. Redis 7 appends
+/// `script: <hash>, on @user_script:<line>.` to it.
+fn is_from_script(details: &str) -> bool {
+    details.contains("called from script") || details.contains(", on @user_")
+}
+
+fn begins(details: &str, words: &str) -> bool {
+    let head = details.get(..words.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(words))
+}
+
+/// The redis crate gives every command of it that was not queued, and calls the whole an abort.
+fn is_discarded_transaction(error: &RedisError, replies: &[(usize, ServerError)]) -> bool {
+    let abort = ServerErrorKind::ExecAbort;
+    let first = replies.first().and_then(|(_, reply)| reply.kind());
+    error.kind() == ErrorKind::Server(abort) && first != Some(abort)
+}
+
+fn has_source(error: &RedisError) -> bool {
+    std::error::Error::source(error).is_some()
+}

@@ -1,0 +1,657 @@
+//! The guard: what a caller holds.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use deadpool::managed::Object;
+use parking_lot::Mutex;
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
+};
+use tokio::time::Instant;
+
+use crate::{
+    error::{
+        Error,
+        failure::{Cause, Failure, Fate, Peer},
+    },
+    exclusive::{
+        entry::Pooled,
+        manager::{self, Manager},
+        transaction::Effect,
+    },
+    node::{Node, Role},
+    retry::{
+        attempt::{Attempt, MOST_LOSSES, Pause},
+        reply_class::Doubt,
+        request::{Batch, Errand},
+    },
+    status::discard::Discard,
+    topology::{Target, admission::Standing},
+    wire::{
+        command::{self, affinity::Tie},
+        pipeline,
+    },
+};
+
+/// An exclusive connection to one node, lent by a [`Pool`](crate::Pool).
+///
+/// Use it with the redis crate's own commands, pipelines and scripts: it implements
+/// [`redis::aio::ConnectionLike`]. It goes back to its pool when it is dropped, at once and without
+/// a task. It is kept there only if it is provably clean: no command on its way, no `MULTI`,
+/// `WATCH`, `SELECT`, `SUBSCRIBE` or the like left behind; otherwise it is closed.
+///
+/// ```no_run
+/// use redis::AsyncCommands;
+/// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut conn = pool.write().await?;
+/// let () = conn.set("visits", 1).await?;
+/// let visits: i64 = conn.incr("visits", 1).await?;
+/// println!("{visits} visits, counted by the {} at {}", conn.role(), conn.node());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Failover
+///
+/// A guard is a lease on a role, not on a socket. When its connection is lost, closed or led to a node
+/// that is not the master any more, the next command goes over a fresh connection, which takes the
+/// place of the old one in the pool: [`node`](Self::node) then names the node that it goes to. That
+/// waits as long as a checkout does, up to the longer of
+/// [`failover_timeout`](crate::Config::failover_timeout) and
+/// [`connect_timeout`](crate::Config::connect_timeout), also while the master is being replaced.
+///
+/// Where the caller would miss something on a fresh connection it is not replaced: in `MULTI`, under
+/// `WATCH`, subscribed, on another database and the like. The same holds for `WAIT`, which is about what
+/// was written over the same connection; and where the fresh one goes to another node, for a `SCAN`
+/// with the cursor of the former node and for what is about its clients and scripts (`CLIENT KILL`,
+/// `CLIENT UNBLOCK`, `SCRIPT KILL`). Then the command fails, and was not executed.
+///
+/// # Over a connection to read from
+///
+/// `PUBLISH` and `SPUBLISH` over a connection from [`Pool::read`](crate::Pool::read) are refused before
+/// they are sent, unless [`read_from`](crate::Config::read_from) is
+/// [`Master`](crate::ReadFrom::Master): a replica takes them, and nobody but that replica's own
+/// subscribers gets the message. A script that publishes is not looked into.
+///
+/// # What is sent again
+///
+/// A command that was sent is sent again only
+///
+/// - where the server said that it executed nothing of it, because it is no master (`READONLY`, or
+///   Valkey's `REDIRECT`), is loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). That
+///   goes on for as long as a command waits for a connection; then the caller has the server's reply.
+///   A node that is loading is asked over the same connection, by one caller at a time, after pauses
+///   of at most 250 ms;
+/// - where the connection was lost and the command is known to read only (by name: `GET`, `HGETALL`,
+///   `EVAL_RO`, …; no script otherwise, nothing that blocks). Where a replica may serve it, it has one
+///   [`command_timeout`](crate::Config::command_timeout) for all attempts together. Where only the
+///   master may, it waits for the next one as a write does.
+///
+/// A pipeline is sent again where that holds for every command in it. Any other command that was on its
+/// way when the connection was lost has failed as *unknown*: it may have been executed, and is never
+/// sent a second time.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a command closes its connection before anybody uses it again, since its
+/// reply would reach somebody else. A command that was on its way may have been executed, or may yet
+/// be. The next command on the guard goes over a fresh connection, or fails, not executed, where the
+/// caller would miss something there.
+#[must_use = "a connection goes back to its pool as soon as it is dropped"]
+pub struct Connection {
+    /// `None` while being dropped, and while a transaction has it.
+    object: Option<Object<Manager>>,
+    /// Whom the connection goes to that a transaction has.
+    away: Option<Box<Target>>,
+    /// Of a connection that a transaction lends: where it goes when it is dropped.
+    owner: Option<Arc<Mutex<Option<Self>>>>,
+    /// In a transaction: what became of its commands so far.
+    pub(crate) effect: Option<Effect>,
+    db: i64,
+    /// The caller has sent something.
+    used: bool,
+    /// The connection was replaced since: a `WAIT` would not be about all that was written.
+    severed: bool,
+    /// Nothing is waited for longer than this, where the caller has no more time.
+    until: Option<Instant>,
+}
+
+/// How long a command may wait for what it needs.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until: Instant,
+    whole: Duration,
+}
+
+impl Connection {
+    pub(crate) fn new(object: Object<Manager>) -> Self {
+        Self {
+            db: object.home().config.db,
+            object: Some(object),
+            away: None,
+            owner: None,
+            effect: None,
+            used: false,
+            severed: false,
+            until: None,
+        }
+    }
+
+    /// Commands over it wait no longer than this for a connection, the end of a fence, or a node that
+    /// refuses to serve.
+    pub(crate) fn until(mut self, moment: Option<Instant>) -> Self {
+        self.until = moment;
+        self
+    }
+
+    fn wait(&self) -> Wait {
+        let (now, patience) = (Instant::now(), self.pooled().home().patience());
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        let whole = left.map_or(patience, |left| left.min(patience));
+        Wait {
+            until: now + whole.min(FAR),
+            whole,
+        }
+    }
+
+    /// The address of the node at the other end, as the Sentinels announce it.
+    pub fn node(&self) -> Node {
+        self.target().node.clone()
+    }
+
+    /// The role of the node at the other end, when the connection was made.
+    ///
+    /// A connection from [`Pool::read`](crate::Pool::read) is to a master where the read policy
+    /// says so.
+    pub fn role(&self) -> Role {
+        self.target().role
+    }
+
+    fn target(&self) -> &Target {
+        match &self.away {
+            Some(target) => target,
+            None => &self.pooled().target,
+        }
+    }
+
+    fn object(&self) -> &Object<Manager> {
+        let object = self.object.as_ref();
+        object.expect("BUG: a guard is used while it is being dropped")
+    }
+
+    fn pooled(&self) -> &Pooled {
+        self.object()
+    }
+
+    fn pooled_mut(&mut self) -> &mut Pooled {
+        let object = self.object.as_mut();
+        object.expect("BUG: a guard is used while it is being dropped")
+    }
+
+    /// A command failed of which nothing was written.
+    pub(crate) fn failure(&self, cause: Cause) -> RedisError {
+        self.failure_with(cause, Fate::NotExecuted)
+    }
+
+    pub(crate) fn failure_with(&self, cause: Cause, fate: Fate) -> RedisError {
+        let Target { node, role, .. } = self.target();
+        let failure = Failure {
+            peer: Peer::Node(*role),
+            node: node.clone(),
+            cause,
+            fate,
+        };
+        failure.into()
+    }
+
+    #[inline]
+    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+        if self.is_away() {
+            return Err(self.failure(Cause::Unusable));
+        }
+        if !self.pooled().home().needs_master() && errand.publishes() {
+            return Err(command::published_at_a_replica());
+        }
+        if !self.pooled().is_fit() {
+            let wait = self.wait();
+            Box::pin(self.catch_up(errand.tie(), wait)).await?;
+        }
+        if self.severed && errand.tie() == Tie::Connection {
+            self.start_over();
+            return Err(self.failure(Cause::Severed));
+        }
+        let mut result = errand.over(self.pooled_mut().wire()).await;
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
+            // Refused before it was sent: all is as it was.
+            return result;
+        }
+        if !matches!(&result, Ok(reply) if errand.doubt(reply) == Doubt::None) {
+            result = Box::pin(self.follow_up(errand, result)).await;
+            if result.is_err() && errand.tie() == Tie::Connection {
+                self.start_over();
+                return result;
+            }
+        }
+        self.used = true;
+        if let Some(effect) = &mut self.effect {
+            *effect = (*effect).max(Effect::of(errand, &result));
+        }
+        result
+    }
+
+    /// The text of a script, in case a shared connection goes to a node that does not know it.
+    #[inline]
+    fn remember(&self, cmd: &Cmd) {
+        if let Some(object) = &self.object {
+            object.home().scripts.remember(cmd);
+        }
+    }
+
+    /// The caller is told, once, that a `WAIT` is not about what was written before.
+    fn start_over(&mut self) {
+        (self.used, self.severed) = (false, false);
+    }
+
+    /// Holds the command back while the master is being replaced, and takes a fresh connection where
+    /// this one is of no use any more. Nothing has been written yet.
+    async fn catch_up(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
+        let mut changes = home.topology.subscribe();
+        loop {
+            if home.runtime.has_ended() {
+                return Err(Error::RuntimeEnded.into());
+            }
+            changes.mark_unchanged();
+            if self.pooled().is_fit() || self.is_bound() {
+                return Ok(());
+            }
+            match self.pooled_mut().standing() {
+                Standing::Current => return Ok(()),
+                Standing::Gone => self.renew(tie, wait).await?,
+                Standing::Fenced => {
+                    let changed = tokio::time::timeout_at(wait.until, changes.changed());
+                    tokio::select! {
+                        lifted = changed => if !matches!(lifted, Ok(Ok(()))) {
+                            let sign = home.topology.snapshot().fence.clone();
+                            let cause = Cause::Fenced(sign.unwrap_or_default(), wait.whole);
+                            return Err(self.failure(cause));
+                        },
+                        () = home.closing() => return Err(home.ending().into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the caller has set up something on this connection to a node that is only read from:
+    /// that its node fell ill does not end it.
+    fn is_bound(&self) -> bool {
+        let pooled = self.pooled();
+        pooled.home().takes_turns() && pooled.is_open() && !pooled.is_replaceable()
+    }
+
+    /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
+    /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
+    async fn renew(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
+        if !self.pooled().is_replaceable() {
+            return Err(self.failure(self.why_stuck()));
+        }
+        if tie == Tie::Connection {
+            self.start_over();
+            return Err(self.failure(Cause::Severed));
+        }
+        let pooled = self.pooled_mut();
+        if pooled.is_open() {
+            // Closed before another is made, so that the limit holds at every moment.
+            let reason = pooled.why_replaced();
+            pooled.close(reason);
+        }
+        let (home, before) = (Arc::clone(pooled.home()), pooled.target.node.clone());
+        let condemned = pooled.condemned();
+        let Some(pool) = Object::pool(self.object()) else {
+            return Err(home.ending().into());
+        };
+        let dialer = Arc::clone(pool.manager().dialer());
+        drop(pool);
+        loop {
+            let mut fresh = match tokio::time::timeout_at(wait.until, dialer.obtain()).await {
+                Ok(obtained) => obtained?.0,
+                Err(_) => return Err(dialer.out_of_patience(wait.whole).into()),
+            };
+            // What its node said speaks against this one too, where it was made before.
+            if fresh.target.node == before && condemned.is_some_and(|at| fresh.is_older_than(at)) {
+                fresh.close(home.departed());
+                continue;
+            }
+            let moved = fresh.target.node != before;
+            *self.pooled_mut() = *fresh;
+            self.severed |= self.used;
+            return if moved && tie == Tie::Node {
+                Err(self.failure(Cause::Elsewhere(before)))
+            } else {
+                Ok(())
+            };
+        }
+    }
+
+    fn why_stuck(&self) -> Cause {
+        let pooled = self.pooled();
+        let master = pooled.home().topology.snapshot().master.clone();
+        if pooled.home().takes_turns() || master.as_ref() == Some(&pooled.target.node) {
+            Cause::Unusable
+        } else {
+            Cause::Superseded(master)
+        }
+    }
+
+    /// What becomes of a command that did not simply succeed: sends it again as long as that is sure to
+    /// do no harm and there is time.
+    async fn follow_up<E: Errand>(
+        &mut self,
+        errand: E,
+        mut result: RedisResult<E::Reply>,
+    ) -> RedisResult<E::Reply> {
+        let home = Arc::clone(self.pooled().home());
+        let mut wait = self.wait();
+        // A read that was on its way has no more than the time it had then, unless it has to wait
+        // for the next master.
+        let mut cut = None;
+        let mut pause = None;
+        let mut losses = 0;
+        let mut refused = false;
+        loop {
+            self.weigh(errand, &result);
+            let attempt = Attempt::of(errand, &result, self.role());
+            if refused && attempt == Attempt::Settled && result.is_ok() {
+                home.refusals.served(&self.pooled().target.node);
+            }
+            refused |= attempt == Attempt::Refused;
+            losses += u32::from(attempt == Attempt::Lost);
+            let again = attempt.allows_another(|| errand.is_read())
+                && losses <= MOST_LOSSES
+                && self.pooled_mut().wire().is_repeatable()
+                && errand.tie() != Tie::Connection;
+            if !again {
+                return result;
+            }
+            if attempt == Attempt::Lost && !home.needs_master() {
+                cut = cut.or_else(|| self.pooled_mut().wire().deadline());
+                wait.until = cut.map_or(wait.until, |cut| cut.min(wait.until));
+            }
+            if Instant::now() >= wait.until {
+                return result;
+            }
+            let moved = if attempt == Attempt::Refused && self.pooled().condemned().is_none() {
+                self.outwait(errand.tie(), wait).await
+            } else {
+                let pause = pause.get_or_insert_with(|| Pause::after(attempt));
+                self.move_on(errand.tie(), attempt, pause, wait).await
+            };
+            match moved {
+                Ok(()) => {}
+                Err(error) if attempt == Attempt::NotWritten => return Err(error),
+                Err(_) => return result,
+            }
+            // What is known now would be unknown while it is on its way again.
+            if attempt != Attempt::NotWritten && Instant::now() >= wait.until {
+                return result;
+            }
+            result = self.send_until(errand, cut).await;
+        }
+    }
+
+    /// Waits until the node that refused may be asked again. The connection stays: any other would
+    /// only lead to the same node.
+    async fn outwait(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
+        let node = self.node();
+        let mut changes = home.topology.subscribe();
+        while self.pooled_mut().standing() == Standing::Current && !home.has_alternative(&node) {
+            tokio::select! {
+                () = home.refusals.turn(&node) => break,
+                () = tokio::time::sleep_until(wait.until) => break,
+                changed = changes.changed() => if changed.is_err() { break },
+                () = home.closing() => return Err(Error::Closed.into()),
+            }
+        }
+        self.catch_up(tie, wait).await
+    }
+
+    /// Takes another connection after one that was of no use.
+    async fn move_on(
+        &mut self,
+        tie: Tie,
+        attempt: Attempt,
+        pause: &mut Pause,
+        wait: Wait,
+    ) -> RedisResult<()> {
+        let home = Arc::clone(self.pooled().home());
+        let before = self.node();
+        let mut changes = home.topology.subscribe();
+        changes.mark_unchanged();
+        if attempt != Attempt::NotWritten {
+            home.fleet.shun(&before);
+        }
+        self.renew(tie, wait).await?;
+        let pause = pause.next(self.pooled().target.node == before);
+        if !pause.is_zero() {
+            let until = Instant::now() + pause;
+            tokio::select! {
+                () = tokio::time::sleep_until(until.min(wait.until)) => {}
+                _ = changes.changed() => {}
+                () = home.closing() => return Err(home.ending().into()),
+            }
+        }
+        self.catch_up(tie, wait).await
+    }
+
+    async fn send_until<E: Errand>(
+        &mut self,
+        errand: E,
+        cut: Option<Instant>,
+    ) -> RedisResult<E::Reply> {
+        let wire = self.pooled_mut().wire();
+        let Some(cut) = cut else {
+            return errand.over(wire).await;
+        };
+        match tokio::time::timeout_at(cut, errand.over(wire)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.pooled_mut().wire().expire()),
+        }
+    }
+
+    /// Has the node looked at when what it said, or did not say, puts its role in doubt.
+    fn weigh<E: Errand>(&mut self, errand: E, result: &RedisResult<E::Reply>) {
+        let pooled = self.pooled_mut();
+        let target = pooled.target.clone();
+        match result {
+            Ok(reply) => {
+                let doubt = errand.doubt(reply);
+                let home = pooled.home();
+                home.weigh(doubt, &target);
+                // A node that is loading is left for another one, where there is one.
+                let leaves = doubt.refuses(target.role) && home.has_alternative(&target.node);
+                if leaves || doubt.condemns(target.role) {
+                    pooled.condemn();
+                }
+            }
+            Err(error) => {
+                let topology = &pooled.home().topology;
+                match Failure::of(error).map(|failure| &failure.cause) {
+                    None | Some(Cause::Unusable) => {}
+                    Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
+                    Some(_) => topology.suspect(&target.node),
+                }
+            }
+        }
+    }
+}
+
+/// What a transaction needs.
+impl Connection {
+    /// Gives the connection away until the guard that this makes is dropped, which leaves it with
+    /// the owner.
+    pub(crate) fn lend(&mut self, owner: Arc<Mutex<Option<Self>>>) -> Self {
+        let away = Box::new(self.target().clone());
+        let lent = Self {
+            object: self.object.take(),
+            away: None,
+            owner: Some(owner),
+            effect: Some(Effect::Nothing),
+            ..*self
+        };
+        self.away = Some(away);
+        lent
+    }
+
+    /// Takes back what was lent, and says what became of the commands that it carried.
+    pub(crate) fn take_back(&mut self, mut lent: Self) -> Effect {
+        self.object = lent.object.take();
+        self.away = None;
+        (self.used, self.severed) = (lent.used, lent.severed);
+        lent.effect.unwrap_or(Effect::Unknown)
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.object.is_none()
+    }
+
+    pub(crate) async fn command(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        self.send(cmd).await
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.pooled().home().patience()
+    }
+
+    pub(crate) fn is_fit(&self) -> bool {
+        !self.is_away() && self.pooled().is_fit()
+    }
+
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.pooled().is_replaceable()
+    }
+
+    pub(crate) fn is_condemned(&self) -> bool {
+        !self.is_away() && self.pooled().condemned().is_some()
+    }
+
+    pub(crate) fn is_watching(&mut self) -> bool {
+        !self.is_away() && self.pooled().is_open() && self.pooled_mut().wire().is_watching()
+    }
+
+    /// What the next user of the connection must not see.
+    pub(crate) fn dirt(&self) -> Option<Discard> {
+        let open = !self.is_away() && self.pooled().is_open();
+        open.then(|| self.pooled().dirt()).flatten()
+    }
+
+    /// The next command goes over a fresh connection instead.
+    pub(crate) fn close_if_only_watching(&mut self) {
+        if self.is_watching() && self.pooled_mut().wire().is_only_watching() {
+            let reason = self.dirt().unwrap_or(Discard::Dirty);
+            self.pooled_mut().close(reason);
+        }
+    }
+}
+
+/// 30 years is where tokio puts its far future, too.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.remember(cmd);
+        Box::pin(self.send(cmd))
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            for cmd in pipeline.cmd_iter() {
+                self.remember(cmd);
+            }
+            let replies = self.send(Batch::of(pipeline)).await?;
+            pipeline::conclude(pipeline, replies, offset, count).await
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.db
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            let returned = Self {
+                object: self.object.take(),
+                away: self.away.take(),
+                owner: None,
+                ..*self
+            };
+            drop(owner.lock().replace(returned));
+            return;
+        }
+        let Some(mut object) = self.object.take() else {
+            return;
+        };
+        if !object.is_open() {
+            // Its permit goes back, and there is nothing to keep.
+            drop(Object::take(object));
+            return;
+        }
+        object.home().set_used();
+        let now = object.home().clock.now();
+        match discard_on_return(&mut object, now) {
+            None => {
+                object.idle_since = now;
+                let awaited = object.home().is_awaited();
+                let pool = awaited.then(|| Object::pool(&object)).flatten();
+                drop(object);
+                if let Some(pool) = pool {
+                    manager::feed(&pool);
+                }
+            }
+            Some(reason) => {
+                object.close(reason);
+                // Taken out of the pool for good; what is dropped here has no socket any more.
+                drop(Object::take(object));
+            }
+        }
+    }
+}
+
+/// Why a connection that comes back must not be kept; `None` if it may.
+fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Discard> {
+    if let Some(dirt) = object.dirt() {
+        return Some(dirt);
+    }
+    if !object.vet() {
+        return Some(object.home().departed());
+    }
+    if object.expires_at.is_some_and(|at| at <= now) {
+        return Some(Discard::Lifetime);
+    }
+    if object.is_stale() {
+        return Some(Discard::Broken);
+    }
+    object.wire().trim();
+    let idle = || Object::pool(object).map_or(0, |pool| pool.status().available);
+    object.home().unwanted(&object.target.node, idle)
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Connection");
+        if let Some(object) = &self.object {
+            debug
+                .field("role", &object.target.role)
+                .field("node", &format_args!("{}", object.target.node));
+        }
+        debug.finish_non_exhaustive()
+    }
+}

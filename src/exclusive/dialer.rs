@@ -1,0 +1,283 @@
+//! Makes connections, apart from the callers who want them.
+//!
+//! A dial runs in a task of its own, on the pool's runtime. The caller who asked for it waits in line at the *dock*, where
+//! finished connections arrive; whoever is first in line takes the next one, so a dial that hangs
+//! holds up one caller at most, and one whose caller has gone is not wasted: its connection stays
+//! at the dock until somebody wants it.
+//!
+//! The limit holds without a lock around deadpool: each caller in line has a permit of the pool, a
+//! dial is begun for the line only while fewer dials are under way than callers are in line, and
+//! ahead of demand (`min_idle`, a replica without connections) only while there is room.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{
+    error::{Blocker, Error},
+    exclusive::{
+        entry::Pooled,
+        wait_queue::{Arrival, Dock},
+    },
+    role_pool::{Home, connect, slot::Place},
+    status::discard::Discard,
+};
+#[cfg(test)]
+use crate::{topology::Target, wire::connection::Exclusive};
+
+/// A dial that has not answered by now gets company, on another node if there is one.
+const HEDGE: Duration = Duration::from_millis(150);
+
+/// One pool's source of connections.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    home: Arc<Home>,
+    dock: Dock,
+}
+
+impl Dialer {
+    pub(crate) fn new(home: Arc<Home>) -> Arc<Self> {
+        let dock = Dock::default();
+        Arc::new(Self { home, dock })
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    pub(crate) fn docked(&self) -> usize {
+        self.dock.docked()
+    }
+
+    /// What stands in the way of new connections, if anything does.
+    pub(crate) fn blocker(&self) -> Blocker {
+        match (self.dock.pending(), self.dock.last_error()) {
+            (0, _) => Blocker::None,
+            (_, Some(error)) => Blocker::Dialing(error.to_string()),
+            (dials, None) => Blocker::Connecting(dials),
+        }
+    }
+
+    /// A new connection, or one that was dialled before and never used.
+    ///
+    /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
+    /// a deadline of its own, [`patience`](Self::patience) from when it got the permit. Says also
+    /// whether the connection has been lying at the dock, as any idle one.
+    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Pooled>, bool), Error> {
+        loop {
+            let (mut place, dial) = match self.dock.enter() {
+                Arrival::Closed => return Err(self.home.ending()),
+                Arrival::Here(pooled) => match self.still_good(pooled) {
+                    Some(pooled) => return Ok((pooled, true)),
+                    None => continue,
+                },
+                Arrival::InLine(place, dial) => (place, dial),
+            };
+            self.home.set_awaited(true);
+            if dial {
+                self.spawn_dial();
+            }
+            if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
+                return self.fresh(result);
+            }
+            if self.home.takes_turns() {
+                self.dial_ahead(1);
+            }
+            // The caller's deadline ends this, see `Side::dialled`.
+            loop {
+                if self.dock.lacks_dial() {
+                    self.spawn_dial();
+                }
+                if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
+                    return self.fresh(result);
+                }
+            }
+        }
+    }
+
+    /// Dials ahead of demand: up to `count` connections, as long as there is room.
+    pub(crate) fn dial_ahead(self: &Arc<Self>, count: usize) {
+        let max_active = self.home.limits().max_active;
+        let room = |pending| self.home.open() + pending < max_active;
+        for _ in 0..count {
+            if !self.dock.reserve(room) {
+                return;
+            }
+            self.spawn_dial();
+        }
+    }
+
+    /// Brings the connections of all readable replicas to the same number, so that each serves the
+    /// same share of the reads.
+    pub(crate) fn balance(self: &Arc<Self>) {
+        if self.home.takes_turns() && self.home.wants_balance(self.dock.pending()) {
+            self.dial_ahead(1);
+        }
+    }
+
+    /// Puts a connection back in the queue behind those at the dock and takes the first of them.
+    /// Only a pool that takes turns does this; it makes the dock the end of its queue.
+    pub(crate) fn exchange(&self, pooled: &mut Box<Pooled>) {
+        if self.home.takes_turns() {
+            self.dock.exchange(pooled);
+        }
+    }
+
+    /// Closes the docked connections that the rule speaks against.
+    pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Pooled) -> Option<Discard>) {
+        for (mut pooled, reason) in self.dock.prune(rule) {
+            self.close_held(&mut pooled, reason);
+        }
+    }
+
+    /// Keeps the place of a connection that is taken out of the pool to be closed: whoever finds
+    /// none idle now must not have another dialled before it is, or there would be one too many.
+    pub(crate) fn hold(&self) {
+        self.dock.hold();
+    }
+
+    /// Closes a connection whose place is held.
+    pub(crate) fn close_held(self: &Arc<Self>, pooled: &mut Pooled, reason: Discard) {
+        pooled.close(reason);
+        if self.dock.release() {
+            self.spawn_dial();
+        }
+    }
+
+    /// Gives idle connections, as long as there are any, to those who wait for a dial.
+    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Pooled>>) {
+        loop {
+            let awaited = self.dock.announce();
+            self.home.set_awaited(awaited);
+            if !awaited {
+                return;
+            }
+            let pooled = idle();
+            let more = pooled.is_some();
+            self.dock.bring(pooled);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Connections being dialled.
+    pub(crate) fn pending(&self) -> usize {
+        self.dock.pending()
+    }
+
+    pub(crate) fn close(&self) {
+        self.home.close();
+        for mut pooled in self.dock.close(&self.home.ending()) {
+            pooled.close(Discard::PoolClosed);
+        }
+    }
+
+    pub(crate) fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
+        match pooled.discard_reason(self.home.clock.now()) {
+            None => Some(pooled),
+            Some(reason) => {
+                pooled.close(reason);
+                None
+            }
+        }
+    }
+
+    /// As when a dial that somebody began has ended well.
+    #[cfg(test)]
+    pub(crate) fn bring(&self, wire: Exclusive, target: Target) {
+        assert!(self.dock.reserve(|_| true), "not closed");
+        let place = Place::take(&self.home, vec![target]);
+        let (target, place) = place.expect("there is a target");
+        self.dock.arrive(Pooled::new(wire, place.opened(), target));
+    }
+
+    fn spawn_dial(self: &Arc<Self>) {
+        let under_way = UnderWay(Some(Arc::clone(self)));
+        let dialer = Arc::clone(self);
+        self.home.runtime.spawn(async move {
+            let connected = dialer.dial().await;
+            under_way.over();
+            if connected {
+                dialer.balance();
+            }
+        });
+    }
+
+    /// Dials until there is a connection, nobody waits for one any more, or it is hopeless. Says
+    /// whether there is a connection.
+    async fn dial(self: &Arc<Self>) -> bool {
+        loop {
+            match self.attempt().await {
+                Ok(pooled) => {
+                    self.home.stats.created.fetch_add(1, Relaxed);
+                    self.dock.arrive(pooled);
+                    return true;
+                }
+                Err(error) if self.home.is_final(&error) => {
+                    self.dock.refused(&error);
+                    return false;
+                }
+                Err(error) => {
+                    if !self.dock.failed(error) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
+        let mut changes = self.home.topology.subscribe();
+        let snapshot = Arc::clone(&changes.borrow_and_update());
+        let targets = snapshot.targets(self.home.policy());
+        let Some((target, place)) = Place::take(&self.home, targets) else {
+            if snapshot.in_motion() {
+                // A replica is about to be readable; the pace is that of the looks at it.
+                let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
+            }
+            return Err(self.home.nowhere_to_go());
+        };
+        let wire = connect::attempt(&self.home, &target).await?;
+        Ok(Pooled::new(wire, place.opened(), target))
+    }
+
+    /// What came for a caller in line; nothing comes any more only when the pool is closed.
+    fn fresh<E>(
+        &self,
+        arrival: Result<Result<Box<Pooled>, Error>, E>,
+    ) -> Result<(Box<Pooled>, bool), Error> {
+        let pooled = arrival.unwrap_or_else(|_| Err(self.home.ending()))?;
+        Ok((pooled, false))
+    }
+
+    /// How long a caller who has a permit may take to get a connection.
+    pub(crate) fn patience(&self) -> Duration {
+        self.home.patience()
+    }
+
+    /// Why a caller got no connection in all that time.
+    pub(crate) fn out_of_patience(&self, waited: Duration) -> Error {
+        self.home.out_of_patience(self.dock.last_error(), waited)
+    }
+}
+
+/// A dial that counts as under way until it says that it is over. One that is dropped before, because
+/// the pool's runtime ends, must not count for ever.
+#[derive(Debug)]
+struct UnderWay(Option<Arc<Dialer>>);
+
+impl UnderWay {
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(dialer) = &self.0 {
+            dialer.dock.abandoned();
+        }
+    }
+}

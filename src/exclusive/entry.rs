@@ -1,0 +1,230 @@
+//! A connection as the pool keeps it: the socket, whom it goes to, and since when.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    config::PoolLimits,
+    role_pool::{Home, slot::Place},
+    status::discard::Discard,
+    topology::{Target, admission::Standing},
+    wire::connection::Exclusive,
+};
+
+/// What deadpool stores and lends.
+#[derive(Debug)]
+pub(crate) struct Pooled {
+    home: Arc<Home>,
+    /// `None` once it is discarded: the socket is closed before the permit goes back, and before a
+    /// fresh connection is made in its place, so that the limit holds at every moment.
+    open: Option<(Exclusive, Place)>,
+    pub(crate) target: Target,
+    /// The topology version under which `target` was last known to be good and open to commands.
+    vetted: u64,
+    /// When the node said what makes this connection worthless.
+    condemned: Option<Instant>,
+    born: Instant,
+    pub(crate) expires_at: Option<Instant>,
+    /// When it last came back; its creation until then.
+    pub(crate) idle_since: Instant,
+}
+
+impl Pooled {
+    pub(crate) fn new(wire: Exclusive, place: Place, target: Target) -> Box<Self> {
+        let now = Instant::now();
+        let home = Arc::clone(place.home());
+        let lifetime = home.lifetime();
+        Box::new(Self {
+            home,
+            open: Some((wire, place)),
+            target,
+            vetted: 0,
+            condemned: None,
+            born: now,
+            expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            idle_since: now,
+        })
+    }
+
+    pub(crate) fn wire(&mut self) -> &mut Exclusive {
+        &mut self.parts_mut().0
+    }
+
+    /// The pool this connection belongs to.
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Why this idle connection must not be lent again; `None` if it may. Free checks come first.
+    pub(crate) fn discard_reason(&mut self, now: Instant) -> Option<Discard> {
+        if !self.vet() {
+            return Some(self.home().departed());
+        }
+        expiry(self.home().limits(), self.expires_at, self.idle_since, now)
+            .or_else(|| self.is_stale().then_some(Discard::Broken))
+    }
+
+    /// Whether the server has closed it or has spoken out of turn. Costs no round trip.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.parts().0.is_stale()
+    }
+
+    /// What its last user left behind that nobody else must see.
+    pub(crate) fn dirt(&self) -> Option<Discard> {
+        let condemned = self.condemned.map(|_| self.home.departed());
+        self.parts().0.dirt().or(condemned)
+    }
+
+    /// Whether its node still is what this pool wants. Without a change of the topology since the
+    /// last look this costs one atomic load.
+    pub(crate) fn vet(&mut self) -> bool {
+        !matches!(self.standing(), Standing::Gone)
+    }
+
+    /// Whether it may take its caller's next command as it is. As long as nothing changes this costs
+    /// two atomic loads, and for a pool that takes turns one.
+    #[inline]
+    pub(crate) fn is_fit(&self) -> bool {
+        let vetted = || self.home.takes_turns() || self.vetted == self.home.topology.version();
+        let alive = !self.home.runtime.has_ended();
+        self.is_open() && self.condemned.is_none() && vetted() && alive
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether its caller would miss nothing on a fresh connection.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_none_or(|(wire, _)| wire.is_replaceable())
+    }
+
+    /// Whether this connection shows no more of its node than was known at that moment.
+    pub(crate) fn is_older_than(&self, moment: Instant) -> bool {
+        self.born <= moment
+    }
+
+    pub(crate) fn condemned(&self) -> Option<Instant> {
+        self.condemned
+    }
+
+    /// Why it is closed when a fresh connection takes its place.
+    pub(crate) fn why_replaced(&self) -> Discard {
+        match self.parts().0.dirt() {
+            Some(reason @ (Discard::Broken | Discard::Cancelled)) => reason,
+            _ => self.home.departed(),
+        }
+    }
+
+    /// Whether a command may be written to it now.
+    pub(crate) fn standing(&mut self) -> Standing {
+        if !self.is_open() || self.condemned.is_some() && self.is_replaceable() {
+            return Standing::Gone;
+        }
+        let version = self.home().topology.version();
+        if self.vetted == version {
+            return Standing::Current;
+        }
+        let standing = self.home().standing(&self.target);
+        if standing == Standing::Current {
+            self.vetted = version;
+        }
+        standing
+    }
+
+    /// What the node itself said that makes this connection worthless; nothing is closed yet.
+    pub(crate) fn condemn(&mut self) {
+        self.condemned = Some(Instant::now());
+    }
+
+    /// Closes the socket and counts why.
+    pub(crate) fn close(&mut self, reason: Discard) {
+        self.home.stats.discarded(reason);
+        self.open = None;
+    }
+
+    fn parts(&self) -> &(Exclusive, Place) {
+        self.open
+            .as_ref()
+            .expect("BUG: a connection is used after it was discarded")
+    }
+
+    fn parts_mut(&mut self) -> &mut (Exclusive, Place) {
+        self.open
+            .as_mut()
+            .expect("BUG: a connection is used after it was discarded")
+    }
+}
+
+impl Drop for Pooled {
+    /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
+    /// cancelled in the middle of its test.
+    fn drop(&mut self) {
+        if self.is_open() {
+            let reason = if self.home.is_closed() {
+                Discard::PoolClosed
+            } else {
+                Discard::Cancelled
+            };
+            self.close(reason);
+        }
+    }
+}
+
+/// The rule of `max_lifetime` and `idle_timeout`.
+pub(crate) fn expiry(
+    limits: &PoolLimits,
+    expires_at: Option<Instant>,
+    idle_since: Instant,
+    now: Instant,
+) -> Option<Discard> {
+    if expires_at.is_some_and(|at| at <= now) {
+        Some(Discard::Lifetime)
+    } else if limits
+        .idle_timeout
+        .is_some_and(|timeout| now.saturating_duration_since(idle_since) >= timeout)
+    {
+        Some(Discard::Idle)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_expires_by_age_before_idleness_and_at_the_very_moment() {
+        let base = Instant::now() + 100 * SECOND;
+        let mut limits = PoolLimits {
+            idle_timeout: Some(10 * SECOND),
+            ..PoolLimits::default()
+        };
+        let at = |seconds: u32| base + seconds * SECOND;
+        let table = [
+            // expires_at, idle_since, now, expected
+            (Some(50), 0, 9, None),
+            (Some(50), 0, 10, Some(Discard::Idle)),
+            (Some(50), 45, 49, None),
+            (Some(50), 45, 50, Some(Discard::Lifetime)),
+            (Some(5), 0, 10, Some(Discard::Lifetime)),
+            (None, 0, 9, None),
+            // The clock of another core may be a little behind.
+            (None, 9, 8, None),
+        ];
+        for (expires_at, idle_since, now, expected) in table {
+            let got = expiry(&limits, expires_at.map(at), at(idle_since), at(now));
+            assert_eq!(got, expected, "{expires_at:?} {idle_since} {now}");
+        }
+        limits.idle_timeout = None;
+        assert_eq!(expiry(&limits, None, at(0), at(1_000_000)), None);
+    }
+}

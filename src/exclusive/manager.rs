@@ -1,0 +1,227 @@
+//! What deadpool asks of us: make a connection, and say whether an idle one may be lent again.
+
+use std::{cell::Cell, collections::HashMap, sync::Arc};
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use parking_lot::Mutex;
+use redis::{Value, cmd};
+use tokio::time::Instant;
+
+use crate::{
+    config::PoolLimits,
+    error::{Error, denies_command},
+    exclusive::{dialer::Dialer, entry::Pooled},
+    node::Node,
+    status::discard::Discard,
+};
+
+thread_local! {
+    /// Set when deadpool turns to its manager, which it does once a checkout has its permit.
+    static PERMIT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs one poll of a deadpool checkout, and says whether it has left the line. deadpool does not
+/// tell, and both the wait statistics and the deadline depend on it.
+pub(crate) fn watch_for_permit<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    PERMIT.set(false);
+    let polled = poll();
+    (polled, PERMIT.get())
+}
+
+/// One type for both pools; which of them it serves is data in its [`Dialer`].
+#[derive(Debug)]
+pub(crate) struct Manager {
+    dialer: Arc<Dialer>,
+    /// When a node last failed a test: what has been idle since before then would only fail too,
+    /// one timeout after another.
+    silent_since: Mutex<HashMap<Node, Instant>>,
+}
+
+impl Manager {
+    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+        Self {
+            dialer,
+            silent_since: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// The PING that `test_idle_after` asks for.
+    async fn test(&self, pooled: &mut Pooled) -> Option<Discard> {
+        let node = pooled.target.node.clone();
+        let silent = self.silent_since.lock().get(&node).copied();
+        if silent.is_some_and(|silent| pooled.idle_since < silent) {
+            return Some(Discard::TestFailed);
+        }
+        // Half the caller's time at most: the other half is for the dial that follows a failure.
+        let connect_timeout = self.dialer.home().config.connect_timeout;
+        let began = Instant::now();
+        let deadline = began + connect_timeout.min(self.dialer.patience() / 2);
+        let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
+        match pong.as_deref() {
+            Ok([reply]) if proves_alive(reply) => None,
+            failed => {
+                self.silent_since.lock().insert(node.clone(), began);
+                let topology = &self.dialer.home().topology;
+                match failed {
+                    Err(error) if error.is_timeout() => topology.silence(&node, deadline - began),
+                    _ => topology.suspect(&node),
+                }
+                Some(Discard::TestFailed)
+            }
+        }
+    }
+}
+
+/// What takes long is boxed: in place, the future of every checkout would have room for it, and a
+/// caller who waits in line would take twice the memory.
+impl managed::Manager for Manager {
+    /// Boxed, since deadpool moves it by value again and again.
+    type Type = Box<Pooled>;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Box<Pooled>, Error> {
+        PERMIT.set(true);
+        loop {
+            let (mut pooled, docked) = Box::pin(self.dialer.obtain()).await?;
+            let home = self.dialer.home();
+            // One that was dialled ahead of demand may have been idle for as long as any other.
+            let due = is_test_due(home.limits(), pooled.idle_since, home.clock.now());
+            if docked
+                && due
+                && let Some(reason) = Box::pin(self.test(&mut pooled)).await
+            {
+                pooled.close(reason);
+                continue;
+            }
+            return Ok(pooled);
+        }
+    }
+
+    /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
+    /// deadpool drops what is refused without a word, so the reason is counted here.
+    async fn recycle(&self, pooled: &mut Box<Pooled>, _: &Metrics) -> RecycleResult<Error> {
+        PERMIT.set(true);
+        self.dialer.exchange(pooled);
+        let now = self.dialer.home().clock.now();
+        let mut reason = pooled.discard_reason(now);
+        if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
+            reason = Box::pin(self.test(pooled)).await;
+        }
+        match reason {
+            None => Ok(()),
+            Some(reason) => {
+                pooled.close(reason);
+                Err(RecycleError::message("discarded"))
+            }
+        }
+    }
+}
+
+/// Gives idle connections to callers who found none and wait for a dial, which may take long or
+/// fail where these are at hand.
+pub(crate) fn feed(pool: &managed::Pool<Manager>) {
+    pool.manager().dialer().feed(|| {
+        loop {
+            let mut taken = false;
+            let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
+            let idle = swept.removed.into_iter().next()?;
+            // As at every checkout: its node may have been replaced, or have closed it.
+            if let Some(good) = pool.manager().dialer().still_good(idle) {
+                return Some(good);
+            }
+        }
+    });
+}
+
+/// Whether the reply to a PING comes from a server that would take a caller's command.
+///
+/// Some take others and refuse PING: to a user who lacks the permission, where it was renamed away,
+/// and a master that cannot save (`MISCONF`). While a script runs too long (`BUSY`) a fresh
+/// connection would be no better. `LOADING` and `MASTERDOWN` are said to almost every command, and
+/// what else is said comes from something that is no Redis, or cannot reach it.
+fn proves_alive(reply: &Value) -> bool {
+    match reply {
+        Value::SimpleString(pong) => pong == "PONG",
+        Value::ServerError(error) => {
+            let code = error.code();
+            matches!(code, "MISCONF" | "BUSY")
+                || denies_command(code, error.details().unwrap_or_default())
+        }
+        _ => false,
+    }
+}
+
+/// The rule of `test_idle_after`.
+fn is_test_due(limits: &PoolLimits, idle_since: Instant, now: Instant) -> bool {
+    limits
+        .test_idle_after
+        .is_some_and(|after| now.saturating_duration_since(idle_since) >= after)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_refused_ping_is_an_answer_where_the_server_takes_other_commands() {
+        for (line, alive) in [
+            ("+PONG", true),
+            (
+                "-NOPERM User app has no permissions to run the 'ping' command",
+                true,
+            ),
+            (
+                "-NOPERM this user has no permissions to run the 'ping' command",
+                true,
+            ),
+            (
+                "-ERR unknown command 'PING', with args beginning with: ",
+                true,
+            ),
+            (
+                "-ERR unknown command `PING`, with args beginning with: ",
+                true,
+            ),
+            ("-ERR Unknown command", true),
+            (
+                "-MISCONF Errors writing to the AOF file: No space left on device",
+                true,
+            ),
+            ("-BUSY Redis is busy running a script.", true),
+            ("-LOADING Redis is loading the dataset in memory", false),
+            ("-MASTERDOWN Link with MASTER is down", false),
+            ("-NOAUTH Authentication required.", false),
+            ("-ERR upstream failure", false),
+            ("-ERR max number of clients reached", false),
+            ("+OK", false),
+            ("$4\r\nPONG", false),
+            ("*0", false),
+        ] {
+            let reply = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
+            assert_eq!(proves_alive(&reply), alive, "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {
+        let since = Instant::now();
+        let mut limits = PoolLimits {
+            test_idle_after: Some(SECOND),
+            ..PoolLimits::default()
+        };
+        assert!(!is_test_due(&limits, since, since));
+        assert!(is_test_due(&limits, since, since + SECOND));
+        limits.test_idle_after = Some(Duration::ZERO);
+        assert!(is_test_due(&limits, since, since));
+        limits.test_idle_after = None;
+        assert!(!is_test_due(&limits, since, since + 1_000_000 * SECOND));
+    }
+}

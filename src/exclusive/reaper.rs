@@ -1,0 +1,220 @@
+//! Closes idle and aged connections in the background, keeps `min_idle` ready and warms a new master up.
+//!
+//! deadpool looks at a connection only when it is checked out, so without this task a pool without
+//! traffic would keep everything for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    config::PoolLimits,
+    exclusive::{Side, entry::expiry},
+    status::discard::Discard,
+    topology::Topology,
+    util::abort_on_drop::Task,
+};
+
+/// A round looks at memory only; even so there is no need for more than this many in a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Starts the task. It lives until the returned guard is dropped.
+pub(crate) fn spawn(side: Side, topology: watch::Receiver<Arc<Topology>>) -> Task {
+    let runtime = Arc::clone(&side.dialer().home().runtime);
+    Task::spawn_on(&runtime, run(side, topology))
+}
+
+async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
+    let pause = pause(side.dialer().home().limits());
+    let mut demand = Demand::new(Instant::now());
+    let mut owed = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // A node that left is drained at once, one that joined gets its share soon.
+            changed = topology.changed() => if changed.is_err() { return },
+        }
+        prune(&side, &mut demand, &mut owed);
+    }
+}
+
+fn prune(side: &Side, demand: &mut Demand, owed: &mut usize) {
+    let dialer = side.dialer();
+    let home = dialer.home();
+    let now = home.clock.tick();
+    let limits = home.limits();
+    let targets = home.targets();
+    side.prune(|pooled| {
+        // One that came after this round began may be of a newer topology.
+        let gone = !targets.contains(&pooled.target) && !home.admits(&pooled.target);
+        *owed += usize::from(gone);
+        gone.then(|| home.departed())
+            .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
+            .or_else(|| pooled.is_stale().then_some(Discard::Broken))
+    });
+    side.feed();
+    let idle = side.idle();
+    if home.takes_turns()
+        && let Some(window) = limits.idle_timeout
+        && let Some(surplus) = demand.observe(idle, window, now)
+    {
+        shrink(side, surplus);
+    }
+    // Returns at the same moment do not see each other, so one too many may have been kept.
+    let mut excess = side.idle().saturating_sub(limits.effective_max_idle());
+    side.prune(|_| {
+        let surplus = excess > 0;
+        excess = excess.saturating_sub(1);
+        surplus.then_some(Discard::MaxIdle)
+    });
+    // Dials under way are idle connections soon.
+    let ready = side.idle() + dialer.pending();
+    dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
+    if home.takes_turns() {
+        *owed = 0;
+    } else if !targets.is_empty() {
+        dialer.dial_ahead(warmth(std::mem::take(owed), ready, limits));
+    }
+    // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
+    let in_use = home.open() > side.idle();
+    if (home.take_used() || in_use) && ready < limits.effective_max_idle() {
+        dialer.balance();
+    }
+}
+
+/// How many connections to dial to a new master: those that were idle when the old one went are
+/// `owed`, or the first callers after a failover would all wait for a dial. Those in use go over by
+/// themselves. A pool that reads has other nodes, and evens their shares out in its own time.
+fn warmth(owed: usize, ready: usize, limits: &PoolLimits) -> usize {
+    let ready = ready.max(limits.min_idle);
+    owed.min(limits.effective_max_idle()).saturating_sub(ready)
+}
+
+/// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
+/// with the same number.
+fn shrink(side: &Side, surplus: usize) {
+    let home = side.dialer().home();
+    let mut shares = home.shares();
+    let open: usize = shares.iter().map(|(_, places)| places).sum();
+    let nodes = shares.len().max(1);
+    let floor = home.limits().min_idle.max(1);
+    let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
+    side.prune(|pooled| {
+        let share = shares
+            .iter_mut()
+            .find(|(node, places)| *node == pooled.target.node && *places > keep)?;
+        share.1 -= 1;
+        Some(Discard::Surplus)
+    });
+}
+
+/// How many of the connections that take turns are more than were ever needed at once.
+///
+/// Taking turns keeps every connection in use now and then, so none of them ever looks idle. What
+/// counts is how many were idle at the busiest moment of the last `idle_timeout`.
+#[derive(Debug)]
+struct Demand {
+    window_began: Instant,
+    fewest_idle: usize,
+}
+
+impl Demand {
+    fn new(now: Instant) -> Self {
+        Self {
+            window_began: now,
+            fewest_idle: usize::MAX,
+        }
+    }
+
+    /// Takes note of the idle connections; at the end of a window says how many are surplus.
+    fn observe(&mut self, idle: usize, window: Duration, now: Instant) -> Option<usize> {
+        self.fewest_idle = self.fewest_idle.min(idle);
+        if now.saturating_duration_since(self.window_began) < window {
+            return None;
+        }
+        let surplus = self.fewest_idle;
+        *self = Self::new(now);
+        (surplus > 0).then_some(surplus)
+    }
+}
+
+/// Often enough to be a small part late, seldom enough to cost nothing.
+fn pause(limits: &PoolLimits) -> Duration {
+    [
+        limits.idle_timeout,
+        limits.max_lifetime,
+        limits.test_idle_after.filter(|after| !after.is_zero()),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .map_or(LONGEST_PAUSE, |shortest| shortest / 10)
+    .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn surplus_is_what_was_idle_at_the_busiest_moment_of_the_window() {
+        let start = Instant::now();
+        let mut demand = Demand::new(start);
+        let mut observe =
+            |idle, second: u32| demand.observe(idle, 10 * SECOND, start + second * SECOND);
+        assert_eq!(observe(8, 1), None);
+        assert_eq!(observe(3, 5), None);
+        assert_eq!(observe(9, 10), Some(3));
+        // A new window has begun and the old busy moment is forgotten.
+        assert_eq!(observe(9, 15), None);
+        assert_eq!(observe(9, 20), Some(9));
+        assert_eq!(observe(0, 30), None);
+    }
+
+    #[test]
+    fn a_new_master_gets_as_many_idle_connections_as_the_old_one_had() {
+        let limits = |min_idle, max_idle| PoolLimits {
+            max_active: 16,
+            min_idle,
+            max_idle,
+            ..PoolLimits::default()
+        };
+        let table = [
+            // owed, ready, min_idle, max_idle, expected
+            (0, 0, 0, None, 0),
+            (8, 0, 0, None, 8),
+            (8, 3, 0, None, 5),
+            (8, 9, 0, None, 0),
+            (8, 0, 0, Some(4), 4),
+            (8, 3, 0, Some(4), 1),
+            // So many are dialled in any case.
+            (8, 0, 6, None, 2),
+            (4, 0, 6, None, 0),
+            (40, 0, 0, None, 16),
+        ];
+        for (owed, ready, min_idle, max_idle, expected) in table {
+            let limits = limits(min_idle, max_idle);
+            assert_eq!(
+                warmth(owed, ready, &limits),
+                expected,
+                "{owed} {ready} {limits:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sweeps_come_often_enough_for_the_shortest_limit() {
+        let mut limits = PoolLimits::default();
+        assert_eq!(pause(&limits), LONGEST_PAUSE);
+        limits.idle_timeout = Some(Duration::from_millis(500));
+        assert_eq!(pause(&limits), Duration::from_millis(50));
+        limits.max_lifetime = Some(Duration::from_millis(1));
+        assert_eq!(pause(&limits), SHORTEST_PAUSE);
+        limits.idle_timeout = None;
+        limits.max_lifetime = None;
+        assert_eq!(pause(&limits), LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,220 @@
+//! Work that is done again until it succeeds: for what may be done twice without harm.
+
+use std::{future::Future, time::Duration};
+
+use redis::{RedisError, RedisResult};
+use tokio::time::Instant;
+
+use crate::{
+    error::{
+        failure::{Cause, Failure, Fate, Peer},
+        outcome::{Outcome, Verdict, outcome},
+    },
+    exclusive::{Side, connection::Connection},
+    node::Role,
+    util::jitter,
+};
+
+/// How long and how often [`Pool::retry_write`](crate::Pool::retry_write) tries.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use redis_rw_pool::Retry;
+///
+/// let mut policy = Retry::within(Duration::from_secs(3));
+/// policy.max_delay = Duration::from_millis(100);
+/// assert_eq!(policy.first_delay, Duration::from_millis(10));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The time for everything: every attempt, the one under way included, and the pauses between
+    /// them. A command that still waits by then for a master, or for one that is loading, ends as
+    /// not executed. Defaults to 10 s.
+    pub deadline: Duration,
+    /// The longest that the first pause may be; each one after it may be twice as long as the one
+    /// before. The pause itself is drawn anew each time, from nothing up to that, so that many
+    /// callers that failed together do not come back together. Defaults to 10 ms.
+    pub first_delay: Duration,
+    /// No pause is longer than this. Defaults to 500 ms.
+    pub max_delay: Duration,
+}
+
+impl Retry {
+    /// As the default, with this deadline.
+    pub fn within(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            first_delay: Duration::from_millis(10),
+            max_delay: Duration::from_millis(500),
+        }
+    }
+}
+
+/// So much before the deadline nothing more is sent or waited for: more than timers are late by, and
+/// time for the reply to what was sent just before.
+const SLACK: Duration = Duration::from_millis(50);
+
+impl Retry {
+    fn slack(&self) -> Duration {
+        SLACK.min(self.deadline / 10)
+    }
+}
+
+/// Whether to try again after so many failures, and after how long a pause at most.
+fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
+    match verdict {
+        Verdict::Refused | Verdict::Answered => None,
+        Verdict::Hindered | Verdict::Lost | Verdict::Torn => {
+            let doublings = failures.saturating_sub(1);
+            let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+            let longest = policy.first_delay.saturating_mul(factor);
+            Some(longest.min(policy.max_delay))
+        }
+    }
+}
+
+/// What to tell the caller of all attempts: the last error, except that one which says "not
+/// executed" does not hide an earlier one which does not.
+fn telling(earlier: Option<RedisError>, last: RedisError) -> RedisError {
+    match earlier {
+        Some(earlier) if outcome(&last) == Outcome::NotExecuted => {
+            if outcome(&earlier) == Outcome::NotExecuted {
+                last
+            } else {
+                earlier
+            }
+        }
+        _ => last,
+    }
+}
+
+/// Does the work on a connection of this side, again and again as the policy says.
+pub(crate) async fn run<T, F, Fut>(side: &Side, policy: &Retry, mut work: F) -> RedisResult<T>
+where
+    F: FnMut(Connection) -> Fut,
+    Fut: Future<Output = RedisResult<T>>,
+{
+    let began = Instant::now();
+    let mut failures = 0_u32;
+    let mut told = None;
+    loop {
+        let error = match attempt(side, policy, began, &mut work).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        failures = failures.saturating_add(1);
+        let longest = again(policy, failures, Verdict::of(&error));
+        let pause = longest.map(|longest| jitter::between(Duration::ZERO, longest));
+        let error = telling(told.take(), error);
+        let left = policy.deadline.saturating_sub(began.elapsed());
+        match pause {
+            Some(pause) if pause + policy.slack() < left => tokio::time::sleep(pause).await,
+            _ => return Err(error),
+        }
+        told = Some(error);
+    }
+}
+
+async fn attempt<T, F, Fut>(
+    side: &Side,
+    policy: &Retry,
+    began: Instant,
+    work: &mut F,
+) -> RedisResult<T>
+where
+    F: FnMut(Connection) -> Fut,
+    Fut: Future<Output = RedisResult<T>>,
+{
+    let left = policy.deadline.saturating_sub(began.elapsed());
+    // A command that only waits ends a little earlier than the work, and says that it was not
+    // executed.
+    let until = began.checked_add(policy.deadline - policy.slack());
+    let mut lent = None;
+    let attempt = async {
+        let connection = side.checkout().await?;
+        lent = Some(connection.node());
+        work(connection.until(until)).await
+    };
+    let ended = tokio::time::timeout(left, attempt).await;
+    ended.unwrap_or_else(|_| {
+        Err(match lent {
+            None => side.waited_too_long(policy.deadline).into(),
+            // Nobody knows how far it got.
+            Some(node) => {
+                let failure = Failure {
+                    peer: Peer::Node(Role::Master),
+                    node,
+                    cause: Cause::Timeout(policy.deadline),
+                    fate: Fate::Unknown,
+                };
+                failure.into()
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn what_may_pass_is_tried_again_after_ever_longer_pauses() {
+        let policy = Retry::default();
+        let ms = Duration::from_millis;
+        let table = [
+            (1, Verdict::Hindered, Some(ms(10))),
+            (1, Verdict::Lost, Some(ms(10))),
+            (1, Verdict::Torn, Some(ms(10))),
+            (2, Verdict::Hindered, Some(ms(20))),
+            (3, Verdict::Lost, Some(ms(40))),
+            (6, Verdict::Lost, Some(ms(320))),
+            (7, Verdict::Lost, Some(ms(500))),
+            (32, Verdict::Hindered, Some(ms(500))),
+            (33, Verdict::Hindered, Some(ms(500))),
+            (u32::MAX, Verdict::Hindered, Some(ms(500))),
+            (1, Verdict::Refused, None),
+            (1, Verdict::Answered, None),
+            (9, Verdict::Answered, None),
+        ];
+        for (failures, verdict, expected) in table {
+            let got = again(&policy, failures, verdict);
+            assert_eq!(got, expected, "{failures} {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_may_have_been_executed_is_not_hidden_by_one_that_was_not() {
+        let unknown = || RedisError::from(io::Error::other("unknown"));
+        let closed = || RedisError::from(Error::Closed);
+        let no_sentinel = || (redis::ErrorKind::Client, "refused").into();
+        let answered = || (redis::ErrorKind::Parse, "answered").into();
+        let table: [(Option<RedisError>, RedisError, RedisError); 7] = [
+            (None, closed(), closed()),
+            (None, unknown(), unknown()),
+            (Some(no_sentinel()), closed(), closed()),
+            (Some(closed()), unknown(), unknown()),
+            (Some(unknown()), closed(), unknown()),
+            (Some(unknown()), answered(), answered()),
+            (Some(answered()), closed(), answered()),
+        ];
+        for (earlier, last, expected) in table {
+            let case = format!("{earlier:?}, {last:?}");
+            let told = telling(earlier, last);
+            assert_eq!(told.to_string(), expected.to_string(), "{case}");
+        }
+    }
+}

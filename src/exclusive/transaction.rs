@@ -1,0 +1,408 @@
+//! Optimistic locking: work on watched keys, done again until nobody has come in between.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ToRedisArgs, Value, cmd, pipe};
+use tokio::time::Instant;
+
+use crate::{
+    error::{
+        failure::{Cause, Failure, Fate},
+        outcome::{Outcome, Verdict, outcome},
+    },
+    exclusive::connection::Connection,
+    retry::request::Errand,
+    status::discard::Discard,
+    util::jitter,
+};
+
+/// So often is the work done at most; the documentation of `transaction` names it.
+const MOST_ROUNDS: u32 = 100;
+/// Pauses grow up to this, so that of many who change the same keys most are waiting at any moment.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+/// What became of the commands that were sent since the keys were watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    /// Nothing was changed.
+    Nothing,
+    Executed,
+    /// Something may have been changed: the reply was lost.
+    Unknown,
+}
+
+impl Effect {
+    pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>) -> Self {
+        if errand.is_read() {
+            return Self::Nothing;
+        }
+        match result {
+            Ok(reply) if errand.has_effect(reply) => Self::Executed,
+            Err(error) if outcome(error) != Outcome::NotExecuted => Self::Unknown,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// How the work ended that was done under watched keys.
+enum Ended<T> {
+    Done(T),
+    /// Somebody has changed a watched key, so nothing was executed.
+    Conflict,
+    /// Nothing was executed, and another connection may serve better.
+    Hindered(RedisError),
+    Failed(RedisError),
+}
+
+impl Connection {
+    /// Does work on keys that nobody else must change meanwhile, with `WATCH`, again and again until
+    /// nobody does.
+    ///
+    /// Watches the keys and calls `work` with this connection and an empty atomic pipeline. `work`
+    /// reads what it needs over the connection, fills the pipeline and sends it, which must be the
+    /// last that it does. When a watched key was changed meanwhile the server executes nothing of the
+    /// pipeline and says nil, which is `None` if an `Option` is asked for. Then everything begins
+    /// anew, up to 100 times in all, with pauses that grow up to 64 ms.
+    ///
+    /// `work` may be done several times, so what it does apart from its pipeline must do no harm if
+    /// repeated. `Ok(None)` asks for another time, `Ok(Some(value))` and `Err` end the transaction,
+    /// with `UNWATCH` where the pipeline was not sent. The shape is that of
+    /// [`redis::aio::transaction_async`], which needs a connection that can be cloned.
+    ///
+    /// ```no_run
+    /// use redis_rw_pool::{Pool, redis::{AsyncCommands, RedisResult}};
+    ///
+    /// async fn double(pool: &Pool, key: &str) -> RedisResult<i64> {
+    ///     let mut conn = pool.write().await?;
+    ///     let (doubled,) = conn
+    ///         .transaction(key, |mut conn, mut pipe| async move {
+    ///             let value: i64 = conn.get(key).await?;
+    ///             pipe.set(key, value * 2).ignore().get(key);
+    ///             pipe.query_async::<Option<(i64,)>>(&mut conn).await
+    ///         })
+    ///         .await?;
+    ///     Ok(doubled)
+    /// }
+    /// ```
+    ///
+    /// # Failover
+    ///
+    /// What is watched is lost with its connection. When the master is replaced or the connection lost
+    /// in the middle, the next command of `work` fails, *not executed*, and the transaction begins
+    /// anew, on the new master and within the time that a checkout has, as long as nothing of it can
+    /// have been executed. So it does where the master refuses the pipeline because it takes no writes
+    /// any more (`READONLY`).
+    ///
+    /// A pipeline that was sent and whose reply never came is *unknown*: it is not sent again, and the
+    /// transaction ends with that error, even if `work` asks for another time.
+    ///
+    /// # Errors
+    ///
+    /// - *not executed*, if after the last time a watched key was changed by somebody else;
+    /// - what `work` fails with, unless the transaction begins anew as said above;
+    /// - as any command, if the keys could not be watched. Then nothing was executed;
+    /// - a client error without a single key, and within the `work` of another transaction.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection, unless the caller had set up other state on it. If
+    /// the pipeline was on its way it may be executed. The next command on the guard goes over a fresh
+    /// connection. `work` must drop the connection that it was given before it ends: one that is kept
+    /// leaves this guard without any, and its commands fail, not executed.
+    pub async fn transaction<K, T, F, Fut>(&mut self, keys: K, mut work: F) -> RedisResult<T>
+    where
+        K: ToRedisArgs,
+        F: FnMut(Self, Pipeline) -> Fut,
+        Fut: Future<Output = RedisResult<Option<T>>>,
+    {
+        let watch = cmd("WATCH").arg(keys).take();
+        self.ensure_may_watch(&watch)?;
+        let mut hindered_since = None;
+        for round in 1..=MOST_ROUNDS {
+            let error = match self.round(&watch, &mut work).await {
+                Ended::Done(value) => return Ok(value),
+                Ended::Failed(error) => return Err(error),
+                Ended::Conflict => None,
+                Ended::Hindered(error) => {
+                    let since = *hindered_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.patience() {
+                        return Err(error);
+                    }
+                    Some(error)
+                }
+            };
+            if round == MOST_ROUNDS {
+                let contended = || self.failure(Cause::Contended(MOST_ROUNDS));
+                return Err(error.unwrap_or_else(contended));
+            }
+            let pause = jitter::between(Duration::ZERO, longest_pause(round));
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        unreachable!("BUG: the last round returns")
+    }
+
+    fn ensure_may_watch(&self, watch: &Cmd) -> RedisResult<()> {
+        if watch.args_iter().len() < 2 {
+            let why = "a transaction needs a key to watch; use an atomic pipeline without one";
+            return Err((ErrorKind::Client, why).into());
+        }
+        if self.effect.is_some() {
+            let why = "a transaction cannot begin within another, whose keys it would unwatch";
+            return Err((ErrorKind::Client, why).into());
+        }
+        Ok(())
+    }
+
+    async fn round<T, F, Fut>(&mut self, watch: &Cmd, work: &mut F) -> Ended<T>
+    where
+        F: FnMut(Self, Pipeline) -> Fut,
+        Fut: Future<Output = RedisResult<Option<T>>>,
+    {
+        if self.is_away() {
+            return Ended::Failed(self.failure(Cause::Unusable));
+        }
+        let mut round = Round {
+            fresh: self.is_replaceable(),
+            connection: self,
+            returned: Arc::default(),
+        };
+        match round.connection.command(watch).await {
+            Ok(Value::ServerError(error)) => return Ended::Failed(error.into()),
+            Ok(_) => {}
+            Err(error) => {
+                let error = not_executed(error);
+                return if round.fresh && may_pass(&error) {
+                    Ended::Hindered(error)
+                } else {
+                    Ended::Failed(error)
+                };
+            }
+        }
+        let lent = round.connection.lend(Arc::clone(&round.returned));
+        let mut pipeline = pipe();
+        pipeline.atomic();
+        let worked = work(lent, pipeline).await;
+        let effect = round.take_back();
+        let ended = round.judge(worked, effect);
+        round.unwatch().await;
+        ended
+    }
+}
+
+/// One time that the work is done. However it ends, no key stays watched: what `UNWATCH` has not
+/// mended is closed.
+struct Round<'a> {
+    connection: &'a mut Connection,
+    /// Where the work's connection goes when it is dropped.
+    returned: Arc<Mutex<Option<Connection>>>,
+    /// The caller had set up nothing on the connection, so that another will do as well.
+    fresh: bool,
+}
+
+impl Round<'_> {
+    /// What became of the commands of the work; unknown if it has kept its connection.
+    fn take_back(&mut self) -> Effect {
+        let returned = self.returned.lock().take();
+        match returned {
+            Some(returned) => self.connection.take_back(returned),
+            None => Effect::Unknown,
+        }
+    }
+
+    fn judge<T>(&self, worked: RedisResult<Option<T>>, effect: Effect) -> Ended<T> {
+        let connection = &*self.connection;
+        // A command that the work itself has given up.
+        let cut = connection.is_away() || connection.dirt() == Some(Discard::Cancelled);
+        match worked {
+            Ok(Some(value)) => Ended::Done(value),
+            Ok(None) if cut || effect == Effect::Unknown => {
+                Ended::Failed(connection.failure_with(Cause::Unusable, Fate::Unknown))
+            }
+            Ok(None) => Ended::Conflict,
+            Err(error) => {
+                let refused = connection.is_condemned() && Verdict::of(&error) == Verdict::Hindered;
+                let again = self.fresh && !cut && effect == Effect::Nothing;
+                if again && (refused || may_pass(&error)) {
+                    Ended::Hindered(error)
+                } else {
+                    Ended::Failed(error)
+                }
+            }
+        }
+    }
+
+    async fn unwatch(&mut self) {
+        if self.connection.is_watching() && self.connection.is_fit() {
+            // Where it fails the connection is closed.
+            let _ = self.connection.command(&cmd("UNWATCH")).await;
+        }
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        self.take_back();
+        if self.fresh {
+            self.connection.close_if_only_watching();
+        }
+    }
+}
+
+/// Whether a command failed with its connection, and another connection may serve better.
+fn may_pass(error: &RedisError) -> bool {
+    Failure::of(error).is_some_and(|failure| {
+        matches!(
+            failure.cause,
+            Cause::Unusable
+                | Cause::Closed
+                | Cause::Io(..)
+                | Cause::Superseded(_)
+                | Cause::Withdrawn
+        )
+    })
+}
+
+/// A `WATCH` that may have been executed has changed nothing.
+fn not_executed(error: RedisError) -> RedisError {
+    match Failure::of(&error) {
+        Some(failure) => Failure {
+            peer: failure.peer,
+            node: failure.node.clone(),
+            cause: failure.cause.clone(),
+            fate: Fate::NotExecuted,
+        }
+        .into(),
+        None => error,
+    }
+}
+
+/// After so many rounds: the second begins at once.
+fn longest_pause(rounds: u32) -> Duration {
+    let doublings = rounds.saturating_sub(2).min(16);
+    match rounds {
+        0 | 1 => Duration::ZERO,
+        _ => Duration::from_millis(1 << doublings).min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::{
+        error::{Error, failure::Peer},
+        node::{Node, Role},
+        retry::request::Batch,
+    };
+
+    fn failed(cause: Cause, fate: Fate) -> RedisError {
+        let failure = Failure {
+            peer: Peer::Node(Role::Master),
+            node: Node::new("127.0.0.1", 6379),
+            cause,
+            fate,
+        };
+        failure.into()
+    }
+
+    fn reply(line: &str) -> Value {
+        redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_of_one_command() {
+        let lost = || Err(failed(Cause::Closed, Fate::Unknown));
+        let unwritten = || Err(failed(Cause::Closed, Fate::NotExecuted));
+        let closed = || Err(RedisError::from(Error::Closed));
+        let (get, set) = (cmd("GET"), cmd("SET"));
+        let script = cmd("EVAL");
+        let wrong = "-WRONGTYPE Operation against a key";
+        for (cmd, result, expected) in [
+            (&get, Ok(reply("+1")), Effect::Nothing),
+            (&get, lost(), Effect::Nothing),
+            (&set, Ok(reply("+OK")), Effect::Executed),
+            (&set, Ok(reply(wrong)), Effect::Nothing),
+            (&set, lost(), Effect::Unknown),
+            (&set, unwritten(), Effect::Nothing),
+            (&set, closed(), Effect::Nothing),
+            (&script, Ok(reply(wrong)), Effect::Executed),
+        ] {
+            assert_eq!(Effect::of(cmd, &result), expected, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_an_atomic_pipeline() {
+        let mut writes = pipe();
+        writes.atomic().set("a", 1);
+        let mut reads = pipe();
+        reads.atomic().get("a");
+        let mut plain = pipe();
+        plain.set("a", 1).set("b", 1);
+        let abort = "-EXECABORT Transaction discarded because of previous errors.";
+        let readonly = "-READONLY You can't write";
+        for (pipeline, lines, expected) in [
+            (
+                &writes,
+                &["+OK", "+QUEUED", "*1\r\n+OK"][..],
+                Effect::Executed,
+            ),
+            (&writes, &["+OK", "+QUEUED", "*-1"], Effect::Nothing),
+            (&writes, &["+OK", readonly, abort], Effect::Nothing),
+            (&reads, &["+OK", "+QUEUED", "*1\r\n+1"], Effect::Nothing),
+            (&plain, &[readonly, readonly], Effect::Nothing),
+            (&plain, &["+OK", readonly], Effect::Executed),
+        ] {
+            let replies = Ok(lines.iter().map(|line| reply(line)).collect());
+            assert_eq!(
+                Effect::of(Batch::of(pipeline), &replies),
+                expected,
+                "{lines:?}"
+            );
+        }
+        let lost = Err(failed(Cause::Closed, Fate::Unknown));
+        assert_eq!(Effect::of(Batch::of(&writes), &lost), Effect::Unknown);
+    }
+
+    #[test]
+    fn what_may_pass_on_another_connection() {
+        let io = Cause::Io("reset".to_owned(), io::ErrorKind::ConnectionReset);
+        for (cause, expected) in [
+            (Cause::Closed, true),
+            (io, true),
+            (Cause::Unusable, true),
+            (Cause::Superseded(None), true),
+            (Cause::Timeout(Duration::ZERO), false),
+            (Cause::Fenced(String::new(), Duration::ZERO), false),
+            (Cause::RuntimeEnded, false),
+            (Cause::Contended(1), false),
+        ] {
+            let text = cause.to_string();
+            let error = failed(cause, Fate::NotExecuted);
+            assert_eq!(may_pass(&error), expected, "{text}");
+        }
+        assert!(!may_pass(&Error::Closed.into()));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        for (rounds, millis) in [(1, 0), (2, 1), (3, 2), (8, 64), (9, 64), (100, 64)] {
+            assert_eq!(
+                longest_pause(rounds),
+                Duration::from_millis(millis),
+                "{rounds}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_watch_that_was_lost_has_executed_nothing() {
+        let error = not_executed(failed(Cause::Timeout(Duration::ZERO), Fate::Unknown));
+        assert_eq!(outcome(&error), Outcome::NotExecuted);
+        assert!(error.is_timeout());
+    }
+}

@@ -1,0 +1,339 @@
+//! Keeps the connections that the multiplexed handles of one role share: one, or a few, to every
+//! node that the role may use.
+//!
+//! A task of its own dials what is missing and retires what is not wanted any more, and publishes
+//! what is there as a snapshot. It rests until the first command asks for a connection; from then on
+//! it keeps connections ready, so that a command after a failover finds one.
+
+#[cfg(test)]
+mod model;
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use redis::{RedisError, RedisResult};
+use tokio::{
+    sync::{Notify, watch},
+    task::{self, JoinError, JoinSet},
+    time::Instant,
+};
+
+use crate::{
+    error::{
+        Error,
+        failure::{Cause, Failure, Fate, Peer},
+    },
+    node::{Node, Role},
+    retry::reply_class::Doubt,
+    role_pool::{Home, connect},
+    status::MultiplexedStatus,
+    topology::{Target, Topology, admission::Standing},
+    wire::{connection::Exclusive, mux::Shared},
+};
+
+/// A connection that is lost sooner than this is not dialled again at once: a server may take
+/// connections only to close them.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// A shared connection and whom it goes to.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) target: Target,
+}
+
+/// The connections there are, at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) open: Vec<Arc<Line>>,
+    /// What the last dial met, while there is no connection.
+    trouble: Option<Error>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    home: Arc<Home>,
+    lines: watch::Sender<Arc<Lines>>,
+    /// Somebody wants a connection.
+    wanted: Notify,
+    /// A connection has ended.
+    ended: Notify,
+    created: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self {
+            home,
+            lines: watch::Sender::default(),
+            wanted: Notify::new(),
+            ended: Notify::new(),
+            created: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Lines>> {
+        self.lines.subscribe()
+    }
+
+    /// Waits until there are other connections than those that the caller has seen, which were of no
+    /// use. `since` is when it began to wait.
+    pub(crate) async fn wait(
+        &self,
+        lines: &mut watch::Receiver<Arc<Lines>>,
+        since: Instant,
+        patience: Duration,
+    ) -> RedisResult<()> {
+        self.wanted.notify_one();
+        loop {
+            if let Some(error) = self.hopeless(&lines.borrow_and_update()) {
+                return Err(error.into());
+            }
+            if lines.borrow().open.iter().any(|line| line.shared.is_open()) {
+                return Ok(());
+            }
+            let changed = tokio::time::timeout_at(since + patience, lines.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                let trouble = lines.borrow().trouble.clone();
+                return Err(self.out_of_patience(trouble, since.elapsed()));
+            }
+        }
+    }
+
+    fn out_of_patience(&self, trouble: Option<Error>, waited: Duration) -> RedisError {
+        let snapshot = self.home.topology.snapshot();
+        match (&snapshot.fence, &snapshot.master) {
+            (Some(sign), Some(master)) if !self.home.takes_turns() => Failure {
+                peer: Peer::Node(Role::Master),
+                node: master.clone(),
+                cause: Cause::Fenced(sign.clone(), waited),
+                fate: Fate::NotExecuted,
+            }
+            .into(),
+            _ => self.home.out_of_patience(trouble, waited).into(),
+        }
+    }
+
+    /// Why waiting for a connection is in vain.
+    fn hopeless(&self, lines: &Lines) -> Option<Error> {
+        if lines.closed {
+            return Some(self.home.ending());
+        }
+        let trouble = lines.trouble.as_ref()?;
+        self.home.is_final(trouble).then(|| trouble.clone())
+    }
+
+    /// Takes to heart what a reply says about the node that sent it.
+    pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
+        // Many replies may say the same at once, and it is one failure.
+        if doubt.condemns(line.target.role) && line.shared.retire() {
+            self.home.fleet.failed(&line.target.node);
+            self.ended.notify_one();
+        }
+        self.home.weigh(doubt, &line.target);
+    }
+
+    pub(crate) fn status(&self) -> MultiplexedStatus {
+        let lines = self.lines.borrow().clone();
+        let shared = || lines.open.iter().map(|line| &line.shared);
+        MultiplexedStatus {
+            connections: shared().filter(|shared| !shared.is_leaving()).count(),
+            in_flight: shared().map(|shared| shared.in_flight()).sum(),
+            waiting: shared().map(|shared| shared.waiting()).sum(),
+            created: self.created.load(Relaxed),
+        }
+    }
+
+    /// Nothing is sent any more; what was sent is still answered.
+    pub(crate) fn close(&self) {
+        let lines = self.lines.send_replace(Arc::new(Lines {
+            closed: true,
+            ..Lines::default()
+        }));
+        retire(&lines.open);
+    }
+
+    /// Publishes what there is now, unless the pool was closed meanwhile.
+    fn publish(&self, open: &[Arc<Line>], trouble: Option<Error>) {
+        let published = self.lines.send_if_modified(|lines| {
+            if !lines.closed {
+                *lines = Arc::new(Lines {
+                    open: open.to_vec(),
+                    trouble,
+                    closed: false,
+                });
+            }
+            !lines.closed
+        });
+        if !published {
+            retire(open);
+        }
+    }
+
+    /// Keeps connections ready, from when the first is wanted on.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.wanted.notified().await;
+        Keeper::new(self).run().await;
+    }
+}
+
+fn retire(lines: &[Arc<Line>]) {
+    for line in lines {
+        line.shared.retire();
+    }
+}
+
+type Dialled = (Target, Result<Exclusive, Error>);
+
+/// What the task of a [`Hub`] owns.
+#[derive(Debug)]
+struct Keeper {
+    hub: Arc<Hub>,
+    lines: Vec<Arc<Line>>,
+    dials: JoinSet<Dialled>,
+    /// Whom each dial goes to.
+    under_way: HashMap<task::Id, Node>,
+    trouble: Option<Error>,
+}
+
+impl Keeper {
+    fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            lines: Vec::new(),
+            dials: JoinSet::new(),
+            under_way: HashMap::new(),
+            trouble: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let hub = Arc::clone(&self.hub);
+        let mut topology = hub.home.topology.subscribe();
+        loop {
+            let snapshot = Arc::clone(&topology.borrow_and_update());
+            self.settle(&snapshot);
+            tokio::select! {
+                changed = topology.changed() => if changed.is_err() { return },
+                Some(dialled) = self.dials.join_next_with_id(), if !self.dials.is_empty() => {
+                    self.dialled(dialled);
+                }
+                () = hub.ended.notified() => {}
+            }
+        }
+    }
+
+    /// Retires the connections that are not wanted any more, and dials those that are missing.
+    fn settle(&mut self, topology: &Topology) {
+        let home = &self.hub.home;
+        let targets = topology.targets(home.policy());
+        self.lines.retain(|line| {
+            let wanted = targets.contains(&line.target);
+            if !wanted {
+                line.shared.retire();
+            }
+            wanted && !line.shared.is_leaving()
+        });
+        for line in &self.lines {
+            match home.standing(&line.target) {
+                Standing::Current => line.shared.reopen(),
+                _ => line.shared.nudge(),
+            }
+        }
+        for target in &targets {
+            let lines = self.lines.iter();
+            let have = lines.filter(|line| line.target == *target).count();
+            let dials = self.under_way.values();
+            let under_way = dials.filter(|node| **node == target.node).count();
+            for _ in have + under_way..home.config.multiplexed.connections {
+                let node = target.node.clone();
+                let (home, target) = (Arc::clone(home), target.clone());
+                let dial = self.dials.spawn(self.hub.home.runtime.count(async move {
+                    let dialled = connect::attempt(&home, &target).await;
+                    (target, dialled)
+                }));
+                self.under_way.insert(dial.id(), node);
+            }
+        }
+        if !self.lines.is_empty() {
+            self.trouble = None;
+        } else if targets.is_empty() {
+            self.trouble = Some(home.nowhere_to_go());
+        }
+        self.hub.publish(&self.lines, self.trouble.clone());
+    }
+
+    fn dialled(&mut self, dialled: Result<(task::Id, Dialled), JoinError>) {
+        let id = match &dialled {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        self.under_way.remove(&id);
+        match dialled {
+            Ok((_, (target, Ok(connection)))) => self.open(connection, target),
+            Ok((_, (_, Err(error)))) => self.trouble = Some(error),
+            // It panicked, which has been printed.
+            Err(_) => {}
+        }
+    }
+
+    fn open(&mut self, connection: Exclusive, target: Target) {
+        let hub = Arc::clone(&self.hub);
+        let limits = hub.home.config.multiplexed;
+        let current = standing(Arc::clone(&hub), target.clone());
+        let (shared, driver) = Shared::open(connection, limits, current);
+        hub.created.fetch_add(1, Relaxed);
+        self.lines.push(Arc::new(Line {
+            shared,
+            target: target.clone(),
+        }));
+        let born = Instant::now();
+        let runtime = Arc::clone(&hub.home.runtime);
+        runtime.spawn(async move {
+            if let Err(cause) = driver.await {
+                if born.elapsed() < YOUNG {
+                    hub.home.fleet.failed(&target.node);
+                }
+                match cause {
+                    Cause::Timeout(within) => hub.home.topology.silence(&target.node, within),
+                    _ => hub.home.topology.suspect(&target.node),
+                }
+            }
+            hub.ended.notify_one();
+        });
+    }
+}
+
+/// What may be done on a connection to this target; one atomic load while the topology does not
+/// change.
+fn standing(hub: Arc<Hub>, target: Target) -> impl FnMut() -> Standing {
+    let mut vetted = 0;
+    let mut fenced = false;
+    move || {
+        let version = hub.home.topology.version();
+        if vetted == version {
+            return Standing::Current;
+        }
+        let standing = hub.home.standing(&target);
+        if standing == Standing::Current {
+            vetted = version;
+        }
+        // The keeper may have looked before the driver had stopped, and must look again.
+        if mem::replace(&mut fenced, standing == Standing::Fenced) && !fenced {
+            hub.ended.notify_one();
+        }
+        standing
+    }
+}

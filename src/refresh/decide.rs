@@ -1,0 +1,197 @@
+//! What to believe next: everything that is known, taken together. Pure.
+
+pub(crate) mod catch_up;
+pub(crate) mod election;
+pub(crate) mod fence;
+#[cfg(test)]
+mod tests;
+pub(crate) mod trust;
+pub(crate) mod without_sentinels;
+
+use std::collections::HashSet;
+
+use tokio::time::Instant;
+
+use crate::{
+    config::Adopt,
+    node::Node,
+    refresh::decide::{
+        catch_up::{CatchUp, Offsets},
+        election::{Proof, Proofs},
+        fence::{Fence, Word},
+    },
+    sentinel::answer::View,
+    topology::Topology,
+};
+
+#[derive(Debug)]
+pub(super) struct Belief {
+    adopt: Adopt,
+    pub(super) fence: Fence,
+    catch_up: CatchUp,
+}
+
+/// What follows from what is known.
+#[derive(Debug)]
+pub(super) struct Conclusion {
+    /// What the topology is now; its version is still the old one.
+    pub(super) next: Topology,
+    /// Nodes whose own word is missing.
+    pub(super) ask: Vec<Node>,
+    /// The node to be asked again and again until it says that it is a master.
+    pub(super) awaited: Option<Node>,
+    /// Whether it is worth looking again soon.
+    pub(super) unsettled: bool,
+}
+
+/// All that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    /// The newest look at the Sentinels that has begun.
+    pub(super) look: u64,
+    /// What each known Sentinel said last.
+    pub(super) words: &'a [Word<'a>],
+    /// What the nodes say of their role.
+    pub(super) proofs: &'a Proofs,
+    pub(super) offsets: &'a Offsets,
+    /// Nodes that were started anew since they were seen as replicas.
+    pub(super) restarted: &'a HashSet<Node>,
+    /// Masters that say that replicas are connected to them.
+    pub(super) followed: &'a HashSet<Node>,
+}
+
+impl Belief {
+    pub(super) fn new(adopt: Adopt) -> Self {
+        Self {
+            adopt,
+            fence: Fence::default(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    pub(super) fn conclude(
+        &mut self,
+        current: &Topology,
+        evidence: &Evidence<'_>,
+        now: Instant,
+    ) -> Conclusion {
+        let &Evidence { words, proofs, .. } = evidence;
+        let views: Vec<View> = views(words).cloned().collect();
+        self.fence.hear(current, evidence, now);
+        let candidate = self.candidate(current, words);
+        let successor = without_sentinels::successor(current, proofs);
+        let moved = self.fence.moved(current, words, proofs, now);
+        let moved = moved.or_else(|| successor.clone());
+        let promoted = candidate.clone().or(moved);
+        let electors = electors(words, views.len());
+        let election = election::elect(current, &views, proofs, promoted.as_ref(), electors);
+        let mut next = Topology::clone(current);
+        if let Some((master, epoch)) = election.adopt.clone() {
+            if next.master.as_ref() != Some(&master) {
+                next.master_since = current.version + 1;
+                next.master_error = None;
+                self.fence.reset(now);
+            }
+            next.deposed = current.master.clone().filter(|_| election.ahead);
+            next.master = Some(master);
+            next.epoch = epoch;
+        }
+        let mut ask = election.ask.clone();
+        // Nominated replicas are asked along with the claimed master, not after it.
+        let claimed = views.iter().max_by_key(|view| view.epoch);
+        let master = next.master.clone();
+        if let Some(master) = master.or_else(|| claimed.map(|view| view.master.clone())) {
+            let version = current.version + 1;
+            let (mut replicas, unheard) =
+                election::replicas(current, &master, &views, proofs, version, now);
+            if next.master.is_some() {
+                if let Some(deposed) = &next.deposed {
+                    election::keep_followers(&mut replicas, deposed, proofs);
+                }
+                let offsets = evidence.offsets;
+                ask.extend(
+                    self.catch_up
+                        .judge(&master, &mut replicas, proofs, offsets, now),
+                );
+                next.replicas = replicas;
+            }
+            // While a replica has yet to speak again, what was stated stands.
+            if election.adopt.is_some() {
+                let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
+                let unproven = election.unproven.clone();
+                next.unproven = unproven.or_else(|| muted(proofs)).or(stated);
+            }
+            ask.extend(unheard);
+        }
+        next.master_error = match next.master.as_ref().and_then(|master| proofs.get(master)) {
+            Some(Proof::Failed(error)) => Some(error.clone()),
+            Some(_) => None,
+            None => next.master_error,
+        };
+        next.fence = self.fence.judge(&next, words, proofs, now);
+        // It is its own word that lifts the fence, and that says that it is back.
+        let in_doubt =
+            next.fence.is_some() || next.deposed.is_some() || next.master_error.is_some();
+        ask.extend(
+            next.master
+                .clone()
+                .filter(|master| in_doubt && !proofs.contains_key(master)),
+        );
+        let awaited = candidate
+            .or(successor)
+            .filter(|node| next.master.as_ref() != Some(node))
+            .filter(|node| proofs.get(node) != Some(&Proof::Master))
+            // The first master of all is asked once, as any node; it usually is one.
+            .or_else(|| election.awaited.filter(|_| current.master.is_some()));
+        Conclusion {
+            ask,
+            awaited,
+            unsettled: election.contested || next.in_motion() || in_doubt,
+            next,
+        }
+    }
+
+    /// The replica that the Sentinel which replaces the master answers that it promotes, where that
+    /// is reason enough.
+    fn candidate(&self, current: &Topology, words: &[Word<'_>]) -> Option<Node> {
+        self.fence.raised()?;
+        let mut promoted = words.iter().filter_map(|word| {
+            let answer = word.answer?;
+            // The old master of a coordinated failover takes no writes any more, and the new one has
+            // all of them: there is nothing to lose by being early.
+            if self.adopt != Adopt::Promoted && !answer.coordinated {
+                return None;
+            }
+            let (deposed, _) = answer.deposing.as_ref()?;
+            let ours = Some(deposed) == current.master.as_ref();
+            let node = answer.view.as_ref().filter(|_| ours)?.promoted()?;
+            election::was_in_step(current, node).then_some(node)
+        });
+        let first = promoted.next()?;
+        // Two leaders at once: who of them prevails is theirs to say.
+        promoted.all(|node| node == first).then(|| first.clone())
+    }
+}
+
+/// Of how many Sentinels the first master needs most: of all that are known, and once each has
+/// answered or failed to of those that answered.
+fn electors(words: &[Word<'_>], answered: usize) -> usize {
+    let heard = words.iter().all(|word| word.look > 0);
+    if heard { answered } else { words.len() }
+}
+
+/// What the Sentinels that monitor our master believe.
+pub(super) fn views<'a>(words: &'a [Word<'a>]) -> impl Iterator<Item = &'a View> {
+    words.iter().filter_map(|word| word.answer?.view.as_ref())
+}
+
+/// What is to be stated where replicas hide whom they follow.
+fn muted(proofs: &Proofs) -> Option<String> {
+    let mut hidden = proofs
+        .iter()
+        .filter(|(_, proof)| **proof == Proof::SomeReplica);
+    let (node, _) = hidden.next()?;
+    Some(format!(
+        "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
+    ))
+}

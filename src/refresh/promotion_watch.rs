@@ -1,0 +1,103 @@
+//! Waits for one node to become a master, by asking it over and over.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::cmd;
+use tokio::time::Instant;
+
+use crate::{
+    config::Config,
+    node::{Node, Role},
+    refresh::{
+        decide::election::Proof,
+        probe::{Identity, Probed, Reason},
+    },
+    wire::{
+        connection::Exclusive,
+        handshake,
+        role::{self, RoleReply},
+    },
+};
+
+/// How often it is asked: at first this, and then ever more slowly.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The pause is this part of the time waited so far.
+const PATIENCE: u32 = 20;
+
+#[derive(Debug)]
+pub(super) struct Vigil {
+    config: Arc<Config>,
+    node: Node,
+    /// The connection over which it answered last: many clients may wait for the same node, and all
+    /// of them will want connections as soon as it is a master.
+    conn: Option<Exclusive>,
+}
+
+enum Heard {
+    Master,
+    Other,
+    /// A connection over which it answered before was closed.
+    Closed,
+}
+
+impl Vigil {
+    pub(super) fn new(config: Arc<Config>, node: Node) -> Self {
+        Self {
+            config,
+            node,
+            conn: None,
+        }
+    }
+
+    pub(super) async fn until_promoted(mut self) -> Probed {
+        let began = Instant::now();
+        loop {
+            match self.ask().await {
+                Heard::Master => break,
+                // The promotion itself closes connections: do not miss it over a pause.
+                Heard::Closed => continue,
+                Heard::Other => {}
+            }
+            let pause = began.elapsed() / PATIENCE;
+            tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
+        }
+        Probed {
+            node: self.node,
+            proof: Proof::Master,
+            identity: Identity::default(),
+            offset: None,
+            has_replicas: false,
+            refusal: None,
+            reason: Reason::Awaited,
+        }
+    }
+
+    async fn ask(&mut self) -> Heard {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        let Some(mut conn) = self.conn.take() else {
+            return self.ask_anew(deadline).await;
+        };
+        match conn.exchange(&[cmd("ROLE")], deadline).await.as_deref() {
+            Ok([reply]) => match role::parse(reply) {
+                Ok(RoleReply::Master { .. }) => return Heard::Master,
+                Ok(_) => self.conn = Some(conn),
+                Err(_) => {}
+            },
+            _ => return Heard::Closed,
+        }
+        Heard::Other
+    }
+
+    async fn ask_anew(&mut self, deadline: Instant) -> Heard {
+        let connected = handshake::connect(&self.config, &self.node, Role::Replica, deadline).await;
+        if let Ok((conn, greeting)) = connected {
+            if greeting.role == Some(Role::Master) {
+                return Heard::Master;
+            }
+            // Where it may not tell its role otherwise, every greeting needs a connection.
+            self.conn = greeting.detail.is_some().then_some(conn);
+        }
+        Heard::Other
+    }
+}

@@ -1,0 +1,530 @@
+//! The Sentinels that are known, the tasks that talk to each, and what each said last.
+//!
+//! A link is an address. Which Sentinel answers there, and which one is listened to, is told by the
+//! connection: a balanced address leads to another one each time. A Sentinel has been reached when
+//! one link both asks it and listens to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    config::Config,
+    error::Said,
+    node::Node,
+    refresh::decide::fence::Word,
+    sentinel::{
+        answer::Answer,
+        client::{self, Contact},
+        id::SentinelId,
+        listener,
+        message::{Message, Silence},
+        refused::Refused,
+        reply::Peer,
+    },
+    util::abort_on_drop::Task,
+};
+
+/// More Sentinels than any deployment has; a hostile answer may list thousands.
+const MAX_SENTINELS: usize = 32;
+/// More warnings than any deployment is worth: a hostile Sentinel may have ever new ids.
+const MAX_WARNINGS: usize = 1024;
+
+/// An address of a Sentinel and the two tasks that talk to it.
+#[derive(Debug)]
+struct Link {
+    /// Configured, hence never forgotten.
+    seed: bool,
+    /// Who answered there last.
+    sentinel: SentinelId,
+    said: Option<Result<Box<Answer>, Silence>>,
+    /// The newest look it has answered, or failed to.
+    look: u64,
+    events: Events,
+    _tasks: [Task; 2],
+}
+
+/// Whose events come by way of a link.
+#[derive(Debug)]
+enum Events {
+    NotYet,
+    Of {
+        /// Where it did not tell its id, it is the Sentinel that answers there.
+        id: Option<String>,
+        refused: Option<Refused>,
+    },
+    Nobodys(Silence),
+}
+
+#[derive(Debug)]
+pub(super) struct Links {
+    config: Arc<Config>,
+    looks: watch::Sender<u64>,
+    messages: mpsc::Sender<Message>,
+    links: BTreeMap<Node, Link>,
+    /// What was warned of already: once for a Sentinel and a command.
+    warned: BTreeSet<(SentinelId, &'static str)>,
+}
+
+/// How many links there are, and what has become of a look at them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turnout {
+    pub(super) known: usize,
+    pub(super) answered: usize,
+    pub(super) failed: usize,
+}
+
+/// How the pool stands with the Sentinels, each of them counted once.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) known: usize,
+    /// How many answered when last asked.
+    pub(super) reachable: usize,
+    /// How many are listened to.
+    pub(super) listening: usize,
+    /// Why the others are not.
+    pub(super) unheard: Said,
+    /// What those that answer or are listened to keep from us.
+    pub(super) refused: Said,
+}
+
+impl Links {
+    /// Links to the configured Sentinels. What they say arrives as `messages`.
+    pub(super) fn new(config: Arc<Config>, messages: mpsc::Sender<Message>) -> Self {
+        let mut links = Self {
+            config: Arc::clone(&config),
+            looks: watch::Sender::new(0),
+            messages,
+            links: BTreeMap::new(),
+            warned: BTreeSet::new(),
+        };
+        for node in config.sentinel_nodes() {
+            links.link(SentinelId::from(node.clone()), node.clone(), node, true);
+        }
+        links
+    }
+
+    /// Asks all of them.
+    pub(super) fn ask(&self, look: u64) {
+        self.looks.send_replace(look);
+    }
+
+    /// Takes note of what a Sentinel said, and follows up on others that it knows.
+    pub(super) fn hear(&mut self, name: &Node, look: u64, answer: Result<Box<Answer>, Silence>) {
+        let (id, peers, refused) = match &answer {
+            Ok(answer) => (
+                answer.id.clone(),
+                answer.peers.clone(),
+                answer.refused.clone(),
+            ),
+            Err(silence) => {
+                let refused = silence.refused("SENTINEL");
+                (None, Vec::new(), refused.into_iter().collect())
+            }
+        };
+        if id.is_some() {
+            self.recognize(name, id);
+        }
+        if let Some(link) = self.links.get_mut(name) {
+            link.look = link.look.max(look);
+            link.said = Some(answer);
+            let sentinel = link.sentinel.clone();
+            self.warn(&sentinel, &refused);
+        }
+        self.learn(peers);
+    }
+
+    /// The events of a Sentinel are heard by way of a link.
+    pub(super) fn listens(&mut self, name: &Node, id: Option<String>, refused: Option<Refused>) {
+        let sentinel = self.identify(name, id.clone());
+        self.warn(&sentinel, refused.as_slice());
+        if let Some(link) = self.links.get_mut(name) {
+            link.events = Events::Of { id, refused };
+        }
+    }
+
+    /// No events are heard by way of a link.
+    pub(super) fn lost(&mut self, name: &Node, why: Silence) {
+        let Some(link) = self.links.get_mut(name) else {
+            return;
+        };
+        let sentinel = link.sentinel.clone();
+        let refused = why.refused("SUBSCRIBE");
+        link.events = Events::Nobodys(why);
+        self.warn(&sentinel, refused.as_slice());
+    }
+
+    /// The Sentinel that has this id, or if it has not told it, that which the link leads to.
+    pub(super) fn identify(&self, name: &Node, id: Option<String>) -> SentinelId {
+        let link = self.links.get(name);
+        let known = |id: &str| {
+            let mut links = link.into_iter().chain(self.links.values());
+            links.find(|link| link.sentinel.id() == Some(id))
+        };
+        let sentinel = match &id {
+            Some(id) => known(id),
+            None => link,
+        };
+        sentinel.map_or_else(
+            || SentinelId::new(id, name.clone()),
+            |link| link.sentinel.clone(),
+        )
+    }
+
+    /// Takes note of which Sentinel a link leads to.
+    fn recognize(&mut self, name: &Node, id: Option<String>) {
+        let Some(link) = self.links.get_mut(name) else {
+            return;
+        };
+        let now = SentinelId::new(id, name.clone());
+        let before = std::mem::replace(&mut link.sentinel, now.clone());
+        if before.id().is_none() {
+            let warned = self.warned.iter().filter(|(of, _)| *of == before);
+            let warned: Vec<_> = warned.map(|(_, cause)| (now.clone(), *cause)).collect();
+            self.warned.extend(warned);
+        }
+    }
+
+    fn warn(&mut self, sentinel: &SentinelId, refused: &[Refused]) {
+        for refused in refused {
+            let cause = (sentinel.clone(), refused.command);
+            if self.warned.len() < MAX_WARNINGS && self.warned.insert(cause) {
+                tracing::warn!(
+                    %sentinel,
+                    "{refused}: see docs/permissions.md for what the Sentinel user needs"
+                );
+            }
+        }
+    }
+
+    /// Follows up on Sentinels that others know, and lets go of learned links that are of no use.
+    fn learn(&mut self, peers: Vec<Peer>) {
+        for peer in peers {
+            if let Some(link) = self.links.get(&peer.node) {
+                // It may not have told its id, or never have answered.
+                if link.sentinel.id().is_none() {
+                    self.recognize(&peer.node, peer.id);
+                }
+                continue;
+            }
+            let sentinel = SentinelId::new(peer.id.clone(), peer.node.clone());
+            let reached = self.links.values().any(|link| link.may_reach(&sentinel));
+            if !reached
+                && peer.is_alive()
+                && self.links.len() < MAX_SENTINELS
+                && let Some(address) = self.config.address_of(&peer.node)
+            {
+                self.link(sentinel, peer.node, address, false);
+            }
+        }
+        self.forget_unlisted();
+        self.forget_redundant();
+    }
+
+    fn forget_unlisted(&mut self) {
+        // Where nobody answers, that nobody lists a Sentinel says nothing about it; and were the
+        // learned ones let go of then, only the configured ones could ever be asked again.
+        if self.answers().next().is_none() {
+            return;
+        }
+        let listed: HashSet<Node> = self
+            .answers()
+            .flat_map(|answer| &answer.peers)
+            .filter(|peer| peer.is_alive())
+            .map(|peer| peer.node.clone())
+            .collect();
+        self.links.retain(|node, link| {
+            link.seed || !matches!(link.said, Some(Err(_))) || listed.contains(node)
+        });
+    }
+
+    /// A Sentinel that was learned under one address and turns out to be reached by another already
+    /// need not be asked and listened to twice.
+    fn forget_redundant(&mut self) {
+        let mut reached: HashSet<String> = HashSet::new();
+        let mut redundant = Vec::new();
+        let (seeds, learned): (Vec<_>, Vec<_>) = self.links.iter().partition(|(_, link)| link.seed);
+        for (name, link) in seeds.into_iter().chain(learned) {
+            let Some(id) = link.sentinel.id() else {
+                continue;
+            };
+            if reached.contains(id) && !link.seed {
+                redundant.push(name.clone());
+            } else if link.reaches() {
+                reached.insert(id.to_owned());
+            }
+        }
+        for name in redundant {
+            self.links.remove(&name);
+        }
+    }
+
+    fn link(&mut self, sentinel: SentinelId, name: Node, address: Node, seed: bool) {
+        let contact = Contact {
+            name: name.clone(),
+            address,
+        };
+        let config = &self.config;
+        let (listening, listened) = watch::channel(None);
+        let asks = client::run(
+            contact.clone(),
+            Arc::clone(config),
+            self.looks.subscribe(),
+            listened,
+            self.messages.clone(),
+        );
+        let listens = listener::run(
+            contact,
+            Arc::clone(config),
+            listening,
+            self.messages.clone(),
+        );
+        let link = Link {
+            seed,
+            sentinel,
+            said: None,
+            look: 0,
+            events: Events::NotYet,
+            _tasks: [Task::spawn(asks), Task::spawn(listens)],
+        };
+        self.links.insert(name, link);
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &Answer> {
+        self.links.values().filter_map(Link::answer)
+    }
+
+    /// The last word of each Sentinel, each Sentinel once: one that is reached by two addresses must
+    /// not vote twice.
+    pub(super) fn words(&self) -> Vec<Word<'_>> {
+        let mut words: BTreeMap<&SentinelId, Word<'_>> = BTreeMap::new();
+        for link in self.links.values() {
+            let word = Word {
+                sentinel: &link.sentinel,
+                look: link.look,
+                answer: link.answer(),
+            };
+            let weight = |word: &Word<'_>| (word.answer.is_some(), word.look);
+            let known = words.entry(&link.sentinel).or_insert(word);
+            if weight(&word) > weight(known) {
+                *known = word;
+            }
+        }
+        words.into_values().collect()
+    }
+
+    /// What has become of this look so far.
+    pub(super) fn turnout(&self, look: u64) -> Turnout {
+        // Before the first look none has been asked.
+        let reported = |link: &&Link| link.said.is_some() && link.look >= look;
+        let reported = self.links.values().filter(reported);
+        let (answered, failed): (Vec<_>, Vec<_>) =
+            reported.partition(|link| matches!(link.said, Some(Ok(_))));
+        Turnout {
+            known: self.links.len(),
+            answered: answered.len(),
+            failed: failed.len(),
+        }
+    }
+
+    /// Whether every one of them turned us away when last asked.
+    pub(super) fn refuse_us(&self) -> bool {
+        self.links
+            .values()
+            .all(|link| matches!(&link.said, Some(Err(silence)) if silence.is_refusal()))
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let links = || self.links.values();
+        let heard: BTreeSet<SentinelId> = links().filter_map(Link::heard).collect();
+        let known = links().map(|link| link.sentinel.clone());
+        let known: BTreeSet<SentinelId> = known.chain(heard.iter().cloned()).collect();
+        let answered = links().filter(|link| link.answer().is_some());
+        let answered: BTreeSet<&SentinelId> = answered.map(|link| &link.sentinel).collect();
+        let unheard = self
+            .links
+            .iter()
+            .filter(|(_, link)| !heard.contains(&link.sentinel))
+            .map(|(name, link)| (name.to_string(), link.events.describe()));
+        let refused = self.links.iter().flat_map(|(name, link)| {
+            let questions = link.answer().map_or(&[][..], |answer| &answer.refused);
+            let refused = questions.iter().cloned().chain(link.events.refused());
+            refused.map(|refused| (name.to_string(), refused.to_string()))
+        });
+        Standing {
+            known: known.len(),
+            reachable: answered.len(),
+            listening: heard.len(),
+            unheard: unheard.collect(),
+            refused: refused.collect(),
+        }
+    }
+
+    /// What each said, for a human reader.
+    pub(super) fn said(&self) -> impl Iterator<Item = (String, String)> {
+        self.links
+            .iter()
+            .map(|(node, link)| (node.to_string(), describe(link.said.as_ref())))
+    }
+}
+
+impl Link {
+    fn answer(&self) -> Option<&Answer> {
+        Some(self.said.as_ref()?.as_ref().ok()?)
+    }
+
+    /// Who is listened to.
+    fn heard(&self) -> Option<SentinelId> {
+        match &self.events {
+            Events::Of { id: Some(id), .. } => {
+                let address = self.sentinel.address().clone();
+                Some(SentinelId::new(Some(id.clone()), address))
+            }
+            Events::Of { id: None, .. } => Some(self.sentinel.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether this Sentinel is asked by way of this link, and as far as is known is or would be
+    /// listened to as well.
+    fn may_reach(&self, sentinel: &SentinelId) -> bool {
+        let fails = matches!(self.said, Some(Err(_)));
+        let elsewhere = self.heard().is_some_and(|heard| heard != *sentinel);
+        self.sentinel == *sentinel && !fails && !elsewhere
+    }
+
+    /// Whether its Sentinel is both asked and listened to by way of this link, as far as we may.
+    fn reaches(&self) -> bool {
+        let listens = match &self.events {
+            Events::NotYet => false,
+            Events::Of { .. } => self.heard().as_ref() == Some(&self.sentinel),
+            Events::Nobodys(why) => why.is_refusal(),
+        };
+        self.answer().is_some() && listens
+    }
+}
+
+impl Events {
+    fn describe(&self) -> String {
+        match self {
+            Self::NotYet => "not subscribed yet".to_owned(),
+            Self::Of { .. } => {
+                "this address leads to several Sentinels, and its events are another one's"
+                    .to_owned()
+            }
+            Self::Nobodys(why) => why.text.clone(),
+        }
+    }
+
+    fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::NotYet => None,
+            Self::Of { refused, .. } => refused.clone(),
+            Self::Nobodys(why) => why.refused("SUBSCRIBE"),
+        }
+    }
+}
+
+impl Turnout {
+    pub(super) fn is_complete(self) -> bool {
+        self.answered + self.failed == self.known
+    }
+
+    /// Whether so many answered that waiting for the others would change little.
+    pub(super) fn is_enough(self) -> bool {
+        self.is_complete() || self.answered * 2 >= self.known
+    }
+}
+
+fn describe(said: Option<&Result<Box<Answer>, Silence>>) -> String {
+    match said {
+        None => "has not answered yet".to_owned(),
+        Some(Err(silence)) => silence.text.clone(),
+        Some(Ok(answer)) => match &answer.view {
+            None => "does not monitor this master name".to_owned(),
+            Some(view) if answer.tells_epoch() => {
+                let flag = answer
+                    .deposing
+                    .as_ref()
+                    .map(|(_, flag)| format!(", {flag}"));
+                let flag = flag.unwrap_or_default();
+                format!("master is {} (epoch {}{flag})", view.master, view.epoch)
+            }
+            Some(view) => format!("master is {} (epoch unknown)", view.master),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentinel::message::Reason;
+
+    fn seed(name: &str) -> Node {
+        Node::new(name, 1)
+    }
+
+    fn links(seeds: &[&str]) -> Links {
+        let seeds = seeds.iter().map(|name| format!("{name}:1"));
+        let config = Config::new(seeds, "mymaster");
+        Links::new(Arc::new(config), mpsc::channel(64).0)
+    }
+
+    fn answer(id: &str) -> Result<Box<Answer>, Silence> {
+        let id = Some(id.to_owned());
+        Ok(Box::new(Answer {
+            id,
+            ..Answer::default()
+        }))
+    }
+
+    fn silence(reason: Reason) -> Silence {
+        let text = "no".to_owned();
+        Silence { text, reason }
+    }
+
+    #[tokio::test]
+    async fn nobody_has_failed_a_look_before_the_first() {
+        let mut links = links(&["127.0.0.2"]);
+        links.lost(&seed("127.0.0.2"), silence(Reason::Forbidden));
+        assert!(!links.turnout(0).is_complete() && !links.turnout(0).is_enough());
+        links.hear(&seed("127.0.0.2"), 1, Err(silence(Reason::Fault)));
+        assert!(links.turnout(1).is_complete() && !links.turnout(2).is_complete());
+    }
+
+    #[tokio::test]
+    async fn a_sentinel_with_two_addresses_has_one_word_and_it_is_the_newest_answer() {
+        let (one, two) = (seed("127.0.0.2"), seed("127.0.0.3"));
+        let mut links = links(&["127.0.0.2", "127.0.0.3"]);
+        assert_eq!(links.words().len(), 2);
+        links.hear(&one, 1, answer("a"));
+        links.hear(&two, 2, answer("a"));
+        assert_eq!(links.words().len(), 1);
+        assert_eq!(links.words()[0].look, 2);
+        // A failure by one address says nothing against the answer by the other.
+        links.hear(&two, 3, Err(silence(Reason::Fault)));
+        let words = links.words();
+        assert_eq!((words.len(), words[0].look), (1, 1));
+        assert!(words[0].answer.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_event_is_of_the_sentinel_that_gave_it_and_not_of_the_address() {
+        let (balanced, other) = (seed("127.0.0.2"), seed("127.0.0.3"));
+        let mut links = links(&["127.0.0.2", "127.0.0.3"]);
+        links.hear(&balanced, 1, answer("a"));
+        links.hear(&other, 1, answer("b"));
+        links.listens(&balanced, Some("b".to_owned()), None);
+        let publisher = links.identify(&balanced, Some("b".to_owned()));
+        assert_eq!(publisher.to_string(), other.to_string());
+        let standing = links.standing();
+        assert_eq!((standing.known, standing.listening), (2, 1));
+        // It moves on: what it says now is another Sentinel's word.
+        links.hear(&balanced, 2, answer("c"));
+        assert_eq!(links.standing().known, 2);
+        assert_eq!(links.identify(&balanced, None).id(), Some("c"));
+    }
+}

@@ -1,0 +1,155 @@
+//! How an attempt to get something done ended, and whether another connection may be tried.
+
+use std::{mem, time::Duration};
+
+use redis::RedisResult;
+
+use crate::{
+    error::failure::{Cause, Failure, Fate},
+    node::Role,
+    retry::request::Errand,
+    util::jitter,
+};
+
+/// Before something that was refused is sent again.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// A read that makes its server crash must not be taken round all of them for as long as there is time.
+pub(crate) const MOST_LOSSES: u32 = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// The caller has the answer, or an error about which nothing can be done.
+    Settled,
+    /// The connection was of no use, and nothing was written to it.
+    NotWritten,
+    /// The server executed nothing; another one may, or this one later.
+    Refused,
+    /// The connection was lost with the command on its way.
+    Lost,
+}
+
+impl Attempt {
+    /// On an exclusive connection to a node with this role.
+    pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
+        match result {
+            Ok(reply) if errand.doubt(reply).refuses(role) && errand.is_refused(reply) => {
+                Self::Refused
+            }
+            Ok(_) => Self::Settled,
+            Err(error) => Failure::of(error).map_or(Self::Settled, |failure| {
+                Self::failed(&failure.cause, failure.fate)
+            }),
+        }
+    }
+
+    pub(crate) fn failed(cause: &Cause, fate: Fate) -> Self {
+        match (cause, fate) {
+            (
+                Cause::Unusable
+                | Cause::Closed
+                | Cause::Io(..)
+                | Cause::Protocol(_)
+                | Cause::RuntimeEnded,
+                Fate::NotExecuted,
+            ) => Self::NotWritten,
+            // A reply too large or malformed would be so again, and a deadline has passed for good.
+            (Cause::Closed | Cause::Io(..) | Cause::Withdrawn, Fate::Unknown) => Self::Lost,
+            _ => Self::Settled,
+        }
+    }
+
+    /// Whether the same may be sent again.
+    pub(crate) fn allows_another(self, is_read: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Settled => false,
+            Self::NotWritten | Self::Refused => true,
+            Self::Lost => is_read(),
+        }
+    }
+}
+
+/// How long to wait before another attempt: ever longer.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    longest: Duration,
+    /// Another node was tried already.
+    moved: bool,
+}
+
+impl Pause {
+    /// A lost connection alone says little against its node, a refusal much.
+    pub(crate) fn after(attempt: Attempt) -> Self {
+        let longest = match attempt {
+            Attempt::Refused => FIRST_PAUSE,
+            _ => Duration::ZERO,
+        };
+        Self {
+            longest,
+            moved: false,
+        }
+    }
+
+    /// The first node after the one that was of no use is tried at once, but two that both take
+    /// connections only to close them are not tried in turns as fast as they can be.
+    pub(crate) fn next(&mut self, same_node: bool) -> Duration {
+        if !same_node && !mem::replace(&mut self.moved, true) {
+            return Duration::ZERO;
+        }
+        let longest = self.longest;
+        self.longest = (longest * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        jitter::between(longest / 2, longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_tried_again() {
+        let io = || Cause::Io("reset".to_owned(), io::ErrorKind::ConnectionReset);
+        let protocol = || Cause::Protocol("garbage".to_owned());
+        let late = || Cause::Timeout(Duration::ZERO);
+        let fenced = || Cause::Fenced(String::new(), Duration::ZERO);
+        for (cause, fate, write, read) in [
+            (Cause::Unusable, Fate::NotExecuted, true, true),
+            (Cause::Closed, Fate::NotExecuted, true, true),
+            (io(), Fate::NotExecuted, true, true),
+            (protocol(), Fate::NotExecuted, true, true),
+            (Cause::Closed, Fate::Unknown, false, true),
+            (io(), Fate::Unknown, false, true),
+            (Cause::Withdrawn, Fate::Unknown, false, true),
+            (protocol(), Fate::Unknown, false, false),
+            (late(), Fate::Unknown, false, false),
+            (late(), Fate::NotExecuted, false, false),
+            (Cause::RuntimeEnded, Fate::NotExecuted, true, true),
+            (Cause::RuntimeEnded, Fate::Unknown, false, false),
+            (fenced(), Fate::NotExecuted, false, false),
+            (Cause::Superseded(None), Fate::NotExecuted, false, false),
+        ] {
+            let attempt = Attempt::failed(&cause, fate);
+            assert_eq!(attempt.allows_another(|| false), write, "{cause} {fate:?}");
+            assert_eq!(attempt.allows_another(|| true), read, "{cause} {fate:?}");
+        }
+        assert!(Attempt::Refused.allows_another(|| false));
+        assert!(!Attempt::Settled.allows_another(|| true));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        let mut pause = Pause::after(Attempt::Lost);
+        assert_eq!(pause.next(true), Duration::ZERO);
+        assert!(pause.next(true) >= FIRST_PAUSE / 2);
+        let mut pause = Pause::after(Attempt::Refused);
+        assert_eq!(pause.next(false), Duration::ZERO);
+        assert!(pause.next(false) >= FIRST_PAUSE / 2, "back and forth");
+        for _ in 0..20 {
+            assert!(pause.next(true) <= LONGEST_PAUSE);
+        }
+        assert!(pause.next(true) >= LONGEST_PAUSE / 2);
+    }
+}

@@ -1,0 +1,225 @@
+//! What a caller wants done: one command, or a pipeline.
+
+use redis::{Cmd, Pipeline, RedisResult, Value};
+
+use crate::{
+    retry::reply_class::{self, Doubt},
+    wire::{
+        command::{
+            Kind,
+            affinity::Tie,
+            read_only::{is_read, is_script},
+        },
+        connection::Exclusive,
+        mux::{Fault, Limit, Shared},
+    },
+};
+
+/// All that differs between sending one command and sending a pipeline.
+pub(crate) trait Errand: Copy + Send + Sync {
+    type Reply: Send;
+
+    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+
+    fn over_shared(
+        self,
+        shared: &Shared,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Self::Reply, Fault>> + Send;
+
+    /// The gravest doubt that the reply raises.
+    fn doubt(self, reply: &Self::Reply) -> Doubt;
+
+    /// Whether the reply, which raises doubt, says that nothing at all was executed.
+    fn is_refused(self, reply: &Self::Reply) -> bool;
+
+    /// Whether the reply to something that does not only read leaves it possible that anything was
+    /// changed.
+    fn has_effect(self, reply: &Self::Reply) -> bool;
+
+    /// Whether it is known to read only.
+    fn is_read(self) -> bool;
+
+    fn tie(self) -> Tie;
+
+    /// Whether it publishes a message.
+    fn publishes(self) -> bool;
+}
+
+impl Errand for &Cmd {
+    type Reply = Value;
+
+    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Value>> + Send {
+        wire.command(self)
+    }
+
+    fn over_shared(
+        self,
+        shared: &Shared,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Value, Fault>> + Send {
+        shared.command(self, limit)
+    }
+
+    #[inline]
+    fn doubt(self, reply: &Value) -> Doubt {
+        Doubt::of(reply)
+    }
+
+    fn is_refused(self, reply: &Value) -> bool {
+        // The transaction that an EXEC ends is gone, whatever it says.
+        let abort = matches!(reply, Value::ServerError(error) if reply_class::is_abort(error));
+        !abort && !is_script(self)
+    }
+
+    fn has_effect(self, reply: &Value) -> bool {
+        is_script(self) || !is_error(reply)
+    }
+
+    fn is_read(self) -> bool {
+        is_read(self)
+    }
+
+    fn tie(self) -> Tie {
+        Tie::of(self)
+    }
+
+    #[inline]
+    fn publishes(self) -> bool {
+        Kind::of(self) == Kind::Publishes
+    }
+}
+
+/// A pipeline, or what is left of it to send.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pipeline: &'a Pipeline,
+    next: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn of(pipeline: &'a Pipeline) -> Self {
+        Self::rest(pipeline, 0)
+    }
+
+    /// From the command at `next` on.
+    pub(crate) fn rest(pipeline: &'a Pipeline, next: usize) -> Self {
+        Self { pipeline, next }
+    }
+}
+
+impl Errand for Batch<'_> {
+    type Reply = Vec<Value>;
+
+    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
+        wire.pipeline(self.pipeline)
+    }
+
+    fn over_shared(
+        self,
+        shared: &Shared,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Vec<Value>, Fault>> + Send {
+        shared.pipeline(self.pipeline, self.next, limit)
+    }
+
+    #[inline]
+    fn doubt(self, reply: &Vec<Value>) -> Doubt {
+        Doubt::of_all(reply)
+    }
+
+    fn is_refused(self, reply: &Vec<Value>) -> bool {
+        if self.pipeline.is_transaction() {
+            // An EXEC that has executed anything has an array for a reply.
+            return matches!(reply.last(), Some(Value::ServerError(_)));
+        }
+        let refused = |reply| matches!(Doubt::of(reply), Doubt::Service | Doubt::Role);
+        reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)
+    }
+
+    fn has_effect(self, replies: &Vec<Value>) -> bool {
+        if self.pipeline.is_transaction() {
+            // Nil where a watched key was changed.
+            return !matches!(replies.last(), Some(Value::Nil | Value::ServerError(_)));
+        }
+        self.pipeline.cmd_iter().any(is_script) || !replies.iter().all(is_error)
+    }
+
+    fn is_read(self) -> bool {
+        self.pipeline.cmd_iter().all(is_read)
+    }
+
+    fn tie(self) -> Tie {
+        Tie::of_all(self.pipeline)
+    }
+
+    fn publishes(self) -> bool {
+        self.pipeline.cmd_iter().any(Errand::publishes)
+    }
+}
+
+fn is_error(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{cmd, pipe};
+
+    use super::*;
+
+    fn replies(lines: &[&str]) -> Vec<Value> {
+        let parse = |line: &&str| redis::parse_redis_value(format!("{line}\r\n").as_bytes());
+        lines.iter().map(|line| parse(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn only_a_refusal_of_everything_says_that_nothing_was_executed() {
+        let mut plain = pipe();
+        plain.set("a", 1).set("b", 2);
+        let mut atomic = plain.clone();
+        atomic.atomic();
+        let mut script = pipe();
+        script.cmd("EVAL").arg("x").arg(0);
+        let readonly = "-READONLY You can't write";
+        let loading = "-LOADING Redis is loading";
+        let abort = "-EXECABORT Transaction discarded because of previous errors.";
+        let late = "-EXECABORT Transaction discarded because of: READONLY You can't write";
+        for (pipeline, lines, refused) in [
+            (&plain, &[readonly, readonly][..], true),
+            (&plain, &[loading, readonly], true),
+            (&plain, &["+OK", readonly], false),
+            (&plain, &[readonly, "-ERR syntax"], false),
+            (&atomic, &["+OK", readonly, readonly, abort], true),
+            (&atomic, &["+OK", "+QUEUED", "+QUEUED", late], true),
+            (
+                &atomic,
+                &["+OK", "+QUEUED", "+QUEUED", "-REDIRECT 127.0.0.1:6380"],
+                true,
+            ),
+            (&atomic, &["+OK", readonly, readonly, "*0"], false),
+            (&script, &[readonly], false),
+        ] {
+            let batch = Batch::of(pipeline);
+            assert_eq!(batch.is_refused(&replies(lines)), refused, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_may_say_anything_after_doing_anything() {
+        let refusal = &replies(&["-READONLY You can't write"])[0];
+        assert!((&cmd("SET")).is_refused(refusal));
+        assert!(!(&cmd("eval")).is_refused(refusal));
+        let abort = &replies(&["-EXECABORT discarded because of: READONLY You can't"])[0];
+        assert!(!(&cmd("EXEC")).is_refused(abort));
+    }
+
+    #[test]
+    fn a_pipeline_reads_if_all_of_it_does() {
+        let mut pipeline = pipe();
+        pipeline.get("a").get("b");
+        assert!(Batch::of(&pipeline).is_read());
+        pipeline.incr("a", 1);
+        assert!(!Batch::of(&pipeline).is_read());
+    }
+}

@@ -1,0 +1,182 @@
+//! What a pool counts.
+
+pub(crate) mod discard;
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    error::Said,
+    status::discard::{Discard, Discards},
+};
+
+/// A look at the whole pool at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The pool of connections to the master.
+    pub write: PoolStatus,
+    /// The pool of connections for reads.
+    pub read: PoolStatus,
+    /// The connections behind [`Pool::writer`](crate::Pool::writer).
+    pub writer: MultiplexedStatus,
+    /// The connections behind [`Pool::reader`](crate::Pool::reader).
+    pub reader: MultiplexedStatus,
+    /// How the pool stands with the Sentinels.
+    pub sentinel: SentinelStatus,
+    /// Whether writes are held back because the master is being replaced.
+    pub fence: FenceStatus,
+    /// Why the master cannot be reached, where it could not be when it was last asked for its role.
+    /// `None` when all is well.
+    pub master_error: Option<String>,
+}
+
+/// A look at one of the two pools at one moment.
+///
+/// The counters only grow. `active`, `idle` and `waiting` are read one after another while the pool
+/// is at work, so under load they may be off by the checkouts that happened in between.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// The limit: connections open at once.
+    pub max_active: usize,
+    /// Connections open now: idle and in use.
+    pub active: usize,
+    /// Connections open and not lent.
+    pub idle: usize,
+    /// Callers waiting in line now for a connection to come free.
+    pub waiting: usize,
+    /// Checkouts that had to wait for a connection to come free, since the pool was made.
+    pub wait_count: u64,
+    /// The time those checkouts waited, together.
+    pub wait_duration: Duration,
+    /// Connections made since the pool was made.
+    pub created: u64,
+    /// Dials that failed since the pool was made.
+    pub dial_failures: u64,
+    /// Connections closed, by reason.
+    pub discards: Discards,
+}
+
+/// A look at the connections that multiplexed handles share, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MultiplexedStatus {
+    /// Connections open now, to all nodes together.
+    pub connections: usize,
+    /// Commands on their way now: handed in and not answered. Each command of a pipeline counts.
+    pub in_flight: usize,
+    /// Callers waiting in line now because too much is on its way.
+    pub waiting: usize,
+    /// Connections made since the pool was made.
+    pub created: u64,
+}
+
+/// How the pool stands with the Sentinels.
+///
+/// Each is counted once, by its id, however many addresses it has; by its address where its id is not
+/// known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SentinelStatus {
+    /// Sentinels known: those configured and those learned.
+    pub known: usize,
+    /// Sentinels that answered when last asked.
+    pub reachable: usize,
+    /// Sentinels whose events are heard.
+    ///
+    /// That a planned failover loses no acknowledged write is promised only where this is as many as
+    /// are [`known`](Self::known): any of them may lead it. One that is led by another loses those of a
+    /// few milliseconds.
+    pub listening: usize,
+    /// Why the others are not listened to, by address.
+    pub unheard: Said,
+    /// The commands and channels that Sentinels refuse us, and what is lost without each, by address.
+    ///
+    /// `docs/permissions.md` lists what the Sentinel user needs.
+    pub refused: Said,
+    /// How long ago a Sentinel last answered; `None` before the first answer.
+    pub last_answer: Option<Duration>,
+    /// Questions asked of all Sentinels so far.
+    pub looks: u64,
+    /// Answers that were put aside because they came with an older epoch.
+    pub stale_answers: u64,
+    /// Events about this master that the Sentinels published.
+    pub events: u64,
+    /// What they say against a master that is written to all the same: most of them cannot see it,
+    /// and it says that it is well. `None` when all is well.
+    ///
+    /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
+    pub claim: Option<String>,
+    /// What each Sentinel said last, for a human reader.
+    pub said: Said,
+}
+
+/// Whether writes are held back because the master is being replaced, and how that went so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FenceStatus {
+    /// The sign for which writes are held back now: the first of this failover. `None` when all is
+    /// well.
+    pub sign: Option<String>,
+    /// For how long they have been held back; `None` when they are not.
+    pub up_for: Option<Duration>,
+    /// How many times writes were held back, since the pool was made.
+    pub raised: u64,
+    /// Signs that the Sentinel that gave them, asked after them, did not bear out.
+    ///
+    /// A Sentinel that gives several within a minute is only believed what it answers, for a while.
+    pub false_signs: u64,
+    /// The time for which writes were held back, all together.
+    pub held: Duration,
+}
+
+/// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) wait_count: AtomicU64,
+    pub(crate) wait_nanos: AtomicU64,
+    pub(crate) created: AtomicU64,
+    pub(crate) dial_failures: AtomicU64,
+    discards: [AtomicU64; Discard::ALL.len()],
+}
+
+impl Stats {
+    pub(crate) fn discarded(&self, reason: Discard) {
+        self.discards[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn discards(&self) -> Discards {
+        Discards(std::array::from_fn(|i| self.discards[i].load(Relaxed)))
+    }
+
+    /// Counts a caller as waiting until the guard is dropped, also when its future is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Relaxed);
+        self.wait_count.fetch_add(1, Relaxed);
+        Waiting {
+            stats: self,
+            since: Instant::now(),
+        }
+    }
+}
+
+/// Counts one caller as waiting for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    stats: &'a Stats,
+    pub(crate) since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.stats.waiting.fetch_sub(1, Relaxed);
+        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stats.wait_nanos.fetch_add(nanos, Relaxed);
+    }
+}

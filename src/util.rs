@@ -1,0 +1,8 @@
+//! Small tools.
+
+pub(crate) mod abort_on_drop;
+pub(crate) mod escape;
+pub(crate) mod jitter;
+pub(crate) mod runtime;
+#[cfg(test)]
+pub(crate) mod schedule_model;

@@ -1,0 +1,35 @@
+//! A background task that ends with its owner.
+
+use std::future::Future;
+
+use tokio::task::AbortHandle;
+
+use crate::util::runtime::Runtime;
+
+/// Aborts its task when dropped, so that nothing outlives what it works for.
+#[derive(Debug)]
+pub(crate) struct Task(AbortHandle);
+
+impl Task {
+    pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(future).abort_handle())
+    }
+
+    /// As [`spawn`](Self::spawn), for a task of its own that belongs to a pool.
+    pub(crate) fn spawn_on(
+        runtime: &Runtime,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self(runtime.spawn(future).abort_handle())
+    }
+
+    pub(crate) fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,15 @@
+//! One Redis connection on one socket.
+
+mod addresses;
+pub(crate) mod codec;
+pub(crate) mod command;
+pub(crate) mod connection;
+mod framed;
+pub(crate) mod handshake;
+pub(crate) mod info;
+pub(crate) mod mux;
+pub(crate) mod pipeline;
+pub(crate) mod role;
+pub(crate) mod session;
+pub(crate) mod stream;
+pub(crate) mod value;

@@ -1,0 +1,205 @@
+//! Which commands only read: sending such a one twice does what sending it once does.
+
+use redis::Cmd;
+
+use crate::wire::command::{Block, Kind, arg, block_of};
+
+/// What the command tables of Redis and Valkey flag `readonly`, and three that touch no key at all. A
+/// command that is not here may write: scripts, whatever their text, `SORT`, which may store, `GETEX`,
+/// and every module's: the search module flags `FT.ALIASADD` and `FT.DICTADD` as `readonly`.
+pub(crate) const READS: &[&str] = &[
+    "BITCOUNT",
+    "BITFIELD_RO",
+    "BITPOS",
+    "CLUSTERSCAN",
+    "DBSIZE",
+    "DIGEST",
+    "DUMP",
+    "ECHO",
+    "EVALSHA_RO",
+    "EVAL_RO",
+    "EXISTS",
+    "EXPIRETIME",
+    "FCALL_RO",
+    "GEODIST",
+    "GEOHASH",
+    "GEOPOS",
+    "GEORADIUSBYMEMBER_RO",
+    "GEORADIUS_RO",
+    "GEOSEARCH",
+    "GET",
+    "GETBIT",
+    "GETRANGE",
+    "HEXISTS",
+    "HEXPIRETIME",
+    "HGET",
+    "HGETALL",
+    "HKEYS",
+    "HLEN",
+    "HMGET",
+    "HPEXPIRETIME",
+    "HPTTL",
+    "HRANDFIELD",
+    "HSCAN",
+    "HSTRLEN",
+    "HTTL",
+    "HVALS",
+    "KEYS",
+    "LCS",
+    "LINDEX",
+    "LLEN",
+    "LOLWUT",
+    "LPOS",
+    "LRANGE",
+    "MGET",
+    "PEXPIRETIME",
+    "PFCOUNT",
+    "PING",
+    "PTTL",
+    "RANDOMKEY",
+    "SCAN",
+    "SCARD",
+    "SDIFF",
+    "SINTER",
+    "SINTERCARD",
+    "SISMEMBER",
+    "SMEMBERS",
+    "SMISMEMBER",
+    "SORT_RO",
+    "SRANDMEMBER",
+    "SSCAN",
+    "STRLEN",
+    "SUBSTR",
+    "SUNION",
+    "TIME",
+    "TOUCH",
+    "TTL",
+    "TYPE",
+    "VCARD",
+    "VDIM",
+    "VEMB",
+    "VGETATTR",
+    "VINFO",
+    "VISMEMBER",
+    "VLINKS",
+    "VRANDMEMBER",
+    "VRANGE",
+    "VSIM",
+    "XLEN",
+    "XPENDING",
+    "XRANGE",
+    "XREAD",
+    "XREVRANGE",
+    "ZCARD",
+    "ZCOUNT",
+    "ZDIFF",
+    "ZINTER",
+    "ZINTERCARD",
+    "ZLEXCOUNT",
+    "ZMSCORE",
+    "ZRANDMEMBER",
+    "ZRANGE",
+    "ZRANGEBYLEX",
+    "ZRANGEBYSCORE",
+    "ZRANK",
+    "ZREVRANGE",
+    "ZREVRANGEBYLEX",
+    "ZREVRANGEBYSCORE",
+    "ZREVRANK",
+    "ZSCAN",
+    "ZSCORE",
+    "ZUNION",
+];
+
+/// The same where it is the subcommand that decides. Those of `SCRIPT` touch no key.
+pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
+    ("MEMORY", "USAGE"),
+    ("OBJECT", "ENCODING"),
+    ("OBJECT", "FREQ"),
+    ("OBJECT", "IDLETIME"),
+    ("OBJECT", "REFCOUNT"),
+    ("SCRIPT", "EXISTS"),
+    ("SCRIPT", "LOAD"),
+    ("XINFO", "CONSUMERS"),
+    ("XINFO", "GROUPS"),
+    ("XINFO", "STREAM"),
+];
+
+/// Whether a command is known to read only, and to be answered at once.
+#[cold]
+pub(crate) fn is_read(cmd: &Cmd) -> bool {
+    let is = |arg: Option<&[u8]>, word: &str| {
+        arg.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let (name, sub) = (arg(cmd, 0), arg(cmd, 1));
+    let listed = READS.iter().any(|read| is(name, read))
+        || SUBCOMMANDS
+            .iter()
+            .any(|(container, read)| is(name, container) && is(sub, read));
+    listed && block_of(Kind::of(cmd), cmd) == Block::No
+}
+
+/// Whether a command runs code of the caller's, which may give any reply after having done anything.
+#[cold]
+pub(crate) fn is_script(cmd: &Cmd) -> bool {
+    let name = arg(cmd, 0).unwrap_or_default();
+    let scripts = ["EVAL", "EVALSHA", "FCALL"];
+    scripts
+        .iter()
+        .any(|script| name.eq_ignore_ascii_case(script.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::cmd, *};
+
+    #[test]
+    fn reads_are_told_from_everything_else() {
+        for line in [
+            "GET k",
+            "get k",
+            "MGET a b",
+            "OBJECT ENCODING k",
+            "object freq k",
+            "MEMORY USAGE k",
+            "XINFO STREAM s",
+            "XREAD STREAMS s 0",
+            "EVAL_RO x 0",
+            "PING",
+        ] {
+            assert!(is_read(&cmd(line)), "{line}");
+        }
+        for line in [
+            "SET k v",
+            "GETEX k PERSIST",
+            "GETDEL k",
+            "GETSET k v",
+            "SORT k",
+            "SORT k STORE l",
+            "EVAL x 0",
+            "EVALSHA x 0",
+            "FCALL f 0",
+            "XREAD BLOCK 10 STREAMS s $",
+            "XREADGROUP GROUP g c STREAMS s >",
+            "BLPOP k 1",
+            "OBJECT HELP",
+            "OBJECT",
+            "MEMORY PURGE",
+            "SUBSCRIBE c",
+            "PUBLISH c m",
+            "SELECT 1",
+            "WATCH k",
+            "MULTI",
+            "EXEC",
+            "CLIENT ID",
+            "CONFIG GET x",
+            "JSON.GET k",
+            "FT.SEARCH i q",
+            "GETX k",
+            "",
+        ] {
+            assert!(!is_read(&cmd(line)), "{line}");
+        }
+        assert!(!is_read(cmd("").arg(b"\xff")));
+    }
+}

@@ -1,0 +1,270 @@
+//! Bytes out, replies in: the buffers and the clock of one socket.
+//!
+//! Nothing here knows what a command is or whose reply comes next.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite},
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    config::ReplyLimits,
+    error::failure::{self, Cause},
+    util::runtime::Runtime,
+    wire::{codec::Decoder, stream::Stream},
+};
+
+/// What a write buffer may keep between commands; together with the reply buffer it stays well
+/// under the 4 KiB that an idle connection is allowed.
+const KEEP_OUT: usize = 1024;
+
+pub(super) struct Channel {
+    stream: Stream,
+    out: Vec<u8>,
+    written: usize,
+    /// Why nothing can be written any more, while what the peer said before may still be read.
+    hangup: Option<Cause>,
+    decoder: Decoder,
+    /// The time the current exchange was given, for the text of its error.
+    limit: Duration,
+    /// Registered once and pushed forward only when it fires, so that a command does not pay for
+    /// a timer of its own.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Where the timer lives; none while only tasks of that runtime use this.
+    runtime: Option<Arc<Runtime>>,
+    /// From now on no error may show what comes: it may be what callers store.
+    discreet: bool,
+}
+
+impl Channel {
+    pub(super) fn new(stream: Stream, limits: ReplyLimits) -> Self {
+        Self {
+            stream,
+            out: Vec::new(),
+            written: 0,
+            hangup: None,
+            decoder: Decoder::new(limits),
+            limit: Duration::ZERO,
+            timer: None,
+            runtime: None,
+            discreet: false,
+        }
+    }
+
+    /// From now on callers on any runtime use it.
+    pub(super) fn live_on(&mut self, runtime: &Arc<Runtime>) {
+        self.runtime = Some(Arc::clone(runtime));
+    }
+
+    /// The empty buffer for what is to be written next.
+    pub(super) fn begin(&mut self) -> &mut Vec<u8> {
+        self.out.clear();
+        self.written = 0;
+        &mut self.out
+    }
+
+    /// Whether any byte of what was begun last may have reached the server.
+    pub(super) fn has_written(&self) -> bool {
+        self.written > 0
+    }
+
+    /// How many bytes of what was begun last have reached the socket.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Whether everything that was begun has been written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.written == self.out.len()
+    }
+
+    /// From now on many replies are expected at once.
+    pub(super) fn widen(&mut self) {
+        self.decoder.widen();
+    }
+
+    /// The moment by which an exchange that begins now must be over.
+    pub(super) fn deadline(&mut self, limit: Duration) -> Option<Instant> {
+        self.limit = limit;
+        Instant::now().checked_add(limit)
+    }
+
+    /// Takes in what has arrived without waiting for more.
+    pub(super) fn look(&mut self) -> Result<(), Cause> {
+        self.decoder.reserve();
+        match self.stream.try_read(self.decoder.buf_mut()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(self.io_cause(&error)),
+            Ok(0) => Err(Cause::Closed),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The next reply that is here already.
+    pub(super) fn decode(&mut self) -> Result<Option<Value>, Cause> {
+        self.decoder.decode().map_err(|error| {
+            Cause::Protocol(if self.discreet {
+                error.discreet()
+            } else {
+                error.to_string()
+            })
+        })
+    }
+
+    /// Whether everything that came has been taken.
+    pub(super) fn is_idle(&self) -> bool {
+        self.decoder.is_idle()
+    }
+
+    /// A look at the socket that costs no round trip: whether the server has closed it, or has sent
+    /// what nobody asked for. Either way the connection must not be lent, and since a byte may have
+    /// been taken from the stream it must be closed.
+    pub(super) fn is_stale(&self) -> bool {
+        let mut byte = [0_u8; 1];
+        let looked = self.stream.try_read(&mut &mut byte[..]);
+        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Gives back buffers that grew for one big command or reply.
+    pub(super) fn trim(&mut self) {
+        self.decoder.shrink();
+        if self.out.capacity() > KEEP_OUT {
+            self.out = Vec::new();
+        }
+    }
+
+    /// The handshake is over: gives back what only it had a use for, and is discreet from now on.
+    pub(super) fn forget(&mut self) {
+        self.discreet = true;
+        self.out = Vec::new();
+        self.timer = None;
+    }
+
+    /// How the peer has closed the connection under a write, if it has.
+    pub(super) fn hangup(&self) -> Option<&Cause> {
+        self.hangup.as_ref()
+    }
+
+    /// Writes what was begun. Where the peer closes the connection meanwhile this stays pending: a
+    /// server says why and closes without reading any further, and what it said is here or about to
+    /// be. [`poll_fill`](Self::poll_fill) gives first that and then the error.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        if self.hangup.is_some() {
+            return Poll::Pending;
+        }
+        while self.written < self.out.len() {
+            let rest = &self.out[self.written..];
+            let mut write = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest));
+            let polled = if self.written == 0 {
+                // tokio makes a task that has done much in one go wait its turn. A command must not:
+                // by then the node that it was for may not be the master any more.
+                pin!(unconstrained(write)).poll(cx)
+            } else {
+                Pin::new(&mut write).poll(cx)
+            };
+            match ready!(polled) {
+                Ok(0) => return Poll::Ready(Err(Cause::Closed)),
+                Ok(n) => self.written += n,
+                Err(error) if failure::is_hangup(error.kind()) => {
+                    self.hangup = Some(self.io_cause(&error));
+                    return Poll::Pending;
+                }
+                Err(error) => return Poll::Ready(Err(self.io_cause(&error))),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next reply, here already or yet to come.
+    pub(super) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
+        loop {
+            match self.decode() {
+                Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                Ok(None) => {}
+                Err(cause) => return Poll::Ready(Err(cause)),
+            }
+            if let Err(cause) = ready!(self.poll_fill(cx)) {
+                return Poll::Ready(Err(cause));
+            }
+        }
+    }
+
+    /// Reads once, as much as there is room for.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        self.decoder.reserve();
+        let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));
+        let cause = match ready!(read.poll(cx)) {
+            Ok(0) => Cause::Closed,
+            Ok(_) => return Poll::Ready(Ok(())),
+            Err(error) => self.io_cause(&error),
+        };
+        Poll::Ready(Err(self.hangup.take().unwrap_or(cause)))
+    }
+
+    pub(super) fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<Cause> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let timer = &mut self.timer;
+        let passed = match &self.runtime {
+            None => {
+                let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                poll_timer(timer, deadline, cx)
+            }
+            Some(runtime) => {
+                let passed = runtime.with_timers(|runtime| {
+                    let timer = timer.get_or_insert_with(|| runtime.timer(deadline));
+                    poll_timer(timer, deadline, cx)
+                });
+                match passed {
+                    Some(passed) => passed,
+                    None => return Poll::Ready(Cause::RuntimeEnded),
+                }
+            }
+        };
+        passed.map(|()| Cause::Timeout(self.limit))
+    }
+
+    fn io_cause(&self, error: &io::Error) -> Cause {
+        // tokio's own text would not say which runtime, nor what to do.
+        if self
+            .runtime
+            .as_ref()
+            .is_some_and(|runtime| runtime.has_ended())
+        {
+            return Cause::RuntimeEnded;
+        }
+        Cause::Io(error.to_string(), error.kind())
+    }
+}
+
+fn poll_timer(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    loop {
+        // tokio makes a task that has read much in one go wait its turn, and its timers with
+        // it: a peer that always has more to read would never be cut off.
+        ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+        if timer.deadline() >= deadline {
+            return Poll::Ready(());
+        }
+        // It fired for an earlier command that has long been answered.
+        timer.as_mut().reset(deadline);
+    }
+}

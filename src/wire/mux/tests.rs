@@ -1,0 +1,552 @@
+//! A shared connection and its driver, beside a server in the same test. Time is paused: it moves
+//! when everybody waits, and to the next timer exactly.
+
+use std::{future::Future, ops::RangeInclusive};
+
+use redis::{Value, cmd, pipe};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, advance, sleep, timeout},
+};
+
+use super::*;
+use crate::{
+    config::ReplyLimits,
+    error::failure::{Fate, Peer},
+    node::{Node, Role},
+    wire::stream::Stream,
+};
+
+const LIMIT: Duration = Duration::from_secs(4);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn limits(max_in_flight: usize) -> MultiplexedLimits {
+    MultiplexedLimits {
+        max_in_flight,
+        ..MultiplexedLimits::default()
+    }
+}
+
+/// A connection whose socket holds so many bytes, and the server's end of it.
+fn connection(room: usize, timeout: Option<Duration>) -> (Exclusive, DuplexStream) {
+    let (ours, theirs) = tokio::io::duplex(room);
+    let connection = Exclusive::new(
+        Stream::Memory(Box::new(ours)),
+        Node::new("127.0.0.1", 6379),
+        Peer::Node(Role::Master),
+        0,
+        ReplyLimits::default(),
+        timeout,
+    );
+    (connection, theirs)
+}
+
+type Ended = JoinHandle<Result<(), Cause>>;
+
+/// An open connection with its driver at work.
+fn open(limits: MultiplexedLimits) -> (Arc<Shared>, DuplexStream, Ended) {
+    let (connection, server) = connection(64 * 1024, Some(LIMIT));
+    let (shared, driver) = Shared::open(connection, limits, || Standing::Current);
+    (shared, server, tokio::spawn(driver))
+}
+
+/// The server's end, command by command.
+struct Server {
+    stream: DuplexStream,
+    read: Vec<u8>,
+}
+
+impl Server {
+    fn new(stream: DuplexStream) -> Self {
+        let read = Vec::new();
+        Self { stream, read }
+    }
+
+    /// The next command's arguments; `None` when the client has left.
+    async fn command(&mut self) -> Option<Vec<String>> {
+        let count = self.header().await?;
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length = self.header().await?;
+            let mut word = self.take(length + 2).await?;
+            word.truncate(length);
+            words.push(String::from_utf8(word).unwrap());
+        }
+        Some(words)
+    }
+
+    async fn header(&mut self) -> Option<usize> {
+        let end = loop {
+            match self.read.windows(2).position(|two| two == b"\r\n") {
+                Some(end) => break end,
+                None => self.fill().await?,
+            }
+        };
+        let line = self.take(end + 2).await?;
+        Some(std::str::from_utf8(&line[1..end]).unwrap().parse().unwrap())
+    }
+
+    async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            self.fill().await?;
+        }
+        let rest = self.read.split_off(count);
+        Some(std::mem::replace(&mut self.read, rest))
+    }
+
+    async fn fill(&mut self) -> Option<()> {
+        let read = self.stream.read_buf(&mut self.read).await;
+        read.is_ok_and(|count| count > 0).then_some(())
+    }
+
+    async fn say(&mut self, bytes: &[u8]) {
+        // The client may be gone.
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Answers every command with its last argument.
+    async fn echo(mut self) {
+        while let Some(words) = self.command().await {
+            let word = words.last().unwrap();
+            let reply = format!("${}\r\n{word}\r\n", word.len());
+            self.say(reply.as_bytes()).await;
+        }
+    }
+}
+
+fn echoing(stream: DuplexStream) {
+    tokio::spawn(Server::new(stream).echo());
+}
+
+fn text(word: impl ToString) -> Value {
+    Value::BulkString(word.to_string().into_bytes())
+}
+
+fn echo(word: impl ToString) -> Cmd {
+    let mut cmd = cmd("ECHO");
+    cmd.arg(word.to_string());
+    cmd
+}
+
+/// What it gives, in time.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(HOUR, future).await.expect("this must end")
+}
+
+async fn all(calls: JoinSet<()>) {
+    soon(calls.join_all()).await;
+}
+
+fn assert_within(waited: Duration, range: RangeInclusive<Duration>) {
+    assert!(range.contains(&waited), "{waited:?} is not in {range:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_waited_in_line_get_their_replies() {
+    let (shared, server, _driver) = open(limits(1));
+    echoing(server);
+    let mut calls = JoinSet::new();
+    for word in 0..10 {
+        let shared = Arc::clone(&shared);
+        calls.spawn(async move {
+            assert_eq!(shared.command(&echo(word), None).await, Ok(text(word)));
+        });
+    }
+    all(calls).await;
+    assert_eq!(shared.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn portions_of_long_values_are_counted_command_by_command() {
+    let (shared, server, _driver) = open(MultiplexedLimits::default());
+    echoing(server);
+    let word = |place: usize| format!("{place}:{}", "x".repeat(3000));
+    let mut pipeline = pipe();
+    for place in 0..200 {
+        pipeline.add_command(echo(word(place)));
+    }
+    let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
+    assert_eq!(
+        soon(shared.pipeline(&pipeline, 0, None)).await,
+        Ok(expected)
+    );
+    assert_eq!(
+        soon(shared.command(&echo("mine"), None)).await,
+        Ok(text("mine"))
+    );
+    assert_eq!(shared.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
+    let (shared, stream, _driver) = open(limits(8));
+    let mut pipeline = pipe();
+    for place in 0..50 {
+        pipeline.add_command(echo(place));
+    }
+    let mut server = Server::new(stream);
+    let serving = async {
+        let mut answered = 0;
+        while answered < 50 {
+            let mut come = Vec::new();
+            // What comes without an answer to any of it.
+            while let Ok(Some(words)) = timeout(LIMIT / 64, server.command()).await {
+                come.push(words[1].clone());
+            }
+            assert!((1..=8).contains(&come.len()), "{} at once", come.len());
+            for word in come {
+                answered += 1;
+                let reply = format!("${}\r\n{word}\r\n", word.len());
+                server.say(reply.as_bytes()).await;
+            }
+        }
+    };
+    let (replies, ()) =
+        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), serving) }).await;
+    assert_eq!(replies, Ok((0..50).map(text).collect()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replies_of_dropped_calls_go_to_nobody() {
+    let (shared, server, _driver) = open(limits(2));
+    let mut server = Server::new(server);
+    let dropped = timeout(LIMIT / 4, shared.command(&echo("dropped"), None)).await;
+    assert!(dropped.is_err());
+    assert_eq!(shared.in_flight(), 1, "the server still owes its reply");
+    server.command().await;
+    server.say(b"$7\r\ndropped\r\n").await;
+    tokio::spawn(server.echo());
+    assert_eq!(
+        soon(shared.command(&echo("kept"), None)).await,
+        Ok(text("kept"))
+    );
+    assert_eq!(shared.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_a_dropped_call_was_given_goes_to_the_next() {
+    let (shared, server, _driver) = open(limits(1));
+    let mut server = Server::new(server);
+    let mut calls = ["first", "second", "third"].map(|word| {
+        let shared = Arc::clone(&shared);
+        Box::pin(async move { shared.command(&echo(word), None).await })
+    });
+    for call in &mut calls {
+        assert!(timeout(Duration::ZERO, call).await.is_err());
+    }
+    let [first, second, third] = calls;
+    server.command().await;
+    server.say(b"$5\r\nfirst\r\n").await;
+    assert_eq!(soon(first).await, Ok(text("first")));
+    // It has been let in by now, and never comes to hand in.
+    drop(second);
+    tokio::spawn(server.echo());
+    assert_eq!(soon(third).await, Ok(text("third")));
+    assert_eq!(shared.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_nobody_asked_for_ends_the_connection() {
+    let (shared, mut server, driver) = open(MultiplexedLimits::default());
+    server.write_all(b"+SURPRISE\r\n").await.unwrap();
+    assert!(matches!(soon(driver).await, Ok(Err(Cause::Protocol(_)))));
+    assert!(!shared.is_open());
+    let call = soon(shared.command(&echo("late"), None)).await;
+    assert_eq!(call, Err(Fault::NotWritten));
+}
+
+/// A deadline as the caller sees it, for calls that come at any time of a tick.
+async fn waited(limit: Duration, come: Duration) -> Duration {
+    let (connection, stream) = connection(64 * 1024, Some(limit));
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Current
+    });
+    let driver = tokio::spawn(driver);
+    let server = tokio::spawn(async move {
+        let mut server = Server::new(stream);
+        // A server at work, that answers nothing.
+        while driver_is_there(&mut server).await {
+            sleep(limit / 8).await;
+        }
+    });
+    let earlier = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move { shared.command(&echo("earlier"), None).await }
+    });
+    sleep(come).await;
+    let began = Instant::now();
+    let ended = soon(shared.command(&echo("late"), None)).await;
+    let waited = began.elapsed();
+    assert_eq!(
+        ended,
+        Err(Fault::Failed(Cause::Timeout(limit), Fate::Unknown))
+    );
+    assert!(shared.is_open(), "the server was heard");
+    assert!(soon(earlier).await.unwrap().is_err());
+    driver.abort();
+    soon(server).await.unwrap();
+    waited
+}
+
+async fn driver_is_there(server: &mut Server) -> bool {
+    server.stream.write_all(b">1\r\n+still\r\n").await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_pass_never_early_and_a_sixteenth_late_at_most() {
+    for limit in [20, 100, 333, 4000, 60_000].map(Duration::from_millis) {
+        for part in 0..40 {
+            let waited = waited(limit, limit * part / 64).await;
+            let latest = limit + limit / 16 + Duration::from_millis(4);
+            assert_within(waited, limit..=latest);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_loses_the_connection() {
+    let (shared, server, driver) = open(limits(2));
+    let mut calls = JoinSet::new();
+    for word in 0..5 {
+        let shared = Arc::clone(&shared);
+        calls.spawn(async move { shared.command(&echo(word), None).await });
+    }
+    let began = Instant::now();
+    let mut ended = soon(calls.join_all()).await;
+    assert_within(began.elapsed(), LIMIT..=LIMIT + LIMIT / 8);
+    let unknown = Err(Fault::Failed(Cause::Timeout(LIMIT), Fate::Unknown));
+    ended.retain(|end| *end != unknown);
+    assert_eq!(ended, [const { Err(Fault::NotWritten) }; 3]);
+    assert_eq!(soon(driver).await.unwrap(), Err(Cause::Timeout(LIMIT)));
+    drop(server);
+}
+
+/// A driver in the test's own task, to be looked into.
+fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> Standing>, DuplexStream) {
+    let (connection, server) = connection(room, Some(LIMIT));
+    let (channel, _) = connection.into_channel();
+    let shared = Arc::new(Shared {
+        desk: Mutex::new(Desk::new(MultiplexedLimits::default(), Some(LIMIT))),
+        in_flight: AtomicUsize::new(0),
+        open: AtomicBool::new(true),
+        leaving: AtomicBool::new(false),
+        max_in_flight: 4096,
+    });
+    let tick = LIMIT / TICKS;
+    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || {
+        Standing::Current
+    });
+    (shared, driver, server)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_driver_has_no_timer_and_works_again_afterwards() {
+    let (shared, mut driver, server) = driven(1 << 20);
+    echoing(server);
+    for round in 0..3 {
+        let word = format!("{round}:{}", "x".repeat(100_000));
+        let call = echo(&word);
+        let busy = async { assert_eq!(shared.command(&call, None).await, Ok(text(&word))) };
+        tokio::select! {
+            () = soon(busy) => {}
+            _ = &mut driver => panic!("the connection is lost"),
+        }
+        assert!(driver.is_ticking());
+        assert!(timeout(LIMIT, &mut driver).await.is_err());
+        assert!(!driver.is_ticking());
+        let before = Instant::now();
+        assert!(timeout(HOUR, &mut driver).await.is_err());
+        assert_eq!(before.elapsed(), HOUR);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
+    let (shared, mut driver, mut server) = driven(1000);
+    let big = echo("x".repeat(100_000));
+    // The server answers what it has seen the beginning of.
+    let refusal = async {
+        server.read_u8().await.unwrap();
+        server.write_all(b"-ERR too long\r\n").await.unwrap();
+    };
+    let (answer, ()) = tokio::select! {
+        ended = soon(async { tokio::join!(shared.command(&big, None), refusal) }) => ended,
+        _ = &mut driver => panic!("the connection is lost"),
+    };
+    assert!(matches!(answer, Ok(Value::ServerError(_))));
+    assert!(timeout(LIMIT * 2, &mut driver).await.is_err());
+    assert!(driver.is_ticking(), "there is something to write still");
+    let next = soon(async { tokio::join!(shared.command(&big, None), &mut driver) }).await;
+    let ended = Err(Cause::Timeout(LIMIT));
+    assert_eq!(next, (Err(Fault::NotWritten), ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_pipelines_leave_room_for_others_between_their_portions() {
+    let (shared, server, _driver) = open(limits(64));
+    let mut server = Server::new(server);
+    let mut pipeline = pipe();
+    for place in 0..1000 {
+        pipeline.add_command(echo(place));
+    }
+    let heard = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        while heard.len() < 1010 {
+            let word = server.command().await.unwrap().pop().unwrap();
+            let reply = format!("${}\r\n{word}\r\n", word.len());
+            server.say(reply.as_bytes()).await;
+            heard.push(word);
+        }
+        heard
+    });
+    let others = async {
+        for word in 0..10 {
+            let word = format!("other {word}");
+            assert_eq!(shared.command(&echo(&word), None).await, Ok(text(&word)));
+        }
+    };
+    let (replies, ()) =
+        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), others) }).await;
+    assert_eq!(replies, Ok((0..1000).map(text).collect()));
+    let heard = soon(heard).await.unwrap();
+    let last = heard.iter().rposition(|word| word.starts_with("other"));
+    // One portion and one other command in turn.
+    assert!(last.unwrap() < 10 * 65 + 64, "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
+    let (shared, server, driver) = open(limits(2));
+    let mut server = Server::new(server);
+    let mut calls = ["first", "second", "third"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
+    });
+    server.command().await;
+    server.command().await;
+    assert!(shared.retire());
+    assert!(!shared.retire(), "it was retired before");
+    let [first, second, third] = &mut calls;
+    assert_eq!(soon(third).await.unwrap(), Err(Fault::NotWritten));
+    server.say(b"$5\r\nfirst\r\n$6\r\nsecond\r\n").await;
+    assert_eq!(soon(first).await.unwrap(), Ok(text("first")));
+    assert_eq!(soon(second).await.unwrap(), Ok(text("second")));
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    assert!(server.command().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
+    let (connection, server) = connection(10, None);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Current
+    });
+    let driver = tokio::spawn(driver);
+    let calls = ["first", "second"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
+    });
+    advance(Duration::from_millis(1)).await;
+    let before = Instant::now();
+    shared.retire();
+    let [first, second] = calls;
+    assert_eq!(
+        soon(first).await.unwrap(),
+        Err(Fault::Failed(Cause::Withdrawn, Fate::Unknown))
+    );
+    assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    drop(server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
+    // Room for the first command and a part of the second.
+    let (connection, server) = connection(30, None);
+    let mut server = Server::new(server);
+    let fenced = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&fenced);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), move || {
+        if seen.load(Relaxed) {
+            Standing::Fenced
+        } else {
+            Standing::Current
+        }
+    });
+    let driver = tokio::spawn(driver);
+    let calls = ["1", "longer than there is room"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
+    });
+    advance(Duration::from_millis(1)).await;
+    fenced.store(true, Relaxed);
+    shared.nudge();
+    let [whole, part] = calls;
+    let unknown = Fault::Failed(Cause::Withdrawn, Fate::Unknown);
+    assert_eq!(soon(part).await.unwrap(), Err(unknown));
+    shared.nudge();
+    advance(Duration::from_millis(1)).await;
+    server.say(b"$1\r\n1\r\n").await;
+    assert_eq!(soon(whole).await.unwrap(), Ok(text("1")));
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    assert!(shared.is_leaving());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_retired_under_the_fence_ends() {
+    let (connection, server) = connection(1024, None);
+    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
+        Standing::Fenced
+    });
+    let driver = tokio::spawn(driver);
+    tokio::task::yield_now().await;
+    assert!(!shared.is_open());
+    shared.retire();
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    drop(server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
+    let (shared, server, driver) = open(limits(1));
+    let calls = ["first", "second"].map(|word| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move { shared.command(&echo(word), None).await })
+    });
+    Server::new(server).command().await;
+    driver.abort();
+    let [first, second] = calls;
+    assert_eq!(
+        soon(first).await.unwrap(),
+        Err(Fault::Failed(Cause::RuntimeEnded, Fate::Unknown))
+    );
+    assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
+    assert!(!shared.is_open());
+}
+
+/// The keeper may look at a connection at the very moment at which it is lost.
+#[tokio::test]
+async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
+    for _ in 0..200 {
+        let (connection, _server) = connection(1024, Some(LIMIT));
+        let (shared, driver) = Shared::open(connection, limits(1), || Standing::Current);
+        let (began, begun) = std::sync::mpsc::channel();
+        let keeper = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.reopen();
+                let _ = began.send(());
+                while !shared.is_leaving() {
+                    shared.reopen();
+                }
+                shared.reopen();
+            }
+        });
+        begun.recv().unwrap();
+        drop(driver);
+        keeper.join().unwrap();
+        assert!(!shared.is_open(), "it takes nothing any more");
+    }
+}
