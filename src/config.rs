@@ -7,8 +7,6 @@ mod limits;
 mod multiplexed_limits;
 mod reply_limits;
 mod sentinel_address;
-#[cfg(test)]
-mod tests;
 mod url;
 mod validate;
 
@@ -320,3 +318,6 @@ impl fmt::Debug for Seeds<'_> {
         list.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

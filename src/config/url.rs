@@ -6,8 +6,6 @@
 
 mod options;
 mod percent;
-#[cfg(test)]
-mod tests;
 
 use std::str::FromStr;
 
@@ -262,3 +260,6 @@ fn split_optional(text: &str, separator: char) -> (&str, Option<&str>) {
         None => (text, None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,5 @@
 //! The rules that a configuration must keep.
 
-#[cfg(test)]
-mod tests;
-
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::config::{
@@ -201,3 +198,6 @@ const MAX_ACTIVE: usize = 65_535;
 const MAX_DB: i64 = 2_147_483_647;
 /// Far from where adding a duration to an instant overflows.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,5 @@
 //! What became of a command that failed, told from its error.
 
-#[cfg(test)]
-mod tests;
-
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::error::{
@@ -219,3 +216,6 @@ fn is_discarded_transaction(error: &RedisError, replies: &[(usize, ServerError)]
 fn has_source(error: &RedisError) -> bool {
     std::error::Error::source(error).is_some()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,6 @@
 //! Each server gets one address here, and whatever Sentinels and nodes say is put in terms of it before
 //! anything is decided, so that the rules may compare addresses as text.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
@@ -427,3 +424,6 @@ fn endpoints<'a>(node: &Node, clues: &Clues<'a>) -> impl Iterator<Item = IpAddr>
 fn has_endpoint(node: &Node, clues: &Clues<'_>) -> bool {
     endpoints(node, clues).next().is_some()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 pub(crate) mod catch_up;
 pub(crate) mod election;
 pub(crate) mod fence;
-#[cfg(test)]
-mod tests;
 pub(crate) mod trust;
 pub(crate) mod without_sentinels;
 
@@ -195,3 +193,6 @@ fn muted(proofs: &Proofs) -> Option<String> {
         "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
     ))
 }
+
+#[cfg(test)]
+mod tests;

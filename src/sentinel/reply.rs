@@ -5,9 +5,6 @@
 //! makes the whole answer malformed: half of it would be worse than what is known already. A
 //! replica that cannot be used is left out and counted.
 
-#[cfg(test)]
-mod tests;
-
 use std::time::Duration;
 
 use redis::Value;
@@ -274,3 +271,6 @@ impl Fields<'_> {
         self.get("flags").map(Flags::parse)
     }
 }
+
+#[cfg(test)]
+mod tests;

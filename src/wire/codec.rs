@@ -18,8 +18,6 @@ mod frame;
 mod line;
 mod reply;
 mod scalar;
-#[cfg(test)]
-mod tests;
 mod token;
 
 use std::mem;
@@ -183,3 +181,6 @@ impl Decoder {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,6 @@ mod encoder;
 #[cfg(test)]
 mod model;
 mod queue;
-#[cfg(test)]
-mod tests;
 pub(crate) mod ticks;
 
 use std::{
@@ -271,3 +269,6 @@ fn wake(woken: impl IntoIterator<Item = Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,6 @@
 //! Sentinels nominate, the node itself proves. An address comes from `GET-MASTER-ADDR-BY-NAME`, its
 //! epoch from `SENTINEL MASTER`; the highest epoch whose node proves to be master wins.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
@@ -502,3 +499,6 @@ pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,6 @@
 //! holds until the Sentinel that gave it, asked after it, does not bear it out any more. What a Sentinel
 //! may hold up in vain is bounded, however much it says.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::BTreeMap,
     mem::{self, Discriminant},
@@ -567,3 +564,6 @@ fn is_served(current: &Topology, evidence: &Evidence<'_>) -> bool {
     let replicas = alone || evidence.followed.contains(master) || in_step.any(connected);
     stands(master, evidence.proofs) && replicas
 }
+
+#[cfg(test)]
+mod tests;

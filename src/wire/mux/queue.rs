@@ -5,9 +5,6 @@
 //! commands were handed in is all that says whose reply comes next, so `due` and the bytes are only
 //! ever appended to together.
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::VecDeque, mem, task::Waker, time::Duration};
 
 use redis::Value;
@@ -686,3 +683,6 @@ impl Call {
         woken.extend(self.waker.take());
     }
 }
+
+#[cfg(test)]
+mod tests;

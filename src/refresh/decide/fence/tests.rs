@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use super::{super::catch_up::Offsets, *};
-use crate::refresh::decide::trust::{FORGIVENESS, LONGEST_FAILOVER, MOST_FALSE_SIGNS};
 use crate::{
+    refresh::decide::trust::{FORGIVENESS, LONGEST_FAILOVER, MOST_FALSE_SIGNS},
     sentinel::{
         answer::View,
         event::{EventKind, Subject},

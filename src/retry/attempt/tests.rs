@@ -1,0 +1,47 @@
+use std::io;
+
+use super::*;
+
+#[test]
+fn what_may_be_tried_again() {
+    let io = || Cause::Io("reset".to_owned(), io::ErrorKind::ConnectionReset);
+    let protocol = || Cause::Protocol("garbage".to_owned());
+    let late = || Cause::Timeout(Duration::ZERO);
+    let fenced = || Cause::Fenced(String::new(), Duration::ZERO);
+    for (cause, fate, write, read) in [
+        (Cause::Unusable, Fate::NotExecuted, true, true),
+        (Cause::Closed, Fate::NotExecuted, true, true),
+        (io(), Fate::NotExecuted, true, true),
+        (protocol(), Fate::NotExecuted, true, true),
+        (Cause::Closed, Fate::Unknown, false, true),
+        (io(), Fate::Unknown, false, true),
+        (Cause::Withdrawn, Fate::Unknown, false, true),
+        (protocol(), Fate::Unknown, false, false),
+        (late(), Fate::Unknown, false, false),
+        (late(), Fate::NotExecuted, false, false),
+        (Cause::RuntimeEnded, Fate::NotExecuted, true, true),
+        (Cause::RuntimeEnded, Fate::Unknown, false, false),
+        (fenced(), Fate::NotExecuted, false, false),
+        (Cause::Superseded(None), Fate::NotExecuted, false, false),
+    ] {
+        let attempt = Attempt::failed(&cause, fate);
+        assert_eq!(attempt.allows_another(|| false), write, "{cause} {fate:?}");
+        assert_eq!(attempt.allows_another(|| true), read, "{cause} {fate:?}");
+    }
+    assert!(Attempt::Refused.allows_another(|| false));
+    assert!(!Attempt::Settled.allows_another(|| true));
+}
+
+#[test]
+fn pauses_grow_to_a_limit() {
+    let mut pause = Pause::after(Attempt::Lost);
+    assert_eq!(pause.next(true), Duration::ZERO);
+    assert!(pause.next(true) >= FIRST_PAUSE / 2);
+    let mut pause = Pause::after(Attempt::Refused);
+    assert_eq!(pause.next(false), Duration::ZERO);
+    assert!(pause.next(false) >= FIRST_PAUSE / 2, "back and forth");
+    for _ in 0..20 {
+        assert!(pause.next(true) <= LONGEST_PAUSE);
+    }
+    assert!(pause.next(true) >= LONGEST_PAUSE / 2);
+}

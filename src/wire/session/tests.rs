@@ -1,0 +1,623 @@
+use proptest::prelude::*;
+
+use super::{super::command::tests::cmd, *};
+
+fn error(line: &str) -> Value {
+    redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+}
+
+fn queued() -> Value {
+    Value::SimpleString("QUEUED".into())
+}
+
+/// Runs commands one at a time, each as the server would answer it when nothing is refused.
+fn after(lines: &[&str]) -> Session {
+    let mut session = Session::new(0);
+    for line in lines {
+        run(&mut session, line);
+    }
+    session
+}
+
+fn run(session: &mut Session, line: &str) -> Expect {
+    let mut copy = *session;
+    let expect = copy.note(&cmd(line)).expect;
+    if expect == Expect::Unframed {
+        return expect;
+    }
+    *session = copy;
+    if let Expect::Proof(claim) = expect {
+        let reply = match line {
+            "EXEC" => Value::Array(vec![]),
+            "RESET" => Value::SimpleString("RESET".into()),
+            "HELLO 3" => Value::Map(vec![]),
+            "HELLO 2" => Value::Array(vec![]),
+            "MULTI" | "DISCARD" => Value::Okay,
+            _ if session.queuing => queued(),
+            _ => Value::Okay,
+        };
+        session.settle(claim, &reply);
+    }
+    for confirmation in confirmations(session, line) {
+        assert!(session.confirm(&confirmation), "{line} {confirmation:?}");
+    }
+    expect
+}
+
+/// As a server confirms names of which none is subscribed to already, or all are.
+fn confirmations(session: &Session, line: &str) -> Vec<Value> {
+    let mut words = line.split_ascii_whitespace();
+    let kind = words.next().unwrap_or_default().to_ascii_lowercase();
+    let names = u32::try_from(words.count()).unwrap();
+    let begins = !kind.contains("unsubscribe");
+    let (own, others) = match &*kind.replace("un", "") {
+        "subscribe" => (session.channels, session.patterns),
+        "psubscribe" => (session.patterns, session.channels),
+        "ssubscribe" => (session.shards, 0),
+        _ => return vec![],
+    };
+    let confirm = |count: u32| {
+        Value::Array(vec![
+            Value::BulkString(kind.clone().into()),
+            Value::Nil,
+            Value::Int(count.into()),
+        ])
+    };
+    if begins {
+        return (1..=names)
+            .map(|more| confirm(own + others + more))
+            .collect();
+    }
+    let fewer = if names == 0 { own } else { names.min(own) };
+    let steps = (1..=fewer.max(1)).map(|less| others + own.saturating_sub(less));
+    steps.map(confirm).collect()
+}
+
+#[test]
+fn every_way_to_leave_a_connection_dirty() {
+    for (lines, dirt) in [
+        (&["MULTI"][..], Dirt::Transaction),
+        (&["multi", "SET k 1"], Dirt::Transaction),
+        (&["MULTI", "MULTI"], Dirt::Transaction),
+        (&["MULTI", "WATCH k"], Dirt::Transaction),
+        (&["MULTI", "EXEC", "MULTI"], Dirt::Transaction),
+        (&["WATCH k"], Dirt::Watch),
+        (&["WATCH k", "UNWATCH", "watch k"], Dirt::Watch),
+        (&["MULTI", "DISCARD", "WATCH k"], Dirt::Watch),
+        (&["SELECT 3"], Dirt::Database),
+        (&["SELECT x"], Dirt::Database),
+        (&["SELECT"], Dirt::Database),
+        (&["SELECT -1"], Dirt::Database),
+        (&["SELECT 0", "select 1"], Dirt::Database),
+        (&["MULTI", "SELECT 1", "EXEC"], Dirt::Database),
+        (&["MULTI", "SELECT 0", "EXEC"], Dirt::Database),
+        (&["SUBSCRIBE c"], Dirt::Subscribed),
+        (&["PSUBSCRIBE c*"], Dirt::Subscribed),
+        (&["SSUBSCRIBE c"], Dirt::Subscribed),
+        (&["SUBSCRIBE c", "UNSUBSCRIBE"], Dirt::Subscribed),
+        (&["CLIENT REPLY OFF"], Dirt::ReplyMode),
+        (&["client reply skip", "GET k"], Dirt::ReplyMode),
+        (&["CLIENT REPLY OFF", "CLIENT REPLY ON"], Dirt::ReplyMode),
+        (&["AUTH secret"], Dirt::Identity),
+        (&["HELLO 3"], Dirt::Identity),
+        (&["RESET"], Dirt::Identity),
+        (&["CLIENT SETNAME me"], Dirt::Identity),
+        (&["CLIENT TRACKING ON"], Dirt::Tracking),
+        (
+            &["CLIENT TRACKING ON BCAST", "CLIENT TRACKING OFF"],
+            Dirt::Tracking,
+        ),
+        (&["CLIENT CACHING YES"], Dirt::Tracking),
+        (&["READONLY"], Dirt::Mode),
+        (&["READWRITE"], Dirt::Mode),
+        (&["ASKING"], Dirt::Mode),
+        (&["CLIENT NO-EVICT ON"], Dirt::Mode),
+        (&["CLIENT no-touch on"], Dirt::Mode),
+        (&["CLIENT SOMETHING-NEW"], Dirt::Mode),
+        (&["SCRIPT DEBUG YES"], Dirt::Mode),
+        (&["DEBUG SLEEP 0"], Dirt::Mode),
+        (&["REPLCONF ACK 1"], Dirt::Replication),
+        (&["REPLICAOF NO ONE"], Dirt::Replication),
+        (&["SLAVEOF NO ONE"], Dirt::Replication),
+        (&["FAILOVER"], Dirt::Replication),
+        (&["QUIT"], Dirt::Closing),
+        (&["SHUTDOWN NOSAVE"], Dirt::Closing),
+    ] {
+        assert_eq!(after(lines).dirt(), Some(dirt), "{lines:?}");
+    }
+    let mut session = Session::new(0);
+    session.note(cmd("SELECT").cursor_arg(0));
+    assert_eq!(session.dirt(), Some(Dirt::Database));
+}
+
+#[test]
+fn every_way_to_come_back_clean() {
+    for lines in [
+        &[][..],
+        &["MULTI", "SET k 1", "EXEC"],
+        &["multi", "set k 1", "discard"],
+        &["WATCH k", "MULTI", "EXEC"],
+        &["WATCH k", "MULTI", "DISCARD"],
+        &["WATCH k", "GET k", "UNWATCH"],
+        &["MULTI", "MULTI", "WATCH k", "EXEC"],
+        &["SELECT 3", "SELECT 0"],
+        &["SELECT x", "SELECT 0"],
+        &["SELECT 0"],
+        &["MULTI", "SELECT 1", "EXEC", "SELECT 0"],
+        &["UNWATCH"],
+        // Refused before they are sent.
+        &["MONITOR", "SYNC", "PSYNC ? -1"],
+        &["MULTI", "SUBSCRIBE c", "CLIENT REPLY OFF", "RESET", "EXEC"],
+        &["UNSUBSCRIBE", "PUNSUBSCRIBE x", "SUNSUBSCRIBE"],
+        &[
+            "HELLO",
+            "CLIENT ID",
+            "CLIENT GETNAME",
+            "CLIENT LIST",
+            "CLIENT KILL ID 7",
+        ],
+        &[
+            "CLIENT SETINFO LIB-NAME x",
+            "CLIENT INFO",
+            "CLIENT PAUSE 1",
+            "CLIENT",
+        ],
+        &[
+            "CLIENT TRACKING OFF",
+            "CLIENT NO-EVICT OFF",
+            "CLIENT REPLY ON",
+        ],
+        &["CLIENT REPLY FOO", "CLIENT REPLY", "CLIENT REPLY OFF now"],
+        &[
+            "EVAL x 0",
+            "EVALSHA x 0",
+            "FCALL f 0",
+            "SCRIPT LOAD x",
+            "FUNCTION LIST",
+        ],
+        &[
+            "BLPOP k 0",
+            "XREAD BLOCK 0 STREAMS s $",
+            "WAIT 1 0",
+            "PUBLISH c x",
+            "",
+        ],
+    ] {
+        assert_eq!(after(lines).dirt(), None, "{lines:?}");
+    }
+}
+
+#[test]
+fn only_the_reply_proves_that_a_connection_is_clean() {
+    for (lines, reply, dirt) in [
+        (&["MULTI", "EXEC"][..], Value::Nil, None),
+        (
+            &["MULTI", "EXEC"],
+            error("EXECABORT Transaction discarded"),
+            None,
+        ),
+        (
+            &["WATCH k", "EXEC"],
+            error("ERR EXEC without MULTI"),
+            Some(Dirt::Watch),
+        ),
+        (
+            &["MULTI", "EXEC"],
+            error("NOPERM no"),
+            Some(Dirt::Transaction),
+        ),
+        (&["MULTI", "EXEC"], Value::Okay, Some(Dirt::Transaction)),
+        (&["MULTI", "EXEC"], queued(), Some(Dirt::Transaction)),
+        (
+            &["MULTI", "DISCARD"],
+            error("NOPERM no"),
+            Some(Dirt::Transaction),
+        ),
+        (
+            &["WATCH k", "DISCARD"],
+            error("ERR DISCARD without MULTI"),
+            Some(Dirt::Watch),
+        ),
+        (
+            &["WATCH k", "UNWATCH"],
+            error("NOPERM no"),
+            Some(Dirt::Watch),
+        ),
+        (
+            &["MULTI", "WATCH k", "UNWATCH"],
+            queued(),
+            Some(Dirt::Transaction),
+        ),
+        (
+            &["SELECT 1", "SELECT 0"],
+            error("BUSY script"),
+            Some(Dirt::Database),
+        ),
+        (&["SELECT 1", "SELECT 0"], queued(), Some(Dirt::Database)),
+        (
+            &["SELECT 1"],
+            error("ERR DB index is out of range"),
+            Some(Dirt::Database),
+        ),
+    ] {
+        let mut session = Session::new(0);
+        let mut last = None;
+        for line in lines {
+            last = Some(session.note(&cmd(line)).expect);
+        }
+        assert!(session.dirt().is_some(), "{lines:?} before the reply");
+        let Some(Expect::Proof(claim)) = last else {
+            panic!("{lines:?} expected {last:?}");
+        };
+        session.settle(claim, &reply);
+        assert_eq!(session.dirt(), dirt, "{lines:?} {reply:?}");
+    }
+}
+
+#[test]
+fn a_late_reply_does_not_undo_what_a_later_command_began() {
+    let mut session = Session::new(2);
+    let Expect::Proof(begun) = session.note_multi() else {
+        panic!("MULTI may be refused");
+    };
+    let Expect::Proof(first) = session.note_exec() else {
+        panic!("EXEC needs its reply");
+    };
+    session.note_multi();
+    session.settle(begun, &error("NOPERM no"));
+    assert!(session.queuing);
+    session.settle(first, &Value::Array(vec![]));
+    assert_eq!(session.dirt(), Some(Dirt::Transaction));
+    let Expect::Proof(second) = session.note_exec() else {
+        panic!("EXEC needs its reply");
+    };
+    session.settle(second, &Value::Array(vec![]));
+    assert_eq!(session.dirt(), None);
+
+    session.note(&cmd("SELECT 1"));
+    let Expect::Proof(home) = session.note(&cmd("SELECT 2")).expect else {
+        panic!("SELECT needs its reply");
+    };
+    session.note(&cmd("SELECT 3"));
+    session.settle(home, &Value::Okay);
+    assert_eq!(session.dirt(), Some(Dirt::Database));
+}
+
+#[test]
+fn what_must_be_read() {
+    use Expect::{Confirmations, None, One, Unframed};
+    for (lines, expected) in [
+        (&["GET k", "BLPOP k 1", "AUTH x"][..], &[One, One, One][..]),
+        (&["", "GET k"], &[None, One]),
+        (
+            &["SUBSCRIBE", "SUBSCRIBE a b c", "GET k"],
+            &[Confirmations(1), Confirmations(3), One],
+        ),
+        (
+            &["UNSUBSCRIBE", "UNSUBSCRIBE a b"],
+            &[Confirmations(1), Confirmations(2)],
+        ),
+        (
+            &["SUBSCRIBE a b", "UNSUBSCRIBE", "UNSUBSCRIBE"],
+            &[Confirmations(2), Confirmations(2), Confirmations(1)],
+        ),
+        (
+            &["PSUBSCRIBE a", "UNSUBSCRIBE"],
+            &[Confirmations(1), Confirmations(1)],
+        ),
+        (
+            &[
+                "PSUBSCRIBE a b c",
+                "SUBSCRIBE a b",
+                "UNSUBSCRIBE",
+                "PUNSUBSCRIBE",
+            ],
+            &[
+                Confirmations(3),
+                Confirmations(2),
+                Confirmations(2),
+                Confirmations(3),
+            ],
+        ),
+        (
+            &[
+                "SUBSCRIBE a",
+                "SSUBSCRIBE s t",
+                "SUNSUBSCRIBE",
+                "UNSUBSCRIBE",
+            ],
+            &[
+                Confirmations(1),
+                Confirmations(2),
+                Confirmations(2),
+                Confirmations(1),
+            ],
+        ),
+        (&["CLIENT REPLY SKIP", "GET k", "GET k"], &[None, None, One]),
+        (
+            &["CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "GET k", "GET k"],
+            &[None, None, None, One],
+        ),
+        (&["CLIENT REPLY SKIP", "", "GET k"], &[None, None, One]),
+        (
+            &["CLIENT REPLY SKIP", "CLIENT REPLY ON", "GET k"],
+            &[None, One, One],
+        ),
+        (
+            &[
+                "CLIENT REPLY OFF",
+                "GET k",
+                "CLIENT REPLY SKIP",
+                "EXEC",
+                "CLIENT REPLY ON",
+                "GET k",
+            ],
+            &[None, None, None, None, One, One],
+        ),
+        // What is refused is as if it had not been.
+        (
+            &["CLIENT REPLY OFF", "SUBSCRIBE c", "GET k"],
+            &[None, Unframed, None],
+        ),
+        (
+            &["CLIENT REPLY SKIP", "RESET", "GET k", "GET k"],
+            &[None, Unframed, None, One],
+        ),
+        (&["CLIENT REPLY OFF", "HELLO 2"], &[None, Unframed]),
+        (&["CLIENT REPLY FOO", "GET k"], &[One, One]),
+        (
+            &["MULTI", "SUBSCRIBE a b", "GET k"],
+            &[MULTI, Unframed, One],
+        ),
+        (&["MULTI", "UNSUBSCRIBE"], &[MULTI, Unframed]),
+        (&["MULTI", "CLIENT REPLY OFF"], &[MULTI, Unframed]),
+        (
+            &["MULTI", "CLIENT REPLY ON", "GET k"],
+            &[MULTI, Unframed, One],
+        ),
+        (&["MULTI", "RESET"], &[MULTI, Unframed]),
+        (&["MULTI", "HELLO 2"], &[MULTI, Unframed]),
+        (&["MONITOR", "GET k"], &[Unframed, One]),
+        (&["SYNC"], &[Unframed]),
+        (&["PSYNC ? -1"], &[Unframed]),
+    ] {
+        let mut session = Session::new(0);
+        let mut read = |line: &&str| run(&mut session, line);
+        let read: Vec<_> = lines.iter().map(&mut read).collect();
+        assert_eq!(read, expected, "{lines:?}");
+    }
+}
+
+const MULTI: Expect = Expect::Proof(Claim {
+    what: Claimed::Begun { queuing: false },
+    at: 1,
+});
+
+fn list(kind: &str) -> Value {
+    let item = |item: &str| Value::BulkString(item.into());
+    Value::Array(vec![item(kind), item("c"), item("m")])
+}
+
+#[test]
+fn a_list_is_a_message_only_while_something_is_subscribed_to_in_resp2() {
+    for (lines, messages) in [
+        (&["GET k"][..], false),
+        (&["SUBSCRIBE c"], true),
+        (&["PSUBSCRIBE c"], true),
+        (&["SSUBSCRIBE c"], true),
+        (&["SUBSCRIBE a b", "UNSUBSCRIBE a"], true),
+        (&["SUBSCRIBE a b", "UNSUBSCRIBE a b"], false),
+        (&["SUBSCRIBE a b", "UNSUBSCRIBE"], false),
+        (&["SUBSCRIBE a", "PSUBSCRIBE a", "UNSUBSCRIBE"], true),
+        (
+            &["SUBSCRIBE a", "PSUBSCRIBE a", "PUNSUBSCRIBE", "UNSUBSCRIBE"],
+            false,
+        ),
+        (&["SSUBSCRIBE a b", "SUNSUBSCRIBE"], false),
+        (&["SSUBSCRIBE a", "SUBSCRIBE a", "UNSUBSCRIBE"], true),
+        (&["SUBSCRIBE a", "UNSUBSCRIBE", "SUBSCRIBE a"], true),
+        (&["SUBSCRIBE a", "RESET"], false),
+        (&["HELLO 3", "SUBSCRIBE a"], false),
+        (&["HELLO 3", "SUBSCRIBE a", "HELLO 2"], true),
+        (&["HELLO 3", "RESET", "SUBSCRIBE a"], true),
+    ] {
+        let session = after(lines);
+        for kind in ["message", "pmessage", "smessage"] {
+            assert_eq!(session.is_message(&list(kind)), messages, "{lines:?}");
+        }
+        assert!(!session.is_message(&list("other")), "{lines:?}");
+        assert!(!session.is_message(&list("pong")), "{lines:?}");
+    }
+}
+
+#[test]
+fn what_the_server_refuses_changes_nothing_of_what_follows() {
+    let mut session = Session::new(0);
+    let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
+        Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
+        expect => panic!("{line} expects {expect:?}"),
+    };
+    refuse("MULTI");
+    refuse("HELLO 3");
+    refuse("RESET");
+    assert_eq!(session.protocol, Protocol::Resp2);
+    assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+    run(&mut session, "MULTI");
+    let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
+        Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
+        expect => panic!("{line} expects {expect:?}"),
+    };
+    refuse("MULTI");
+    refuse("DISCARD");
+    assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::No);
+}
+
+#[test]
+fn nothing_blocks_inside_a_transaction() {
+    let mut session = Session::new(0);
+    assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+    session.note(&cmd("MULTI"));
+    assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::No);
+    session.note(&cmd("EXEC"));
+    assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
+}
+
+#[test]
+fn every_kind_of_dirt_is_reported_in_lower_case() {
+    let mut seen = 0;
+    for dirt in Dirt::ALL {
+        seen |= dirt.bit();
+        assert!(dirt.to_string().starts_with(char::is_lowercase));
+    }
+    assert_eq!(seen.count_ones(), 10);
+    assert_eq!(Dirt::Transaction.to_string(), "left in MULTI");
+}
+
+/// A server's view of one connection, down to the reply; `denied` stands for an ACL or a busy
+/// script.
+#[derive(Default)]
+struct Server {
+    multi: Option<Vec<i64>>,
+    aborted: bool,
+    watching: bool,
+    db: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
+    Select(i64),
+    Get,
+}
+
+impl Op {
+    fn line(self) -> String {
+        match self {
+            Self::Select(db) => format!("SELECT {db}"),
+            Self::Get => "GET k".into(),
+            Self::Watch => "WATCH k".into(),
+            other => format!("{other:?}").to_ascii_uppercase(),
+        }
+    }
+}
+
+impl Server {
+    fn end(&mut self) -> Vec<i64> {
+        self.aborted = false;
+        self.watching = false;
+        self.multi.take().unwrap_or_default()
+    }
+
+    fn run(&mut self, op: Op, denied: bool) -> Value {
+        match op {
+            Op::Exec if self.multi.is_some() && (denied || self.aborted) => {
+                self.end();
+                error("EXECABORT Transaction discarded")
+            }
+            _ if denied => {
+                self.aborted |= self.multi.is_some();
+                error("NOPERM no")
+            }
+            Op::Multi | Op::Watch if self.multi.is_some() => error("ERR not inside MULTI"),
+            Op::Multi => {
+                self.multi = Some(vec![]);
+                Value::Okay
+            }
+            Op::Exec | Op::Discard if self.multi.is_none() => error("ERR without MULTI"),
+            Op::Exec => {
+                if let Some(&db) = self.end().last() {
+                    self.db = db;
+                }
+                Value::Array(vec![])
+            }
+            Op::Discard => {
+                self.end();
+                Value::Okay
+            }
+            Op::Select(db) if self.multi.is_some() => {
+                self.multi.get_or_insert_default().push(db);
+                queued()
+            }
+            _ if self.multi.is_some() => queued(),
+            Op::Watch => {
+                self.watching = true;
+                Value::Okay
+            }
+            Op::Unwatch => {
+                self.watching = false;
+                Value::Okay
+            }
+            Op::Select(db) => {
+                self.db = db;
+                Value::Okay
+            }
+            Op::Get => Value::Nil,
+        }
+    }
+
+    fn clean(&self) -> bool {
+        self.multi.is_none() && !self.watching && self.db == 0
+    }
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        Just(Op::Multi),
+        Just(Op::Exec),
+        Just(Op::Discard),
+        Just(Op::Watch),
+        Just(Op::Unwatch),
+        (0..3_i64).prop_map(Op::Select),
+        Just(Op::Get),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_counts_as_clean_is_clean_on_the_server(
+        steps in prop::collection::vec((op(), prop::bool::weighted(0.2), any::<bool>()), 0..24),
+    ) {
+        let (mut session, mut server) = (Session::new(0), Server::default());
+        let mut unread = Vec::new();
+        for (op, denied, read) in steps {
+            let expect = session.note(&cmd(&op.line())).expect;
+            unread.push((expect, server.run(op, denied)));
+            // A pipeline's replies are read in order, some time after later commands were
+            // noted.
+            if read {
+                for (expect, reply) in unread.drain(..) {
+                    if let Expect::Proof(claim) = expect {
+                        session.settle(claim, &reply);
+                    }
+                }
+            }
+            if session.dirt().is_none() {
+                prop_assert!(server.clean());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_clean_on_a_willing_server_counts_as_clean(steps in prop::collection::vec(op(), 0..24)) {
+        let (mut session, mut server) = (Session::new(0), Server::default());
+        let mut doubted = false;
+        for op in steps {
+            // SELECT in MULTI counts against the connection even where EXEC brings it home.
+            doubted |= matches!(op, Op::Select(_)) && server.multi.is_some();
+            let expect = session.note(&cmd(&op.line())).expect;
+            let reply = server.run(op, false);
+            if let Expect::Proof(claim) = expect {
+                session.settle(claim, &reply);
+            }
+            if !doubted {
+                prop_assert_eq!(session.dirt().is_none(), server.clean());
+            }
+        }
+    }
+}
