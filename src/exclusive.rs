@@ -24,13 +24,13 @@ use tokio::time::Instant;
 
 use crate::{
     error::{Error, PoolName},
-    exclusive::{connection::Connection, dialer::Dialer, entry::Pooled, manager::Manager},
+    exclusive::{connection::Connection, dialer::Dialer, entry::Entry, manager::Manager},
     role_pool::lazy_timeout::Elapsed,
     status::{PoolStatus, discard::Discard},
 };
 
 #[derive(Debug, Clone)]
-pub(crate) struct Side {
+pub(crate) struct ExclusivePool {
     pool: managed::Pool<Manager>,
 }
 
@@ -61,12 +61,12 @@ async fn once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
     .await
 }
 
-impl Side {
+impl ExclusivePool {
     pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
-        let mut config = PoolConfig::new(dialer.home().limits().max_active);
+        let mut config = PoolConfig::new(dialer.role_pool().limits().max_active);
         // Writes reuse the connection returned last, so that those too many grow old and are
         // pruned; reads take turns, so that every replica gets its share.
-        config.queue_mode = match dialer.home().name {
+        config.queue_mode = match dialer.role_pool().name {
             PoolName::Write => QueueMode::Lifo,
             PoolName::Read => QueueMode::Fifo,
         };
@@ -79,10 +79,10 @@ impl Side {
     }
 
     pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
-        let home = self.dialer().home();
-        let may_wait = home.limits().wait_timeout != Some(Duration::ZERO);
+        let role_pool = self.dialer().role_pool();
+        let may_wait = role_pool.limits().wait_timeout != Some(Duration::ZERO);
         // Where others stand in line there is no free permit to try for.
-        if may_wait && home.stats.waiting.load(Relaxed) > 0 {
+        if may_wait && role_pool.stats.waiting.load(Relaxed) > 0 {
             return self.stand_in_line().await;
         }
         let mut get = pin!(self.pool.timeout_get(&NO_WAIT));
@@ -99,7 +99,7 @@ impl Side {
 
     /// All connections are in use, or were a moment ago: waits in line for one of them.
     async fn stand_in_line(&self) -> Result<Connection, Error> {
-        let home = self.dialer().home();
+        let role_pool = self.dialer().role_pool();
         let mut get = pin!(self.pool.timeout_get(&IN_LINE));
         let polled = once(|cx| manager::watch_for_permit(|| get.as_mut().poll(cx))).await;
         match polled {
@@ -107,12 +107,12 @@ impl Side {
             (Poll::Pending, true) => return self.dialled(get).await,
             (Poll::Pending, false) => {}
         }
-        let waiting = home.stats.wait();
+        let waiting = role_pool.stats.wait();
         let began = waiting.since;
         let mut waiting = Some(waiting);
-        let limit = home.limits().wait_timeout;
+        let limit = role_pool.limits().wait_timeout;
         let deadline = limit.and_then(|limit| began.checked_add(limit));
-        let line = home.alarm.limit(deadline, |cx| {
+        let line = role_pool.lazy_timeout.limit(deadline, |cx| {
             let (polled, served) = manager::watch_for_permit(|| get.as_mut().poll(cx));
             if served {
                 waiting = None;
@@ -138,20 +138,20 @@ impl Side {
         &self,
         mut get: Pin<&mut impl Future<Output = Taken>>,
     ) -> Result<Connection, Error> {
-        let patience = self.dialer().patience();
-        let deadline = Instant::now() + patience;
-        let alarm = &self.dialer().home().alarm;
-        let taken = alarm.limit(Some(deadline), |cx| get.as_mut().poll(cx));
+        let acquire_timeout = self.dialer().acquire_timeout();
+        let deadline = Instant::now() + acquire_timeout;
+        let lazy_timeout = &self.dialer().role_pool().lazy_timeout;
+        let taken = lazy_timeout.limit(Some(deadline), |cx| get.as_mut().poll(cx));
         match taken.await {
             Ok(result) => self.finish(result),
-            Err(Elapsed) => Err(self.dialer().out_of_patience(patience)),
+            Err(Elapsed) => Err(self.dialer().timed_out(acquire_timeout)),
         }
     }
 
     fn exhausted(&self) -> Error {
         let status = self.status();
         Error::Exhausted {
-            pool: self.dialer().home().name,
+            pool: self.dialer().role_pool().name,
             max_active: status.max_active,
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
@@ -163,7 +163,7 @@ impl Side {
     pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
         let status = self.status();
         Error::WaitTimeout {
-            pool: self.dialer().home().name,
+            pool: self.dialer().role_pool().name,
             waited,
             max_active: status.max_active,
             open: status.active,
@@ -180,12 +180,12 @@ impl Side {
             Ok(mut object) if self.pool.is_closed() => {
                 object.close(Discard::PoolClosed);
                 drop(Object::take(object));
-                Err(self.dialer().home().ending())
+                Err(self.dialer().role_pool().ending())
             }
             Ok(object) => Ok(Connection::new(object)),
             Err(PoolError::Backend(error)) => Err(error),
             // Without deadpool's own timeouts and hooks nothing else is left.
-            Err(_) => Err(self.dialer().home().ending()),
+            Err(_) => Err(self.dialer().role_pool().ending()),
         }
     }
 
@@ -194,7 +194,7 @@ impl Side {
     }
 
     /// Closes every idle connection that the rule speaks against.
-    pub(crate) fn prune(&self, mut rule: impl FnMut(&Pooled) -> Option<Discard>) {
+    pub(crate) fn prune(&self, mut rule: impl FnMut(&Entry) -> Option<Discard>) {
         let dialer = self.dialer();
         let mut reasons = Vec::new();
         let pruned = self.pool.retain(|pooled, _| match rule(pooled) {
@@ -223,11 +223,11 @@ impl Side {
 
     pub(crate) fn status(&self) -> PoolStatus {
         let dialer = self.dialer();
-        let stats = &dialer.home().stats;
+        let stats = &dialer.role_pool().stats;
         PoolStatus {
-            max_active: dialer.home().limits().max_active,
+            max_active: dialer.role_pool().limits().max_active,
             idle: self.idle(),
-            active: dialer.home().open(),
+            active: dialer.role_pool().open(),
             waiting: stats.waiting.load(Relaxed),
             wait_count: stats.wait_count.load(Relaxed),
             wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),

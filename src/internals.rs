@@ -18,13 +18,15 @@ use tokio::time::Instant;
 use crate::{
     config::{Config, ReplyLimits},
     node::{Node, Role},
-    wire::{codec::Decoder, connection::Exclusive, handshake},
+    wire::{codec::Decoder, connection::WireConnection, handshake},
 };
 
 pub use crate::internals::hostile::{read_event, read_sentinel_reply, read_url};
 
 /// The connection that the pools lend, without a pool: what other pools are compared with.
-pub struct RawConnection(#[allow(dead_code, reason = "held for its size and its drop")] Exclusive);
+pub struct RawConnection(
+    #[allow(dead_code, reason = "held for its size and its drop")] WireConnection,
+);
 
 impl RawConnection {
     /// Connects to a master on this port of the loopback address.

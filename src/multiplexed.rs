@@ -14,17 +14,17 @@ use crate::{
         PoolName,
         failure::{self, Cause, Failure, Fate, Peer},
     },
-    multiplexed::connections::{Hub, Line, Lines},
+    multiplexed::connections::{ConnectionSet, SharedConnection, SharedConnections},
     retry::{
-        attempt::{Attempt, MOST_LOSSES},
-        reply_class::Doubt,
-        request::{Batch, Errand},
+        attempt::{AttemptEnd, MOST_LOSSES},
+        reply_class::ReplyClass,
+        request::{PipelineRequest, Request},
     },
     role_pool::scripts,
     util::jitter,
     wire::{
         command::{self, Shareable},
-        mux::{Fault, Limit},
+        mux::{Limit, MuxError},
         pipeline,
     },
 };
@@ -135,10 +135,10 @@ use crate::{
 /// [`Pool::close`](crate::Pool::close) commands that were written are still answered, and others
 /// fail.
 pub struct Multiplexed {
-    hub: Arc<Hub>,
-    lines: watch::Receiver<Arc<Lines>>,
+    connections: Arc<SharedConnections>,
+    lines: watch::Receiver<Arc<ConnectionSet>>,
     /// What `lines` held when it was looked at last.
-    seen: Arc<Lines>,
+    seen: Arc<ConnectionSet>,
     /// The state of a small generator: which two connections are compared.
     dice: u64,
     /// Keeps the pool's tasks running.
@@ -150,10 +150,13 @@ pub struct Multiplexed {
 const MOST_LOADS: u32 = 3;
 
 impl Multiplexed {
-    pub(crate) fn new(hub: Arc<Hub>, pool: Arc<dyn Any + Send + Sync>) -> Self {
-        let lines = hub.subscribe();
+    pub(crate) fn new(
+        connections: Arc<SharedConnections>,
+        pool: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        let lines = connections.subscribe();
         let mut handle = Self {
-            hub,
+            connections,
             lines,
             seen: Arc::default(),
             dice: jitter::seed(),
@@ -189,92 +192,95 @@ impl Multiplexed {
 
     /// Sends it over the connections there are until there is a result.
     #[inline]
-    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+    async fn send<E: Request>(&mut self, request: E) -> RedisResult<E::Reply> {
         let Some(chosen) = self.choose() else {
-            return Box::pin(self.go_on(errand, None)).await;
+            return Box::pin(self.retry_loop(request, None)).await;
         };
-        let outcome = errand
+        let outcome = request
             .over_shared(&self.seen.open[chosen].shared, None)
             .await;
         match outcome {
-            Ok(reply) if errand.doubt(&reply) == Doubt::None => Ok(reply),
+            Ok(reply) if request.class(&reply) == ReplyClass::None => Ok(reply),
             outcome => {
                 let line = Arc::clone(&self.seen.open[chosen]);
-                Box::pin(self.go_on(errand, Some(Tried { line, outcome }))).await
+                Box::pin(self.retry_loop(request, Some(TryResult { line, outcome }))).await
             }
         }
     }
 
     /// As [`send`](Self::send), where there was no connection or the first was of no use.
-    async fn go_on<E: Errand>(
+    async fn retry_loop<E: Request>(
         &mut self,
-        errand: E,
-        first: Option<Tried<E::Reply>>,
+        request: E,
+        first: Option<TryResult<E::Reply>>,
     ) -> RedisResult<E::Reply> {
-        let timeout = self.hub.home().config.command_timeout;
-        let mut journey = Journey::default();
+        let timeout = self.connections.role_pool().config.command_timeout;
+        let mut journey = RetryBudget::default();
         let mut last = None;
         let mut attempted = first;
         loop {
-            if let Some(Tried { line, outcome }) = attempted {
-                match self.judge(errand, &line, outcome) {
-                    Judged::Final(result) => {
+            if let Some(TryResult { line, outcome }) = attempted {
+                match self.judge(request, &line, outcome) {
+                    NextStep::Final(result) => {
                         if journey.refused && result.is_ok() {
-                            self.hub.home().refusals.served(&line.target.node);
+                            self.connections
+                                .role_pool()
+                                .refusals
+                                .served(&line.target.node);
                         }
                         return result;
                     }
-                    Judged::NotWritten => journey.not_written(),
-                    Judged::Lost(error) => {
+                    NextStep::NotWritten => journey.not_written(),
+                    NextStep::Lost(error) => {
                         journey.lost();
                         if journey.losses > MOST_LOSSES {
                             return Err(error);
                         }
                         last = Some(Err(error));
                     }
-                    Judged::Refused(reply) => {
+                    NextStep::Refused(reply) => {
                         let since = journey.refused();
-                        let until = since + self.patience(&journey);
+                        let until = since + self.acquire_timeout(&journey);
                         self.outwait(&line, until).await;
                         last = Some(Ok(reply));
                     }
                 }
             }
-            let patience = self.patience(&journey);
-            if let Some(result) = last.take_if(|_| journey.is_over(patience)) {
+            let acquire_timeout = self.acquire_timeout(&journey);
+            if let Some(result) = last.take_if(|_| journey.is_over(acquire_timeout)) {
                 return result;
             }
-            let line = match self.line(&mut journey, patience).await {
+            let line = match self.line(&mut journey, acquire_timeout).await {
                 Ok(line) => line,
                 // What the server itself said is more than that nobody else was there.
                 Err(error) => return last.unwrap_or(Err(error)),
             };
-            if journey.losses > 0 && !self.hub.home().needs_master() {
+            if journey.losses > 0 && !self.connections.role_pool().needs_master() {
                 journey.count_waits();
             }
             let began = Instant::now();
             let limit = journey.limit(timeout);
-            let outcome = errand.over_shared(&line.shared, limit).await;
+            let outcome = request.over_shared(&line.shared, limit).await;
             journey.spend(began.elapsed());
-            attempted = Some(Tried { line, outcome });
+            attempted = Some(TryResult { line, outcome });
         }
     }
 
     /// How long to look for a connection in all.
-    fn patience(&self, journey: &Journey) -> Duration {
-        let home = self.hub.home();
-        match home.config.command_timeout {
+    fn acquire_timeout(&self, journey: &RetryBudget) -> Duration {
+        let role_pool = self.connections.role_pool();
+        match role_pool.config.command_timeout {
             // Other replicas are there now or not at all; the next master is worth waiting for.
-            Some(timeout) if journey.losses > 0 && !home.needs_master() => timeout,
-            _ => home.patience(),
+            Some(timeout) if journey.losses > 0 && !role_pool.needs_master() => timeout,
+            _ => role_pool.acquire_timeout(),
         }
     }
 
     /// Waits until the node that refused may be asked again, unless there is another one to ask.
-    async fn outwait(&mut self, line: &Line, until: Instant) {
+    async fn outwait(&mut self, line: &SharedConnection, until: Instant) {
         while !line.shared.is_leaving() && self.serving().is_none() {
             tokio::select! {
-                () = self.hub.home().refusals.turn(&line.target.node) => return,
+                () = self.connections.role_pool().refusals.turn(&line.target.node) => return,
                 () = tokio::time::sleep_until(until) => return,
                 changed = self.lines.changed() => match changed {
                     Ok(()) => self.look(),
@@ -286,53 +292,59 @@ impl Multiplexed {
 
     /// The place of the connection with the least to do, of those whose node does not refuse.
     fn serving(&self) -> Option<usize> {
-        let (home, open) = (self.hub.home(), &self.seen.open);
+        let (role_pool, open) = (self.connections.role_pool(), &self.seen.open);
         let serves = |place: &usize| {
             let line = &open[*place];
-            line.shared.is_open() && !home.refusals.contains(&line.target.node)
+            line.shared.is_open() && !role_pool.refusals.contains(&line.target.node)
         };
         let places = (0..open.len()).filter(serves);
         places.min_by_key(|place| open[*place].shared.in_flight())
     }
 
-    fn judge<E: Errand>(
+    fn judge<E: Request>(
         &self,
-        errand: E,
-        line: &Line,
-        outcome: Result<E::Reply, Fault>,
-    ) -> Judged<E::Reply> {
+        request: E,
+        line: &SharedConnection,
+        outcome: Result<E::Reply, MuxError>,
+    ) -> NextStep<E::Reply> {
         match outcome {
             Ok(reply) => {
-                let doubt = errand.doubt(&reply);
-                self.hub.weigh(doubt, line);
-                if doubt.refuses(line.target.role) && errand.is_refused(&reply) {
-                    Judged::Refused(reply)
+                let class = request.class(&reply);
+                self.connections.report(class, line);
+                if class.refuses(line.target.role) && request.is_refused(&reply) {
+                    NextStep::Refused(reply)
                 } else {
-                    Judged::Final(Ok(reply))
+                    NextStep::Final(Ok(reply))
                 }
             }
-            Err(Fault::NotWritten) => Judged::NotWritten,
-            Err(Fault::Failed(cause, fate)) => {
-                let again = Attempt::failed(&cause, fate).allows_another(|| errand.is_read());
+            Err(MuxError::NotWritten) => NextStep::NotWritten,
+            Err(MuxError::Failed(cause, fate)) => {
+                let again = AttemptEnd::failed(&cause, fate).allows_another(|| request.is_read());
                 let error = lost(line, cause, fate);
                 if again {
-                    Judged::Lost(error)
+                    NextStep::Lost(error)
                 } else {
-                    Judged::Final(Err(error))
+                    NextStep::Final(Err(error))
                 }
             }
         }
     }
 
     /// A connection that takes commands; waits for one where there is none.
-    async fn line(&mut self, journey: &mut Journey, patience: Duration) -> RedisResult<Arc<Line>> {
+    async fn line(
+        &mut self,
+        journey: &mut RetryBudget,
+        acquire_timeout: Duration,
+    ) -> RedisResult<Arc<SharedConnection>> {
         loop {
             if let Some(chosen) = self.choose() {
                 let chosen = self.serving().unwrap_or(chosen);
                 return Ok(Arc::clone(&self.seen.open[chosen]));
             }
             let since = journey.begin();
-            self.hub.wait(&mut self.lines, since, patience).await?;
+            self.connections
+                .wait(&mut self.lines, since, acquire_timeout)
+                .await?;
             self.look();
         }
     }
@@ -343,13 +355,13 @@ impl Multiplexed {
         match command::shareable(cmd) {
             Shareable::Yes => Ok(()),
             Shareable::YesWithScript => {
-                self.hub.home().scripts.remember(cmd);
+                self.connections.role_pool().scripts.remember(cmd);
                 Ok(())
             }
-            Shareable::Publishes if !self.hub.home().needs_master() => {
+            Shareable::Publishes if !self.connections.role_pool().needs_master() => {
                 Err(command::published_at_a_replica())
             }
-            Shareable::OneNode if !self.hub.home().needs_master() => {
+            Shareable::OneNode if !self.connections.role_pool().needs_master() => {
                 Err(self.needs_own_connection(cmd))
             }
             Shareable::Publishes | Shareable::OneNode => Ok(()),
@@ -360,10 +372,10 @@ impl Multiplexed {
 
     /// Sends a pipeline, in as many parts as there are connections withdrawn meanwhile.
     async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        let mut replies = self.send(Batch::of(pipeline)).await?;
+        let mut replies = self.send(PipelineRequest::of(pipeline)).await?;
         while replies.len() < pipeline::replies(pipeline) {
             // Its connection was withdrawn between two portions: the rest is not written yet.
-            let rest = Batch::rest(pipeline, replies.len());
+            let rest = PipelineRequest::rest(pipeline, replies.len());
             replies.extend(self.send(rest).await.map_err(failure::partly)?);
         }
         Ok(replies)
@@ -380,7 +392,7 @@ impl Multiplexed {
             let Some(from) = scripts::first_to_send_again(cmds, &replies) else {
                 break;
             };
-            let Some(again) = self.hub.home().scripts.loading(&cmds[from..]) else {
+            let Some(again) = self.connections.role_pool().scripts.loading(&cmds[from..]) else {
                 break;
             };
             let sent = self.send_all(&again).await;
@@ -399,7 +411,7 @@ impl Multiplexed {
 
     #[cold]
     fn needs_own_connection(&self, cmd: &Cmd) -> RedisError {
-        let take = match self.hub.home().name {
+        let take = match self.connections.role_pool().name {
             PoolName::Write => "pool.write()",
             PoolName::Read => "pool.read()",
         };
@@ -414,13 +426,13 @@ impl Multiplexed {
 }
 
 /// What became of something on one connection.
-struct Tried<R> {
-    line: Arc<Line>,
-    outcome: Result<R, Fault>,
+struct TryResult<R> {
+    line: Arc<SharedConnection>,
+    outcome: Result<R, MuxError>,
 }
 
 /// What is to be done after an attempt.
-enum Judged<R> {
+enum NextStep<R> {
     Final(RedisResult<R>),
     NotWritten,
     /// It may be sent again although it was on its way; this is the error where that comes to
@@ -432,7 +444,7 @@ enum Judged<R> {
 
 /// A command on its way from one connection to the next.
 #[derive(Debug, Default)]
-struct Journey {
+struct RetryBudget {
     /// When it first found no connection, or one that was of no use.
     began: Option<Instant>,
     /// How long connections were silent about it since it was handed back or answered. They have
@@ -443,13 +455,14 @@ struct Journey {
     refused: bool,
 }
 
-impl Journey {
+impl RetryBudget {
     fn begin(&mut self) -> Instant {
         *self.began.get_or_insert_with(Instant::now)
     }
 
-    fn is_over(&self, patience: Duration) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= patience)
+    fn is_over(&self, acquire_timeout: Duration) -> bool {
+        self.began
+            .is_some_and(|began| began.elapsed() >= acquire_timeout)
     }
 
     fn not_written(&mut self) {
@@ -494,7 +507,7 @@ fn draw(bits: u64, count: usize) -> usize {
 }
 
 /// Of these two that take commands the one with fewer on their way; any other where neither does.
-fn less_busy(open: &[Arc<Line>], first: usize, second: usize) -> Option<usize> {
+fn less_busy(open: &[Arc<SharedConnection>], first: usize, second: usize) -> Option<usize> {
     let usable = |place: &usize| open[*place].shared.is_open();
     [first, second]
         .into_iter()
@@ -504,7 +517,7 @@ fn less_busy(open: &[Arc<Line>], first: usize, second: usize) -> Option<usize> {
 }
 
 /// How a command ended that some connection took.
-fn lost(line: &Line, cause: Cause, fate: Fate) -> RedisError {
+fn lost(line: &SharedConnection, cause: Cause, fate: Fate) -> RedisError {
     let failure = Failure {
         peer: Peer::Node(line.target.role),
         node: line.target.node.clone(),
@@ -551,14 +564,14 @@ impl ConnectionLike for Multiplexed {
     }
 
     fn get_db(&self) -> i64 {
-        self.hub.home().config.db
+        self.connections.role_pool().config.db
     }
 }
 
 impl Clone for Multiplexed {
     fn clone(&self) -> Self {
         Self {
-            hub: Arc::clone(&self.hub),
+            connections: Arc::clone(&self.connections),
             lines: self.lines.clone(),
             seen: Arc::clone(&self.seen),
             // Two handles that draw the same would crowd where they meet.
@@ -574,7 +587,7 @@ impl fmt::Debug for Multiplexed {
         let nodes = lines.open.iter().map(|line| line.target.node.to_string());
         let nodes: Vec<_> = nodes.collect();
         f.debug_struct("Multiplexed")
-            .field("pool", &self.hub.home().name)
+            .field("pool", &self.connections.role_pool().name)
             .field("nodes", &nodes)
             .finish_non_exhaustive()
     }

@@ -9,16 +9,16 @@ use crate::{
     config::Config,
     error::{Error, PoolName},
     exclusive::{
-        Side,
+        ExclusivePool,
         connection::Connection,
         dialer::Dialer,
         reaper,
         retry_write::{self, Retry},
     },
-    multiplexed::{Multiplexed, connections::Hub},
+    multiplexed::{Multiplexed, connections::SharedConnections},
     node::Role,
-    refresh::{Refresh, Report, Verdict},
-    role_pool::Home,
+    refresh::{Progress, Readiness, Refresh},
+    role_pool::RolePool,
     status::Status,
     topology::{Handle, Topology},
     util::{abort_on_drop::Task, runtime::Runtime},
@@ -49,7 +49,7 @@ pub struct Pool {
 struct Inner {
     config: Arc<Config>,
     topology: Arc<Handle>,
-    report: Arc<Report>,
+    report: Arc<Progress>,
     runtime: Arc<Runtime>,
     connections: Arc<Connections>,
     /// Ends by itself after `close`, once all that it has started have ended.
@@ -60,10 +60,10 @@ struct Inner {
 /// All connections of the pool to the nodes.
 #[derive(Debug)]
 struct Connections {
-    write: Side,
-    read: Side,
-    writer: Arc<Hub>,
-    reader: Arc<Hub>,
+    write: ExclusivePool,
+    read: ExclusivePool,
+    writer: Arc<SharedConnections>,
+    reader: Arc<SharedConnections>,
 }
 
 impl Pool {
@@ -118,17 +118,17 @@ impl Pool {
         config.validate()?;
         let config = Arc::new(config);
         let topology = Arc::new(Handle::new());
-        let report = Arc::new(Report::new());
+        let report = Arc::new(Progress::new());
         let runtime = Runtime::current();
         let connections = Arc::new(Connections::new(&config, &topology, &runtime));
         runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());
-        let home = Arc::clone(connections.home());
+        let role_pool = Arc::clone(connections.role_pool());
         let refresh = Refresh::spawn(
             &runtime,
             Arc::clone(&config),
             Arc::clone(&topology),
             Arc::clone(&report),
-            async move { home.closing().await },
+            async move { role_pool.closing().await },
         );
         let mut inner = Inner {
             config,
@@ -139,10 +139,10 @@ impl Pool {
             _refresh: refresh,
             tasks: Vec::new(),
         };
-        let home = inner.connections.home();
+        let role_pool = inner.connections.role_pool();
         tokio::select! {
             biased;
-            () = home.closing() => return Err(home.ending()),
+            () = role_pool.closing() => return Err(role_pool.ending()),
             found = first_look(&inner.config, &inner.topology, &inner.report) => found?,
         }
         inner.tasks = inner.connections.tasks();
@@ -264,9 +264,9 @@ impl Pool {
         self.share(&self.inner.connections.reader)
     }
 
-    fn share(&self, hub: &Arc<Hub>) -> Multiplexed {
+    fn share(&self, connections: &Arc<SharedConnections>) -> Multiplexed {
         let pool: Arc<Inner> = Arc::clone(&self.inner);
-        Multiplexed::new(Arc::clone(hub), pool)
+        Multiplexed::new(Arc::clone(connections), pool)
     }
 
     /// What both pools are doing now, and how they stand with the Sentinels.
@@ -310,21 +310,21 @@ impl Pool {
     ///
     /// Dropping the future changes nothing: the Sentinels are asked all the same.
     pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
-        let home = self.inner.connections.home();
-        if home.is_closed() {
-            return Err(home.ending());
+        let role_pool = self.inner.connections.role_pool();
+        if role_pool.is_closed() {
+            return Err(role_pool.ending());
         }
         let config = &self.inner.config;
-        let wanted = self.inner.report.status().looks + 1;
+        let wanted = self.inner.report.status().refreshes + 1;
         let mut progress = self.inner.report.progress();
         self.inner.topology.request_look();
-        let patience = config.sentinel_timeout + config.connect_timeout;
+        let acquire_timeout = config.sentinel_timeout + config.connect_timeout;
         let completed = progress.wait_for(|look| *look >= wanted);
         tokio::select! {
             biased;
-            () = home.closing() => return Err(home.ending()),
+            () = role_pool.closing() => return Err(role_pool.ending()),
             // Without an end in time the verdict so far is what there is to say.
-            _ = tokio::time::timeout(patience, completed) => {}
+            _ = tokio::time::timeout(acquire_timeout, completed) => {}
         }
         match self.verdict() {
             Some(error @ (Error::NoSentinel { .. } | Error::UnknownMaster { .. })) => Err(error),
@@ -361,7 +361,7 @@ impl Pool {
     ///
     /// Dropping the future changes nothing.
     pub async fn closed(&self) {
-        self.inner.connections.home().closing().await;
+        self.inner.connections.role_pool().closing().await;
         self.inner.runtime.vacated().await;
     }
 
@@ -384,46 +384,52 @@ impl Connections {
         let scripts = Arc::default();
         let side = |name| {
             let (config, topology) = (Arc::clone(config), Arc::clone(topology));
-            let home = Home::new(
+            let role_pool = RolePool::new(
                 name,
                 config,
                 topology,
                 Arc::clone(runtime),
                 Arc::clone(&scripts),
             );
-            Side::new(Dialer::new(Arc::new(home)))
+            ExclusivePool::new(Dialer::new(Arc::new(role_pool)))
         };
-        let hub = |side: &Side| Arc::new(Hub::new(Arc::clone(side.dialer().home())));
+        let connections = |side: &ExclusivePool| {
+            Arc::new(SharedConnections::new(Arc::clone(
+                side.dialer().role_pool(),
+            )))
+        };
         let (write, read) = (side(PoolName::Write), side(PoolName::Read));
         Self {
-            writer: hub(&write),
-            reader: hub(&read),
+            writer: connections(&write),
+            reader: connections(&read),
             write,
             read,
         }
     }
 
     /// That of the pool that writes, for what is true of both.
-    fn home(&self) -> &Arc<Home> {
-        self.write.dialer().home()
+    fn role_pool(&self) -> &Arc<RolePool> {
+        self.write.dialer().role_pool()
     }
 
     /// Starts what looks after them.
     fn tasks(&self) -> Vec<Task> {
-        let (runtime, topology) = (&self.home().runtime, &self.home().topology);
-        let reaper = |side: &Side| reaper::spawn(side.clone(), topology.subscribe());
-        let alarm = |side: &Side| {
-            let home = Arc::clone(side.dialer().home());
-            Task::spawn_on(runtime, async move { home.alarm.run().await })
+        let (runtime, topology) = (&self.role_pool().runtime, &self.role_pool().topology);
+        let reaper = |side: &ExclusivePool| reaper::spawn(side.clone(), topology.subscribe());
+        let lazy_timeout = |side: &ExclusivePool| {
+            let role_pool = Arc::clone(side.dialer().role_pool());
+            Task::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
         };
-        let hub = |hub: &Arc<Hub>| Task::spawn_on(runtime, Arc::clone(hub).run());
+        let connections = |connections: &Arc<SharedConnections>| {
+            Task::spawn_on(runtime, Arc::clone(connections).run())
+        };
         vec![
             reaper(&self.write),
             reaper(&self.read),
-            alarm(&self.write),
-            alarm(&self.read),
-            hub(&self.writer),
-            hub(&self.reader),
+            lazy_timeout(&self.write),
+            lazy_timeout(&self.read),
+            connections(&self.writer),
+            connections(&self.reader),
         ]
     }
 
@@ -443,8 +449,8 @@ impl EndsWithRuntime {
     /// Goes on after the pool is closed, for those who still use what was lent.
     async fn run(mut self) {
         if let Some(connections) = &self.0 {
-            connections.home().closing().await;
-            connections.home().runtime.vacated().await;
+            connections.role_pool().closing().await;
+            connections.role_pool().runtime.vacated().await;
         }
         self.0 = None;
     }
@@ -453,7 +459,7 @@ impl EndsWithRuntime {
 impl Drop for EndsWithRuntime {
     fn drop(&mut self) {
         if let Some(connections) = &self.0 {
-            connections.home().runtime.end();
+            connections.role_pool().runtime.end();
             connections.close();
         }
     }
@@ -476,7 +482,7 @@ impl fmt::Debug for Pool {
 }
 
 /// Waits for the first topology, or for the reason why there will be none.
-async fn first_look(config: &Config, topology: &Handle, report: &Report) -> Result<(), Error> {
+async fn first_look(config: &Config, topology: &Handle, report: &Progress) -> Result<(), Error> {
     let started = Instant::now();
     let deadline = started + config.connect_timeout;
     let mut progress = report.progress();
@@ -508,22 +514,22 @@ async fn first_look(config: &Config, topology: &Handle, report: &Report) -> Resu
 }
 
 /// What the last look means, as an error.
-fn verdict(config: &Config, report: &Report) -> Option<Error> {
+fn verdict(config: &Config, report: &Progress) -> Option<Error> {
     explain(config, report, report.verdict())
 }
 
-fn explain(config: &Config, report: &Report, verdict: Verdict) -> Option<Error> {
+fn explain(config: &Config, report: &Progress, verdict: Readiness) -> Option<Error> {
     let master_name = config.master_name.clone();
     let said = report.status().said;
     match verdict {
-        Verdict::Open => None,
-        Verdict::NoSentinel { refused } => Some(Error::NoSentinel {
+        Readiness::Open => None,
+        Readiness::NoSentinel { refused } => Some(Error::NoSentinel {
             master_name,
             refused,
             said,
         }),
-        Verdict::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
-        Verdict::Refused(node, source) => Some(Error::Connect {
+        Readiness::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
+        Readiness::Refused(node, source) => Some(Error::Connect {
             role: Role::Master,
             node,
             source,

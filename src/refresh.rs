@@ -18,19 +18,19 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-pub(crate) use crate::refresh::progress::{Report, Verdict};
+pub(crate) use crate::refresh::progress::{Progress, Readiness};
 use crate::{
     config::Config,
     refresh::{
         aliases::{Aliases, Clues},
         decide::{
-            Belief, Conclusion, Evidence,
-            fence::{self, Word},
+            Decider, Decision, Evidence,
+            fence::{self, SentinelReport},
         },
         probe::{Probed, Reason},
-        probe_cache::Testimony,
+        probe_cache::ProbeCache,
         resolver::{Resolved, Resolver},
-        sentinels::Links,
+        sentinels::SentinelSet,
     },
     sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
     topology::{Handle, Topology},
@@ -48,16 +48,16 @@ const REST: Duration = Duration::from_millis(25);
 pub(crate) struct Refresh {
     config: Arc<Config>,
     handle: Arc<Handle>,
-    report: Arc<Report>,
-    look: u64,
-    look_began: Option<Instant>,
+    progress: Arc<Progress>,
+    round: u64,
+    refresh_began: Option<Instant>,
     next_look: Instant,
     quick: Duration,
-    links: Links,
-    testimony: Testimony,
+    sentinels: SentinelSet,
+    probe_cache: ProbeCache,
     resolver: Resolver,
     aliases: Aliases,
-    belief: Belief,
+    decider: Decider,
 }
 
 impl Refresh {
@@ -67,23 +67,23 @@ impl Refresh {
         runtime: &Runtime,
         config: Arc<Config>,
         handle: Arc<Handle>,
-        report: Arc<Report>,
+        progress: Arc<Progress>,
         closing: impl Future<Output = ()> + Send + 'static,
     ) -> Task {
         let (messages, inbox) = mpsc::channel(64);
         let (probed, probes) = mpsc::channel(64);
         let (resolved, lookups) = mpsc::channel(64);
         let refresh = Self {
-            links: Links::new(Arc::clone(&config), messages),
-            testimony: Testimony::new(Arc::clone(&config), probed),
+            sentinels: SentinelSet::new(Arc::clone(&config), messages),
+            probe_cache: ProbeCache::new(Arc::clone(&config), probed),
             resolver: Resolver::new(config.refresh_interval, config.sentinel_timeout, resolved),
             aliases: Aliases::default(),
-            belief: Belief::new(config.adopt),
+            decider: Decider::new(config.adopt),
             config,
             handle,
-            report,
-            look: 0,
-            look_began: None,
+            progress,
+            round: 0,
+            refresh_began: None,
             next_look: Instant::now(),
             quick: QUICK,
         };
@@ -105,7 +105,7 @@ impl Refresh {
                 Some(probed) = probes.recv() => self.on_probed(probed),
                 Some(resolved) = lookups.recv() => self.resolver.note(resolved),
                 () = handle.look_requested() => self.look_soon(),
-                () = tokio::time::sleep_until(self.next_look) => self.begin_look(),
+                () = tokio::time::sleep_until(self.next_look) => self.begin_refresh(),
                 () = &mut closing => break,
             }
             self.conclude();
@@ -120,47 +120,51 @@ impl Refresh {
 
     fn look_soon(&mut self) {
         let now = Instant::now();
-        match self.look_began.map(|began| began + REST) {
+        match self.refresh_began.map(|began| began + REST) {
             Some(rested) if rested > now => self.next_look = self.next_look.min(rested),
-            _ => self.begin_look(),
+            _ => self.begin_refresh(),
         }
     }
 
     /// Asks every known Sentinel, and forgets what nodes said that is too old or was put in doubt.
-    fn begin_look(&mut self) {
+    fn begin_refresh(&mut self) {
         let now = Instant::now();
         for suspect in self.handle.take_suspects() {
-            self.testimony.doubt(&suspect);
+            self.probe_cache.doubt(&suspect);
         }
-        self.testimony.forget_old(now);
-        self.look += 1;
-        self.look_began = Some(now);
-        self.links.ask(self.look);
-        self.report.look_began(self.look);
+        self.probe_cache.forget_old(now);
+        self.round += 1;
+        self.refresh_began = Some(now);
+        self.sentinels.ask(self.round);
+        self.progress.refresh_began(self.round);
         self.next_look = now + jitter::around(self.config.refresh_interval, 20);
     }
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Answer { link, look, answer } => {
+            Message::Answer {
+                link,
+                round,
+                answer,
+            } => {
                 let epoch = self.handle.snapshot().epoch;
                 if let Ok(answer) = &answer
                     && answer.view.as_ref().is_some_and(|view| view.epoch < epoch)
                 {
-                    self.report.stale_answer();
+                    self.progress.stale_answer();
                 }
-                self.links.hear(&link, look, answer);
+                self.sentinels.hear(&link, round, answer);
             }
             Message::Event { link, id, event } => {
-                let sentinel = self.links.identify(&link, id);
+                let sentinel = self.sentinels.identify(&link, id);
                 self.on_event(&sentinel, &event);
             }
             // What was published before is lost, so look.
             Message::Subscribed { link, id, refused } => {
-                self.links.listens(&link, id, refused);
-                self.begin_look();
+                self.sentinels.listens(&link, id, refused);
+                self.begin_refresh();
             }
-            Message::Unsubscribed { link, why } => self.links.lost(&link, why),
+            Message::Unsubscribed { link, why } => self.sentinels.lost(&link, why),
         }
     }
 
@@ -168,7 +172,7 @@ impl Refresh {
     /// the Sentinels have news too.
     fn on_probed(&mut self, probed: Probed) {
         let closed = probed.reason == Reason::Closed;
-        self.testimony.note(probed);
+        self.probe_cache.note(probed);
         if closed {
             self.quick = QUICK;
             self.look_soon();
@@ -178,56 +182,60 @@ impl Refresh {
     /// An event tells when to look, and which node's word has become doubtful.
     fn on_event(&mut self, sentinel: &SentinelId, event: &Event) {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
-        self.report.event();
+        self.progress.event();
         let current = self.aliases.topology(&self.handle.snapshot());
         let event = &self.aliases.event(event, current.master.as_ref());
-        let look = self.look + 1;
-        let fence = &mut self.belief.fence;
-        fence.note(sentinel, event, &current, look, Instant::now());
+        let round = self.round + 1;
+        let fence = &mut self.decider.fence;
+        fence.note(sentinel, event, &current, round, Instant::now());
         match &event.node {
-            Some(node) if event.kind.heralds_master() => self.testimony.doubt_denial(node),
-            Some(node) => self.testimony.doubt(node),
+            Some(node) if event.kind.names_next_master() => self.probe_cache.doubt_denial(node),
+            Some(node) => self.probe_cache.doubt(node),
             None => {}
         }
         self.quick = QUICK;
-        self.begin_look();
+        self.begin_refresh();
     }
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn conclude(&mut self) {
         // Before the snapshot is taken, in which they are left out.
         for silent in self.handle.take_silent() {
-            self.testimony.doubt(&silent);
+            self.probe_cache.doubt(&silent);
         }
         let now = Instant::now();
         let current = self.handle.snapshot();
         self.learn_aliases(&current, now);
-        let heard = self.links.words();
+        let heard = self.sentinels.sentinel_reports();
         let renamed = self.aliases.answers(&heard);
-        let words = heard.iter().zip(&renamed).map(|(word, answer)| Word {
-            answer: answer.as_ref(),
-            ..*word
-        });
-        let words: Vec<_> = words.collect();
-        let views: Vec<View> = decide::views(&words).cloned().collect();
-        self.testimony.forget_denials(&views, now);
-        let proofs = self.testimony.proofs();
-        let alternatives = self.aliases.alternatives(&proofs);
-        let proofs = self.aliases.proofs(&proofs);
-        let Conclusion {
+        let sentinel_reports =
+            heard
+                .iter()
+                .zip(&renamed)
+                .map(|(sentinel_report, answer)| SentinelReport {
+                    answer: answer.as_ref(),
+                    ..*sentinel_report
+                });
+        let sentinel_reports: Vec<_> = sentinel_reports.collect();
+        let views: Vec<View> = decide::views(&sentinel_reports).cloned().collect();
+        self.probe_cache.forget_denials(&views, now);
+        let node_reports = self.probe_cache.node_reports();
+        let alternatives = self.aliases.alternatives(&node_reports);
+        let node_reports = self.aliases.node_reports(&node_reports);
+        let Decision {
             next,
             ask,
             awaited,
             unsettled,
-        } = self.belief.conclude(
+        } = self.decider.conclude(
             &self.aliases.topology(&current),
             &Evidence {
-                look: self.look,
-                words: &words,
-                proofs: &proofs,
-                offsets: self.testimony.offsets(),
-                restarted: self.testimony.restarted(),
-                followed: self.testimony.followed(),
+                round: self.round,
+                sentinel_reports: &sentinel_reports,
+                node_reports: &node_reports,
+                offsets: self.probe_cache.offsets(),
+                restarted: self.probe_cache.restarted(),
+                followed: self.probe_cache.followed(),
             },
             now,
         );
@@ -236,17 +244,17 @@ impl Refresh {
         }
         // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
-        if let Some(claim) = fence::claim(&next, &words, &proofs) {
-            self.report.claim(claim);
+        if let Some(claim) = fence::claim(&next, &sentinel_reports, &node_reports) {
+            self.progress.claim(claim);
         }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
         self.keep_to_known(&next, &views);
         for node in ask.into_iter().chain(alternatives) {
-            self.testimony.ask(node);
+            self.probe_cache.ask(node);
         }
-        self.testimony.wait_for(awaited);
+        self.probe_cache.wait_for(awaited);
         // Whoever was held back by the fence and goes on finds it down in the status too.
-        self.report.fence(&self.belief.fence);
+        self.progress.fence(&self.decider.fence);
         self.publish(&current, next);
         self.schedule(unsettled);
         if raised {
@@ -258,27 +266,30 @@ impl Refresh {
     /// Lets go of what is kept about nodes that are gone, and sees to those that are there.
     fn keep_to_known(&mut self, next: &Topology, views: &[View]) {
         let replicas = next.replicas.iter().map(|replica| &replica.node);
-        let known = replicas.chain(&next.master).chain(&next.deposed);
+        let known = replicas.chain(&next.master).chain(&next.previous_master);
         // The word of a replica may come before that of its master.
         let listed = views.iter().flat_map(|view| &view.replicas);
         let listed = listed.filter(|_| next.master.is_none());
         let known = known.chain(listed.map(|replica| &replica.node));
         let known = known.chain(views.iter().map(|view| &view.master));
-        self.testimony.retain(&known.collect());
+        self.probe_cache.retain(&known.collect());
         let replicas = next.replicas.iter();
         let there = replicas.filter(|replica| !replica.is_given_up());
         let there = there.map(|replica| &replica.node);
-        self.testimony.watch(there.chain(&next.master));
+        self.probe_cache.watch(there.chain(&next.master));
     }
 
     fn learn_aliases(&mut self, current: &Topology, now: Instant) {
-        let words = self.links.words();
-        let answers: Vec<_> = words.iter().filter_map(|word| word.answer).collect();
+        let sentinel_reports = self.sentinels.sentinel_reports();
+        let answers: Vec<_> = sentinel_reports
+            .iter()
+            .filter_map(|sentinel_report| sentinel_report.answer)
+            .collect();
         self.aliases = Aliases::learn(&Clues {
             current,
             answers: &answers,
-            proofs: &self.testimony.proofs(),
-            identities: self.testimony.identities(),
+            node_reports: &self.probe_cache.node_reports(),
+            identities: self.probe_cache.identities(),
             addresses: self.resolver.addresses(),
         });
         self.resolver.keep(self.aliases.addresses(), now);
@@ -315,37 +326,37 @@ impl Refresh {
     }
 
     fn report_progress(&self, views: &[View], waiting: bool) {
-        let turnout = self.links.turnout(self.look);
-        let standing = self.links.standing();
+        let turnout = self.sentinels.turnout(self.round);
+        let admission = self.sentinels.admission();
         // What it is if nothing more is heard; final once everybody has spoken.
-        let outlook = if let Some((node, error)) = self.testimony.refusal(views) {
-            Verdict::Refused(node.clone(), error.clone())
-        } else if standing.reachable == 0 {
-            let refused = self.links.refuse_us();
-            Verdict::NoSentinel { refused }
+        let outlook = if let Some((node, error)) = self.probe_cache.refusal(views) {
+            Readiness::Refused(node.clone(), error.clone())
+        } else if admission.reachable == 0 {
+            let refused = self.sentinels.refuse_us();
+            Readiness::NoSentinel { refused }
         } else if views.is_empty() {
-            Verdict::UnknownMaster
+            Readiness::UnknownMaster
         } else {
-            Verdict::Open
+            Readiness::Open
         };
         let verdict = match &outlook {
-            Verdict::Refused(..) => outlook.clone(),
-            Verdict::NoSentinel { .. } | Verdict::UnknownMaster if turnout.is_complete() => {
+            Readiness::Refused(..) => outlook.clone(),
+            Readiness::NoSentinel { .. } | Readiness::UnknownMaster if turnout.is_complete() => {
                 outlook.clone()
             }
-            _ => Verdict::Open,
+            _ => Readiness::Open,
         };
-        self.report.update(progress::Update {
+        self.progress.update(progress::Update {
             verdict,
             outlook,
-            standing,
+            admission,
             answered: turnout.answered > 0,
             said: self
-                .links
+                .sentinels
                 .said()
-                .chain(self.testimony.words(views))
+                .chain(self.probe_cache.sentinel_reports(views))
                 .collect(),
-            completed: (turnout.is_enough() && !waiting).then_some(self.look),
+            completed: (turnout.is_enough() && !waiting).then_some(self.round),
         });
     }
 }

@@ -24,13 +24,13 @@ use crate::{
     config::{Config, PoolLimits, ReadFrom},
     error::{Error, PoolName, Said, is_refusal, reason},
     node::Node,
-    retry::reply_class::Doubt,
+    retry::reply_class::ReplyClass,
     role_pool::{
-        coarse_clock::Clock, lazy_timeout::Alarm, node_table::Fleet, refusals::Refusals,
-        scripts::Scripts,
+        coarse_clock::CoarseClock, lazy_timeout::LazyTimeout, node_table::NodeTable,
+        refusals::Refusals, scripts::Scripts,
     },
     status::{Stats, discard::Discard},
-    topology::{Handle, Target, admission::Standing},
+    topology::{Handle, Target, admission::Admission},
     util::{jitter, runtime::Runtime},
 };
 
@@ -43,17 +43,17 @@ const SHORTEST_TURN: Duration = Duration::from_millis(100);
 
 /// Shared by everything that works for one pool, and by every connection of it.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct RolePool {
     pub(crate) name: PoolName,
     pub(crate) config: Arc<Config>,
     pub(crate) topology: Arc<Handle>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
     pub(crate) scripts: Arc<Scripts>,
-    pub(crate) fleet: Fleet,
+    pub(crate) node_table: NodeTable,
     pub(crate) refusals: Refusals,
-    pub(crate) clock: Clock,
-    pub(crate) alarm: Alarm,
+    pub(crate) clock: CoarseClock,
+    pub(crate) lazy_timeout: LazyTimeout,
     /// Why it lends nothing any more.
     end: OnceLock<Error>,
     closing: Notify,
@@ -69,7 +69,7 @@ pub(crate) struct Home {
     used: AtomicBool,
 }
 
-impl Home {
+impl RolePool {
     pub(crate) fn new(
         name: PoolName,
         config: Arc<Config>,
@@ -84,10 +84,10 @@ impl Home {
             runtime,
             stats: Stats::default(),
             scripts,
-            fleet: Fleet::default(),
+            node_table: NodeTable::default(),
             refusals: Refusals::default(),
-            clock: Clock::new(),
-            alarm: Alarm::default(),
+            clock: CoarseClock::new(),
+            lazy_timeout: LazyTimeout::default(),
             end: OnceLock::new(),
             closing: Notify::new(),
             awaited: AtomicBool::new(false),
@@ -122,14 +122,14 @@ impl Home {
         self.topology.snapshot().admits(self.policy(), target)
     }
 
-    pub(crate) fn standing(&self, target: &Target) -> Standing {
+    pub(crate) fn admission(&self, target: &Target) -> Admission {
         let snapshot = self.topology.snapshot();
         if !snapshot.admits(self.policy(), target) {
-            Standing::Gone
+            Admission::Gone
         } else if snapshot.fence.is_some() && self.policy().is_none() {
-            Standing::Fenced
+            Admission::Fenced
         } else {
-            Standing::Current
+            Admission::Current
         }
     }
 
@@ -144,7 +144,7 @@ impl Home {
 
     /// Connections open, not counting those still being dialled.
     pub(crate) fn open(&self) -> usize {
-        self.fleet.open()
+        self.node_table.open()
     }
 
     /// Whether this node has more connections than its share, so that one of them should make room.
@@ -164,9 +164,9 @@ impl Home {
             1 => 0,
             _ => 1,
         };
-        let census = self.fleet.census(&self.targets());
+        let census = self.node_table.census(&self.targets());
         let fewest = census.into_iter().min().unwrap_or(0);
-        let overfull = self.fleet.places(node) > fewest + tolerated;
+        let overfull = self.node_table.places(node) > fewest + tolerated;
         if overfull {
             self.returns.store(0, Relaxed);
             *self.last_turn.lock() = Instant::now();
@@ -175,14 +175,14 @@ impl Home {
     }
 
     /// Whether connections are lent in turn, oldest return first, and not the latest again.
-    pub(crate) fn takes_turns(&self) -> bool {
+    pub(crate) fn is_read_pool(&self) -> bool {
         self.policy().is_some()
     }
 
     /// Each node that this pool may go to, with the number of its connections.
     pub(crate) fn shares(&self) -> Vec<(Node, usize)> {
         let targets = self.targets();
-        let census = self.fleet.census(&targets);
+        let census = self.node_table.census(&targets);
         targets
             .into_iter()
             .map(|target| target.node)
@@ -214,16 +214,16 @@ impl Home {
 
     /// Takes to heart what a reply says about the node that sent it.
     #[cold]
-    pub(crate) fn weigh(&self, doubt: Doubt, target: &Target) {
+    pub(crate) fn report(&self, doubt: ReplyClass, target: &Target) {
         let node = &target.node;
-        if doubt == Doubt::Service {
+        if doubt == ReplyClass::Service {
             self.refusals.refused(node);
         }
         let look = match doubt {
-            Doubt::None => false,
-            Doubt::Role => doubt.condemns(target.role),
+            ReplyClass::None => false,
+            ReplyClass::Role => doubt.condemns(target.role),
             // The node may say so to every command for a long time.
-            Doubt::Node | Doubt::Service => self.refusals.is_look_due(node),
+            ReplyClass::Node | ReplyClass::Service => self.refusals.is_look_due(node),
         };
         if look {
             self.topology.suspect(node);
@@ -252,7 +252,7 @@ impl Home {
     /// Whether one more connection would even out the shares of the nodes; takes note of shares
     /// that cannot be evened out because the pool is full.
     pub(crate) fn wants_balance(&self, pending: usize) -> bool {
-        let census = self.fleet.census(&self.targets());
+        let census = self.node_table.census(&self.targets());
         let (Some(fewest), Some(most)) = (census.iter().min(), census.iter().max()) else {
             return false;
         };
@@ -290,18 +290,18 @@ impl Home {
     }
 
     /// How long a caller whose turn it is may take to get a connection.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn acquire_timeout(&self) -> Duration {
         self.config
             .failover_timeout
             .max(self.config.connect_timeout)
     }
 
     /// Why a caller got no connection in all that time; `last` is what the last dial met.
-    pub(crate) fn out_of_patience(&self, last: Option<Error>, waited: Duration) -> Error {
+    pub(crate) fn timed_out(&self, last: Option<Error>, waited: Duration) -> Error {
         let snapshot = self.topology.snapshot();
         let (node, said) = match (last, &snapshot.fence, &snapshot.master) {
-            (Some(error), _, _) if self.takes_turns() => return error,
-            (_, Some(sign), Some(node)) if !self.takes_turns() => {
+            (Some(error), _, _) if self.is_read_pool() => return error,
+            (_, Some(sign), Some(node)) if !self.is_read_pool() => {
                 (node.to_string(), format!("it is being replaced ({sign})"))
             }
             (Some(Error::Connect { node, source, .. }), _, _) => {

@@ -102,7 +102,7 @@ pub struct SentinelStatus {
     /// How long ago a Sentinel last answered; `None` before the first answer.
     pub last_answer: Option<Duration>,
     /// Questions asked of all Sentinels so far.
-    pub looks: u64,
+    pub refreshes: u64,
     /// Answers that were put aside because they came with an older epoch.
     pub stale_answers: u64,
     /// Events about this master that the Sentinels published.

@@ -43,7 +43,7 @@ pub struct Topology {
     /// Grows by one with every published change.
     pub version: u64,
     /// The configuration epoch under which the Sentinels announced the master, or while they still
-    /// announce [`deposed`](Self::deposed) that one.
+    /// announce [`previous_master`](Self::previous_master) that one.
     pub epoch: u64,
     /// The master, proven on the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
@@ -53,7 +53,7 @@ pub struct Topology {
     /// That is so because of [`Adopt::Promoted`](crate::Adopt::Promoted), because the master handed over by
     /// itself (a coordinated failover, `FAILOVER`), or because the pool followed a failover that the
     /// Sentinels could not be asked about.
-    pub deposed: Option<Node>,
+    pub previous_master: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
     /// Why less than usual is known of the master or a replica. `None` when all is well.

@@ -105,9 +105,9 @@ async fn looks(row: &Row) -> (f64, f64) {
     config.refresh_interval = INTERVAL;
     let pool = Pool::connect(config).await.expect("a healthy deployment");
     sleep(INTERVAL * 5).await;
-    let began = (pool.status().sentinel.looks, meter::cpu());
+    let began = (pool.status().sentinel.refreshes, meter::cpu());
     sleep(IDLE).await;
-    let looks = pool.status().sentinel.looks - began.0;
+    let looks = pool.status().sentinel.refreshes - began.0;
     let cpu = (meter::cpu() - began.1).as_secs_f64() / looks as f64;
     let mut refreshing = Duration::ZERO;
     for _ in 0..REFRESHES {

@@ -32,6 +32,6 @@ pub enum Adopt {
     /// with us up to ten seconds of writes. Where the old master is dead they begin anew, and may
     /// promote another replica, which need not have those writes.
     ///
-    /// [`Topology::deposed`](crate::Topology::deposed) shows that the pool is ahead of the Sentinels.
+    /// [`Topology::previous_master`](crate::Topology::previous_master) shows that the pool is ahead of the Sentinels.
     Promoted,
 }

@@ -15,20 +15,20 @@ use crate::{
         failure::{Cause, Failure, Fate, Peer},
     },
     exclusive::{
-        entry::Pooled,
+        entry::Entry,
         manager::{self, Manager},
         transaction::Effect,
     },
     node::{Node, Role},
     retry::{
-        attempt::{Attempt, MOST_LOSSES, Pause},
-        reply_class::Doubt,
-        request::{Batch, Errand},
+        attempt::{AttemptEnd, Backoff, MOST_LOSSES},
+        reply_class::ReplyClass,
+        request::{PipelineRequest, Request},
     },
     status::discard::Discard,
-    topology::{Target, admission::Standing},
+    topology::{Target, admission::Admission},
     wire::{
-        command::{self, affinity::Tie},
+        command::{self, affinity::Affinity},
         pipeline,
     },
 };
@@ -126,7 +126,7 @@ struct Wait {
 impl Connection {
     pub(crate) fn new(object: Object<Manager>) -> Self {
         Self {
-            db: object.home().config.db,
+            db: object.role_pool().config.db,
             object: Some(object),
             away: None,
             owner: None,
@@ -145,9 +145,9 @@ impl Connection {
     }
 
     fn wait(&self) -> Wait {
-        let (now, patience) = (Instant::now(), self.pooled().home().patience());
+        let (now, acquire_timeout) = (Instant::now(), self.pooled().role_pool().acquire_timeout());
         let left = self.until.map(|until| until.saturating_duration_since(now));
-        let whole = left.map_or(patience, |left| left.min(patience));
+        let whole = left.map_or(acquire_timeout, |left| left.min(acquire_timeout));
         Wait {
             until: now + whole.min(FAR),
             whole,
@@ -179,11 +179,11 @@ impl Connection {
         object.expect("BUG: a guard is used while it is being dropped")
     }
 
-    fn pooled(&self) -> &Pooled {
+    fn pooled(&self) -> &Entry {
         self.object()
     }
 
-    fn pooled_mut(&mut self) -> &mut Pooled {
+    fn pooled_mut(&mut self) -> &mut Entry {
         let object = self.object.as_mut();
         object.expect("BUG: a guard is used while it is being dropped")
     }
@@ -205,36 +205,36 @@ impl Connection {
     }
 
     #[inline]
-    async fn send<E: Errand>(&mut self, errand: E) -> RedisResult<E::Reply> {
+    async fn send<E: Request>(&mut self, request: E) -> RedisResult<E::Reply> {
         if self.is_away() {
             return Err(self.failure(Cause::Unusable));
         }
-        if !self.pooled().home().needs_master() && errand.publishes() {
+        if !self.pooled().role_pool().needs_master() && request.publishes() {
             return Err(command::published_at_a_replica());
         }
         if !self.pooled().is_fit() {
             let wait = self.wait();
-            Box::pin(self.catch_up(errand.tie(), wait)).await?;
+            Box::pin(self.wait_until_usable(request.affinity(), wait)).await?;
         }
-        if self.severed && errand.tie() == Tie::Connection {
+        if self.severed && request.affinity() == Affinity::Connection {
             self.start_over();
             return Err(self.failure(Cause::Severed));
         }
-        let mut result = errand.over(self.pooled_mut().wire()).await;
+        let mut result = request.over(self.pooled_mut().wire()).await;
         if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
             // Refused before it was sent: all is as it was.
             return result;
         }
-        if !matches!(&result, Ok(reply) if errand.doubt(reply) == Doubt::None) {
-            result = Box::pin(self.follow_up(errand, result)).await;
-            if result.is_err() && errand.tie() == Tie::Connection {
+        if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::None) {
+            result = Box::pin(self.retry(request, result)).await;
+            if result.is_err() && request.affinity() == Affinity::Connection {
                 self.start_over();
                 return result;
             }
         }
         self.used = true;
         if let Some(effect) = &mut self.effect {
-            *effect = (*effect).max(Effect::of(errand, &result));
+            *effect = (*effect).max(Effect::of(request, &result));
         }
         result
     }
@@ -243,7 +243,7 @@ impl Connection {
     #[inline]
     fn remember(&self, cmd: &Cmd) {
         if let Some(object) = &self.object {
-            object.home().scripts.remember(cmd);
+            object.role_pool().scripts.remember(cmd);
         }
     }
 
@@ -254,29 +254,29 @@ impl Connection {
 
     /// Holds the command back while the master is being replaced, and takes a fresh connection where
     /// this one is of no use any more. Nothing has been written yet.
-    async fn catch_up(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
-        let home = Arc::clone(self.pooled().home());
-        let mut changes = home.topology.subscribe();
+    async fn wait_until_usable(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
+        let role_pool = Arc::clone(self.pooled().role_pool());
+        let mut changes = role_pool.topology.subscribe();
         loop {
-            if home.runtime.has_ended() {
+            if role_pool.runtime.has_ended() {
                 return Err(Error::RuntimeEnded.into());
             }
             changes.mark_unchanged();
             if self.pooled().is_fit() || self.is_bound() {
                 return Ok(());
             }
-            match self.pooled_mut().standing() {
-                Standing::Current => return Ok(()),
-                Standing::Gone => self.renew(tie, wait).await?,
-                Standing::Fenced => {
+            match self.pooled_mut().admission() {
+                Admission::Current => return Ok(()),
+                Admission::Gone => self.replace_connection(affinity, wait).await?,
+                Admission::Fenced => {
                     let changed = tokio::time::timeout_at(wait.until, changes.changed());
                     tokio::select! {
                         lifted = changed => if !matches!(lifted, Ok(Ok(()))) {
-                            let sign = home.topology.snapshot().fence.clone();
+                            let sign = role_pool.topology.snapshot().fence.clone();
                             let cause = Cause::Fenced(sign.unwrap_or_default(), wait.whole);
                             return Err(self.failure(cause));
                         },
-                        () = home.closing() => return Err(home.ending().into()),
+                        () = role_pool.closing() => return Err(role_pool.ending().into()),
                     }
                 }
             }
@@ -287,16 +287,16 @@ impl Connection {
     /// that its node fell ill does not end it.
     fn is_bound(&self) -> bool {
         let pooled = self.pooled();
-        pooled.home().takes_turns() && pooled.is_open() && !pooled.is_replaceable()
+        pooled.role_pool().is_read_pool() && pooled.is_open() && !pooled.is_replaceable()
     }
 
     /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
     /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
-    async fn renew(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
+    async fn replace_connection(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
         if !self.pooled().is_replaceable() {
             return Err(self.failure(self.why_stuck()));
         }
-        if tie == Tie::Connection {
+        if affinity == Affinity::Connection {
             self.start_over();
             return Err(self.failure(Cause::Severed));
         }
@@ -306,27 +306,27 @@ impl Connection {
             let reason = pooled.why_replaced();
             pooled.close(reason);
         }
-        let (home, before) = (Arc::clone(pooled.home()), pooled.target.node.clone());
+        let (role_pool, before) = (Arc::clone(pooled.role_pool()), pooled.target.node.clone());
         let condemned = pooled.condemned();
         let Some(pool) = Object::pool(self.object()) else {
-            return Err(home.ending().into());
+            return Err(role_pool.ending().into());
         };
         let dialer = Arc::clone(pool.manager().dialer());
         drop(pool);
         loop {
             let mut fresh = match tokio::time::timeout_at(wait.until, dialer.obtain()).await {
                 Ok(obtained) => obtained?.0,
-                Err(_) => return Err(dialer.out_of_patience(wait.whole).into()),
+                Err(_) => return Err(dialer.timed_out(wait.whole).into()),
             };
             // What its node said speaks against this one too, where it was made before.
             if fresh.target.node == before && condemned.is_some_and(|at| fresh.is_older_than(at)) {
-                fresh.close(home.departed());
+                fresh.close(role_pool.departed());
                 continue;
             }
             let moved = fresh.target.node != before;
             *self.pooled_mut() = *fresh;
             self.severed |= self.used;
-            return if moved && tie == Tie::Node {
+            return if moved && affinity == Affinity::Node {
                 Err(self.failure(Cause::Elsewhere(before)))
             } else {
                 Ok(())
@@ -336,8 +336,8 @@ impl Connection {
 
     fn why_stuck(&self) -> Cause {
         let pooled = self.pooled();
-        let master = pooled.home().topology.snapshot().master.clone();
-        if pooled.home().takes_turns() || master.as_ref() == Some(&pooled.target.node) {
+        let master = pooled.role_pool().topology.snapshot().master.clone();
+        if pooled.role_pool().is_read_pool() || master.as_ref() == Some(&pooled.target.node) {
             Cause::Unusable
         } else {
             Cause::Superseded(master)
@@ -346,12 +346,12 @@ impl Connection {
 
     /// What becomes of a command that did not simply succeed: sends it again as long as that is sure to
     /// do no harm and there is time.
-    async fn follow_up<E: Errand>(
+    async fn retry<E: Request>(
         &mut self,
-        errand: E,
+        request: E,
         mut result: RedisResult<E::Reply>,
     ) -> RedisResult<E::Reply> {
-        let home = Arc::clone(self.pooled().home());
+        let role_pool = Arc::clone(self.pooled().role_pool());
         let mut wait = self.wait();
         // A read that was on its way has no more than the time it had then, unless it has to wait
         // for the next master.
@@ -360,123 +360,126 @@ impl Connection {
         let mut losses = 0;
         let mut refused = false;
         loop {
-            self.weigh(errand, &result);
-            let attempt = Attempt::of(errand, &result, self.role());
-            if refused && attempt == Attempt::Settled && result.is_ok() {
-                home.refusals.served(&self.pooled().target.node);
+            self.report(request, &result);
+            let attempt = AttemptEnd::of(request, &result, self.role());
+            if refused && attempt == AttemptEnd::Settled && result.is_ok() {
+                role_pool.refusals.served(&self.pooled().target.node);
             }
-            refused |= attempt == Attempt::Refused;
-            losses += u32::from(attempt == Attempt::Lost);
-            let again = attempt.allows_another(|| errand.is_read())
+            refused |= attempt == AttemptEnd::Refused;
+            losses += u32::from(attempt == AttemptEnd::Lost);
+            let again = attempt.allows_another(|| request.is_read())
                 && losses <= MOST_LOSSES
                 && self.pooled_mut().wire().is_repeatable()
-                && errand.tie() != Tie::Connection;
+                && request.affinity() != Affinity::Connection;
             if !again {
                 return result;
             }
-            if attempt == Attempt::Lost && !home.needs_master() {
+            if attempt == AttemptEnd::Lost && !role_pool.needs_master() {
                 cut = cut.or_else(|| self.pooled_mut().wire().deadline());
                 wait.until = cut.map_or(wait.until, |cut| cut.min(wait.until));
             }
             if Instant::now() >= wait.until {
                 return result;
             }
-            let moved = if attempt == Attempt::Refused && self.pooled().condemned().is_none() {
-                self.outwait(errand.tie(), wait).await
+            let moved = if attempt == AttemptEnd::Refused && self.pooled().condemned().is_none() {
+                self.outwait(request.affinity(), wait).await
             } else {
-                let pause = pause.get_or_insert_with(|| Pause::after(attempt));
-                self.move_on(errand.tie(), attempt, pause, wait).await
+                let pause = pause.get_or_insert_with(|| Backoff::after(attempt));
+                self.pause_and_replace(request.affinity(), attempt, pause, wait)
+                    .await
             };
             match moved {
                 Ok(()) => {}
-                Err(error) if attempt == Attempt::NotWritten => return Err(error),
+                Err(error) if attempt == AttemptEnd::NotWritten => return Err(error),
                 Err(_) => return result,
             }
             // What is known now would be unknown while it is on its way again.
-            if attempt != Attempt::NotWritten && Instant::now() >= wait.until {
+            if attempt != AttemptEnd::NotWritten && Instant::now() >= wait.until {
                 return result;
             }
-            result = self.send_until(errand, cut).await;
+            result = self.send_until(request, cut).await;
         }
     }
 
     /// Waits until the node that refused may be asked again. The connection stays: any other would
     /// only lead to the same node.
-    async fn outwait(&mut self, tie: Tie, wait: Wait) -> RedisResult<()> {
-        let home = Arc::clone(self.pooled().home());
+    async fn outwait(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
+        let role_pool = Arc::clone(self.pooled().role_pool());
         let node = self.node();
-        let mut changes = home.topology.subscribe();
-        while self.pooled_mut().standing() == Standing::Current && !home.has_alternative(&node) {
+        let mut changes = role_pool.topology.subscribe();
+        while self.pooled_mut().admission() == Admission::Current
+            && !role_pool.has_alternative(&node)
+        {
             tokio::select! {
-                () = home.refusals.turn(&node) => break,
+                () = role_pool.refusals.turn(&node) => break,
                 () = tokio::time::sleep_until(wait.until) => break,
                 changed = changes.changed() => if changed.is_err() { break },
-                () = home.closing() => return Err(Error::Closed.into()),
+                () = role_pool.closing() => return Err(Error::Closed.into()),
             }
         }
-        self.catch_up(tie, wait).await
+        self.wait_until_usable(affinity, wait).await
     }
 
     /// Takes another connection after one that was of no use.
-    async fn move_on(
+    async fn pause_and_replace(
         &mut self,
-        tie: Tie,
-        attempt: Attempt,
-        pause: &mut Pause,
+        affinity: Affinity,
+        attempt: AttemptEnd,
+        pause: &mut Backoff,
         wait: Wait,
     ) -> RedisResult<()> {
-        let home = Arc::clone(self.pooled().home());
+        let role_pool = Arc::clone(self.pooled().role_pool());
         let before = self.node();
-        let mut changes = home.topology.subscribe();
+        let mut changes = role_pool.topology.subscribe();
         changes.mark_unchanged();
-        if attempt != Attempt::NotWritten {
-            home.fleet.shun(&before);
+        if attempt != AttemptEnd::NotWritten {
+            role_pool.node_table.shun(&before);
         }
-        self.renew(tie, wait).await?;
+        self.replace_connection(affinity, wait).await?;
         let pause = pause.next(self.pooled().target.node == before);
         if !pause.is_zero() {
             let until = Instant::now() + pause;
             tokio::select! {
                 () = tokio::time::sleep_until(until.min(wait.until)) => {}
                 _ = changes.changed() => {}
-                () = home.closing() => return Err(home.ending().into()),
+                () = role_pool.closing() => return Err(role_pool.ending().into()),
             }
         }
-        self.catch_up(tie, wait).await
+        self.wait_until_usable(affinity, wait).await
     }
 
-    async fn send_until<E: Errand>(
+    async fn send_until<E: Request>(
         &mut self,
-        errand: E,
+        request: E,
         cut: Option<Instant>,
     ) -> RedisResult<E::Reply> {
         let wire = self.pooled_mut().wire();
         let Some(cut) = cut else {
-            return errand.over(wire).await;
+            return request.over(wire).await;
         };
-        match tokio::time::timeout_at(cut, errand.over(wire)).await {
+        match tokio::time::timeout_at(cut, request.over(wire)).await {
             Ok(result) => result,
             Err(_) => Err(self.pooled_mut().wire().expire()),
         }
     }
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
-    fn weigh<E: Errand>(&mut self, errand: E, result: &RedisResult<E::Reply>) {
+    fn report<E: Request>(&mut self, request: E, result: &RedisResult<E::Reply>) {
         let pooled = self.pooled_mut();
         let target = pooled.target.clone();
         match result {
             Ok(reply) => {
-                let doubt = errand.doubt(reply);
-                let home = pooled.home();
-                home.weigh(doubt, &target);
+                let class = request.class(reply);
+                let role_pool = pooled.role_pool();
+                role_pool.report(class, &target);
                 // A node that is loading is left for another one, where there is one.
-                let leaves = doubt.refuses(target.role) && home.has_alternative(&target.node);
-                if leaves || doubt.condemns(target.role) {
+                let leaves = class.refuses(target.role) && role_pool.has_alternative(&target.node);
+                if leaves || class.condemns(target.role) {
                     pooled.condemn();
                 }
             }
             Err(error) => {
-                let topology = &pooled.home().topology;
+                let topology = &pooled.role_pool().topology;
                 match Failure::of(error).map(|failure| &failure.cause) {
                     None | Some(Cause::Unusable) => {}
                     Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
@@ -520,8 +523,8 @@ impl Connection {
         self.send(cmd).await
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.pooled().home().patience()
+    pub(crate) fn acquire_timeout(&self) -> Duration {
+        self.pooled().role_pool().acquire_timeout()
     }
 
     pub(crate) fn is_fit(&self) -> bool {
@@ -574,7 +577,7 @@ impl ConnectionLike for Connection {
             for cmd in pipeline.cmd_iter() {
                 self.remember(cmd);
             }
-            let replies = self.send(Batch::of(pipeline)).await?;
+            let replies = self.send(PipelineRequest::of(pipeline)).await?;
             pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
@@ -604,12 +607,12 @@ impl Drop for Connection {
             drop(Object::take(object));
             return;
         }
-        object.home().set_used();
-        let now = object.home().clock.now();
+        object.role_pool().set_used();
+        let now = object.role_pool().clock.now();
         match discard_on_return(&mut object, now) {
             None => {
                 object.idle_since = now;
-                let awaited = object.home().is_awaited();
+                let awaited = object.role_pool().is_awaited();
                 let pool = awaited.then(|| Object::pool(&object)).flatten();
                 drop(object);
                 if let Some(pool) = pool {
@@ -631,7 +634,7 @@ fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Disca
         return Some(dirt);
     }
     if !object.vet() {
-        return Some(object.home().departed());
+        return Some(object.role_pool().departed());
     }
     if object.expires_at.is_some_and(|at| at <= now) {
         return Some(Discard::Lifetime);
@@ -641,7 +644,7 @@ fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Disca
     }
     object.wire().trim();
     let idle = || Object::pool(object).map_or(0, |pool| pool.status().available);
-    object.home().unwanted(&object.target.node, idle)
+    object.role_pool().unwanted(&object.target.node, idle)
 }
 
 impl fmt::Debug for Connection {

@@ -17,14 +17,14 @@ use std::{
 use crate::{
     error::{Blocker, Error},
     exclusive::{
-        entry::Pooled,
-        wait_queue::{Arrival, Dock},
+        entry::Entry,
+        wait_queue::{Arrival, WaitQueue},
     },
-    role_pool::{Home, connect, slot::Place},
+    role_pool::{RolePool, connect, slot::NodeSlot},
     status::discard::Discard,
 };
 #[cfg(test)]
-use crate::{topology::Target, wire::connection::Exclusive};
+use crate::{topology::Target, wire::connection::WireConnection};
 
 /// A dial that has not answered by now gets company, on another node if there is one.
 const HEDGE: Duration = Duration::from_millis(150);
@@ -32,27 +32,30 @@ const HEDGE: Duration = Duration::from_millis(150);
 /// One pool's source of connections.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    home: Arc<Home>,
-    dock: Dock,
+    role_pool: Arc<RolePool>,
+    wait_queue: WaitQueue,
 }
 
 impl Dialer {
-    pub(crate) fn new(home: Arc<Home>) -> Arc<Self> {
-        let dock = Dock::default();
-        Arc::new(Self { home, dock })
+    pub(crate) fn new(role_pool: Arc<RolePool>) -> Arc<Self> {
+        let wait_queue = WaitQueue::default();
+        Arc::new(Self {
+            role_pool,
+            wait_queue,
+        })
     }
 
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
+    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
+        &self.role_pool
     }
 
     pub(crate) fn docked(&self) -> usize {
-        self.dock.docked()
+        self.wait_queue.docked()
     }
 
     /// What stands in the way of new connections, if anything does.
     pub(crate) fn blocker(&self) -> Blocker {
-        match (self.dock.pending(), self.dock.last_error()) {
+        match (self.wait_queue.pending(), self.wait_queue.last_error()) {
             (0, _) => Blocker::None,
             (_, Some(error)) => Blocker::Dialing(error.to_string()),
             (dials, None) => Blocker::Connecting(dials),
@@ -62,31 +65,31 @@ impl Dialer {
     /// A new connection, or one that was dialled before and never used.
     ///
     /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
-    /// a deadline of its own, [`patience`](Self::patience) from when it got the permit. Says also
+    /// a deadline of its own, [`acquire_timeout`](Self::acquire_timeout) from when it got the permit. Says also
     /// whether the connection has been lying at the dock, as any idle one.
-    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Pooled>, bool), Error> {
+    pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Entry>, bool), Error> {
         loop {
-            let (mut place, dial) = match self.dock.enter() {
-                Arrival::Closed => return Err(self.home.ending()),
+            let (mut place, dial) = match self.wait_queue.enter() {
+                Arrival::Closed => return Err(self.role_pool.ending()),
                 Arrival::Here(pooled) => match self.still_good(pooled) {
                     Some(pooled) => return Ok((pooled, true)),
                     None => continue,
                 },
                 Arrival::InLine(place, dial) => (place, dial),
             };
-            self.home.set_awaited(true);
+            self.role_pool.set_awaited(true);
             if dial {
                 self.spawn_dial();
             }
             if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
                 return self.fresh(result);
             }
-            if self.home.takes_turns() {
+            if self.role_pool.is_read_pool() {
                 self.dial_ahead(1);
             }
-            // The caller's deadline ends this, see `Side::dialled`.
+            // The caller's deadline ends this, see `ExclusivePool::dialled`.
             loop {
-                if self.dock.lacks_dial() {
+                if self.wait_queue.lacks_dial() {
                     self.spawn_dial();
                 }
                 if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
@@ -98,10 +101,10 @@ impl Dialer {
 
     /// Dials ahead of demand: up to `count` connections, as long as there is room.
     pub(crate) fn dial_ahead(self: &Arc<Self>, count: usize) {
-        let max_active = self.home.limits().max_active;
-        let room = |pending| self.home.open() + pending < max_active;
+        let max_active = self.role_pool.limits().max_active;
+        let room = |pending| self.role_pool.open() + pending < max_active;
         for _ in 0..count {
-            if !self.dock.reserve(room) {
+            if !self.wait_queue.reserve(room) {
                 return;
             }
             self.spawn_dial();
@@ -111,22 +114,23 @@ impl Dialer {
     /// Brings the connections of all readable replicas to the same number, so that each serves the
     /// same share of the reads.
     pub(crate) fn balance(self: &Arc<Self>) {
-        if self.home.takes_turns() && self.home.wants_balance(self.dock.pending()) {
+        if self.role_pool.is_read_pool() && self.role_pool.wants_balance(self.wait_queue.pending())
+        {
             self.dial_ahead(1);
         }
     }
 
     /// Puts a connection back in the queue behind those at the dock and takes the first of them.
     /// Only a pool that takes turns does this; it makes the dock the end of its queue.
-    pub(crate) fn exchange(&self, pooled: &mut Box<Pooled>) {
-        if self.home.takes_turns() {
-            self.dock.exchange(pooled);
+    pub(crate) fn exchange(&self, pooled: &mut Box<Entry>) {
+        if self.role_pool.is_read_pool() {
+            self.wait_queue.exchange(pooled);
         }
     }
 
     /// Closes the docked connections that the rule speaks against.
-    pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Pooled) -> Option<Discard>) {
-        for (mut pooled, reason) in self.dock.prune(rule) {
+    pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Entry) -> Option<Discard>) {
+        for (mut pooled, reason) in self.wait_queue.prune(rule) {
             self.close_held(&mut pooled, reason);
         }
     }
@@ -134,28 +138,28 @@ impl Dialer {
     /// Keeps the place of a connection that is taken out of the pool to be closed: whoever finds
     /// none idle now must not have another dialled before it is, or there would be one too many.
     pub(crate) fn hold(&self) {
-        self.dock.hold();
+        self.wait_queue.hold();
     }
 
     /// Closes a connection whose place is held.
-    pub(crate) fn close_held(self: &Arc<Self>, pooled: &mut Pooled, reason: Discard) {
+    pub(crate) fn close_held(self: &Arc<Self>, pooled: &mut Entry, reason: Discard) {
         pooled.close(reason);
-        if self.dock.release() {
+        if self.wait_queue.release() {
             self.spawn_dial();
         }
     }
 
     /// Gives idle connections, as long as there are any, to those who wait for a dial.
-    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Pooled>>) {
+    pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Entry>>) {
         loop {
-            let awaited = self.dock.announce();
-            self.home.set_awaited(awaited);
+            let awaited = self.wait_queue.announce();
+            self.role_pool.set_awaited(awaited);
             if !awaited {
                 return;
             }
             let pooled = idle();
             let more = pooled.is_some();
-            self.dock.bring(pooled);
+            self.wait_queue.bring(pooled);
             if !more {
                 return;
             }
@@ -164,18 +168,18 @@ impl Dialer {
 
     /// Connections being dialled.
     pub(crate) fn pending(&self) -> usize {
-        self.dock.pending()
+        self.wait_queue.pending()
     }
 
     pub(crate) fn close(&self) {
-        self.home.close();
-        for mut pooled in self.dock.close(&self.home.ending()) {
+        self.role_pool.close();
+        for mut pooled in self.wait_queue.close(&self.role_pool.ending()) {
             pooled.close(Discard::PoolClosed);
         }
     }
 
-    pub(crate) fn still_good(&self, mut pooled: Box<Pooled>) -> Option<Box<Pooled>> {
-        match pooled.discard_reason(self.home.clock.now()) {
+    pub(crate) fn still_good(&self, mut pooled: Box<Entry>) -> Option<Box<Entry>> {
+        match pooled.discard_reason(self.role_pool.clock.now()) {
             None => Some(pooled),
             Some(reason) => {
                 pooled.close(reason);
@@ -186,17 +190,18 @@ impl Dialer {
 
     /// As when a dial that somebody began has ended well.
     #[cfg(test)]
-    pub(crate) fn bring(&self, wire: Exclusive, target: Target) {
-        assert!(self.dock.reserve(|_| true), "not closed");
-        let place = Place::take(&self.home, vec![target]);
+    pub(crate) fn bring(&self, wire: WireConnection, target: Target) {
+        assert!(self.wait_queue.reserve(|_| true), "not closed");
+        let place = NodeSlot::take(&self.role_pool, vec![target]);
         let (target, place) = place.expect("there is a target");
-        self.dock.arrive(Pooled::new(wire, place.opened(), target));
+        self.wait_queue
+            .arrive(Entry::new(wire, place.opened(), target));
     }
 
     fn spawn_dial(self: &Arc<Self>) {
         let under_way = UnderWay(Some(Arc::clone(self)));
         let dialer = Arc::clone(self);
-        self.home.runtime.spawn(async move {
+        self.role_pool.runtime.spawn(async move {
             let connected = dialer.dial().await;
             under_way.over();
             if connected {
@@ -211,16 +216,16 @@ impl Dialer {
         loop {
             match self.attempt().await {
                 Ok(pooled) => {
-                    self.home.stats.created.fetch_add(1, Relaxed);
-                    self.dock.arrive(pooled);
+                    self.role_pool.stats.created.fetch_add(1, Relaxed);
+                    self.wait_queue.arrive(pooled);
                     return true;
                 }
-                Err(error) if self.home.is_final(&error) => {
-                    self.dock.refused(&error);
+                Err(error) if self.role_pool.is_final(&error) => {
+                    self.wait_queue.refused(&error);
                     return false;
                 }
                 Err(error) => {
-                    if !self.dock.failed(error) {
+                    if !self.wait_queue.failed(error) {
                         return false;
                     }
                 }
@@ -228,38 +233,39 @@ impl Dialer {
         }
     }
 
-    async fn attempt(self: &Arc<Self>) -> Result<Box<Pooled>, Error> {
-        let mut changes = self.home.topology.subscribe();
+    async fn attempt(self: &Arc<Self>) -> Result<Box<Entry>, Error> {
+        let mut changes = self.role_pool.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
-        let targets = snapshot.targets(self.home.policy());
-        let Some((target, place)) = Place::take(&self.home, targets) else {
+        let targets = snapshot.targets(self.role_pool.policy());
+        let Some((target, place)) = NodeSlot::take(&self.role_pool, targets) else {
             if snapshot.in_motion() {
                 // A replica is about to be readable; the pace is that of the looks at it.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
-            return Err(self.home.nowhere_to_go());
+            return Err(self.role_pool.nowhere_to_go());
         };
-        let wire = connect::attempt(&self.home, &target).await?;
-        Ok(Pooled::new(wire, place.opened(), target))
+        let wire = connect::attempt(&self.role_pool, &target).await?;
+        Ok(Entry::new(wire, place.opened(), target))
     }
 
     /// What came for a caller in line; nothing comes any more only when the pool is closed.
     fn fresh<E>(
         &self,
-        arrival: Result<Result<Box<Pooled>, Error>, E>,
-    ) -> Result<(Box<Pooled>, bool), Error> {
-        let pooled = arrival.unwrap_or_else(|_| Err(self.home.ending()))?;
+        arrival: Result<Result<Box<Entry>, Error>, E>,
+    ) -> Result<(Box<Entry>, bool), Error> {
+        let pooled = arrival.unwrap_or_else(|_| Err(self.role_pool.ending()))?;
         Ok((pooled, false))
     }
 
     /// How long a caller who has a permit may take to get a connection.
-    pub(crate) fn patience(&self) -> Duration {
-        self.home.patience()
+    pub(crate) fn acquire_timeout(&self) -> Duration {
+        self.role_pool.acquire_timeout()
     }
 
     /// Why a caller got no connection in all that time.
-    pub(crate) fn out_of_patience(&self, waited: Duration) -> Error {
-        self.home.out_of_patience(self.dock.last_error(), waited)
+    pub(crate) fn timed_out(&self, waited: Duration) -> Error {
+        self.role_pool
+            .timed_out(self.wait_queue.last_error(), waited)
     }
 }
 
@@ -277,7 +283,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(dialer) = &self.0 {
-            dialer.dock.abandoned();
+            dialer.wait_queue.abandoned();
         }
     }
 }

@@ -6,19 +6,19 @@ use tokio::time::Instant;
 
 use crate::{
     config::PoolLimits,
-    role_pool::{Home, slot::Place},
+    role_pool::{RolePool, slot::NodeSlot},
     status::discard::Discard,
-    topology::{Target, admission::Standing},
-    wire::connection::Exclusive,
+    topology::{Target, admission::Admission},
+    wire::connection::WireConnection,
 };
 
 /// What deadpool stores and lends.
 #[derive(Debug)]
-pub(crate) struct Pooled {
-    home: Arc<Home>,
+pub(crate) struct Entry {
+    role_pool: Arc<RolePool>,
     /// `None` once it is discarded: the socket is closed before the permit goes back, and before a
     /// fresh connection is made in its place, so that the limit holds at every moment.
-    open: Option<(Exclusive, Place)>,
+    open: Option<(WireConnection, NodeSlot)>,
     pub(crate) target: Target,
     /// The topology version under which `target` was last known to be good and open to commands.
     vetted: u64,
@@ -30,14 +30,14 @@ pub(crate) struct Pooled {
     pub(crate) idle_since: Instant,
 }
 
-impl Pooled {
-    pub(crate) fn new(wire: Exclusive, place: Place, target: Target) -> Box<Self> {
+impl Entry {
+    pub(crate) fn new(wire: WireConnection, slot: NodeSlot, target: Target) -> Box<Self> {
         let now = Instant::now();
-        let home = Arc::clone(place.home());
-        let lifetime = home.lifetime();
+        let role_pool = Arc::clone(slot.role_pool());
+        let lifetime = role_pool.lifetime();
         Box::new(Self {
-            home,
-            open: Some((wire, place)),
+            role_pool,
+            open: Some((wire, slot)),
             target,
             vetted: 0,
             condemned: None,
@@ -47,22 +47,27 @@ impl Pooled {
         })
     }
 
-    pub(crate) fn wire(&mut self) -> &mut Exclusive {
+    pub(crate) fn wire(&mut self) -> &mut WireConnection {
         &mut self.parts_mut().0
     }
 
     /// The pool this connection belongs to.
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
+    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
+        &self.role_pool
     }
 
     /// Why this idle connection must not be lent again; `None` if it may. Free checks come first.
     pub(crate) fn discard_reason(&mut self, now: Instant) -> Option<Discard> {
         if !self.vet() {
-            return Some(self.home().departed());
+            return Some(self.role_pool().departed());
         }
-        expiry(self.home().limits(), self.expires_at, self.idle_since, now)
-            .or_else(|| self.is_stale().then_some(Discard::Broken))
+        expiry(
+            self.role_pool().limits(),
+            self.expires_at,
+            self.idle_since,
+            now,
+        )
+        .or_else(|| self.is_stale().then_some(Discard::Broken))
     }
 
     /// Whether the server has closed it or has spoken out of turn. Costs no round trip.
@@ -72,22 +77,23 @@ impl Pooled {
 
     /// What its last user left behind that nobody else must see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
-        let condemned = self.condemned.map(|_| self.home.departed());
+        let condemned = self.condemned.map(|_| self.role_pool.departed());
         self.parts().0.dirt().or(condemned)
     }
 
     /// Whether its node still is what this pool wants. Without a change of the topology since the
     /// last look this costs one atomic load.
     pub(crate) fn vet(&mut self) -> bool {
-        !matches!(self.standing(), Standing::Gone)
+        !matches!(self.admission(), Admission::Gone)
     }
 
     /// Whether it may take its caller's next command as it is. As long as nothing changes this costs
     /// two atomic loads, and for a pool that takes turns one.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
-        let vetted = || self.home.takes_turns() || self.vetted == self.home.topology.version();
-        let alive = !self.home.runtime.has_ended();
+        let vetted =
+            || self.role_pool.is_read_pool() || self.vetted == self.role_pool.topology.version();
+        let alive = !self.role_pool.runtime.has_ended();
         self.is_open() && self.condemned.is_none() && vetted() && alive
     }
 
@@ -115,24 +121,24 @@ impl Pooled {
     pub(crate) fn why_replaced(&self) -> Discard {
         match self.parts().0.dirt() {
             Some(reason @ (Discard::Broken | Discard::Cancelled)) => reason,
-            _ => self.home.departed(),
+            _ => self.role_pool.departed(),
         }
     }
 
     /// Whether a command may be written to it now.
-    pub(crate) fn standing(&mut self) -> Standing {
+    pub(crate) fn admission(&mut self) -> Admission {
         if !self.is_open() || self.condemned.is_some() && self.is_replaceable() {
-            return Standing::Gone;
+            return Admission::Gone;
         }
-        let version = self.home().topology.version();
+        let version = self.role_pool().topology.version();
         if self.vetted == version {
-            return Standing::Current;
+            return Admission::Current;
         }
-        let standing = self.home().standing(&self.target);
-        if standing == Standing::Current {
+        let admission = self.role_pool().admission(&self.target);
+        if admission == Admission::Current {
             self.vetted = version;
         }
-        standing
+        admission
     }
 
     /// What the node itself said that makes this connection worthless; nothing is closed yet.
@@ -142,29 +148,29 @@ impl Pooled {
 
     /// Closes the socket and counts why.
     pub(crate) fn close(&mut self, reason: Discard) {
-        self.home.stats.discarded(reason);
+        self.role_pool.stats.discarded(reason);
         self.open = None;
     }
 
-    fn parts(&self) -> &(Exclusive, Place) {
+    fn parts(&self) -> &(WireConnection, NodeSlot) {
         self.open
             .as_ref()
             .expect("BUG: a connection is used after it was discarded")
     }
 
-    fn parts_mut(&mut self) -> &mut (Exclusive, Place) {
+    fn parts_mut(&mut self) -> &mut (WireConnection, NodeSlot) {
         self.open
             .as_mut()
             .expect("BUG: a connection is used after it was discarded")
     }
 }
 
-impl Drop for Pooled {
+impl Drop for Entry {
     /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
     /// cancelled in the middle of its test.
     fn drop(&mut self) {
         if self.is_open() {
-            let reason = if self.home.is_closed() {
+            let reason = if self.role_pool.is_closed() {
                 Discard::PoolClosed
             } else {
                 Discard::Cancelled

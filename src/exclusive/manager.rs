@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     config::PoolLimits,
     error::{Error, denies_command},
-    exclusive::{dialer::Dialer, entry::Pooled},
+    exclusive::{dialer::Dialer, entry::Entry},
     node::Node,
     status::discard::Discard,
 };
@@ -50,22 +50,22 @@ impl Manager {
     }
 
     /// The PING that `test_idle_after` asks for.
-    async fn test(&self, pooled: &mut Pooled) -> Option<Discard> {
+    async fn test(&self, pooled: &mut Entry) -> Option<Discard> {
         let node = pooled.target.node.clone();
         let silent = self.silent_since.lock().get(&node).copied();
         if silent.is_some_and(|silent| pooled.idle_since < silent) {
             return Some(Discard::TestFailed);
         }
         // Half the caller's time at most: the other half is for the dial that follows a failure.
-        let connect_timeout = self.dialer.home().config.connect_timeout;
+        let connect_timeout = self.dialer.role_pool().config.connect_timeout;
         let began = Instant::now();
-        let deadline = began + connect_timeout.min(self.dialer.patience() / 2);
+        let deadline = began + connect_timeout.min(self.dialer.acquire_timeout() / 2);
         let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             Ok([reply]) if proves_alive(reply) => None,
             failed => {
                 self.silent_since.lock().insert(node.clone(), began);
-                let topology = &self.dialer.home().topology;
+                let topology = &self.dialer.role_pool().topology;
                 match failed {
                     Err(error) if error.is_timeout() => topology.silence(&node, deadline - began),
                     _ => topology.suspect(&node),
@@ -80,16 +80,16 @@ impl Manager {
 /// caller who waits in line would take twice the memory.
 impl managed::Manager for Manager {
     /// Boxed, since deadpool moves it by value again and again.
-    type Type = Box<Pooled>;
+    type Type = Box<Entry>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Box<Pooled>, Error> {
+    async fn create(&self) -> Result<Box<Entry>, Error> {
         PERMIT.set(true);
         loop {
             let (mut pooled, docked) = Box::pin(self.dialer.obtain()).await?;
-            let home = self.dialer.home();
+            let role_pool = self.dialer.role_pool();
             // One that was dialled ahead of demand may have been idle for as long as any other.
-            let due = is_test_due(home.limits(), pooled.idle_since, home.clock.now());
+            let due = is_test_due(role_pool.limits(), pooled.idle_since, role_pool.clock.now());
             if docked
                 && due
                 && let Some(reason) = Box::pin(self.test(&mut pooled)).await
@@ -103,12 +103,13 @@ impl managed::Manager for Manager {
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
     /// deadpool drops what is refused without a word, so the reason is counted here.
-    async fn recycle(&self, pooled: &mut Box<Pooled>, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, pooled: &mut Box<Entry>, _: &Metrics) -> RecycleResult<Error> {
         PERMIT.set(true);
         self.dialer.exchange(pooled);
-        let now = self.dialer.home().clock.now();
+        let now = self.dialer.role_pool().clock.now();
         let mut reason = pooled.discard_reason(now);
-        if reason.is_none() && is_test_due(self.dialer.home().limits(), pooled.idle_since, now) {
+        if reason.is_none() && is_test_due(self.dialer.role_pool().limits(), pooled.idle_since, now)
+        {
             reason = Box::pin(self.test(pooled)).await;
         }
         match reason {

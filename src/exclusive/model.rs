@@ -21,7 +21,7 @@ use super::*;
 use crate::{
     config::Config,
     node::Node,
-    role_pool::Home,
+    role_pool::RolePool,
     topology::{Handle, Topology},
     util::{
         runtime::Runtime,
@@ -36,8 +36,8 @@ fn no_step() {}
 
 struct Model {
     handle: Arc<Handle>,
-    home: Arc<Home>,
-    side: Side,
+    role_pool: Arc<RolePool>,
+    side: ExclusivePool,
     /// The number of the fence that is up for certain; 0 when none is.
     up: Arc<AtomicUsize>,
     /// The fence that was up when the command began that is on its way.
@@ -61,18 +61,18 @@ impl Model {
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
         let runtime = Runtime::current();
-        let home = Home::new(
+        let role_pool = RolePool::new(
             PoolName::Write,
             Arc::new(config),
             Arc::clone(&handle),
             runtime,
             Arc::default(),
         );
-        let home = Arc::new(home);
+        let role_pool = Arc::new(role_pool);
         Self {
-            side: Side::new(Dialer::new(Arc::clone(&home))),
+            side: ExclusivePool::new(Dialer::new(Arc::clone(&role_pool))),
             handle,
-            home,
+            role_pool,
             up: Arc::default(),
             begun_under: Arc::default(),
             servers: Vec::new(),
@@ -107,12 +107,14 @@ impl Model {
 
     /// Does as the reaper does when the topology has changed.
     fn reap(&self) -> JoinHandle<()> {
-        let (side, home) = (self.side.clone(), Arc::clone(&self.home));
+        let (side, role_pool) = (self.side.clone(), Arc::clone(&self.role_pool));
         let mut changes = self.handle.subscribe();
         go(no_step, async move {
             while changes.changed().await.is_ok() {
-                let targets = home.targets();
-                side.prune(|pooled| (!targets.contains(&pooled.target)).then(|| home.departed()));
+                let targets = role_pool.targets();
+                side.prune(|pooled| {
+                    (!targets.contains(&pooled.target)).then(|| role_pool.departed())
+                });
                 side.feed();
             }
         })

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::PoolLimits,
-    exclusive::{Side, entry::expiry},
+    exclusive::{ExclusivePool, entry::expiry},
     status::discard::Discard,
     topology::Topology,
     util::abort_on_drop::Task,
@@ -20,13 +20,13 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the task. It lives until the returned guard is dropped.
-pub(crate) fn spawn(side: Side, topology: watch::Receiver<Arc<Topology>>) -> Task {
-    let runtime = Arc::clone(&side.dialer().home().runtime);
+pub(crate) fn spawn(side: ExclusivePool, topology: watch::Receiver<Arc<Topology>>) -> Task {
+    let runtime = Arc::clone(&side.dialer().role_pool().runtime);
     Task::spawn_on(&runtime, run(side, topology))
 }
 
-async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
-    let pause = pause(side.dialer().home().limits());
+async fn run(side: ExclusivePool, mut topology: watch::Receiver<Arc<Topology>>) {
+    let pause = pause(side.dialer().role_pool().limits());
     let mut demand = Demand::new(Instant::now());
     let mut owed = 0;
     loop {
@@ -39,23 +39,23 @@ async fn run(side: Side, mut topology: watch::Receiver<Arc<Topology>>) {
     }
 }
 
-fn prune(side: &Side, demand: &mut Demand, owed: &mut usize) {
+fn prune(side: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
     let dialer = side.dialer();
-    let home = dialer.home();
-    let now = home.clock.tick();
-    let limits = home.limits();
-    let targets = home.targets();
+    let role_pool = dialer.role_pool();
+    let now = role_pool.clock.tick();
+    let limits = role_pool.limits();
+    let targets = role_pool.targets();
     side.prune(|pooled| {
         // One that came after this round began may be of a newer topology.
-        let gone = !targets.contains(&pooled.target) && !home.admits(&pooled.target);
+        let gone = !targets.contains(&pooled.target) && !role_pool.admits(&pooled.target);
         *owed += usize::from(gone);
-        gone.then(|| home.departed())
+        gone.then(|| role_pool.departed())
             .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
             .or_else(|| pooled.is_stale().then_some(Discard::Broken))
     });
     side.feed();
     let idle = side.idle();
-    if home.takes_turns()
+    if role_pool.is_read_pool()
         && let Some(window) = limits.idle_timeout
         && let Some(surplus) = demand.observe(idle, window, now)
     {
@@ -71,14 +71,14 @@ fn prune(side: &Side, demand: &mut Demand, owed: &mut usize) {
     // Dials under way are idle connections soon.
     let ready = side.idle() + dialer.pending();
     dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
-    if home.takes_turns() {
+    if role_pool.is_read_pool() {
         *owed = 0;
     } else if !targets.is_empty() {
         dialer.dial_ahead(warmth(std::mem::take(owed), ready, limits));
     }
     // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
-    let in_use = home.open() > side.idle();
-    if (home.take_used() || in_use) && ready < limits.effective_max_idle() {
+    let in_use = role_pool.open() > side.idle();
+    if (role_pool.take_used() || in_use) && ready < limits.effective_max_idle() {
         dialer.balance();
     }
 }
@@ -93,12 +93,12 @@ fn warmth(owed: usize, ready: usize, limits: &PoolLimits) -> usize {
 
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
 /// with the same number.
-fn shrink(side: &Side, surplus: usize) {
-    let home = side.dialer().home();
-    let mut shares = home.shares();
+fn shrink(side: &ExclusivePool, surplus: usize) {
+    let role_pool = side.dialer().role_pool();
+    let mut shares = role_pool.shares();
     let open: usize = shares.iter().map(|(_, places)| places).sum();
     let nodes = shares.len().max(1);
-    let floor = home.limits().min_idle.max(1);
+    let floor = role_pool.limits().min_idle.max(1);
     let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
     side.prune(|pooled| {
         let share = shares

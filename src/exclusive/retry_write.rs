@@ -10,7 +10,7 @@ use crate::{
         failure::{Cause, Failure, Fate, Peer},
         outcome::{Outcome, Verdict, outcome},
     },
-    exclusive::{Side, connection::Connection},
+    exclusive::{ExclusivePool, connection::Connection},
     node::Role,
     util::jitter,
 };
@@ -100,7 +100,11 @@ fn telling(earlier: Option<RedisError>, last: RedisError) -> RedisError {
 }
 
 /// Does the work on a connection of this side, again and again as the policy says.
-pub(crate) async fn run<T, F, Fut>(side: &Side, policy: &Retry, mut work: F) -> RedisResult<T>
+pub(crate) async fn run<T, F, Fut>(
+    side: &ExclusivePool,
+    policy: &Retry,
+    mut work: F,
+) -> RedisResult<T>
 where
     F: FnMut(Connection) -> Fut,
     Fut: Future<Output = RedisResult<T>>,
@@ -127,7 +131,7 @@ where
 }
 
 async fn attempt<T, F, Fut>(
-    side: &Side,
+    side: &ExclusivePool,
     policy: &Retry,
     began: Instant,
     work: &mut F,

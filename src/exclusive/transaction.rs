@@ -12,7 +12,7 @@ use crate::{
         outcome::{Outcome, Verdict, outcome},
     },
     exclusive::connection::Connection,
-    retry::request::Errand,
+    retry::request::Request,
     status::discard::Discard,
     util::jitter,
 };
@@ -33,12 +33,12 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>) -> Self {
-        if errand.is_read() {
+    pub(crate) fn of<E: Request>(request: E, result: &RedisResult<E::Reply>) -> Self {
+        if request.is_read() {
             return Self::Nothing;
         }
         match result {
-            Ok(reply) if errand.has_effect(reply) => Self::Executed,
+            Ok(reply) if request.has_effect(reply) => Self::Executed,
             Err(error) if outcome(error) != Outcome::NotExecuted => Self::Unknown,
             _ => Self::Nothing,
         }
@@ -126,7 +126,7 @@ impl Connection {
                 Ended::Conflict => None,
                 Ended::Hindered(error) => {
                     let since = *hindered_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.patience() {
+                    if since.elapsed() >= self.acquire_timeout() {
                         return Err(error);
                     }
                     Some(error)

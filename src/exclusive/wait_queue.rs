@@ -9,17 +9,17 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::{error::Error, exclusive::entry::Pooled, status::discard::Discard};
+use crate::{error::Error, exclusive::entry::Entry, status::discard::Discard};
 
-type Ticket = oneshot::Sender<Result<Box<Pooled>, Error>>;
+type Waiter = oneshot::Sender<Result<Box<Entry>, Error>>;
 
 #[derive(Debug, Default)]
 struct State {
     /// Connections that nobody was waiting for when they arrived, oldest first.
-    docked: VecDeque<Box<Pooled>>,
+    docked: VecDeque<Box<Entry>>,
     /// By the numbers of the tickets, the first in line first. Whoever leaves takes the ticket out,
     /// so that nobody has to look for those who left, however long the line.
-    line: BTreeMap<u64, Ticket>,
+    waiters: BTreeMap<u64, Waiter>,
     /// Tickets given out so far.
     tickets: u64,
     /// Dials under way.
@@ -29,7 +29,7 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Dock {
+pub(crate) struct WaitQueue {
     /// Guards the line, the connections in it and the number of dials; never held across an await
     /// nor while a connection is dropped.
     state: Mutex<State>,
@@ -41,7 +41,7 @@ pub(crate) struct Dock {
 /// What somebody who wants a connection gets at once.
 #[derive(Debug)]
 pub(crate) enum Arrival<'a> {
-    Here(Box<Pooled>),
+    Here(Box<Entry>),
     /// A place in the line, and whether a dial has to be begun for it.
     InLine(InLine<'a>, bool),
     Closed,
@@ -51,29 +51,29 @@ pub(crate) enum Arrival<'a> {
 /// next.
 #[derive(Debug)]
 pub(crate) struct InLine<'a> {
-    dock: &'a Dock,
+    wait_queue: &'a WaitQueue,
     ticket: u64,
-    arrival: oneshot::Receiver<Result<Box<Pooled>, Error>>,
+    arrival: oneshot::Receiver<Result<Box<Entry>, Error>>,
 }
 
 impl InLine<'_> {
-    pub(crate) async fn arrival(&mut self) -> Result<Result<Box<Pooled>, Error>, RecvError> {
+    pub(crate) async fn arrival(&mut self) -> Result<Result<Box<Entry>, Error>, RecvError> {
         (&mut self.arrival).await
     }
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        let mut state = self.dock.state.lock();
-        state.line.remove(&self.ticket);
+        let mut state = self.wait_queue.state.lock();
+        state.waiters.remove(&self.ticket);
         // Sent under that lock, so it is here by now or never comes.
         if let Ok(Ok(pooled)) = self.arrival.try_recv() {
-            self.dock.pass_on(state, pooled);
+            self.wait_queue.pass_on(state, pooled);
         }
     }
 }
 
-impl Dock {
+impl WaitQueue {
     /// Takes a docked connection or a place in the line.
     pub(crate) fn enter(&self) -> Arrival<'_> {
         let mut state = self.state.lock();
@@ -87,12 +87,12 @@ impl Dock {
         let (sender, arrival) = oneshot::channel();
         let ticket = state.tickets;
         state.tickets += 1;
-        state.line.insert(ticket, sender);
+        state.waiters.insert(ticket, sender);
         // Callers who left have made room: their dials serve those who come now.
-        let dial = state.pending < state.line.len();
+        let dial = state.pending < state.waiters.len();
         state.pending += usize::from(dial);
         let place = InLine {
-            dock: self,
+            wait_queue: self,
             ticket,
             arrival,
         };
@@ -113,13 +113,13 @@ impl Dock {
     /// meanwhile.
     pub(crate) fn announce(&self) -> bool {
         let mut state = self.state.lock();
-        let awaited = !state.line.is_empty();
+        let awaited = !state.waiters.is_empty();
         state.pending += usize::from(awaited);
         awaited
     }
 
     /// Brings the connection that was announced, or says that there is none.
-    pub(crate) fn bring(&self, pooled: Option<Box<Pooled>>) {
+    pub(crate) fn bring(&self, pooled: Option<Box<Entry>>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         if let Some(pooled) = pooled {
@@ -128,7 +128,7 @@ impl Dock {
     }
 
     /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(crate) fn arrive(&self, pooled: Box<Pooled>) {
+    pub(crate) fn arrive(&self, pooled: Box<Entry>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = None;
@@ -137,13 +137,13 @@ impl Dock {
 
     /// Under the same lock as what counted the connection before: at no moment may it count
     /// nowhere, or a dial would take its place.
-    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut pooled: Box<Pooled>) {
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut pooled: Box<Entry>) {
         if state.closed {
             drop(state);
             pooled.close(Discard::PoolClosed);
             return;
         }
-        while let Some((_, ticket)) = state.line.pop_first() {
+        while let Some((_, ticket)) = state.waiters.pop_first() {
             match ticket.send(Ok(pooled)) {
                 Ok(()) => return,
                 Err(refused) => match refused {
@@ -160,7 +160,7 @@ impl Dock {
     pub(crate) fn failed(&self, error: Error) -> bool {
         let mut state = self.state.lock();
         state.last_error = Some(error);
-        let again = !state.closed && state.pending <= state.line.len();
+        let again = !state.closed && state.pending <= state.waiters.len();
         state.pending -= usize::from(!again);
         again
     }
@@ -174,7 +174,7 @@ impl Dock {
     /// It is closed. Says whether a dial is to take its place, because somebody in line has none.
     pub(crate) fn release(&self) -> bool {
         let mut state = self.state.lock();
-        let dial = !state.closed && state.pending <= state.line.len();
+        let dial = !state.closed && state.pending <= state.waiters.len();
         state.pending -= usize::from(!dial);
         dial
     }
@@ -187,7 +187,7 @@ impl Dock {
     /// Reserves a dial for somebody in line whose own was abandoned.
     pub(crate) fn lacks_dial(&self) -> bool {
         let mut state = self.state.lock();
-        let lacks = !state.closed && state.pending < state.line.len();
+        let lacks = !state.closed && state.pending < state.waiters.len();
         state.pending += usize::from(lacks);
         lacks
     }
@@ -197,14 +197,14 @@ impl Dock {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = Some(error.clone());
-        for ticket in mem::take(&mut state.line).into_values() {
+        for ticket in mem::take(&mut state.waiters).into_values() {
             // Whoever is just leaving needs no answer.
             let _ = ticket.send(Err(error.clone()));
         }
     }
 
     /// Exchanges a connection for the one that has been docked longest, if there is one.
-    pub(crate) fn exchange(&self, pooled: &mut Box<Pooled>) {
+    pub(crate) fn exchange(&self, pooled: &mut Box<Entry>) {
         if self.docked.load(Relaxed) == 0 {
             return;
         }
@@ -218,8 +218,8 @@ impl Dock {
     /// [`hold`](Self::hold).
     pub(crate) fn prune<R>(
         &self,
-        mut rule: impl FnMut(&Pooled) -> Option<R>,
-    ) -> Vec<(Box<Pooled>, R)> {
+        mut rule: impl FnMut(&Entry) -> Option<R>,
+    ) -> Vec<(Box<Entry>, R)> {
         let mut out = Vec::new();
         let mut state = self.state.lock();
         let mut keep = VecDeque::with_capacity(state.docked.len());
@@ -248,10 +248,10 @@ impl Dock {
     }
 
     /// Sends everybody home and closes what is docked.
-    pub(crate) fn close(&self, end: &Error) -> VecDeque<Box<Pooled>> {
+    pub(crate) fn close(&self, end: &Error) -> VecDeque<Box<Entry>> {
         let mut state = self.state.lock();
         state.closed = true;
-        for ticket in mem::take(&mut state.line).into_values() {
+        for ticket in mem::take(&mut state.waiters).into_values() {
             let _ = ticket.send(Err(end.clone()));
         }
         self.docked.store(0, Relaxed);

@@ -31,11 +31,11 @@ use crate::{
         failure::{Cause, Failure, Fate, Peer},
     },
     node::{Node, Role},
-    retry::reply_class::Doubt,
-    role_pool::{Home, connect},
+    retry::reply_class::ReplyClass,
+    role_pool::{RolePool, connect},
     status::MultiplexedStatus,
-    topology::{Target, Topology, admission::Standing},
-    wire::{connection::Exclusive, mux::Shared},
+    topology::{Target, Topology, admission::Admission},
+    wire::{connection::WireConnection, mux::Mux},
 };
 
 /// A connection that is lost sooner than this is not dialled again at once: a server may take
@@ -44,24 +44,24 @@ const YOUNG: Duration = Duration::from_secs(1);
 
 /// A shared connection and whom it goes to.
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct SharedConnection {
+    pub(crate) shared: Arc<Mux>,
     pub(crate) target: Target,
 }
 
 /// The connections there are, at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
-    pub(crate) open: Vec<Arc<Line>>,
+pub(crate) struct ConnectionSet {
+    pub(crate) open: Vec<Arc<SharedConnection>>,
     /// What the last dial met, while there is no connection.
     trouble: Option<Error>,
     closed: bool,
 }
 
 #[derive(Debug)]
-pub(crate) struct Hub {
-    home: Arc<Home>,
-    lines: watch::Sender<Arc<Lines>>,
+pub(crate) struct SharedConnections {
+    role_pool: Arc<RolePool>,
+    lines: watch::Sender<Arc<ConnectionSet>>,
     /// Somebody wants a connection.
     wanted: Notify,
     /// A connection has ended.
@@ -69,10 +69,10 @@ pub(crate) struct Hub {
     created: AtomicU64,
 }
 
-impl Hub {
-    pub(crate) fn new(home: Arc<Home>) -> Self {
+impl SharedConnections {
+    pub(crate) fn new(role_pool: Arc<RolePool>) -> Self {
         Self {
-            home,
+            role_pool,
             lines: watch::Sender::default(),
             wanted: Notify::new(),
             ended: Notify::new(),
@@ -80,11 +80,11 @@ impl Hub {
         }
     }
 
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
+    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
+        &self.role_pool
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Lines>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ConnectionSet>> {
         self.lines.subscribe()
     }
 
@@ -92,9 +92,9 @@ impl Hub {
     /// use. `since` is when it began to wait.
     pub(crate) async fn wait(
         &self,
-        lines: &mut watch::Receiver<Arc<Lines>>,
+        lines: &mut watch::Receiver<Arc<ConnectionSet>>,
         since: Instant,
-        patience: Duration,
+        acquire_timeout: Duration,
     ) -> RedisResult<()> {
         self.wanted.notify_one();
         loop {
@@ -104,45 +104,45 @@ impl Hub {
             if lines.borrow().open.iter().any(|line| line.shared.is_open()) {
                 return Ok(());
             }
-            let changed = tokio::time::timeout_at(since + patience, lines.changed()).await;
+            let changed = tokio::time::timeout_at(since + acquire_timeout, lines.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
                 let trouble = lines.borrow().trouble.clone();
-                return Err(self.out_of_patience(trouble, since.elapsed()));
+                return Err(self.timed_out(trouble, since.elapsed()));
             }
         }
     }
 
-    fn out_of_patience(&self, trouble: Option<Error>, waited: Duration) -> RedisError {
-        let snapshot = self.home.topology.snapshot();
+    fn timed_out(&self, trouble: Option<Error>, waited: Duration) -> RedisError {
+        let snapshot = self.role_pool.topology.snapshot();
         match (&snapshot.fence, &snapshot.master) {
-            (Some(sign), Some(master)) if !self.home.takes_turns() => Failure {
+            (Some(sign), Some(master)) if !self.role_pool.is_read_pool() => Failure {
                 peer: Peer::Node(Role::Master),
                 node: master.clone(),
                 cause: Cause::Fenced(sign.clone(), waited),
                 fate: Fate::NotExecuted,
             }
             .into(),
-            _ => self.home.out_of_patience(trouble, waited).into(),
+            _ => self.role_pool.timed_out(trouble, waited).into(),
         }
     }
 
     /// Why waiting for a connection is in vain.
-    fn hopeless(&self, lines: &Lines) -> Option<Error> {
+    fn hopeless(&self, lines: &ConnectionSet) -> Option<Error> {
         if lines.closed {
-            return Some(self.home.ending());
+            return Some(self.role_pool.ending());
         }
         let trouble = lines.trouble.as_ref()?;
-        self.home.is_final(trouble).then(|| trouble.clone())
+        self.role_pool.is_final(trouble).then(|| trouble.clone())
     }
 
     /// Takes to heart what a reply says about the node that sent it.
-    pub(crate) fn weigh(&self, doubt: Doubt, line: &Line) {
+    pub(crate) fn report(&self, doubt: ReplyClass, line: &SharedConnection) {
         // Many replies may say the same at once, and it is one failure.
         if doubt.condemns(line.target.role) && line.shared.retire() {
-            self.home.fleet.failed(&line.target.node);
+            self.role_pool.node_table.failed(&line.target.node);
             self.ended.notify_one();
         }
-        self.home.weigh(doubt, &line.target);
+        self.role_pool.report(doubt, &line.target);
     }
 
     pub(crate) fn status(&self) -> MultiplexedStatus {
@@ -158,18 +158,18 @@ impl Hub {
 
     /// Nothing is sent any more; what was sent is still answered.
     pub(crate) fn close(&self) {
-        let lines = self.lines.send_replace(Arc::new(Lines {
+        let lines = self.lines.send_replace(Arc::new(ConnectionSet {
             closed: true,
-            ..Lines::default()
+            ..ConnectionSet::default()
         }));
         retire(&lines.open);
     }
 
     /// Publishes what there is now, unless the pool was closed meanwhile.
-    fn publish(&self, open: &[Arc<Line>], trouble: Option<Error>) {
+    fn publish(&self, open: &[Arc<SharedConnection>], trouble: Option<Error>) {
         let published = self.lines.send_if_modified(|lines| {
             if !lines.closed {
-                *lines = Arc::new(Lines {
+                *lines = Arc::new(ConnectionSet {
                     open: open.to_vec(),
                     trouble,
                     closed: false,
@@ -185,33 +185,33 @@ impl Hub {
     /// Keeps connections ready, from when the first is wanted on.
     pub(crate) async fn run(self: Arc<Self>) {
         self.wanted.notified().await;
-        Keeper::new(self).run().await;
+        Maintainer::new(self).run().await;
     }
 }
 
-fn retire(lines: &[Arc<Line>]) {
+fn retire(lines: &[Arc<SharedConnection>]) {
     for line in lines {
         line.shared.retire();
     }
 }
 
-type Dialled = (Target, Result<Exclusive, Error>);
+type Dialled = (Target, Result<WireConnection, Error>);
 
-/// What the task of a [`Hub`] owns.
+/// What the task of a [`SharedConnections`] owns.
 #[derive(Debug)]
-struct Keeper {
-    hub: Arc<Hub>,
-    lines: Vec<Arc<Line>>,
+struct Maintainer {
+    connections: Arc<SharedConnections>,
+    lines: Vec<Arc<SharedConnection>>,
     dials: JoinSet<Dialled>,
     /// Whom each dial goes to.
     under_way: HashMap<task::Id, Node>,
     trouble: Option<Error>,
 }
 
-impl Keeper {
-    fn new(hub: Arc<Hub>) -> Self {
+impl Maintainer {
+    fn new(connections: Arc<SharedConnections>) -> Self {
         Self {
-            hub,
+            connections,
             lines: Vec::new(),
             dials: JoinSet::new(),
             under_way: HashMap::new(),
@@ -220,8 +220,8 @@ impl Keeper {
     }
 
     async fn run(mut self) {
-        let hub = Arc::clone(&self.hub);
-        let mut topology = hub.home.topology.subscribe();
+        let connections = Arc::clone(&self.connections);
+        let mut topology = connections.role_pool.topology.subscribe();
         loop {
             let snapshot = Arc::clone(&topology.borrow_and_update());
             self.settle(&snapshot);
@@ -230,15 +230,15 @@ impl Keeper {
                 Some(dialled) = self.dials.join_next_with_id(), if !self.dials.is_empty() => {
                     self.dialled(dialled);
                 }
-                () = hub.ended.notified() => {}
+                () = connections.ended.notified() => {}
             }
         }
     }
 
     /// Retires the connections that are not wanted any more, and dials those that are missing.
     fn settle(&mut self, topology: &Topology) {
-        let home = &self.hub.home;
-        let targets = topology.targets(home.policy());
+        let role_pool = &self.connections.role_pool;
+        let targets = topology.targets(role_pool.policy());
         self.lines.retain(|line| {
             let wanted = targets.contains(&line.target);
             if !wanted {
@@ -247,8 +247,8 @@ impl Keeper {
             wanted && !line.shared.is_leaving()
         });
         for line in &self.lines {
-            match home.standing(&line.target) {
-                Standing::Current => line.shared.reopen(),
+            match role_pool.admission(&line.target) {
+                Admission::Current => line.shared.reopen(),
                 _ => line.shared.nudge(),
             }
         }
@@ -257,22 +257,24 @@ impl Keeper {
             let have = lines.filter(|line| line.target == *target).count();
             let dials = self.under_way.values();
             let under_way = dials.filter(|node| **node == target.node).count();
-            for _ in have + under_way..home.config.multiplexed.connections {
+            for _ in have + under_way..role_pool.config.multiplexed.connections {
                 let node = target.node.clone();
-                let (home, target) = (Arc::clone(home), target.clone());
-                let dial = self.dials.spawn(self.hub.home.runtime.count(async move {
-                    let dialled = connect::attempt(&home, &target).await;
-                    (target, dialled)
-                }));
+                let (role_pool, target) = (Arc::clone(role_pool), target.clone());
+                let dial = self
+                    .dials
+                    .spawn(self.connections.role_pool.runtime.count(async move {
+                        let dialled = connect::attempt(&role_pool, &target).await;
+                        (target, dialled)
+                    }));
                 self.under_way.insert(dial.id(), node);
             }
         }
         if !self.lines.is_empty() {
             self.trouble = None;
         } else if targets.is_empty() {
-            self.trouble = Some(home.nowhere_to_go());
+            self.trouble = Some(role_pool.nowhere_to_go());
         }
-        self.hub.publish(&self.lines, self.trouble.clone());
+        self.connections.publish(&self.lines, self.trouble.clone());
     }
 
     fn dialled(&mut self, dialled: Result<(task::Id, Dialled), JoinError>) {
@@ -289,51 +291,53 @@ impl Keeper {
         }
     }
 
-    fn open(&mut self, connection: Exclusive, target: Target) {
-        let hub = Arc::clone(&self.hub);
-        let limits = hub.home.config.multiplexed;
-        let current = standing(Arc::clone(&hub), target.clone());
-        let (shared, driver) = Shared::open(connection, limits, current);
-        hub.created.fetch_add(1, Relaxed);
-        self.lines.push(Arc::new(Line {
+    fn open(&mut self, connection: WireConnection, target: Target) {
+        let connections = Arc::clone(&self.connections);
+        let limits = connections.role_pool.config.multiplexed;
+        let current = admission(Arc::clone(&connections), target.clone());
+        let (shared, driver) = Mux::open(connection, limits, current);
+        connections.created.fetch_add(1, Relaxed);
+        self.lines.push(Arc::new(SharedConnection {
             shared,
             target: target.clone(),
         }));
         let born = Instant::now();
-        let runtime = Arc::clone(&hub.home.runtime);
+        let runtime = Arc::clone(&connections.role_pool.runtime);
         runtime.spawn(async move {
             if let Err(cause) = driver.await {
                 if born.elapsed() < YOUNG {
-                    hub.home.fleet.failed(&target.node);
+                    connections.role_pool.node_table.failed(&target.node);
                 }
                 match cause {
-                    Cause::Timeout(within) => hub.home.topology.silence(&target.node, within),
-                    _ => hub.home.topology.suspect(&target.node),
+                    Cause::Timeout(within) => {
+                        connections.role_pool.topology.silence(&target.node, within)
+                    }
+                    _ => connections.role_pool.topology.suspect(&target.node),
                 }
             }
-            hub.ended.notify_one();
+            connections.ended.notify_one();
         });
     }
 }
 
 /// What may be done on a connection to this target; one atomic load while the topology does not
 /// change.
-fn standing(hub: Arc<Hub>, target: Target) -> impl FnMut() -> Standing {
+fn admission(connections: Arc<SharedConnections>, target: Target) -> impl FnMut() -> Admission {
     let mut vetted = 0;
     let mut fenced = false;
     move || {
-        let version = hub.home.topology.version();
+        let version = connections.role_pool.topology.version();
         if vetted == version {
-            return Standing::Current;
+            return Admission::Current;
         }
-        let standing = hub.home.standing(&target);
-        if standing == Standing::Current {
+        let admission = connections.role_pool.admission(&target);
+        if admission == Admission::Current {
             vetted = version;
         }
         // The keeper may have looked before the driver had stopped, and must look again.
-        if mem::replace(&mut fenced, standing == Standing::Fenced) && !fenced {
-            hub.ended.notify_one();
+        if mem::replace(&mut fenced, admission == Admission::Fenced) && !fenced {
+            connections.ended.notify_one();
         }
-        standing
+        admission
     }
 }

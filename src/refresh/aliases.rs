@@ -21,8 +21,8 @@ use crate::{
     node::{Node, announced},
     refresh::{
         decide::{
-            election::{Proof, Proofs},
-            fence::Word,
+            election::{NodeReport, NodeReports},
+            fence::SentinelReport,
         },
         probe::Identity,
     },
@@ -44,7 +44,7 @@ pub(super) struct Clues<'a> {
     pub(super) current: &'a Topology,
     /// What each Sentinel said last.
     pub(super) answers: &'a [&'a Answer],
-    pub(super) proofs: &'a Proofs,
+    pub(super) node_reports: &'a NodeReports,
     pub(super) identities: &'a HashMap<Node, Identity>,
     pub(super) addresses: &'a Addresses,
 }
@@ -99,11 +99,11 @@ impl Aliases {
 
     /// Other addresses of servers that cannot be reached by the one they go by here, where it is not
     /// known whether they can be reached by these.
-    pub(super) fn alternatives(&self, proofs: &Proofs) -> Vec<Node> {
-        let failed = |node: &Node| matches!(proofs.get(node), Some(Proof::Failed(_)));
+    pub(super) fn alternatives(&self, node_reports: &NodeReports) -> Vec<Node> {
+        let failed = |node: &Node| matches!(node_reports.get(node), Some(NodeReport::Failed(_)));
         self.known
             .iter()
-            .filter(|node| !proofs.contains_key(*node) && failed(&self.canonical[*node]))
+            .filter(|node| !node_reports.contains_key(*node) && failed(&self.canonical[*node]))
             .cloned()
             .collect()
     }
@@ -124,15 +124,20 @@ impl Aliases {
         replicas.retain(|replica| seen.insert(replica.node.clone()));
         Topology {
             master,
-            deposed: topology.deposed.as_ref().map(|node| self.node(node)),
+            previous_master: topology
+                .previous_master
+                .as_ref()
+                .map(|node| self.node(node)),
             replicas,
             ..topology.clone()
         }
     }
 
     /// What each Sentinel answered, in the order of the words.
-    pub(super) fn answers(&self, words: &[Word<'_>]) -> Vec<Option<Answer>> {
-        let answers = words.iter().map(|word| word.answer);
+    pub(super) fn answers(&self, sentinel_reports: &[SentinelReport<'_>]) -> Vec<Option<Answer>> {
+        let answers = sentinel_reports
+            .iter()
+            .map(|sentinel_report| sentinel_report.answer);
         answers.map(|answer| Some(self.answer(answer?))).collect()
     }
 
@@ -141,7 +146,7 @@ impl Aliases {
         if let Some(view) = &mut answer.view {
             self.rename_view(view);
         }
-        if let Some((node, _)) = &mut answer.deposing {
+        if let Some((node, _)) = &mut answer.failover_flag {
             *node = self.node(node);
         }
         answer
@@ -170,19 +175,21 @@ impl Aliases {
 
     /// What the nodes say, each by the address it goes by: that another of its addresses can be
     /// reached says nothing about this one.
-    pub(super) fn proofs(&self, proofs: &Proofs) -> Proofs {
-        let canonical = proofs.iter().filter(|(node, _)| self.node(node) == **node);
+    pub(super) fn node_reports(&self, node_reports: &NodeReports) -> NodeReports {
+        let canonical = node_reports
+            .iter()
+            .filter(|(node, _)| self.node(node) == **node);
         canonical
-            .map(|(node, proof)| {
-                let mut proof = proof.clone();
-                if let Proof::Replica {
+            .map(|(node, node_report)| {
+                let mut node_report = node_report.clone();
+                if let NodeReport::Replica {
                     master, unclear, ..
-                } = &mut proof
+                } = &mut node_report
                 {
                     *unclear = self.unclear.contains(master);
                     *master = self.node(master);
                 }
-                (node.clone(), proof)
+                (node.clone(), node_report)
             })
             .collect()
     }
@@ -219,7 +226,10 @@ impl Groups {
         let mut groups = Self::default();
         let current = clues.current;
         let replicas = current.replicas.iter().map(|replica| &replica.node);
-        for node in replicas.chain(&current.master).chain(&current.deposed) {
+        for node in replicas
+            .chain(&current.master)
+            .chain(&current.previous_master)
+        {
             groups.add(node);
             groups.known.insert(node.clone());
         }
@@ -239,17 +249,17 @@ impl Groups {
             }
         }
         for answer in clues.answers {
-            let deposing = answer.deposing.as_ref().map(|(node, _)| node);
+            let failover_flag = answer.failover_flag.as_ref().map(|(node, _)| node);
             let listed = answer.master_run_id.as_ref().map(|(node, _)| node);
-            for node in deposing.into_iter().chain(listed) {
+            for node in failover_flag.into_iter().chain(listed) {
                 groups.add(node);
                 groups.known.insert(node.clone());
             }
         }
-        for (node, proof) in clues.proofs {
+        for (node, node_report) in clues.node_reports {
             groups.add(node);
             groups.known.insert(node.clone());
-            if let Proof::Replica { master, .. } = proof {
+            if let NodeReport::Replica { master, .. } = node_report {
                 groups.add(master);
             }
         }
@@ -322,20 +332,20 @@ impl Groups {
     /// node in its own right, also where that one is itself a replica with the same id.
     fn unite_by_timeline(&mut self, clues: &Clues<'_>) {
         let timeline = |node: &Node| clues.identities.get(node)?.timeline.as_ref();
-        let proven = clues.proofs.iter();
-        let proven = proven.filter(|(_, proof)| **proof == Proof::Master);
+        let proven = clues.node_reports.iter();
+        let proven = proven.filter(|(_, node_report)| **node_report == NodeReport::Master);
         // Between two looks it has not said so lately, and is the master all the same.
         let ours = clues.current.master.iter();
-        let ours = ours.filter(|master| !clues.proofs.contains_key(*master));
+        let ours = ours.filter(|master| !clues.node_reports.contains_key(*master));
         let masters: HashMap<&String, &Node> = proven
             .map(|(node, _)| node)
             .chain(ours)
             .filter_map(|node| Some((timeline(node)?, node)))
             .collect();
-        for (node, proof) in clues.proofs {
-            let Proof::Replica {
+        for (node, node_report) in clues.node_reports {
+            let NodeReport::Replica {
                 master, link: None, ..
-            } = proof
+            } = node_report
             else {
                 continue;
             };
@@ -370,13 +380,14 @@ impl Groups {
             match replica {
                 _ if current.master.as_ref() == Some(node) => Some(0),
                 Some(replica) => Some(if replica.is_readable() { 1 } else { 2 }),
-                None => (current.deposed.as_ref() == Some(node)).then_some(3),
+                None => (current.previous_master.as_ref() == Some(node)).then_some(3),
             }
         };
         let had = group.iter().filter(|node| rank(node).is_some());
         let had = had.min_by_key(|node| rank(node));
-        let failed = |node: &Node| matches!(clues.proofs.get(node), Some(Proof::Failed(_)));
-        let good = |node: &Node| clues.proofs.contains_key(node) && !failed(node);
+        let failed =
+            |node: &Node| matches!(clues.node_reports.get(node), Some(NodeReport::Failed(_)));
+        let good = |node: &Node| clues.node_reports.contains_key(node) && !failed(node);
         match had {
             Some(node) if !failed(node) || !group.iter().any(|other| good(other)) => node,
             _ => {

@@ -15,15 +15,15 @@ use crate::{
     node::Node,
     refresh::decide::{
         catch_up::{CatchUp, Offsets},
-        election::{Proof, Proofs},
-        fence::{Fence, Word},
+        election::{NodeReport, NodeReports},
+        fence::{Fence, SentinelReport},
     },
     sentinel::answer::View,
     topology::Topology,
 };
 
 #[derive(Debug)]
-pub(super) struct Belief {
+pub(super) struct Decider {
     adopt: Adopt,
     pub(super) fence: Fence,
     catch_up: CatchUp,
@@ -31,7 +31,7 @@ pub(super) struct Belief {
 
 /// What follows from what is known.
 #[derive(Debug)]
-pub(super) struct Conclusion {
+pub(super) struct Decision {
     /// What the topology is now; its version is still the old one.
     pub(super) next: Topology,
     /// Nodes whose own word is missing.
@@ -46,11 +46,11 @@ pub(super) struct Conclusion {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence<'a> {
     /// The newest look at the Sentinels that has begun.
-    pub(super) look: u64,
+    pub(super) round: u64,
     /// What each known Sentinel said last.
-    pub(super) words: &'a [Word<'a>],
+    pub(super) sentinel_reports: &'a [SentinelReport<'a>],
     /// What the nodes say of their role.
-    pub(super) proofs: &'a Proofs,
+    pub(super) node_reports: &'a NodeReports,
     pub(super) offsets: &'a Offsets,
     /// Nodes that were started anew since they were seen as replicas.
     pub(super) restarted: &'a HashSet<Node>,
@@ -58,7 +58,7 @@ pub(super) struct Evidence<'a> {
     pub(super) followed: &'a HashSet<Node>,
 }
 
-impl Belief {
+impl Decider {
     pub(super) fn new(adopt: Adopt) -> Self {
         Self {
             adopt,
@@ -72,17 +72,23 @@ impl Belief {
         current: &Topology,
         evidence: &Evidence<'_>,
         now: Instant,
-    ) -> Conclusion {
-        let &Evidence { words, proofs, .. } = evidence;
-        let views: Vec<View> = views(words).cloned().collect();
+    ) -> Decision {
+        let &Evidence {
+            sentinel_reports,
+            node_reports,
+            ..
+        } = evidence;
+        let views: Vec<View> = views(sentinel_reports).cloned().collect();
         self.fence.hear(current, evidence, now);
-        let candidate = self.candidate(current, words);
-        let successor = without_sentinels::successor(current, proofs);
-        let moved = self.fence.moved(current, words, proofs, now);
+        let candidate = self.candidate(current, sentinel_reports);
+        let successor = without_sentinels::successor(current, node_reports);
+        let moved = self
+            .fence
+            .moved(current, sentinel_reports, node_reports, now);
         let moved = moved.or_else(|| successor.clone());
         let promoted = candidate.clone().or(moved);
-        let electors = electors(words, views.len());
-        let election = election::elect(current, &views, proofs, promoted.as_ref(), electors);
+        let electors = electors(sentinel_reports, views.len());
+        let election = election::elect(current, &views, node_reports, promoted.as_ref(), electors);
         let mut next = Topology::clone(current);
         if let Some((master, epoch)) = election.adopt.clone() {
             if next.master.as_ref() != Some(&master) {
@@ -90,7 +96,7 @@ impl Belief {
                 next.master_error = None;
                 self.fence.reset(now);
             }
-            next.deposed = current.master.clone().filter(|_| election.ahead);
+            next.previous_master = current.master.clone().filter(|_| election.ahead);
             next.master = Some(master);
             next.epoch = epoch;
         }
@@ -101,15 +107,15 @@ impl Belief {
         if let Some(master) = master.or_else(|| claimed.map(|view| view.master.clone())) {
             let version = current.version + 1;
             let (mut replicas, unheard) =
-                election::replicas(current, &master, &views, proofs, version, now);
+                election::replicas(current, &master, &views, node_reports, version, now);
             if next.master.is_some() {
-                if let Some(deposed) = &next.deposed {
-                    election::keep_followers(&mut replicas, deposed, proofs);
+                if let Some(previous_master) = &next.previous_master {
+                    election::keep_followers(&mut replicas, previous_master, node_reports);
                 }
                 let offsets = evidence.offsets;
                 ask.extend(
                     self.catch_up
-                        .judge(&master, &mut replicas, proofs, offsets, now),
+                        .judge(&master, &mut replicas, node_reports, offsets, now),
                 );
                 next.replicas = replicas;
             }
@@ -117,31 +123,35 @@ impl Belief {
             if election.adopt.is_some() {
                 let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
                 let unproven = election.unproven.clone();
-                next.unproven = unproven.or_else(|| muted(proofs)).or(stated);
+                next.unproven = unproven.or_else(|| muted(node_reports)).or(stated);
             }
             ask.extend(unheard);
         }
-        next.master_error = match next.master.as_ref().and_then(|master| proofs.get(master)) {
-            Some(Proof::Failed(error)) => Some(error.clone()),
+        next.master_error = match next
+            .master
+            .as_ref()
+            .and_then(|master| node_reports.get(master))
+        {
+            Some(NodeReport::Failed(error)) => Some(error.clone()),
             Some(_) => None,
             None => next.master_error,
         };
-        next.fence = self.fence.judge(&next, words, proofs, now);
+        next.fence = self.fence.judge(&next, sentinel_reports, node_reports, now);
         // It is its own word that lifts the fence, and that says that it is back.
         let in_doubt =
-            next.fence.is_some() || next.deposed.is_some() || next.master_error.is_some();
+            next.fence.is_some() || next.previous_master.is_some() || next.master_error.is_some();
         ask.extend(
             next.master
                 .clone()
-                .filter(|master| in_doubt && !proofs.contains_key(master)),
+                .filter(|master| in_doubt && !node_reports.contains_key(master)),
         );
         let awaited = candidate
             .or(successor)
             .filter(|node| next.master.as_ref() != Some(node))
-            .filter(|node| proofs.get(node) != Some(&Proof::Master))
+            .filter(|node| node_reports.get(node) != Some(&NodeReport::Master))
             // The first master of all is asked once, as any node; it usually is one.
             .or_else(|| election.awaited.filter(|_| current.master.is_some()));
-        Conclusion {
+        Decision {
             ask,
             awaited,
             unsettled: election.contested || next.in_motion() || in_doubt,
@@ -151,17 +161,21 @@ impl Belief {
 
     /// The replica that the Sentinel which replaces the master answers that it promotes, where that
     /// is reason enough.
-    fn candidate(&self, current: &Topology, words: &[Word<'_>]) -> Option<Node> {
+    fn candidate(
+        &self,
+        current: &Topology,
+        sentinel_reports: &[SentinelReport<'_>],
+    ) -> Option<Node> {
         self.fence.raised()?;
-        let mut promoted = words.iter().filter_map(|word| {
-            let answer = word.answer?;
+        let mut promoted = sentinel_reports.iter().filter_map(|sentinel_report| {
+            let answer = sentinel_report.answer?;
             // The old master of a coordinated failover takes no writes any more, and the new one has
             // all of them: there is nothing to lose by being early.
             if self.adopt != Adopt::Promoted && !answer.coordinated {
                 return None;
             }
-            let (deposed, _) = answer.deposing.as_ref()?;
-            let ours = Some(deposed) == current.master.as_ref();
+            let (previous_master, _) = answer.failover_flag.as_ref()?;
+            let ours = Some(previous_master) == current.master.as_ref();
             let node = answer.view.as_ref().filter(|_| ours)?.promoted()?;
             election::was_in_step(current, node).then_some(node)
         });
@@ -173,21 +187,31 @@ impl Belief {
 
 /// Of how many Sentinels the first master needs most: of all that are known, and once each has
 /// answered or failed to of those that answered.
-fn electors(words: &[Word<'_>], answered: usize) -> usize {
-    let heard = words.iter().all(|word| word.look > 0);
-    if heard { answered } else { words.len() }
+fn electors(sentinel_reports: &[SentinelReport<'_>], answered: usize) -> usize {
+    let heard = sentinel_reports
+        .iter()
+        .all(|sentinel_report| sentinel_report.round > 0);
+    if heard {
+        answered
+    } else {
+        sentinel_reports.len()
+    }
 }
 
 /// What the Sentinels that monitor our master believe.
-pub(super) fn views<'a>(words: &'a [Word<'a>]) -> impl Iterator<Item = &'a View> {
-    words.iter().filter_map(|word| word.answer?.view.as_ref())
+pub(super) fn views<'a>(
+    sentinel_reports: &'a [SentinelReport<'a>],
+) -> impl Iterator<Item = &'a View> {
+    sentinel_reports
+        .iter()
+        .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref())
 }
 
 /// What is to be stated where replicas hide whom they follow.
-fn muted(proofs: &Proofs) -> Option<String> {
-    let mut hidden = proofs
+fn muted(node_reports: &NodeReports) -> Option<String> {
+    let mut hidden = node_reports
         .iter()
-        .filter(|(_, proof)| **proof == Proof::SomeReplica);
+        .filter(|(_, node_report)| **node_report == NodeReport::SomeReplica);
     let (node, _) = hidden.next()?;
     Some(format!(
         "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"

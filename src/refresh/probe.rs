@@ -16,10 +16,10 @@ use crate::{
     config::Config,
     error::{self, is_refusal},
     node::{Node, Role},
-    refresh::decide::election::Proof,
+    refresh::decide::election::NodeReport,
     util::abort_on_drop::Task,
     wire::{
-        connection::Exclusive,
+        connection::WireConnection,
         handshake::{self, Greeting},
         info,
         role::RoleReply,
@@ -43,7 +43,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) node: Node,
-    pub(crate) proof: Proof,
+    pub(crate) node_report: NodeReport,
     pub(crate) identity: Identity,
     /// How far its data goes: what it wrote as a master, what it applied as a replica.
     pub(crate) offset: Option<u64>,
@@ -93,7 +93,7 @@ async fn run(
     mut questions: watch::Receiver<()>,
     out: mpsc::Sender<Probed>,
 ) {
-    let mut conn: Option<Exclusive> = None;
+    let mut conn: Option<WireConnection> = None;
     let mut backoff = Duration::ZERO;
     loop {
         let since = Instant::now();
@@ -125,7 +125,7 @@ fn next_backoff(backoff: Duration, held: Duration, longest: Duration) -> Duratio
 }
 
 /// Ends when the connection is closed, and some time has passed.
-async fn closed(conn: &mut Option<Exclusive>, backoff: Duration) {
+async fn closed(conn: &mut Option<WireConnection>, backoff: Duration) {
     match conn {
         Some(conn) => {
             conn.closed().await;
@@ -138,13 +138,13 @@ async fn closed(conn: &mut Option<Exclusive>, backoff: Duration) {
 async fn probe(
     config: &Config,
     node: &Node,
-    conn: &mut Option<Exclusive>,
+    conn: &mut Option<WireConnection>,
     reason: Reason,
 ) -> Probed {
     let deadline = Instant::now() + config.connect_timeout;
     let mut probed = Probed {
         node: node.clone(),
-        proof: Proof::Failed(String::new()),
+        node_report: NodeReport::Failed(String::new()),
         identity: Identity::default(),
         offset: None,
         has_replicas: false,
@@ -153,7 +153,7 @@ async fn probe(
     };
     match greet(config, node, conn.take(), deadline).await {
         Ok((mut kept, greeting)) => {
-            probed.proof = judge(&greeting);
+            probed.node_report = judge(&greeting);
             probed.offset = offset(&greeting);
             probed.has_replicas = matches!(
                 greeting.detail,
@@ -166,7 +166,7 @@ async fn probe(
             }
         }
         Err(error) => {
-            probed.proof = Proof::Failed(error::reason(&error));
+            probed.node_report = NodeReport::Failed(error::reason(&error));
             probed.refusal = is_refusal(&error).then_some(error);
         }
     }
@@ -177,9 +177,9 @@ async fn probe(
 async fn greet(
     config: &Config,
     node: &Node,
-    conn: Option<Exclusive>,
+    conn: Option<WireConnection>,
     deadline: Instant,
-) -> Result<(Exclusive, Greeting), RedisError> {
+) -> Result<(WireConnection, Greeting), RedisError> {
     if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
         match handshake::greet(config, &mut conn, Role::Replica, deadline).await {
             Ok(greeting) => return Ok((conn, greeting)),
@@ -192,17 +192,17 @@ async fn greet(
     handshake::connect(config, node, Role::Replica, deadline).await
 }
 
-fn judge(greeting: &Greeting) -> Proof {
+fn judge(greeting: &Greeting) -> NodeReport {
     match (greeting.role, &greeting.detail) {
-        (_, Some(RoleReply::Replica { master, state, .. })) => Proof::Replica {
+        (_, Some(RoleReply::Replica { master, state, .. })) => NodeReport::Replica {
             link: state.trouble().map(str::to_owned),
             master: master.clone(),
             unclear: false,
         },
-        (_, Some(RoleReply::Sentinel)) => Proof::Failed("it is a Sentinel".to_owned()),
-        (Some(Role::Master), _) | (_, Some(RoleReply::Master { .. })) => Proof::Master,
-        (Some(Role::Replica), None) => Proof::SomeReplica,
-        (None, None) => Proof::Unprovable(greeting.silence()),
+        (_, Some(RoleReply::Sentinel)) => NodeReport::Failed("it is a Sentinel".to_owned()),
+        (Some(Role::Master), _) | (_, Some(RoleReply::Master { .. })) => NodeReport::Master,
+        (Some(Role::Replica), None) => NodeReport::SomeReplica,
+        (None, None) => NodeReport::Unprovable(greeting.silence()),
     }
 }
 

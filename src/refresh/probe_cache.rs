@@ -15,11 +15,11 @@ use crate::{
     refresh::{
         decide::{
             catch_up::Offsets,
-            election::{Proof, Proofs},
+            election::{NodeReport, NodeReports},
         },
         probe::{Identity, Probed, Prober, Reason},
         progress,
-        promotion_watch::Vigil,
+        promotion_watch::PromotionWatch,
     },
     sentinel::answer::View,
     util::abort_on_drop::Task,
@@ -40,9 +40,9 @@ enum Outdated {
 }
 
 #[derive(Debug)]
-pub(super) struct Testimony {
+pub(super) struct ProbeCache {
     config: Arc<Config>,
-    proofs: HashMap<Node, (Proof, Instant)>,
+    node_reports: HashMap<Node, (NodeReport, Instant)>,
     /// What the nodes said of themselves beside their role; kept for as long as they are known.
     identities: HashMap<Node, Identity>,
     offsets: Offsets,
@@ -63,7 +63,7 @@ pub(super) struct Testimony {
     probed: mpsc::Sender<Probed>,
 }
 
-impl Testimony {
+impl ProbeCache {
     /// What nodes answer arrives as `probed`, to be noted.
     pub(super) fn new(config: Arc<Config>, probed: mpsc::Sender<Probed>) -> Self {
         let client_name = config.client_name.as_ref();
@@ -73,7 +73,7 @@ impl Testimony {
                 client_name: client_name.map(|name| format!("{name}-probe")),
                 ..Config::clone(&config)
             }),
-            proofs: HashMap::new(),
+            node_reports: HashMap::new(),
             identities: HashMap::new(),
             offsets: Offsets::new(),
             restarted: HashSet::new(),
@@ -89,7 +89,7 @@ impl Testimony {
 
     /// What a node said before now does not count any more, nor what it is just saying.
     pub(super) fn doubt(&mut self, node: &Node) {
-        self.proofs.remove(node);
+        self.node_reports.remove(node);
         if let Some(outdated) = self.probing.get_mut(node) {
             *outdated = Outdated::Everything;
         }
@@ -98,10 +98,10 @@ impl Testimony {
     /// It is said to be a master, or to become one: if it has just said so itself, or is about to, it
     /// need not say it again.
     pub(super) fn doubt_denial(&mut self, node: &Node) {
-        if let Some((proof, at)) = self.proofs.get(node)
-            && (*proof != Proof::Master || at.elapsed() > NEWS_IS_FRESH)
+        if let Some((node_report, at)) = self.node_reports.get(node)
+            && (*node_report != NodeReport::Master || at.elapsed() > NEWS_IS_FRESH)
         {
-            self.proofs.remove(node);
+            self.node_reports.remove(node);
         }
         if let Some(outdated) = self.probing.get_mut(node) {
             *outdated = Outdated::Denial.max(*outdated);
@@ -111,9 +111,9 @@ impl Testimony {
     /// Forgets what was said too long ago.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let good_news_last = self.config.refresh_interval / 2;
-        self.proofs.retain(|_, (proof, at)| {
-            let good = matches!(proof, Proof::Master | Proof::SomeReplica)
-                || matches!(proof, Proof::Replica { link: None, .. });
+        self.node_reports.retain(|_, (node_report, at)| {
+            let good = matches!(node_report, NodeReport::Master | NodeReport::SomeReplica)
+                || matches!(node_report, NodeReport::Replica { link: None, .. });
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
         // One that is not asked any more, because nobody names it, need not be remembered.
@@ -125,19 +125,19 @@ impl Testimony {
     /// A node that a Sentinel now calls the master said that it was a replica before it was one.
     pub(super) fn forget_denials(&mut self, views: &[View], now: Instant) {
         for claimed in views.iter().map(|view| &view.master) {
-            if let Some((proof, at)) = self.proofs.get(claimed)
-                && *proof != Proof::Master
+            if let Some((node_report, at)) = self.node_reports.get(claimed)
+                && *node_report != NodeReport::Master
                 && now - *at > BAD_NEWS_LASTS
             {
-                self.proofs.remove(claimed);
+                self.node_reports.remove(claimed);
             }
         }
     }
 
-    pub(super) fn proofs(&self) -> Proofs {
-        self.proofs
+    pub(super) fn node_reports(&self) -> NodeReports {
+        self.node_reports
             .iter()
-            .map(|(node, (proof, _))| (node.clone(), proof.clone()))
+            .map(|(node, (node_report, _))| (node.clone(), node_report.clone()))
             .collect()
     }
 
@@ -196,13 +196,13 @@ impl Testimony {
         if self.awaited.as_ref().map(|(node, _)| node) == awaited.as_ref() {
             return;
         }
-        let awaited = awaited.filter(|node| self.proofs.contains_key(node));
+        let awaited = awaited.filter(|node| self.node_reports.contains_key(node));
         self.awaited = awaited.map(|node| {
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
             let subject = node.clone();
             let task = Task::spawn(async move {
-                let promoted = Vigil::new(config, subject).until_promoted().await;
+                let promoted = PromotionWatch::new(config, subject).until_promoted().await;
                 let _ = probed.send(promoted).await;
             });
             (node, task)
@@ -217,7 +217,7 @@ impl Testimony {
         } else if probed.reason == Reason::Asked {
             let counts = match self.probing.remove(&probed.node) {
                 None | Some(Outdated::Nothing) => true,
-                Some(Outdated::Denial) => probed.proof == Proof::Master,
+                Some(Outdated::Denial) => probed.node_report == NodeReport::Master,
                 Some(Outdated::Everything) => false,
             };
             if !counts {
@@ -229,7 +229,7 @@ impl Testimony {
             None => self.refusals.remove(&probed.node),
         };
         let now = Instant::now();
-        match progress::complaint(&probed.proof) {
+        match progress::complaint(&probed.node_report) {
             Some(complaint) => {
                 let node = probed.node.clone();
                 self.complaints.insert(node, (complaint, now))
@@ -244,14 +244,18 @@ impl Testimony {
         } else {
             self.followed.remove(&probed.node);
         }
-        self.note_identity(&probed.node, probed.identity, &probed.proof);
-        self.proofs.insert(probed.node, (probed.proof, now));
+        self.note_identity(&probed.node, probed.identity, &probed.node_report);
+        self.node_reports
+            .insert(probed.node, (probed.node_report, now));
     }
 
-    fn note_identity(&mut self, node: &Node, identity: Identity, proof: &Proof) {
+    fn note_identity(&mut self, node: &Node, identity: Identity, node_report: &NodeReport) {
         let before = self.identities.get(node);
         let before = before.and_then(|identity| identity.run_id.as_ref());
-        if matches!(proof, Proof::Replica { .. } | Proof::SomeReplica) {
+        if matches!(
+            node_report,
+            NodeReport::Replica { .. } | NodeReport::SomeReplica
+        ) {
             self.restarted.remove(node);
         } else if before.is_some()
             && identity.run_id.is_some()
@@ -275,27 +279,30 @@ impl Testimony {
     }
 
     /// What the nodes say of themselves, as far as it is worth telling.
-    pub(super) fn words(&self, views: &[View]) -> Vec<(String, String)> {
+    pub(super) fn sentinel_reports(&self, views: &[View]) -> Vec<(String, String)> {
         let claimed = |node: &Node| views.iter().any(|view| view.master == *node);
-        let words = self.proofs.iter().filter_map(|(node, (proof, _))| {
-            let word = match proof {
-                Proof::Replica { master, .. } if claimed(node) => {
-                    format!("says it is a replica of {master}")
-                }
-                Proof::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
-                proof => progress::complaint(proof)?,
-            };
-            Some((node.to_string(), word))
-        });
+        let sentinel_reports = self
+            .node_reports
+            .iter()
+            .filter_map(|(node, (node_report, _))| {
+                let sentinel_report = match node_report {
+                    NodeReport::Replica { master, .. } if claimed(node) => {
+                        format!("says it is a replica of {master}")
+                    }
+                    NodeReport::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
+                    node_report => progress::complaint(node_report)?,
+                };
+                Some((node.to_string(), sentinel_report))
+            });
         let unheard = self
             .probing
             .keys()
-            .filter(|node| claimed(node) && !self.proofs.contains_key(*node))
+            .filter(|node| claimed(node) && !self.node_reports.contains_key(*node))
             .map(|node| {
                 let last = self.complaints.get(node).map(|(last, _)| last.clone());
-                let word = last.unwrap_or_else(|| "has not answered yet".to_owned());
-                (node.to_string(), word)
+                let sentinel_report = last.unwrap_or_else(|| "has not answered yet".to_owned());
+                (node.to_string(), sentinel_report)
             });
-        words.chain(unheard).collect()
+        sentinel_reports.chain(unheard).collect()
     }
 }

@@ -9,17 +9,17 @@ use crate::{
     node::Node,
     refresh::{
         decide::{
-            election::Proof,
+            election::NodeReport,
             fence::{Fence, Raised, Tally},
         },
-        sentinels::Standing,
+        sentinels::Admission,
     },
     status::{FenceStatus, SentinelStatus},
 };
 
 /// What the last look means for somebody who waits for a master to be found.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Verdict {
+pub(crate) enum Readiness {
     /// It may still be found.
     #[default]
     Open,
@@ -35,10 +35,10 @@ pub(crate) enum Verdict {
 /// What a look has come to so far.
 #[derive(Debug)]
 pub(super) struct Update {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: Readiness,
     /// The verdict if nobody says anything more.
-    pub(super) outlook: Verdict,
-    pub(super) standing: Standing,
+    pub(super) outlook: Readiness,
+    pub(super) admission: Admission,
     pub(super) answered: bool,
     pub(super) said: Said,
     /// The look that is over: enough Sentinels answered, and every node that had to be asked was.
@@ -49,21 +49,21 @@ pub(super) struct Update {
 struct State {
     status: SentinelStatus,
     last_answer: Option<Instant>,
-    verdict: Verdict,
-    outlook: Verdict,
+    verdict: Readiness,
+    outlook: Readiness,
     fence: Option<Raised>,
     tally: Tally,
 }
 
 /// Written by the refresh task, read by everybody.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct Progress {
     state: Mutex<State>,
     /// Changes whenever there is something new to read; the value is the last completed look.
     progress: watch::Sender<u64>,
 }
 
-impl Report {
+impl Progress {
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::default(),
@@ -91,12 +91,12 @@ impl Report {
         }
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Readiness {
         self.state.lock().verdict.clone()
     }
 
     /// The verdict for somebody who can wait no longer.
-    pub(crate) fn outlook(&self) -> Verdict {
+    pub(crate) fn outlook(&self) -> Readiness {
         self.state.lock().outlook.clone()
     }
 
@@ -104,8 +104,8 @@ impl Report {
         self.progress.subscribe()
     }
 
-    pub(super) fn look_began(&self, look: u64) {
-        self.state.lock().status.looks = look;
+    pub(super) fn refresh_began(&self, round: u64) {
+        self.state.lock().status.refreshes = round;
     }
 
     pub(super) fn event(&self) {
@@ -141,12 +141,12 @@ impl Report {
             let mut state = self.state.lock();
             state.verdict = update.verdict;
             state.outlook = update.outlook;
-            let standing = update.standing;
-            state.status.known = standing.known;
-            state.status.reachable = standing.reachable;
-            state.status.listening = standing.listening;
-            state.status.unheard = standing.unheard;
-            state.status.refused = standing.refused;
+            let admission = update.admission;
+            state.status.known = admission.known;
+            state.status.reachable = admission.reachable;
+            state.status.listening = admission.listening;
+            state.status.unheard = admission.unheard;
+            state.status.refused = admission.refused;
             state.status.said = update.said;
             if update.answered {
                 state.last_answer = Some(Instant::now());
@@ -159,12 +159,14 @@ impl Report {
 }
 
 /// What a node's word says against it, for a human reader.
-pub(super) fn complaint(proof: &Proof) -> Option<String> {
-    match proof {
-        Proof::Master | Proof::SomeReplica | Proof::Replica { link: None, .. } => None,
-        Proof::Replica {
+pub(super) fn complaint(node_report: &NodeReport) -> Option<String> {
+    match node_report {
+        NodeReport::Master | NodeReport::SomeReplica | NodeReport::Replica { link: None, .. } => {
+            None
+        }
+        NodeReport::Replica {
             link: Some(state), ..
         } => Some(format!("its link to its master is {state}")),
-        Proof::Unprovable(reason) | Proof::Failed(reason) => Some(reason.clone()),
+        NodeReport::Unprovable(reason) | NodeReport::Failed(reason) => Some(reason.clone()),
     }
 }

@@ -9,11 +9,11 @@ use crate::{
     config::Config,
     node::{Node, Role},
     refresh::{
-        decide::election::Proof,
+        decide::election::NodeReport,
         probe::{Identity, Probed, Reason},
     },
     wire::{
-        connection::Exclusive,
+        connection::WireConnection,
         handshake,
         role::{self, RoleReply},
     },
@@ -26,12 +26,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: u32 = 20;
 
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct PromotionWatch {
     config: Arc<Config>,
     node: Node,
     /// The connection over which it answered last: many clients may wait for the same node, and all
     /// of them will want connections as soon as it is a master.
-    conn: Option<Exclusive>,
+    conn: Option<WireConnection>,
 }
 
 enum Heard {
@@ -41,7 +41,7 @@ enum Heard {
     Closed,
 }
 
-impl Vigil {
+impl PromotionWatch {
     pub(super) fn new(config: Arc<Config>, node: Node) -> Self {
         Self {
             config,
@@ -64,7 +64,7 @@ impl Vigil {
         }
         Probed {
             node: self.node,
-            proof: Proof::Master,
+            node_report: NodeReport::Master,
             identity: Identity::default(),
             offset: None,
             has_replicas: false,

@@ -30,20 +30,24 @@ pub(super) struct Resolver {
     pending: HashSet<String>,
     /// How long an address is good for, and the longest that a lookup may take.
     lasts: Duration,
-    patience: Duration,
+    acquire_timeout: Duration,
     out: mpsc::Sender<Resolved>,
     /// The lookups, which end with this.
     tasks: JoinSet<()>,
 }
 
 impl Resolver {
-    pub(super) fn new(lasts: Duration, patience: Duration, out: mpsc::Sender<Resolved>) -> Self {
+    pub(super) fn new(
+        lasts: Duration,
+        acquire_timeout: Duration,
+        out: mpsc::Sender<Resolved>,
+    ) -> Self {
         Self {
             addresses: HashMap::new(),
             asked: HashMap::new(),
             pending: HashSet::new(),
             lasts,
-            patience,
+            acquire_timeout,
             out,
             tasks: JoinSet::new(),
         }
@@ -80,11 +84,11 @@ impl Resolver {
     }
 
     fn look_up(&mut self, host: String) {
-        let (out, patience) = (self.out.clone(), self.patience);
+        let (out, acquire_timeout) = (self.out.clone(), self.acquire_timeout);
         while self.tasks.try_join_next().is_some() {}
         self.tasks.spawn(async move {
             let lookup = tokio::net::lookup_host((&host[..], 0));
-            let addresses = match tokio::time::timeout(patience, lookup).await {
+            let addresses = match tokio::time::timeout(acquire_timeout, lookup).await {
                 Ok(Ok(addresses)) => Some(addresses.map(|address| address.ip()).collect()),
                 _ => None,
             };

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     error::Said,
     node::Node,
-    refresh::decide::fence::Word,
+    refresh::decide::fence::SentinelReport,
     sentinel::{
         answer::Answer,
         client::{self, Contact},
@@ -35,14 +35,14 @@ const MAX_WARNINGS: usize = 1024;
 
 /// An address of a Sentinel and the two tasks that talk to it.
 #[derive(Debug)]
-struct Link {
+struct SentinelTasks {
     /// Configured, hence never forgotten.
     seed: bool,
     /// Who answered there last.
     sentinel: SentinelId,
     said: Option<Result<Box<Answer>, Silence>>,
     /// The newest look it has answered, or failed to.
-    look: u64,
+    round: u64,
     events: Events,
     _tasks: [Task; 2],
 }
@@ -60,11 +60,11 @@ enum Events {
 }
 
 #[derive(Debug)]
-pub(super) struct Links {
+pub(super) struct SentinelSet {
     config: Arc<Config>,
-    looks: watch::Sender<u64>,
+    refreshes: watch::Sender<u64>,
     messages: mpsc::Sender<Message>,
-    links: BTreeMap<Node, Link>,
+    sentinels: BTreeMap<Node, SentinelTasks>,
     /// What was warned of already: once for a Sentinel and a command.
     warned: BTreeSet<(SentinelId, &'static str)>,
 }
@@ -79,7 +79,7 @@ pub(super) struct Turnout {
 
 /// How the pool stands with the Sentinels, each of them counted once.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Admission {
     pub(super) known: usize,
     /// How many answered when last asked.
     pub(super) reachable: usize,
@@ -91,29 +91,29 @@ pub(super) struct Standing {
     pub(super) refused: Said,
 }
 
-impl Links {
+impl SentinelSet {
     /// Links to the configured Sentinels. What they say arrives as `messages`.
     pub(super) fn new(config: Arc<Config>, messages: mpsc::Sender<Message>) -> Self {
-        let mut links = Self {
+        let mut sentinels = Self {
             config: Arc::clone(&config),
-            looks: watch::Sender::new(0),
+            refreshes: watch::Sender::new(0),
             messages,
-            links: BTreeMap::new(),
+            sentinels: BTreeMap::new(),
             warned: BTreeSet::new(),
         };
         for node in config.sentinel_nodes() {
-            links.link(SentinelId::from(node.clone()), node.clone(), node, true);
+            sentinels.tasks(SentinelId::from(node.clone()), node.clone(), node, true);
         }
-        links
+        sentinels
     }
 
     /// Asks all of them.
-    pub(super) fn ask(&self, look: u64) {
-        self.looks.send_replace(look);
+    pub(super) fn ask(&self, round: u64) {
+        self.refreshes.send_replace(round);
     }
 
     /// Takes note of what a Sentinel said, and follows up on others that it knows.
-    pub(super) fn hear(&mut self, name: &Node, look: u64, answer: Result<Box<Answer>, Silence>) {
+    pub(super) fn hear(&mut self, name: &Node, round: u64, answer: Result<Box<Answer>, Silence>) {
         let (id, peers, refused) = match &answer {
             Ok(answer) => (
                 answer.id.clone(),
@@ -128,10 +128,10 @@ impl Links {
         if id.is_some() {
             self.recognize(name, id);
         }
-        if let Some(link) = self.links.get_mut(name) {
-            link.look = link.look.max(look);
-            link.said = Some(answer);
-            let sentinel = link.sentinel.clone();
+        if let Some(tasks) = self.sentinels.get_mut(name) {
+            tasks.round = tasks.round.max(round);
+            tasks.said = Some(answer);
+            let sentinel = tasks.sentinel.clone();
             self.warn(&sentinel, &refused);
         }
         self.learn(peers);
@@ -141,46 +141,46 @@ impl Links {
     pub(super) fn listens(&mut self, name: &Node, id: Option<String>, refused: Option<Refused>) {
         let sentinel = self.identify(name, id.clone());
         self.warn(&sentinel, refused.as_slice());
-        if let Some(link) = self.links.get_mut(name) {
-            link.events = Events::Of { id, refused };
+        if let Some(tasks) = self.sentinels.get_mut(name) {
+            tasks.events = Events::Of { id, refused };
         }
     }
 
     /// No events are heard by way of a link.
     pub(super) fn lost(&mut self, name: &Node, why: Silence) {
-        let Some(link) = self.links.get_mut(name) else {
+        let Some(tasks) = self.sentinels.get_mut(name) else {
             return;
         };
-        let sentinel = link.sentinel.clone();
+        let sentinel = tasks.sentinel.clone();
         let refused = why.refused("SUBSCRIBE");
-        link.events = Events::Nobodys(why);
+        tasks.events = Events::Nobodys(why);
         self.warn(&sentinel, refused.as_slice());
     }
 
     /// The Sentinel that has this id, or if it has not told it, that which the link leads to.
     pub(super) fn identify(&self, name: &Node, id: Option<String>) -> SentinelId {
-        let link = self.links.get(name);
+        let tasks = self.sentinels.get(name);
         let known = |id: &str| {
-            let mut links = link.into_iter().chain(self.links.values());
-            links.find(|link| link.sentinel.id() == Some(id))
+            let mut sentinels = tasks.into_iter().chain(self.sentinels.values());
+            sentinels.find(|tasks| tasks.sentinel.id() == Some(id))
         };
         let sentinel = match &id {
             Some(id) => known(id),
-            None => link,
+            None => tasks,
         };
         sentinel.map_or_else(
             || SentinelId::new(id, name.clone()),
-            |link| link.sentinel.clone(),
+            |tasks| tasks.sentinel.clone(),
         )
     }
 
     /// Takes note of which Sentinel a link leads to.
     fn recognize(&mut self, name: &Node, id: Option<String>) {
-        let Some(link) = self.links.get_mut(name) else {
+        let Some(tasks) = self.sentinels.get_mut(name) else {
             return;
         };
         let now = SentinelId::new(id, name.clone());
-        let before = std::mem::replace(&mut link.sentinel, now.clone());
+        let before = std::mem::replace(&mut tasks.sentinel, now.clone());
         if before.id().is_none() {
             let warned = self.warned.iter().filter(|(of, _)| *of == before);
             let warned: Vec<_> = warned.map(|(_, cause)| (now.clone(), *cause)).collect();
@@ -203,21 +203,24 @@ impl Links {
     /// Follows up on Sentinels that others know, and lets go of learned links that are of no use.
     fn learn(&mut self, peers: Vec<Peer>) {
         for peer in peers {
-            if let Some(link) = self.links.get(&peer.node) {
+            if let Some(tasks) = self.sentinels.get(&peer.node) {
                 // It may not have told its id, or never have answered.
-                if link.sentinel.id().is_none() {
+                if tasks.sentinel.id().is_none() {
                     self.recognize(&peer.node, peer.id);
                 }
                 continue;
             }
             let sentinel = SentinelId::new(peer.id.clone(), peer.node.clone());
-            let reached = self.links.values().any(|link| link.may_reach(&sentinel));
+            let reached = self
+                .sentinels
+                .values()
+                .any(|tasks| tasks.may_reach(&sentinel));
             if !reached
                 && peer.is_alive()
-                && self.links.len() < MAX_SENTINELS
+                && self.sentinels.len() < MAX_SENTINELS
                 && let Some(address) = self.config.address_of(&peer.node)
             {
-                self.link(sentinel, peer.node, address, false);
+                self.tasks(sentinel, peer.node, address, false);
             }
         }
         self.forget_unlisted();
@@ -236,8 +239,8 @@ impl Links {
             .filter(|peer| peer.is_alive())
             .map(|peer| peer.node.clone())
             .collect();
-        self.links.retain(|node, link| {
-            link.seed || !matches!(link.said, Some(Err(_))) || listed.contains(node)
+        self.sentinels.retain(|node, tasks| {
+            tasks.seed || !matches!(tasks.said, Some(Err(_))) || listed.contains(node)
         });
     }
 
@@ -246,23 +249,24 @@ impl Links {
     fn forget_redundant(&mut self) {
         let mut reached: HashSet<String> = HashSet::new();
         let mut redundant = Vec::new();
-        let (seeds, learned): (Vec<_>, Vec<_>) = self.links.iter().partition(|(_, link)| link.seed);
-        for (name, link) in seeds.into_iter().chain(learned) {
-            let Some(id) = link.sentinel.id() else {
+        let (seeds, learned): (Vec<_>, Vec<_>) =
+            self.sentinels.iter().partition(|(_, tasks)| tasks.seed);
+        for (name, tasks) in seeds.into_iter().chain(learned) {
+            let Some(id) = tasks.sentinel.id() else {
                 continue;
             };
-            if reached.contains(id) && !link.seed {
+            if reached.contains(id) && !tasks.seed {
                 redundant.push(name.clone());
-            } else if link.reaches() {
+            } else if tasks.reaches() {
                 reached.insert(id.to_owned());
             }
         }
         for name in redundant {
-            self.links.remove(&name);
+            self.sentinels.remove(&name);
         }
     }
 
-    fn link(&mut self, sentinel: SentinelId, name: Node, address: Node, seed: bool) {
+    fn tasks(&mut self, sentinel: SentinelId, name: Node, address: Node, seed: bool) {
         let contact = Contact {
             name: name.clone(),
             address,
@@ -272,7 +276,7 @@ impl Links {
         let asks = client::run(
             contact.clone(),
             Arc::clone(config),
-            self.looks.subscribe(),
+            self.refreshes.subscribe(),
             listened,
             self.messages.clone(),
         );
@@ -282,49 +286,53 @@ impl Links {
             listening,
             self.messages.clone(),
         );
-        let link = Link {
+        let tasks = SentinelTasks {
             seed,
             sentinel,
             said: None,
-            look: 0,
+            round: 0,
             events: Events::NotYet,
             _tasks: [Task::spawn(asks), Task::spawn(listens)],
         };
-        self.links.insert(name, link);
+        self.sentinels.insert(name, tasks);
     }
 
     fn answers(&self) -> impl Iterator<Item = &Answer> {
-        self.links.values().filter_map(Link::answer)
+        self.sentinels.values().filter_map(SentinelTasks::answer)
     }
 
     /// The last word of each Sentinel, each Sentinel once: one that is reached by two addresses must
     /// not vote twice.
-    pub(super) fn words(&self) -> Vec<Word<'_>> {
-        let mut words: BTreeMap<&SentinelId, Word<'_>> = BTreeMap::new();
-        for link in self.links.values() {
-            let word = Word {
-                sentinel: &link.sentinel,
-                look: link.look,
-                answer: link.answer(),
+    pub(super) fn sentinel_reports(&self) -> Vec<SentinelReport<'_>> {
+        let mut sentinel_reports: BTreeMap<&SentinelId, SentinelReport<'_>> = BTreeMap::new();
+        for tasks in self.sentinels.values() {
+            let sentinel_report = SentinelReport {
+                sentinel: &tasks.sentinel,
+                round: tasks.round,
+                answer: tasks.answer(),
             };
-            let weight = |word: &Word<'_>| (word.answer.is_some(), word.look);
-            let known = words.entry(&link.sentinel).or_insert(word);
-            if weight(&word) > weight(known) {
-                *known = word;
+            let weight = |sentinel_report: &SentinelReport<'_>| {
+                (sentinel_report.answer.is_some(), sentinel_report.round)
+            };
+            let known = sentinel_reports
+                .entry(&tasks.sentinel)
+                .or_insert(sentinel_report);
+            if weight(&sentinel_report) > weight(known) {
+                *known = sentinel_report;
             }
         }
-        words.into_values().collect()
+        sentinel_reports.into_values().collect()
     }
 
     /// What has become of this look so far.
-    pub(super) fn turnout(&self, look: u64) -> Turnout {
+    pub(super) fn turnout(&self, round: u64) -> Turnout {
         // Before the first look none has been asked.
-        let reported = |link: &&Link| link.said.is_some() && link.look >= look;
-        let reported = self.links.values().filter(reported);
+        let reported = |tasks: &&SentinelTasks| tasks.said.is_some() && tasks.round >= round;
+        let reported = self.sentinels.values().filter(reported);
         let (answered, failed): (Vec<_>, Vec<_>) =
-            reported.partition(|link| matches!(link.said, Some(Ok(_))));
+            reported.partition(|tasks| matches!(tasks.said, Some(Ok(_))));
         Turnout {
-            known: self.links.len(),
+            known: self.sentinels.len(),
             answered: answered.len(),
             failed: failed.len(),
         }
@@ -332,29 +340,29 @@ impl Links {
 
     /// Whether every one of them turned us away when last asked.
     pub(super) fn refuse_us(&self) -> bool {
-        self.links
+        self.sentinels
             .values()
-            .all(|link| matches!(&link.said, Some(Err(silence)) if silence.is_refusal()))
+            .all(|tasks| matches!(&tasks.said, Some(Err(silence)) if silence.is_refusal()))
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        let links = || self.links.values();
-        let heard: BTreeSet<SentinelId> = links().filter_map(Link::heard).collect();
-        let known = links().map(|link| link.sentinel.clone());
+    pub(super) fn admission(&self) -> Admission {
+        let sentinels = || self.sentinels.values();
+        let heard: BTreeSet<SentinelId> = sentinels().filter_map(SentinelTasks::heard).collect();
+        let known = sentinels().map(|tasks| tasks.sentinel.clone());
         let known: BTreeSet<SentinelId> = known.chain(heard.iter().cloned()).collect();
-        let answered = links().filter(|link| link.answer().is_some());
-        let answered: BTreeSet<&SentinelId> = answered.map(|link| &link.sentinel).collect();
+        let answered = sentinels().filter(|tasks| tasks.answer().is_some());
+        let answered: BTreeSet<&SentinelId> = answered.map(|tasks| &tasks.sentinel).collect();
         let unheard = self
-            .links
+            .sentinels
             .iter()
-            .filter(|(_, link)| !heard.contains(&link.sentinel))
-            .map(|(name, link)| (name.to_string(), link.events.describe()));
-        let refused = self.links.iter().flat_map(|(name, link)| {
-            let questions = link.answer().map_or(&[][..], |answer| &answer.refused);
-            let refused = questions.iter().cloned().chain(link.events.refused());
+            .filter(|(_, tasks)| !heard.contains(&tasks.sentinel))
+            .map(|(name, tasks)| (name.to_string(), tasks.events.describe()));
+        let refused = self.sentinels.iter().flat_map(|(name, tasks)| {
+            let questions = tasks.answer().map_or(&[][..], |answer| &answer.refused);
+            let refused = questions.iter().cloned().chain(tasks.events.refused());
             refused.map(|refused| (name.to_string(), refused.to_string()))
         });
-        Standing {
+        Admission {
             known: known.len(),
             reachable: answered.len(),
             listening: heard.len(),
@@ -365,13 +373,13 @@ impl Links {
 
     /// What each said, for a human reader.
     pub(super) fn said(&self) -> impl Iterator<Item = (String, String)> {
-        self.links
+        self.sentinels
             .iter()
-            .map(|(node, link)| (node.to_string(), describe(link.said.as_ref())))
+            .map(|(node, tasks)| (node.to_string(), describe(tasks.said.as_ref())))
     }
 }
 
-impl Link {
+impl SentinelTasks {
     fn answer(&self) -> Option<&Answer> {
         Some(self.said.as_ref()?.as_ref().ok()?)
     }
@@ -447,7 +455,7 @@ fn describe(said: Option<&Result<Box<Answer>, Silence>>) -> String {
             None => "does not monitor this master name".to_owned(),
             Some(view) if answer.tells_epoch() => {
                 let flag = answer
-                    .deposing
+                    .failover_flag
                     .as_ref()
                     .map(|(_, flag)| format!(", {flag}"));
                 let flag = flag.unwrap_or_default();

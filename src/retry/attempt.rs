@@ -7,7 +7,7 @@ use redis::RedisResult;
 use crate::{
     error::failure::{Cause, Failure, Fate},
     node::Role,
-    retry::request::Errand,
+    retry::request::Request,
     util::jitter,
 };
 
@@ -19,7 +19,7 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) const MOST_LOSSES: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum AttemptEnd {
     /// The caller has the answer, or an error about which nothing can be done.
     Settled,
     /// The connection was of no use, and nothing was written to it.
@@ -30,11 +30,11 @@ pub(crate) enum Attempt {
     Lost,
 }
 
-impl Attempt {
+impl AttemptEnd {
     /// On an exclusive connection to a node with this role.
-    pub(crate) fn of<E: Errand>(errand: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
+    pub(crate) fn of<E: Request>(request: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
         match result {
-            Ok(reply) if errand.doubt(reply).refuses(role) && errand.is_refused(reply) => {
+            Ok(reply) if request.class(reply).refuses(role) && request.is_refused(reply) => {
                 Self::Refused
             }
             Ok(_) => Self::Settled,
@@ -72,17 +72,17 @@ impl Attempt {
 
 /// How long to wait before another attempt: ever longer.
 #[derive(Debug)]
-pub(crate) struct Pause {
+pub(crate) struct Backoff {
     longest: Duration,
     /// Another node was tried already.
     moved: bool,
 }
 
-impl Pause {
+impl Backoff {
     /// A lost connection alone says little against its node, a refusal much.
-    pub(crate) fn after(attempt: Attempt) -> Self {
+    pub(crate) fn after(attempt: AttemptEnd) -> Self {
         let longest = match attempt {
-            Attempt::Refused => FIRST_PAUSE,
+            AttemptEnd::Refused => FIRST_PAUSE,
             _ => Duration::ZERO,
         };
         Self {

@@ -6,7 +6,7 @@ use crate::node::Role;
 
 /// What a reply puts in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Doubt {
+pub(crate) enum ReplyClass {
     None,
     /// The node has to be looked at; the reply is the caller's.
     Node,
@@ -16,7 +16,7 @@ pub(crate) enum Doubt {
     Role,
 }
 
-impl Doubt {
+impl ReplyClass {
     #[inline]
     pub(crate) fn of(reply: &Value) -> Self {
         match reply {
@@ -54,7 +54,7 @@ impl Doubt {
                 let code = because.and_then(|(_, reason)| reason.split(' ').next());
                 code.map_or(Self::None, Self::of_code)
             }
-            doubt => doubt,
+            class => class,
         }
     }
 

@@ -3,32 +3,35 @@
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use crate::{
-    retry::reply_class::{self, Doubt},
+    retry::reply_class::{self, ReplyClass},
     wire::{
         command::{
             Kind,
-            affinity::Tie,
+            affinity::Affinity,
             read_only::{is_read, is_script},
         },
-        connection::Exclusive,
-        mux::{Fault, Limit, Shared},
+        connection::WireConnection,
+        mux::{Limit, Mux, MuxError},
     },
 };
 
 /// All that differs between sending one command and sending a pipeline.
-pub(crate) trait Errand: Copy + Send + Sync {
+pub(crate) trait Request: Copy + Send + Sync {
     type Reply: Send;
 
-    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+    fn over(
+        self,
+        wire: &mut WireConnection,
+    ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
     fn over_shared(
         self,
-        shared: &Shared,
+        mux: &Mux,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Self::Reply, Fault>> + Send;
+    ) -> impl Future<Output = Result<Self::Reply, MuxError>> + Send;
 
     /// The gravest doubt that the reply raises.
-    fn doubt(self, reply: &Self::Reply) -> Doubt;
+    fn class(self, reply: &Self::Reply) -> ReplyClass;
 
     /// Whether the reply, which raises doubt, says that nothing at all was executed.
     fn is_refused(self, reply: &Self::Reply) -> bool;
@@ -40,30 +43,30 @@ pub(crate) trait Errand: Copy + Send + Sync {
     /// Whether it is known to read only.
     fn is_read(self) -> bool;
 
-    fn tie(self) -> Tie;
+    fn affinity(self) -> Affinity;
 
     /// Whether it publishes a message.
     fn publishes(self) -> bool;
 }
 
-impl Errand for &Cmd {
+impl Request for &Cmd {
     type Reply = Value;
 
-    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Value>> + Send {
+    fn over(self, wire: &mut WireConnection) -> impl Future<Output = RedisResult<Value>> + Send {
         wire.command(self)
     }
 
     fn over_shared(
         self,
-        shared: &Shared,
+        mux: &Mux,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Value, Fault>> + Send {
-        shared.command(self, limit)
+    ) -> impl Future<Output = Result<Value, MuxError>> + Send {
+        mux.command(self, limit)
     }
 
     #[inline]
-    fn doubt(self, reply: &Value) -> Doubt {
-        Doubt::of(reply)
+    fn class(self, reply: &Value) -> ReplyClass {
+        ReplyClass::of(reply)
     }
 
     fn is_refused(self, reply: &Value) -> bool {
@@ -80,8 +83,8 @@ impl Errand for &Cmd {
         is_read(self)
     }
 
-    fn tie(self) -> Tie {
-        Tie::of(self)
+    fn affinity(self) -> Affinity {
+        Affinity::of(self)
     }
 
     #[inline]
@@ -92,12 +95,12 @@ impl Errand for &Cmd {
 
 /// A pipeline, or what is left of it to send.
 #[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
+pub(crate) struct PipelineRequest<'a> {
     pipeline: &'a Pipeline,
     next: usize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> PipelineRequest<'a> {
     pub(crate) fn of(pipeline: &'a Pipeline) -> Self {
         Self::rest(pipeline, 0)
     }
@@ -108,24 +111,27 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Errand for Batch<'_> {
+impl Request for PipelineRequest<'_> {
     type Reply = Vec<Value>;
 
-    fn over(self, wire: &mut Exclusive) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
+    fn over(
+        self,
+        wire: &mut WireConnection,
+    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
         wire.pipeline(self.pipeline)
     }
 
     fn over_shared(
         self,
-        shared: &Shared,
+        mux: &Mux,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Vec<Value>, Fault>> + Send {
-        shared.pipeline(self.pipeline, self.next, limit)
+    ) -> impl Future<Output = Result<Vec<Value>, MuxError>> + Send {
+        mux.pipeline(self.pipeline, self.next, limit)
     }
 
     #[inline]
-    fn doubt(self, reply: &Vec<Value>) -> Doubt {
-        Doubt::of_all(reply)
+    fn class(self, reply: &Vec<Value>) -> ReplyClass {
+        ReplyClass::of_all(reply)
     }
 
     fn is_refused(self, reply: &Vec<Value>) -> bool {
@@ -133,7 +139,12 @@ impl Errand for Batch<'_> {
             // An EXEC that has executed anything has an array for a reply.
             return matches!(reply.last(), Some(Value::ServerError(_)));
         }
-        let refused = |reply| matches!(Doubt::of(reply), Doubt::Service | Doubt::Role);
+        let refused = |reply| {
+            matches!(
+                ReplyClass::of(reply),
+                ReplyClass::Service | ReplyClass::Role
+            )
+        };
         reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)
     }
 
@@ -149,12 +160,12 @@ impl Errand for Batch<'_> {
         self.pipeline.cmd_iter().all(is_read)
     }
 
-    fn tie(self) -> Tie {
-        Tie::of_all(self.pipeline)
+    fn affinity(self) -> Affinity {
+        Affinity::of_all(self.pipeline)
     }
 
     fn publishes(self) -> bool {
-        self.pipeline.cmd_iter().any(Errand::publishes)
+        self.pipeline.cmd_iter().any(Request::publishes)
     }
 }
 

@@ -12,12 +12,12 @@ use std::{
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct CoarseClock {
     origin: Instant,
     nanos: AtomicU64,
 }
 
-impl Clock {
+impl CoarseClock {
     pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),

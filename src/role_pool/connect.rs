@@ -8,10 +8,10 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     error::Error,
     node::Role,
-    role_pool::Home,
+    role_pool::RolePool,
     topology::{Target, Topology},
     wire::{
-        connection::Exclusive,
+        connection::WireConnection,
         handshake::{self, Greeting},
         role::RoleReply,
     },
@@ -20,52 +20,62 @@ use crate::{
 /// Connects to a target of this pool, when its turn comes.
 ///
 /// A failure makes the node rest for a while, and has it looked at.
-pub(crate) async fn attempt(home: &Home, target: &Target) -> Result<Exclusive, Error> {
-    let mut changes = home.topology.subscribe();
+pub(crate) async fn attempt(
+    role_pool: &RolePool,
+    target: &Target,
+) -> Result<WireConnection, Error> {
+    let mut changes = role_pool.topology.subscribe();
     let dialled = tokio::select! {
         // A dial to a node that has been replaced may hang for long, and its caller need not.
-        () = departure(home, &mut changes, target) => None,
-        dialled = connect_in_turn(home, target) => dialled,
+        () = departure(role_pool, &mut changes, target) => None,
+        dialled = connect_in_turn(role_pool, target) => dialled,
     };
-    let Some(dialled) = dialled.filter(|_| is_wanted(home, target)) else {
+    let Some(dialled) = dialled.filter(|_| is_wanted(role_pool, target)) else {
         return Err(connect_error(target, superseded()));
     };
     match dialled {
         Ok(wire) => {
-            home.fleet.succeeded(&target.node);
+            role_pool.node_table.succeeded(&target.node);
             Ok(wire)
         }
         Err(error) => {
-            home.stats.dial_failures.fetch_add(1, Relaxed);
-            home.fleet.failed(&target.node);
+            role_pool.stats.dial_failures.fetch_add(1, Relaxed);
+            role_pool.node_table.failed(&target.node);
             if error.is_timeout() {
-                let within = home.config.connect_timeout;
-                home.topology.silence(&target.node, within);
+                let within = role_pool.config.connect_timeout;
+                role_pool.topology.silence(&target.node, within);
             } else {
-                home.topology.suspect(&target.node);
+                role_pool.topology.suspect(&target.node);
             }
             Err(connect_error(target, error))
         }
     }
 }
 
-fn is_wanted(home: &Home, target: &Target) -> bool {
-    !home.is_closed() && home.admits(target)
+fn is_wanted(role_pool: &RolePool, target: &Target) -> bool {
+    !role_pool.is_closed() && role_pool.admits(target)
 }
 
 /// Ends when the pool may not go to this target any more.
-async fn departure(home: &Home, changes: &mut watch::Receiver<Arc<Topology>>, target: &Target) {
-    while is_wanted(home, target) && changes.changed().await.is_ok() {}
+async fn departure(
+    role_pool: &RolePool,
+    changes: &mut watch::Receiver<Arc<Topology>>,
+    target: &Target,
+) {
+    while is_wanted(role_pool, target) && changes.changed().await.is_ok() {}
 }
 
 /// Nothing where the target is not wanted any more when its turn comes.
-async fn connect_in_turn(home: &Home, target: &Target) -> Option<RedisResult<Exclusive>> {
-    let gate = home.fleet.gate(&target.node);
+async fn connect_in_turn(
+    role_pool: &RolePool,
+    target: &Target,
+) -> Option<RedisResult<WireConnection>> {
+    let gate = role_pool.node_table.gate(&target.node);
     let _turn = gate.acquire().await;
-    let mut changes = home.topology.subscribe();
+    let mut changes = role_pool.topology.subscribe();
     // Those ahead may have failed meanwhile: the pause after that is for all, or everybody who
     // waits would try at once.
-    while let Some(until) = home.fleet.paused_until(&target.node)
+    while let Some(until) = role_pool.node_table.paused_until(&target.node)
         && until > Instant::now()
     {
         tokio::select! {
@@ -73,22 +83,22 @@ async fn connect_in_turn(home: &Home, target: &Target) -> Option<RedisResult<Exc
             _ = changes.changed() => break,
         }
     }
-    if !is_wanted(home, target) {
+    if !is_wanted(role_pool, target) {
         return None;
     }
-    Some(connect(home, target).await)
+    Some(connect(role_pool, target).await)
 }
 
-async fn connect(home: &Home, target: &Target) -> RedisResult<Exclusive> {
-    let deadline = Instant::now() + home.config.connect_timeout;
+async fn connect(role_pool: &RolePool, target: &Target) -> RedisResult<WireConnection> {
+    let deadline = Instant::now() + role_pool.config.connect_timeout;
     let (mut wire, greeting) =
-        handshake::connect(&home.config, &target.node, target.role, deadline).await?;
-    let snapshot = home.topology.snapshot();
+        handshake::connect(&role_pool.config, &target.node, target.role, deadline).await?;
+    let snapshot = role_pool.topology.snapshot();
     let trusted = snapshot.unproven.is_some();
     let orphaned = snapshot.is_orphaned(&target.node);
     match judge(&greeting, target.role, trusted, orphaned) {
         None => {
-            wire.live_on(&home.runtime);
+            wire.live_on(&role_pool.runtime);
             Ok(wire)
         }
         Some(trouble) => Err((

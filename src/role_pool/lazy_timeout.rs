@@ -22,7 +22,7 @@ use tokio::{
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct LazyTimeout {
     /// Somebody listens for a tick that has not come yet.
     wanted: AtomicBool,
     called: Notify,
@@ -33,7 +33,7 @@ pub(crate) struct Alarm {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
-impl Alarm {
+impl LazyTimeout {
     /// Ticks a little after somebody has begun to listen, and rests while nobody does.
     pub(crate) async fn run(&self) {
         loop {

@@ -23,7 +23,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 const SHUNNED: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-struct Member {
+struct NodeState {
     /// Connections open or being dialled.
     places: usize,
     gate: Arc<Semaphore>,
@@ -35,7 +35,7 @@ struct Member {
     dialled: u64,
 }
 
-impl Default for Member {
+impl Default for NodeState {
     fn default() -> Self {
         Self {
             places: 0,
@@ -47,7 +47,7 @@ impl Default for Member {
     }
 }
 
-impl Member {
+impl NodeState {
     fn is_avoided(&self, now: Instant) -> bool {
         let paused = self.pause.is_some_and(|(until, _)| until > now);
         paused || self.shunned.is_some_and(|until| until > now)
@@ -55,15 +55,15 @@ impl Member {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Fleet {
+pub(crate) struct NodeTable {
     /// Touched when a connection is made, closed or fails to be made; never by a checkout.
-    members: Mutex<HashMap<Node, Member>>,
+    members: Mutex<HashMap<Node, NodeState>>,
     /// Connections open, not counting those being dialled.
     open: AtomicUsize,
     dials: AtomicU64,
 }
 
-impl Fleet {
+impl NodeTable {
     /// Counts one more connection on the target with the fewest; those that have trouble come last.
     pub(crate) fn join(&self, targets: Vec<Target>) -> Option<Target> {
         let now = Instant::now();

@@ -54,7 +54,7 @@ pub(crate) struct Refusals {
     /// The nodes that refused, and when each may be tried again.
     tries: Mutex<HashMap<Node, Pace>>,
     /// The nodes that gave reason to ask the Sentinels, and when each is reason to ask again.
-    looks: Mutex<HashMap<Node, Pace>>,
+    refreshes: Mutex<HashMap<Node, Pace>>,
     served: Notify,
 }
 
@@ -74,7 +74,7 @@ impl Refusals {
     /// The node has executed a command that it had refused before.
     pub(crate) fn served(&self, node: &Node) {
         if self.tries.lock().remove(node).is_some() {
-            self.looks.lock().remove(node);
+            self.refreshes.lock().remove(node);
             self.served.notify_waiters();
         }
     }
@@ -116,12 +116,12 @@ impl Refusals {
     /// Whether what the node keeps saying is worth a look at the Sentinels now.
     pub(crate) fn is_look_due(&self, node: &Node) -> bool {
         let now = Instant::now();
-        let mut looks = self.looks.lock();
-        looks.retain(|_, pace| !pace.is_past(LONGEST_LOOK, now));
-        match looks.get_mut(node) {
+        let mut refreshes = self.refreshes.lock();
+        refreshes.retain(|_, pace| !pace.is_past(LONGEST_LOOK, now));
+        match refreshes.get_mut(node) {
             Some(pace) => pace.step(LONGEST_LOOK, now),
             None => {
-                looks.insert(node.clone(), Pace::new(FIRST_LOOK, now));
+                refreshes.insert(node.clone(), Pace::new(FIRST_LOOK, now));
                 true
             }
         }

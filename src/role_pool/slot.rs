@@ -2,47 +2,47 @@
 
 use std::sync::Arc;
 
-use crate::{node::Node, role_pool::Home, topology::Target, util::runtime::Presence};
+use crate::{node::Node, role_pool::RolePool, topology::Target, util::runtime::Presence};
 
 /// One connection's place in the count of its node, from before the dial until it is closed.
 #[derive(Debug)]
-pub(crate) struct Place {
-    home: Arc<Home>,
+pub(crate) struct NodeSlot {
+    role_pool: Arc<RolePool>,
     node: Node,
     open: bool,
     _presence: Presence,
 }
 
-impl Place {
+impl NodeSlot {
     /// Takes a place on the target with the fewest connections; those that have trouble come last.
-    pub(crate) fn take(home: &Arc<Home>, targets: Vec<Target>) -> Option<(Target, Self)> {
-        let target = home.fleet.join(targets)?;
-        let place = Self {
-            home: Arc::clone(home),
+    pub(crate) fn take(role_pool: &Arc<RolePool>, targets: Vec<Target>) -> Option<(Target, Self)> {
+        let target = role_pool.node_table.join(targets)?;
+        let slot = Self {
+            role_pool: Arc::clone(role_pool),
             node: target.node.clone(),
             open: false,
-            _presence: home.runtime.presence(),
+            _presence: role_pool.runtime.presence(),
         };
-        Some((target, place))
+        Some((target, slot))
     }
 
     /// The dial succeeded: from now on this is an open connection.
     pub(crate) fn opened(mut self) -> Self {
-        self.home.fleet.opened();
+        self.role_pool.node_table.opened();
         self.open = true;
         self
     }
 
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
+    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
+        &self.role_pool
     }
 }
 
-impl Drop for Place {
+impl Drop for NodeSlot {
     fn drop(&mut self) {
         if self.open {
-            self.home.fleet.closed();
+            self.role_pool.node_table.closed();
         }
-        self.home.fleet.leave(&self.node);
+        self.role_pool.node_table.leave(&self.node);
     }
 }

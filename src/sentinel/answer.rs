@@ -45,7 +45,7 @@ pub(crate) struct Answer {
     /// The other Sentinels it knows.
     pub(crate) peers: Vec<Peer>,
     /// The node that it is replacing, or would replace if it could, and the flag that says so.
-    pub(crate) deposing: Option<(Node, &'static str)>,
+    pub(crate) failover_flag: Option<(Node, &'static str)>,
     /// Whether the failover that it states is one for which the master itself stops taking writes
     /// and waits for the replica (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
     pub(crate) coordinated: bool,

@@ -21,7 +21,7 @@ use crate::{
         refused::{Refused, is_about_the_command},
         reply::{self, MasterInfo, Replicas},
     },
-    wire::{connection::Exclusive, handshake, value::Malformed},
+    wire::{connection::WireConnection, handshake, value::Malformed},
 };
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
@@ -43,7 +43,7 @@ pub(crate) struct Contact {
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,
-    mut looks: watch::Receiver<u64>,
+    mut refreshes: watch::Receiver<u64>,
     listened: watch::Receiver<Option<String>>,
     out: mpsc::Sender<Message>,
 ) {
@@ -55,12 +55,12 @@ pub(crate) async fn run(
         sought: None,
     };
     loop {
-        let look = *looks.borrow_and_update();
-        if look > 0 {
+        let round = *refreshes.borrow_and_update();
+        if round > 0 {
             let said = client.ask().await;
             let message = Message::Answer {
                 link: contact.name.clone(),
-                look,
+                round,
                 answer: said
                     .map(Box::new)
                     .map_err(|error| Silence::new(&error, &client.address)),
@@ -70,7 +70,7 @@ pub(crate) async fn run(
             }
             tokio::time::sleep(REST).await;
         }
-        if looks.changed().await.is_err() {
+        if refreshes.changed().await.is_err() {
             return;
         }
     }
@@ -79,7 +79,7 @@ pub(crate) async fn run(
 struct Client {
     address: Node,
     config: Arc<Config>,
-    conn: Option<Exclusive>,
+    conn: Option<WireConnection>,
     listened: watch::Receiver<Option<String>>,
     /// The Sentinel that was looked for last, since this address had led to another one.
     sought: Option<String>,
@@ -130,7 +130,7 @@ impl Client {
         &self,
         questions: &[Cmd],
         deadline: Instant,
-    ) -> RedisResult<(Exclusive, Vec<Value>)> {
+    ) -> RedisResult<(WireConnection, Vec<Value>)> {
         let mut conn = handshake::connect_sentinel(&self.address, deadline).await?;
         let mut cmds: Vec<Cmd> = auth(&self.config).into_iter().collect();
         let own = cmds.len();
@@ -143,7 +143,7 @@ impl Client {
         Ok((conn, replies))
     }
 
-    fn keep(&mut self, mut conn: Exclusive, replies: Vec<Value>) -> RedisResult<Answer> {
+    fn keep(&mut self, mut conn: WireConnection, replies: Vec<Value>) -> RedisResult<Answer> {
         // The answers are long and the next question is seconds away.
         conn.trim();
         self.conn = Some(conn);
@@ -245,7 +245,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     if let Some(master) = master {
         answer.coordinated = master.is_coordinated();
         answer.master_run_id = master.run_id.clone().map(|id| (master.node.clone(), id));
-        answer.deposing = master.deposing().map(|flag| (master.node, flag));
+        answer.failover_flag = master.failover_flag().map(|flag| (master.node, flag));
     }
     Ok(answer)
 }

@@ -76,7 +76,7 @@ pub(crate) enum EventKind {
 
 impl EventKind {
     /// Whether the node that it names is, or is about to be, a master.
-    pub(crate) fn heralds_master(&self) -> bool {
+    pub(crate) fn names_next_master(&self) -> bool {
         matches!(
             self,
             Self::SelectedReplica

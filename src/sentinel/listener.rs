@@ -18,7 +18,7 @@ use crate::{
         refused::{Refused, is_about_the_command},
     },
     util::jitter,
-    wire::{connection::Exclusive, handshake},
+    wire::{connection::WireConnection, handshake},
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -129,7 +129,7 @@ impl Listener<'_> {
 
     /// Signs in, and finds out which Sentinel this is, since later a subscribed connection cannot
     /// ask.
-    async fn sign_in(&mut self, conn: &mut Exclusive, deadline: Instant) -> RedisResult<()> {
+    async fn sign_in(&mut self, conn: &mut WireConnection, deadline: Instant) -> RedisResult<()> {
         let mut cmds: Vec<Cmd> = client::auth(self.config).into_iter().collect();
         cmds.push(client::my_id());
         let mut replies = conn.exchange(&cmds, deadline).await?;
@@ -151,7 +151,7 @@ impl Listener<'_> {
     /// whole where one of them is. Returns those that are refused; for all of them to be is an error.
     async fn subscribe(
         &self,
-        conn: &mut Exclusive,
+        conn: &mut WireConnection,
         channels: &[&'static str],
     ) -> RedisResult<Withheld> {
         let cmds: Vec<Cmd> = channels
@@ -176,7 +176,7 @@ impl Listener<'_> {
     /// The reply to one `SUBSCRIBE`: its error, where it is refused.
     async fn confirmation(
         &self,
-        conn: &mut Exclusive,
+        conn: &mut WireConnection,
         deadline: Instant,
     ) -> RedisResult<Option<RedisError>> {
         loop {
@@ -192,7 +192,7 @@ impl Listener<'_> {
         }
     }
 
-    async fn ping(&self, conn: &mut Exclusive) -> RedisResult<()> {
+    async fn ping(&self, conn: &mut WireConnection) -> RedisResult<()> {
         conn.send(&[cmd("PING")]).await?;
         let deadline = Instant::now() + self.config.sentinel_timeout;
         loop {
@@ -208,7 +208,11 @@ impl Listener<'_> {
     }
 
     /// The next thing that the Sentinel sends; `None` when nothing comes until the deadline.
-    async fn hear(&self, conn: &mut Exclusive, deadline: Instant) -> RedisResult<Option<Heard>> {
+    async fn hear(
+        &self,
+        conn: &mut WireConnection,
+        deadline: Instant,
+    ) -> RedisResult<Option<Heard>> {
         let Some(message) = conn.message(deadline).await? else {
             return Ok(None);
         };

@@ -20,7 +20,7 @@ pub(crate) enum Message {
     Answer {
         link: Node,
         /// The look that the question belonged to.
-        look: u64,
+        round: u64,
         answer: Result<Box<Answer>, Silence>,
     },
     /// A Sentinel published something about our master.

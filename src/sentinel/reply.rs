@@ -200,7 +200,7 @@ impl MasterInfo {
     }
 
     /// The flag that says that this master is being replaced, or is about to be.
-    pub(crate) fn deposing(&self) -> Option<&'static str> {
+    pub(crate) fn failover_flag(&self) -> Option<&'static str> {
         if self.flags.has(Flag::FailoverInProgress) {
             Some(FAILOVER_IN_PROGRESS)
         } else if self.flags.has(Flag::ObjectivelyDown) {

@@ -2,7 +2,7 @@
 
 /// What may be done on a connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Admission {
     Current,
     /// Its node is the master and is being replaced: nothing is written to it until that is decided.
     Fenced,

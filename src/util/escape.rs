@@ -7,7 +7,7 @@ const MAX: usize = 256;
 
 /// At most 256 bytes of `text` with control characters and whatever is not UTF-8 escaped, so that
 /// it can neither forge a line in a log nor fill it.
-pub(crate) fn printable(text: &[u8]) -> String {
+pub(crate) fn escape(text: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len().min(MAX));
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -29,7 +29,7 @@ use crate::{
     config::ReplyLimits,
     error::failure::Peer,
     node::{Node, Role},
-    wire::{connection::Exclusive, stream::Stream},
+    wire::{connection::WireConnection, stream::Stream},
 };
 
 thread_local! {
@@ -126,8 +126,8 @@ impl Socket {
         Arc::clone(&self.0)
     }
 
-    pub(crate) fn connection(self) -> Exclusive {
-        Exclusive::new(
+    pub(crate) fn connection(self) -> WireConnection {
+        WireConnection::new(
             Stream::Memory(Box::new(self)),
             Node::new("127.0.0.1", 6379),
             Peer::Node(Role::Master),

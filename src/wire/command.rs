@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 
 use redis::{Arg, Cmd};
 
-use crate::util::escape::printable;
+use crate::util::escape::escape;
 
 /// What a connection was left in that the next caller must not inherit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,7 +378,7 @@ fn client(cmd: &Cmd) -> Kind {
 /// | command | goes on from | over a shared connection | over a lent one |
 /// |---|---|---|---|
 /// | `EVALSHA`, `EVALSHA_RO` | `SCRIPT LOAD`, `EVAL` | the node is given the script where it lacks it, see [`scripts`](crate::role_pool::scripts) | the connection stays; on a fresh one the caller is told `NOSCRIPT` |
-/// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Tie`](crate::wire::command::affinity::Tie) |
+/// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Affinity`](crate::wire::command::affinity::Affinity) |
 /// | `FT.CURSOR` | `FT.AGGREGATE` or `FT.HYBRID` with `WITHCURSOR` | both are refused | as above |
 /// | `CLIENT KILL`, `UNBLOCK`, `PAUSE`, `UNPAUSE` | a client's number, an earlier pause | refused where reads go to several nodes | as above |
 /// | `SCRIPT KILL`, `FUNCTION KILL` | a running script | as above | as above |
@@ -437,7 +437,7 @@ pub(crate) fn empty() -> redis::RedisError {
 
 /// The command's name, for an error that says what it is about.
 pub(crate) fn name(cmd: &Cmd) -> String {
-    printable(arg(cmd, 0).unwrap_or_default())
+    escape(arg(cmd, 0).unwrap_or_default())
 }
 
 /// How long the server may hold `cmd` back, for a connection that is not in a transaction.

@@ -41,7 +41,7 @@ enum State {
     Broken,
 }
 
-pub(crate) struct Exclusive {
+pub(crate) struct WireConnection {
     channel: Channel,
     node: Node,
     peer: Peer,
@@ -60,7 +60,7 @@ pub(crate) struct Exclusive {
     own: bool,
 }
 
-impl fmt::Debug for Exclusive {
+impl fmt::Debug for WireConnection {
     /// Without its buffers, which hold what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exclusive")
@@ -71,7 +71,7 @@ impl fmt::Debug for Exclusive {
     }
 }
 
-impl Exclusive {
+impl WireConnection {
     pub(crate) fn new(
         stream: Stream,
         node: Node,
@@ -135,12 +135,12 @@ impl Exclusive {
             Expect::None => self.flush().await,
             // Confirmations are waited for all the same: nothing tells a late one, which RESP2
             // spells like any array, from the reply to the next command.
-            Expect::One | Expect::Proof(_) if cmd.is_no_response() => {
+            Expect::One | Expect::NodeReport(_) if cmd.is_no_response() => {
                 self.owed += 1;
                 self.flush().await
             }
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
-            Expect::Proof(claim) => {
+            Expect::NodeReport(claim) => {
                 let reply = self.receive(false, deadline).await?;
                 self.session.settle(claim, &reply);
                 Ok(reply)
@@ -579,11 +579,11 @@ fn note_pipeline(mut session: Session, pipeline: &Pipeline) -> RedisResult<Noted
     let mut block = Block::No;
     let mut replies = 0;
     let mut take = |expect| {
-        if let Expect::Proof(claim) = expect {
+        if let Expect::NodeReport(claim) = expect {
             claims.push((replies, claim));
         }
         replies += 1;
-        matches!(expect, Expect::One | Expect::Proof(_))
+        matches!(expect, Expect::One | Expect::NodeReport(_))
     };
     if pipeline.is_transaction() && !take(session.note_multi()) {
         return Err(unframed(&redis::cmd("MULTI"), Place::InPipeline));

@@ -11,9 +11,9 @@ use crate::{
     config::{Config, Protocol, ReplyLimits},
     error::{denies_command, failure::Peer},
     node::{Node, Role},
-    util::escape::printable,
+    util::escape::escape,
     wire::{
-        connection::Exclusive,
+        connection::WireConnection,
         role::{self, RoleReply},
         stream::Stream,
         value::Fields,
@@ -47,13 +47,13 @@ pub(crate) async fn connect(
     node: &Node,
     role: Role,
     deadline: Instant,
-) -> RedisResult<(Exclusive, Greeting)> {
+) -> RedisResult<(WireConnection, Greeting)> {
     let address = config
         .address_of(node)
         .ok_or_else(|| std::io::Error::other("the address map panicked"))?;
     let stream = Stream::connect(&address, deadline).await?;
     let limits = config.reply_limits;
-    let mut conn = Exclusive::new(
+    let mut conn = WireConnection::new(
         stream,
         node.clone(),
         Peer::Node(role),
@@ -67,13 +67,16 @@ pub(crate) async fn connect(
 
 /// Connects to a Sentinel. Nothing is sent yet: a Sentinel knows neither `SELECT` nor the
 /// credentials of the data nodes, and must never see them.
-pub(crate) async fn connect_sentinel(node: &Node, deadline: Instant) -> RedisResult<Exclusive> {
+pub(crate) async fn connect_sentinel(
+    node: &Node,
+    deadline: Instant,
+) -> RedisResult<WireConnection> {
     let stream = Stream::connect(node, deadline).await?;
     let limits = ReplyLimits {
         max_reply_bytes: SENTINEL_REPLY_BYTES,
         ..ReplyLimits::default()
     };
-    Ok(Exclusive::new(
+    Ok(WireConnection::new(
         stream,
         node.clone(),
         Peer::Sentinel,
@@ -89,7 +92,7 @@ const SENTINEL_REPLY_BYTES: usize = 4 << 20;
 /// Signs in, over a connection that may have been signed in before, and asks what the node is.
 pub(crate) async fn greet(
     config: &Config,
-    conn: &mut Exclusive,
+    conn: &mut WireConnection,
     role: Role,
     deadline: Instant,
 ) -> RedisResult<Greeting> {
@@ -129,7 +132,7 @@ pub(crate) async fn greet(
 
 async fn greet_without_hello(
     config: &Config,
-    conn: &mut Exclusive,
+    conn: &mut WireConnection,
     deadline: Instant,
 ) -> RedisResult<Greeting> {
     let mut cmds = Vec::new();
@@ -225,8 +228,8 @@ pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
     if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "***");
     }
-    let code = printable(error.code().as_bytes());
-    let line = format!("-{code} {}\r\n", printable(text.as_bytes()));
+    let code = escape(error.code().as_bytes());
+    let line = format!("-{code} {}\r\n", escape(text.as_bytes()));
     // Only the redis crate can build an error reply, and it takes every line that begins so.
     match redis::parse_redis_value(line.as_bytes()) {
         Ok(Value::ServerError(error)) => error.into(),

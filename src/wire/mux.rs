@@ -1,6 +1,6 @@
 //! One connection on one socket, shared by many callers at once.
 //!
-//! Callers hand in encoded commands at a [`Desk`] and wait there for their replies; a driver, one
+//! Callers hand in encoded commands at a [`RequestQueue`] and wait there for their replies; a driver, one
 //! task a socket, writes whatever was handed in since its last turn with one system call and reads
 //! as many replies with another. Under load the cost of a command is that of two short turns at the
 //! desk.
@@ -26,17 +26,17 @@ use std::{
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
-pub(crate) use crate::wire::mux::queue::Fault;
+pub(crate) use crate::wire::mux::queue::MuxError;
 use crate::{
     config::MultiplexedLimits,
     error::failure::{Cause, Fate},
-    topology::admission::Standing,
+    topology::admission::Admission,
     wire::{
-        connection::Exclusive,
+        connection::WireConnection,
         mux::{
             driver::Driver,
-            encoder::Request,
-            queue::{Answer, Desk, Progress},
+            encoder::Encoder,
+            queue::{Answer, Progress, RequestQueue},
         },
     },
 };
@@ -55,8 +55,8 @@ pub(crate) struct Limit {
     pub(crate) whole: Duration,
 }
 
-pub(crate) struct Shared {
-    desk: Mutex<Desk>,
+pub(crate) struct Mux {
+    queue: Mutex<RequestQueue>,
     /// A copy for the choice between connections, which takes no lock.
     in_flight: AtomicUsize,
     open: AtomicBool,
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     max_in_flight: usize,
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for Mux {
     /// Without what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
@@ -75,13 +75,13 @@ impl fmt::Debug for Shared {
     }
 }
 
-impl Shared {
+impl Mux {
     /// Shares this connection from now on. The driver is to be run until it ends; `current` says
     /// before every write whether the node may still be written to.
     pub(crate) fn open(
-        connection: Exclusive,
+        connection: WireConnection,
         limits: MultiplexedLimits,
-        current: impl FnMut() -> Standing + Send + Unpin + 'static,
+        current: impl FnMut() -> Admission + Send + Unpin + 'static,
     ) -> (
         Arc<Self>,
         impl Future<Output = Result<(), Cause>> + Send + 'static,
@@ -91,7 +91,7 @@ impl Shared {
             .map_or(LONGEST_TICK, |timeout| timeout / TICKS)
             .clamp(SHORTEST_TICK, LONGEST_TICK);
         let shared = Arc::new(Self {
-            desk: Mutex::new(Desk::new(limits, timeout)),
+            queue: Mutex::new(RequestQueue::new(limits, timeout)),
             in_flight: AtomicUsize::new(0),
             open: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
@@ -114,14 +114,14 @@ impl Shared {
 
     /// Has the driver look whether the node may still be written to.
     pub(crate) fn nudge(&self) {
-        let driver = self.desk.lock().driver();
+        let driver = self.queue.lock().driver();
         wake(driver);
     }
 
     /// Takes commands again after the fence was lifted.
     pub(crate) fn reopen(&self) {
-        let mut desk = self.desk.lock();
-        if desk.reopen() {
+        let mut queue = self.queue.lock();
+        if queue.reopen() {
             self.open.store(true, Relaxed);
         }
     }
@@ -133,7 +133,7 @@ impl Shared {
 
     /// Callers in line for room.
     pub(crate) fn waiting(&self) -> usize {
-        self.desk.lock().waiting()
+        self.queue.lock().waiting()
     }
 
     /// Takes and writes nothing more, and ends when what was written is answered. False when it was
@@ -141,20 +141,20 @@ impl Shared {
     pub(crate) fn retire(&self) -> bool {
         self.open.store(false, Relaxed);
         let was_leaving = self.leaving.swap(true, Relaxed);
-        let driver = self.desk.lock().retire();
+        let driver = self.queue.lock().retire();
         wake(driver);
         !was_leaving
     }
 
     /// For the choice between connections.
-    fn show(&self, desk: &Desk) {
-        self.in_flight.store(desk.in_flight(), Relaxed);
+    fn show(&self, queue: &RequestQueue) {
+        self.in_flight.store(queue.in_flight(), Relaxed);
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
     /// Where it has a limit of its own, that holds beside the one of the connection.
-    pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, Fault> {
-        match self.call(Request::one(cmd), limit).await {
+    pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, MuxError> {
+        match self.call(Encoder::one(cmd), limit).await {
             Answer::One(value) => Ok(value),
             Answer::Lost(fault) => Err(fault),
             Answer::Many(_) => unreachable!("BUG: one command has one reply"),
@@ -168,55 +168,55 @@ impl Shared {
         pipeline: &Pipeline,
         next: usize,
         limit: Option<Limit>,
-    ) -> Result<Vec<Value>, Fault> {
-        let request = Request::many(pipeline, next, self.max_in_flight);
-        match self.call(request, limit).await {
+    ) -> Result<Vec<Value>, MuxError> {
+        let encoder = Encoder::many(pipeline, next, self.max_in_flight);
+        match self.call(encoder, limit).await {
             Answer::Many(values) => Ok(values),
             Answer::Lost(fault) => Err(fault),
             Answer::One(_) => unreachable!("BUG: a pipeline's replies come together"),
         }
     }
 
-    async fn call(&self, mut request: Request<'_>, limit: Option<Limit>) -> Answer {
-        let mut ticket = Ticket {
+    async fn call(&self, mut encoder: Encoder<'_>, limit: Option<Limit>) -> Answer {
+        let mut future = RequestFuture {
             shared: self,
             key: None,
         };
-        let answer = poll_fn(|cx| ticket.poll(cx, &mut request));
+        let answer = poll_fn(|cx| future.poll(cx, &mut encoder));
         let Some(limit) = limit else {
             return answer.await;
         };
         // Boxed, or every call would have room for a timer.
         match Box::pin(tokio::time::timeout(limit.left, answer)).await {
             Ok(answer) => answer,
-            Err(_) => ticket.late(Cause::Timeout(limit.whole)),
+            Err(_) => future.late(Cause::Timeout(limit.whole)),
         }
     }
 }
 
 /// A call at the desk. Dropping it leaves its reply, when it comes, to nobody.
-struct Ticket<'a> {
-    shared: &'a Shared,
+struct RequestFuture<'a> {
+    shared: &'a Mux,
     key: Option<usize>,
 }
 
-impl Ticket<'_> {
+impl RequestFuture<'_> {
     /// How the call ends when it is given up now.
     fn late(&self, cause: Cause) -> Answer {
-        let desk = self.shared.desk.lock();
-        let fate = self.key.map_or(Fate::NotExecuted, |key| desk.fate(key));
-        Answer::Lost(Fault::Failed(cause, fate))
+        let queue = self.shared.queue.lock();
+        let fate = self.key.map_or(Fate::NotExecuted, |key| queue.fate(key));
+        Answer::Lost(MuxError::Failed(cause, fate))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, request: &mut Request<'_>) -> Poll<Answer> {
-        request.prepare();
-        let mut desk = self.shared.desk.lock();
+    fn poll(&mut self, cx: &mut Context<'_>, encoder: &mut Encoder<'_>) -> Poll<Answer> {
+        encoder.prepare();
+        let mut queue = self.shared.queue.lock();
         let key = match self.key {
-            None => match desk.enter(request.wanted(), request.total(), cx.waker()) {
+            None => match queue.enter(encoder.wanted(), encoder.total(), cx.waker()) {
                 Some(key) => key,
-                None => return Poll::Ready(Answer::Lost(Fault::NotWritten)),
+                None => return Poll::Ready(Answer::Lost(MuxError::NotWritten)),
             },
-            Some(key) => match desk.progress(key, cx.waker()) {
+            Some(key) => match queue.progress(key, cx.waker()) {
                 Progress::Waiting => return Poll::Pending,
                 Progress::Admitted => key,
                 Progress::Done(answer) => {
@@ -226,19 +226,19 @@ impl Ticket<'_> {
             },
         };
         self.key = Some(key);
-        if !desk.is_admitted(key) {
+        if !queue.is_admitted(key) {
             return Poll::Pending;
         }
-        let driver = request.hand_in(&mut desk, key);
+        let driver = encoder.hand_in(&mut queue, key);
         // The rest of a long pipeline goes to the end of the line.
-        let more = request.wanted();
+        let more = encoder.wanted();
         if more > 0 {
-            desk.ask(key, more);
+            queue.ask(key, more);
         }
-        let granted = desk.is_admitted(key);
-        self.shared.show(&desk);
-        let silent = request.is_silent();
-        drop(desk);
+        let granted = queue.is_admitted(key);
+        self.shared.show(&queue);
+        let silent = encoder.is_silent();
+        drop(queue);
         wake(driver);
         if granted {
             cx.waker().wake_by_ref();
@@ -250,14 +250,14 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for RequestFuture<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let mut woken = Vec::new();
-            let mut desk = self.shared.desk.lock();
-            let _received = desk.abandon(key, &mut woken);
-            self.shared.show(&desk);
-            drop(desk);
+            let mut queue = self.shared.queue.lock();
+            let _received = queue.abandon(key, &mut woken);
+            self.shared.show(&queue);
+            drop(queue);
             wake(woken);
         }
     }

@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::{
     node::Node,
-    util::escape::printable,
+    util::escape::escape,
     wire::value::{Malformed, bad_address, node, plain, signed, text, unexpected},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn parse(reply: &Value) -> Result<RoleReply, Malformed> {
                 .ok_or_else(|| malformed(bad_address(text(host), text(port))))?,
             state: match text(state) {
                 Some(b"connected") => LinkState::Connected,
-                Some(other) => LinkState::Other(printable(other)),
+                Some(other) => LinkState::Other(escape(other)),
                 None => return Err(malformed("no link state".into())),
             },
             offset: signed(offset).ok_or_else(|| malformed("no offset".into()))?,
@@ -61,9 +61,9 @@ pub(crate) fn parse(reply: &Value) -> Result<RoleReply, Malformed> {
         (Some(role @ (b"master" | b"slave")), _) => Err(malformed(format!(
             "{} elements for a {}",
             items.len(),
-            printable(role)
+            escape(role)
         ))),
-        (Some(role), _) => Err(malformed(format!("unknown role {}", printable(role)))),
+        (Some(role), _) => Err(malformed(format!("unknown role {}", escape(role)))),
         (None, _) => Err(malformed("no role".into())),
     }
 }

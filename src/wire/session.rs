@@ -25,7 +25,7 @@ use crate::{
 pub(crate) enum Expect {
     One,
     /// One reply, to be handed to [`Session::settle`] together with the claim.
-    Proof(Claim),
+    NodeReport(Claim),
     /// So many confirmations, or one error in place of all of them.
     Confirmations(usize),
     None,
@@ -77,7 +77,7 @@ enum Framing {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Session {
-    home: i64,
+    role_pool: i64,
     // None while a SELECT is unproven.
     db: Option<i64>,
     left: u16,
@@ -97,7 +97,7 @@ impl Session {
     /// `db` is the database the handshake selected.
     pub(crate) fn new(db: i64) -> Self {
         Self {
-            home: db,
+            role_pool: db,
             db: Some(db),
             left: 0,
             queuing: false,
@@ -212,7 +212,7 @@ impl Session {
     }
 
     fn claim(&self, what: Claimed, at: u32) -> Expect {
-        Expect::Proof(Claim { what, at })
+        Expect::NodeReport(Claim { what, at })
     }
 
     fn begin(&mut self, dirt: Dirt) {
@@ -235,7 +235,7 @@ impl Session {
         let wanted = arg(cmd, 1)
             .and_then(|db| std::str::from_utf8(db).ok())
             .and_then(|db| db.parse().ok());
-        if !self.queuing && wanted == self.db && self.db == Some(self.home) {
+        if !self.queuing && wanted == self.db && self.db == Some(self.role_pool) {
             // Refused or not, it stays where it is.
             return Expect::One;
         }
@@ -303,7 +303,7 @@ impl Session {
         self.claim(claimed, self.transactions)
     }
 
-    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs
+    /// What the reply to a command that expected [`Expect::NodeReport`] says. A server error belongs
     /// here too.
     pub(crate) fn settle(&mut self, claim: Claim, reply: &Value) {
         let done = matches!(reply, Value::Okay);
@@ -335,7 +335,7 @@ impl Session {
     /// What makes the connection unfit for another caller; `None` means it is provably clean.
     pub(crate) fn dirt(&self) -> Option<Dirt> {
         let mut left = self.left;
-        if self.db != Some(self.home) {
+        if self.db != Some(self.role_pool) {
             left |= Dirt::Database.bit();
         }
         if left == 0 {
@@ -348,7 +348,7 @@ impl Session {
     /// pipeline is nothing its caller counts on.
     pub(crate) fn lacks(&self, wrapped: bool) -> bool {
         let own = if wrapped { Dirt::Transaction.bit() } else { 0 };
-        self.db != Some(self.home) || self.left & !own != 0
+        self.db != Some(self.role_pool) || self.left & !own != 0
     }
 
     /// Whether keys may be watched.
@@ -359,7 +359,7 @@ impl Session {
     /// Whether a transaction on watched keys is all that a fresh connection would lack.
     pub(crate) fn is_only_watching(&self) -> bool {
         let transaction = Dirt::Watch.bit() | Dirt::Transaction.bit();
-        self.is_watching() && self.left & !transaction == 0 && self.db == Some(self.home)
+        self.is_watching() && self.left & !transaction == 0 && self.db == Some(self.role_pool)
     }
 
     /// What the reply to a `HELLO` that named a protocol says.

@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::{
     node::{Node, announced},
-    util::escape::printable,
+    util::escape::escape,
 };
 
 /// Three times what the newest Sentinel sends for its wordiest entry of a node, and more.
@@ -133,7 +133,7 @@ pub(crate) fn signed(value: &Value) -> Option<i64> {
 }
 
 pub(crate) fn bad_address(host: Option<&[u8]>, port: Option<&[u8]>) -> String {
-    let shown = |part: Option<&[u8]>| part.map_or_else(|| "nothing".into(), printable);
+    let shown = |part: Option<&[u8]>| part.map_or_else(|| "nothing".into(), escape);
     format!(
         "unusable address, host {}, port {}",
         shown(host),
@@ -145,7 +145,7 @@ pub(crate) fn unexpected(value: &Value) -> String {
     match value {
         Value::ServerError(error) => {
             let details = error.details().unwrap_or_default();
-            printable(format!("error {} {details}", error.code()).as_bytes())
+            escape(format!("error {} {details}", error.code()).as_bytes())
         }
         Value::Nil => "nothing".into(),
         Value::Array(_) | Value::Set(_) | Value::Push { .. } => "an unexpected list".into(),

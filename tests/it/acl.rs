@@ -330,7 +330,8 @@ async fn what_is_refused_is_warned_of_once_for_each_sentinel_and_not_at_every_tr
     let pool = Pool::connect(config).await.expect("it names the master");
     let tries = |sentinel: &FakeSentinel| sentinel.count("SUBSCRIBE") / 38;
     eventually("it tried again and again", LIMIT, || async {
-        sentinels.iter().all(|sentinel| tries(sentinel) > 3) && pool.status().sentinel.looks > 10
+        sentinels.iter().all(|sentinel| tries(sentinel) > 3)
+            && pool.status().sentinel.refreshes > 10
     })
     .await;
     for command in ["SUBSCRIBE", "SENTINEL REPLICAS", "SENTINEL MYID"] {

@@ -154,7 +154,7 @@ async fn a_promoted_replica_is_adopted_before_any_sentinel_announces_it() {
 
     let topology = scene.pool.topology();
     assert_eq!(topology.master, Some(new.clone()));
-    assert_eq!(topology.deposed, Some(old.clone()));
+    assert_eq!(topology.previous_master, Some(old.clone()));
     assert_eq!(topology.epoch, EPOCH);
     // The Sentinels go on naming the old one, which says that it is a master.
     for i in 0..5 {
@@ -175,7 +175,7 @@ async fn a_promoted_replica_is_adopted_before_any_sentinel_announces_it() {
     scene.replicas[1].set_role(NodeRole::replica_of(new.port()));
     eventually("the announcement is known", LIMIT, || async {
         let topology = scene.pool.topology();
-        let confirmed = topology.epoch == EPOCH + 1 && topology.deposed.is_none();
+        let confirmed = topology.epoch == EPOCH + 1 && topology.previous_master.is_none();
         confirmed && topology.readable().count() == 2
     })
     .await;
@@ -199,7 +199,7 @@ async fn a_promotion_that_comes_to_nothing_is_undone_when_the_nodes_say_so() {
     scene.chosen().set_role(NodeRole::replica_of(old.port()));
     scene.leads(&scene.master).await;
     assert_eq!(write(&scene.pool, "k").await, Ok(old));
-    assert_eq!(scene.pool.topology().deposed, None);
+    assert_eq!(scene.pool.topology().previous_master, None);
     assert_eq!(scene.pool.topology().epoch, EPOCH);
 }
 
@@ -267,7 +267,7 @@ async fn a_dead_master_is_followed(adopt: Adopt) {
     let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
     eventually("all agree", LIMIT, || async {
         let topology = pool.topology();
-        topology.master == Some(local(new)) && topology.deposed.is_none()
+        topology.master == Some(local(new)) && topology.previous_master.is_none()
     })
     .await;
     assert_eq!(write(&pool, "k").await, Ok(local(new)));

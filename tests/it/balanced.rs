@@ -136,9 +136,9 @@ async fn where_only_the_balanced_address_can_be_reached_the_others_are_counted()
         "+try-failover",
         &format!("master mymaster 127.0.0.1 {}", master.port()),
     );
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     eventually("looks went by", LIMIT, || async {
-        pool.status().sentinel.looks > looks + 10
+        pool.status().sentinel.refreshes > looks + 10
     })
     .await;
     let sign = pool.status().fence.sign;
@@ -195,9 +195,9 @@ async fn a_sentinel_that_comes_back_with_another_id_is_one_sentinel() {
     counts(&pool, 3, 3, 3).await;
     sentinels[0].update(|view| view.id = "f".repeat(40));
     sentinels[0].close_connections();
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     eventually("looks went by", LIMIT, || async {
-        pool.status().sentinel.looks > looks + 5
+        pool.status().sentinel.refreshes > looks + 5
     })
     .await;
     counts(&pool, 3, 3, 3).await;

@@ -64,11 +64,11 @@ async fn a_refresh_that_is_dropped_is_carried_out_all_the_same() {
     let stage = Stage::shared(Side::Write, |_| {}).await;
     let base = alive_tasks();
     at_every_point("a refresh", async |cut| {
-        let looks = stage.pool.status().sentinel.looks;
+        let looks = stage.pool.status().sentinel.refreshes;
         let outcome = cut.short(stage.pool.refresh()).await;
         if cut.polls > 0 {
             eventually("the Sentinels are asked", LONG, || async {
-                stage.pool.status().sentinel.looks > looks
+                stage.pool.status().sentinel.refreshes > looks
             })
             .await;
         }

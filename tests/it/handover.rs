@@ -141,7 +141,7 @@ async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes
     assert!(stall < Duration::from_secs(10), "{stall:?}");
     let topology = pool.topology();
     let deposed = topology
-        .deposed
+        .previous_master
         .as_ref()
         .expect("the Sentinels still name it");
     assert_eq!(deposed.port(), old.port());
@@ -172,7 +172,10 @@ async fn a_coordinated_failover_loses_nothing_and_is_followed_before_it_is_annou
             deployment.sentinels()[0].cmd(&["SENTINEL", "FAILOVER", name, "COORDINATED"]);
         });
         eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
-        assert!(pool.topology().deposed.is_some(), "it is not announced yet");
+        assert!(
+            pool.topology().previous_master.is_some(),
+            "it is not announced yet"
+        );
         master(pool)
     };
     let failed = nothing_is_lost_when(deployment, By::Exclusive, |_| {}, lead).await;

@@ -461,7 +461,7 @@ async fn when_the_sign_goes_away_guard_and_handle_go_on_at_the_old_master() {
     let lifted = async {
         // Both are known to wait, as far as that can be seen: nothing arrives.
         eventually("the fence stays up for some looks", SOON, || {
-            let looks = pool.status().sentinel.looks;
+            let looks = pool.status().sentinel.refreshes;
             async move { looks > 5 }
         })
         .await;

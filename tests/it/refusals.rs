@@ -131,7 +131,7 @@ async fn a_loading_master_is_asked_by_one_caller_at_a_time_over_the_connections_
     const LOADS: Duration = Duration::from_secs(3);
     let loading = Loading::start(Duration::ZERO, |_| {}).await;
     let pool = &loading.pool;
-    let before = pool.status().sentinel.looks;
+    let before = pool.status().sentinel.refreshes;
     let began = Instant::now();
     let mut callers = JoinSet::new();
     for caller in 0..16 {
@@ -156,7 +156,7 @@ async fn a_loading_master_is_asked_by_one_caller_at_a_time_over_the_connections_
     assert_eq!(status.write.created, 4, "{status:?}");
     assert_eq!(status.writer.created, 1, "{status:?}");
     assert_eq!(status.write.discards.total(), 0, "{status:?}");
-    let looks = status.sentinel.looks - before;
+    let looks = status.sentinel.refreshes - before;
     assert!((1..=12).contains(&looks), "{looks} looks");
     // What it has executed it is not asked again.
     assert_eq!(loading.node.count("SET") - sets, 16);
@@ -202,7 +202,7 @@ async fn writes_that_cannot_be_replicated_do_not_have_the_sentinels_asked_each_t
     });
     let sentinel = sentinel_of(node.port());
     let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
-    let before = pool.status().sentinel.looks;
+    let before = pool.status().sentinel.refreshes;
     let began = Instant::now();
     let (mut conn, mut writer) = (pool.write().await.unwrap(), pool.writer());
     while began.elapsed() < Duration::from_secs(1) {
@@ -213,7 +213,7 @@ async fn writes_that_cannot_be_replicated_do_not_have_the_sentinels_asked_each_t
             assert_eq!(result.unwrap_err().code(), Some("NOREPLICAS"));
         }
     }
-    let looks = pool.status().sentinel.looks - before;
+    let looks = pool.status().sentinel.refreshes - before;
     assert!((1..=8).contains(&looks), "{looks} looks");
 }
 

@@ -169,13 +169,13 @@ async fn a_master_without_the_replicas_it_needs_refuses_writes_until_they_are_ba
     load.goes_on(20).await;
     block_in_place(|| replicas.iter().for_each(|replica| replica.kill()));
     readable_are(&pool, 0).await;
-    let (began, looks) = (Instant::now(), pool.status().sentinel.looks);
+    let (began, looks) = (Instant::now(), pool.status().sentinel.refreshes);
     let refused = load.failures();
     eventually("many writes are refused", LIMIT, || async {
         load.failures() >= refused + 50
     })
     .await;
-    let looks = pool.status().sentinel.looks - looks;
+    let looks = pool.status().sentinel.refreshes - looks;
     let took = began.elapsed();
     // Nobody was told to wait for another master, as there will be none.
     let topology = pool.topology();

@@ -67,7 +67,7 @@ async fn an_unknown_name_leads_to_no_storm_of_questions() {
 
     let pool = Pool::connect(config).await.expect("this one is known");
     eventually("it has subscribed and looked", LIMIT, || async {
-        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
+        sentinel.subscribers() == 1 && pool.status().sentinel.refreshes >= 2
     })
     .await;
     sentinel.update(|view| view.known = false);
@@ -92,8 +92,8 @@ async fn another_address_under_the_same_epoch_from_a_minority_moves_nothing() {
     for liar in &sentinels {
         let pool = Pool::connect(config.clone()).await.expect("all is well");
         liar.update(|view| view.master.1 = old.port());
-        let looks = pool.status().sentinel.looks;
-        while pool.status().sentinel.looks < looks + 5 {
+        let looks = pool.status().sentinel.refreshes;
+        while pool.status().sentinel.refreshes < looks + 5 {
             assert_eq!(write(&pool).await, Ok(local(master.port())));
         }
         let topology = pool.topology();
@@ -115,9 +115,9 @@ async fn points_nowhere(nowhere: u16) {
     sentinels[2].update(|view| (view.master.1, view.epoch) = (nowhere, 999));
     let payload = format!("mymaster 127.0.0.1 {} 127.0.0.1 {nowhere}", master.port());
     sentinels[2].publish("+switch-master", &payload);
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     let mut longest = Duration::ZERO;
-    while pool.status().sentinel.looks < looks + 20 {
+    while pool.status().sentinel.refreshes < looks + 20 {
         let began = Instant::now();
         assert_eq!(write(&pool).await, Ok(local(master.port())));
         longest = longest.max(began.elapsed());
@@ -197,12 +197,12 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     assert_eq!(write(&pool).await, Ok(local(new)));
 
     // It wakes up where it stopped, with the old master's name on its lips.
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     block_in_place(|| frozen.resume());
     eventually("it has been heard, and looks went by", LIMIT, || async {
         let status = pool.status().sentinel;
         assert_eq!(write(&pool).await, Ok(local(new)));
-        status.reachable == 3 && status.looks > looks + 5
+        status.reachable == 3 && status.refreshes > looks + 5
     })
     .await;
     block_in_place(|| deployment.wait_healthy(LIMIT));
@@ -265,7 +265,7 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
     proxies.iter().for_each(Proxy::heal);
     eventually("the Sentinels say the same", LIMIT, || async {
         let topology = pool.topology();
-        topology.master == Some(local(new)) && topology.deposed.is_none()
+        topology.master == Some(local(new)) && topology.previous_master.is_none()
     })
     .await;
     assert_eq!(write(&pool).await, Ok(local(new)));

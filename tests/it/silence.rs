@@ -119,9 +119,9 @@ async fn a_master_out_of_reach_stays_the_master_and_is_used_again_when_it_is_bac
     proxy.set_door(Door::Silent);
 
     // All the while calls end, and looks at the nodes go by that get no answer.
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     let mut failures = 0;
-    while failures < 3 || pool.status().sentinel.looks < looks + 5 {
+    while failures < 3 || pool.status().sentinel.refreshes < looks + 5 {
         let calls = tokio::time::timeout(LONG, async {
             let mut shared = writer.clone();
             let exclusive = async {

@@ -85,14 +85,14 @@ async fn traffic_goes_on_while_all_sentinels_are_gone() {
     let error = pool.refresh().await.expect_err("nobody to ask");
     assert!(matches!(error, Error::NoSentinel { .. }), "{error:?}");
 
-    let (before, looks) = (pool.topology(), pool.status().sentinel.looks);
+    let (before, looks) = (pool.topology(), pool.status().sentinel.refreshes);
     let closed = |reason| {
         let status = pool.status();
         status.write.discards.get(reason) + status.read.discards.get(reason)
     };
     let mut i = 0;
     // Some polls without an answer must go by.
-    while pool.status().sentinel.looks < looks + 4 {
+    while pool.status().sentinel.refreshes < looks + 4 {
         assert_eq!(write(&pool, &format!("k{i}")).await, Ok(master.clone()));
         assert_ne!(read(&pool).await, Ok(master.clone()));
         i += 1;
@@ -130,7 +130,7 @@ async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_the_word
     assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
     let old_node = Some(local(old.port()));
     assert_eq!(
-        pool.topology().deposed,
+        pool.topology().previous_master,
         old_node,
         "the Sentinels' last word"
     );
@@ -139,7 +139,7 @@ async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_the_word
     view.epoch = 1;
     let _sentinel = FakeSentinel::start_on(port, view);
     eventually("the Sentinels say the same", LIMIT, || async {
-        pool.topology().deposed.is_none()
+        pool.topology().previous_master.is_none()
     })
     .await;
     assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
@@ -174,7 +174,7 @@ async fn an_event_is_a_reason_to_look_long_before_the_poll() {
     config.refresh_interval = Duration::from_secs(3600);
     let pool = Pool::connect(config).await.expect("all is well");
     eventually("it has subscribed and looked", LIMIT, || async {
-        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
+        sentinel.subscribers() == 1 && pool.status().sentinel.refreshes >= 2
     })
     .await;
     // Nothing that was asked before may still be unanswered.
@@ -351,11 +351,11 @@ async fn reads_go_on_while_the_master_is_dead_and_nobody_replaces_it() {
     }
     let master = deployment.master();
     master.kill();
-    let looks = pool.status().sentinel.looks;
+    let looks = pool.status().sentinel.refreshes;
     // New connections must be possible too, not only those from before.
     let held = [pool.read().await, pool.read().await, pool.read().await];
     assert!(held.iter().all(Result::is_ok), "{held:?}");
-    while pool.status().sentinel.looks < looks + 10 {
+    while pool.status().sentinel.refreshes < looks + 10 {
         let node = read(&pool).await.expect("replicas are alive");
         assert!(replicas.contains(&node));
     }
@@ -431,10 +431,10 @@ async fn a_storm_of_suspicions_costs_few_looks() {
     config.write.max_active = 32;
     let pool = Pool::connect(config).await.expect("all is well");
     eventually("it has subscribed and looked", LIMIT, || async {
-        sentinel.subscribers() == 1 && pool.status().sentinel.looks >= 2
+        sentinel.subscribers() == 1 && pool.status().sentinel.refreshes >= 2
     })
     .await;
-    let before = pool.status().sentinel.looks;
+    let before = pool.status().sentinel.refreshes;
     let began = Instant::now();
     let asked = sentinel.count("SENTINEL");
     let mut storm = tokio::task::JoinSet::new();
@@ -453,7 +453,7 @@ async fn a_storm_of_suspicions_costs_few_looks() {
         });
     }
     storm.join_all().await;
-    let looks = pool.status().sentinel.looks - before;
+    let looks = pool.status().sentinel.refreshes - before;
     let questions = (sentinel.count("SENTINEL") - asked) / 5;
     assert!(looks > 0, "no suspicion was followed");
     // However long the storm takes on this machine, so many looks fit into a second and not more.
@@ -481,8 +481,8 @@ async fn learned_sentinels_are_remembered_while_none_can_be_asked() {
         sentinel.pause();
     }
     eventually("nobody answers", LIMIT, reachable(0)).await;
-    let looks = pool.status().sentinel.looks;
-    let asked_again = || async { pool.status().sentinel.looks >= looks + 4 };
+    let looks = pool.status().sentinel.refreshes;
+    let asked_again = || async { pool.status().sentinel.refreshes >= looks + 4 };
     eventually("they are asked in vain", LIMIT, asked_again).await;
     for sentinel in &deployment.sentinels()[1..] {
         sentinel.resume();

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     error::{Error, failure::Peer},
     node::{Node, Role},
-    retry::request::Batch,
+    retry::request::PipelineRequest,
 };
 
 fn failed(cause: Cause, fate: Fate) -> RedisError {
@@ -67,13 +67,16 @@ fn what_is_known_of_an_atomic_pipeline() {
     ] {
         let replies = Ok(lines.iter().map(|line| reply(line)).collect());
         assert_eq!(
-            Effect::of(Batch::of(pipeline), &replies),
+            Effect::of(PipelineRequest::of(pipeline), &replies),
             expected,
             "{lines:?}"
         );
     }
     let lost = Err(failed(Cause::Closed, Fate::Unknown));
-    assert_eq!(Effect::of(Batch::of(&writes), &lost), Effect::Unknown);
+    assert_eq!(
+        Effect::of(PipelineRequest::of(&writes), &lost),
+        Effect::Unknown
+    );
 }
 
 #[test]

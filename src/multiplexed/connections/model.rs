@@ -31,11 +31,11 @@ const TIGHT: usize = 30;
 
 struct Model {
     handle: Arc<Handle>,
-    hub: Arc<Hub>,
+    connections: Arc<SharedConnections>,
     /// The number of the fence that is up for certain; 0 when none is.
     up: Arc<AtomicUsize>,
     /// Until it goes on by itself.
-    keeper: Option<Keeper>,
+    maintainer: Option<Maintainer>,
     drivers: Vec<JoinHandle<()>>,
     servers: Vec<JoinHandle<Vec<String>>>,
 }
@@ -56,18 +56,18 @@ impl Model {
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
         let runtime = Runtime::current();
-        let home = Home::new(
+        let role_pool = RolePool::new(
             PoolName::Write,
             Arc::new(config),
             Arc::clone(&handle),
             runtime,
             Arc::default(),
         );
-        let hub = Arc::new(Hub::new(Arc::new(home)));
+        let connections = Arc::new(SharedConnections::new(Arc::new(role_pool)));
         let mut model = Self {
             handle,
-            keeper: Some(Keeper::new(Arc::clone(&hub))),
-            hub,
+            maintainer: Some(Maintainer::new(Arc::clone(&connections))),
+            connections,
             up: Arc::default(),
             drivers: Vec::new(),
             servers: Vec::new(),
@@ -81,53 +81,57 @@ impl Model {
     /// A connection to the master of the moment.
     fn open(&mut self, room: usize) {
         let target = self.handle.snapshot().targets(None).remove(0);
-        let seen = Arc::new(Mutex::new(Standing::Current));
+        let seen = Arc::new(Mutex::new(Admission::Current));
         let look = {
             let (seen, up) = (Arc::clone(&seen), Arc::clone(&self.up));
-            let mut standing = standing(Arc::clone(&self.hub), target.clone());
+            let mut admission = admission(Arc::clone(&self.connections), target.clone());
             move || {
                 let before = up.load(SeqCst);
-                let standing = standing();
+                let admission = admission();
                 let fenced = before != 0 && up.load(SeqCst) == before;
-                assert!(!fenced || standing != Standing::Current, "overlooked");
-                *seen.lock() = standing;
+                assert!(!fenced || admission != Admission::Current, "overlooked");
+                *seen.lock() = admission;
                 // Before the driver comes to the desk with it.
                 step();
-                standing
+                admission
             }
         };
         let socket = Socket::witnessed(room, move || {
-            assert_eq!(*seen.lock(), Standing::Current, "written all the same");
+            assert_eq!(*seen.lock(), Admission::Current, "written all the same");
         });
         let server = serve(socket.wire());
-        let limits = self.hub.home.config.multiplexed;
-        let (shared, driver) = Shared::open(socket.connection(), limits, look);
-        let hub = Arc::clone(&self.hub);
+        let limits = self.connections.role_pool.config.multiplexed;
+        let (shared, driver) = Mux::open(socket.connection(), limits, look);
+        let connections = Arc::clone(&self.connections);
         self.drivers.push(go(step, async move {
             assert_eq!(driver.await, Ok(()));
-            hub.ended.notify_one();
+            connections.ended.notify_one();
         }));
         self.servers.push(go(step, server));
-        self.keeper().lines.push(Arc::new(Line { shared, target }));
+        self.maintainer()
+            .lines
+            .push(Arc::new(SharedConnection { shared, target }));
     }
 
-    fn keeper(&mut self) -> &mut Keeper {
-        self.keeper.as_mut().expect("it does not go on by itself")
+    fn maintainer(&mut self) -> &mut Maintainer {
+        self.maintainer
+            .as_mut()
+            .expect("it does not go on by itself")
     }
 
     fn settle(&mut self) {
         let snapshot = self.handle.snapshot();
-        self.keeper().settle(&snapshot);
+        self.maintainer().settle(&snapshot);
         step();
     }
 
     fn keep(&mut self) {
-        let keeper = self.keeper.take().expect("it does so once");
-        drop(go(step, keeper.run()));
+        let maintainer = self.maintainer.take().expect("it does so once");
+        drop(go(step, maintainer.run()));
     }
 
     fn call(&self, word: usize) -> JoinHandle<Result<Value, RedisError>> {
-        let mut writer = Multiplexed::new(Arc::clone(&self.hub), Arc::new(()));
+        let mut writer = Multiplexed::new(Arc::clone(&self.connections), Arc::new(()));
         go(
             step,
             async move { writer.req_packed_command(&echo(word)).await },
@@ -148,7 +152,7 @@ impl Model {
 
     /// Gives what each server was told.
     async fn end(self) -> Vec<Vec<String>> {
-        self.hub.close();
+        self.connections.close();
         let mut heard = Vec::new();
         for driver in self.drivers {
             driver.await.unwrap();

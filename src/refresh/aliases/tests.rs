@@ -49,8 +49,8 @@ fn answer(master: (&str, Option<&str>), replicas: &[(&str, Option<&str>)]) -> An
     }
 }
 
-fn follower_of(host: &str) -> Proof {
-    Proof::Replica {
+fn follower_of(host: &str) -> NodeReport {
+    NodeReport::Replica {
         master: node(host),
         link: None,
         unclear: false,
@@ -61,7 +61,7 @@ fn follower_of(host: &str) -> Proof {
 struct Known {
     current: Topology,
     answers: Vec<Answer>,
-    proofs: Proofs,
+    node_reports: NodeReports,
     identities: HashMap<Node, Identity>,
     addresses: Addresses,
 }
@@ -77,8 +77,8 @@ impl Known {
         self
     }
 
-    fn proves(mut self, host: &str, proof: Proof) -> Self {
-        self.proofs.insert(node(host), proof);
+    fn proves(mut self, host: &str, node_report: NodeReport) -> Self {
+        self.node_reports.insert(node(host), node_report);
         self
     }
 
@@ -101,7 +101,7 @@ impl Known {
         Aliases::learn(&Clues {
             current: &self.current,
             answers: &self.answers.iter().collect::<Vec<_>>(),
-            proofs: &self.proofs,
+            node_reports: &self.node_reports,
             identities: &self.identities,
             addresses: &self.addresses,
         })
@@ -222,15 +222,15 @@ fn a_replica_that_knows_its_master_by_another_name_follows_it() {
         Known::default()
             .master(LONG)
             .hears(answer((LONG, None), &[("redis-1", None)]))
-            .proves(LONG, Proof::Master)
+            .proves(LONG, NodeReport::Master)
             .proves("redis-1", follower_of(SHORT))
     };
     let follows = |known: &Known| {
-        let proofs = known.learn().proofs(&known.proofs);
-        let proof = proofs.get(&node("redis-1"));
+        let node_reports = known.learn().node_reports(&known.node_reports);
+        let node_report = node_reports.get(&node("redis-1"));
         (
-            names_as_master(proof, &node(LONG)),
-            exclusion(proof.unwrap(), &node(LONG)),
+            names_as_master(node_report, &node(LONG)),
+            exclusion(node_report.unwrap(), &node(LONG)),
         )
     };
     let resolved = stage()
@@ -257,15 +257,15 @@ fn a_replica_of_a_replica_does_not_follow_the_master_although_it_has_its_history
     let known = Known::default()
         .master("m")
         .hears(answer(("m", None), &[("r", None), ("s", None)]))
-        .proves("m", Proof::Master)
+        .proves("m", NodeReport::Master)
         .proves("r", follower_of("m"))
         .proves("s", follower_of("r"))
         .identifies("m", "1", "t")
         .identifies("r", "2", "t")
         .identifies("s", "3", "t");
-    let proofs = known.learn().proofs(&known.proofs);
-    assert!(names_as_master(proofs.get(&node("s")), &node("r")));
-    assert!(names_as_master(proofs.get(&node("r")), &node("m")));
+    let node_reports = known.learn().node_reports(&known.node_reports);
+    assert!(names_as_master(node_reports.get(&node("s")), &node("r")));
+    assert!(names_as_master(node_reports.get(&node("r")), &node("m")));
 }
 
 #[test]
@@ -276,13 +276,13 @@ fn a_server_goes_by_the_address_it_has_as_long_as_it_is_reached_by_it() {
             .hears(answer(("10.0.0.1", Some("a")), &[]))
             .hears(answer(("10.0.0.1", Some("a")), &[]))
     };
-    let failed = || Proof::Failed("refused".into());
+    let failed = || NodeReport::Failed("refused".into());
     for (why, known, expected) in [
         ("most announce it", stage(), "10.0.0.1"),
         ("it has that one", stage().master("127.0.1.1"), "127.0.1.1"),
         (
             "at first, what is reached",
-            stage().proves("127.0.1.1", Proof::Master),
+            stage().proves("127.0.1.1", NodeReport::Master),
             "127.0.1.1",
         ),
         (
@@ -295,7 +295,7 @@ fn a_server_goes_by_the_address_it_has_as_long_as_it_is_reached_by_it() {
             stage()
                 .master("127.0.1.1")
                 .proves("127.0.1.1", failed())
-                .proves("10.0.0.1", Proof::Master),
+                .proves("10.0.0.1", NodeReport::Master),
             "10.0.0.1",
         ),
     ] {
@@ -306,11 +306,11 @@ fn a_server_goes_by_the_address_it_has_as_long_as_it_is_reached_by_it() {
     }
     let lost = stage().master("127.0.1.1").proves("127.0.1.1", failed());
     assert_eq!(
-        lost.learn().alternatives(&lost.proofs),
+        lost.learn().alternatives(&lost.node_reports),
         [node("10.0.0.1")],
         "it is tried by its other address"
     );
-    assert!(stage().learn().alternatives(&Proofs::new()).is_empty());
+    assert!(stage().learn().alternatives(&NodeReports::new()).is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     node::Node,
-    refresh::decide::election::{Proof, Proofs},
+    refresh::decide::election::{NodeReport, NodeReports},
     topology::{Replica, excluded::Excluded},
 };
 
@@ -47,7 +47,7 @@ impl CatchUp {
         &mut self,
         master: &Node,
         replicas: &mut [Replica],
-        proofs: &Proofs,
+        node_reports: &NodeReports,
         offsets: &Offsets,
         now: Instant,
     ) -> Vec<Node> {
@@ -55,8 +55,8 @@ impl CatchUp {
             .retain(|node, _| replicas.iter().any(|replica| replica.node == *node));
         let mut ask = Vec::new();
         for replica in replicas {
-            match proofs.get(&replica.node) {
-                Some(Proof::Replica { link: None, .. } | Proof::SomeReplica) => {}
+            match node_reports.get(&replica.node) {
+                Some(NodeReport::Replica { link: None, .. } | NodeReport::SomeReplica) => {}
                 // Without its own word the last one stands.
                 None => continue,
                 Some(_) => {
@@ -72,9 +72,9 @@ impl CatchUp {
             });
             let state = self.replicas.entry(replica.node.clone()).or_insert(before);
             let Some(behind) = state else { continue };
-            let told = match proofs.get(master) {
-                Some(Proof::Master) => offsets.contains_key(master),
-                proof => proof.is_none(),
+            let told = match node_reports.get(master) {
+                Some(NodeReport::Master) => offsets.contains_key(master),
+                node_report => node_report.is_none(),
             };
             // Otherwise there is nobody to say how far it must come.
             if !told || behind.is_done(master, &replica.node, offsets, now, &mut ask) {

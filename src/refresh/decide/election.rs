@@ -23,7 +23,7 @@ const UNLISTED_GRACE: Duration = Duration::from_secs(5);
 
 /// What a node says, or fails to say, about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum NodeReport {
     /// It says it is a master.
     Master,
     /// It says it replicates from `master`; `link` is the state of its replication link where that
@@ -43,7 +43,7 @@ pub(crate) enum Proof {
 }
 
 /// What is known of nodes from themselves.
-pub(crate) type Proofs = HashMap<Node, Proof>;
+pub(crate) type NodeReports = HashMap<Node, NodeReport>;
 
 /// A node that Sentinels say is the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,18 +81,18 @@ pub(crate) struct Election {
 pub(crate) fn elect(
     current: &Topology,
     views: &[View],
-    proofs: &Proofs,
+    node_reports: &NodeReports,
     promoted: Option<&Node>,
     electors: usize,
 ) -> Election {
-    let mut election = announced(current, views, proofs, electors);
+    let mut election = announced(current, views, node_reports, electors);
     if current.master.is_none() && election.adopt.is_none() && electors == views.len() {
-        choose_among_strangers(views, proofs, &mut election);
+        choose_among_strangers(views, node_reports, &mut election);
     }
     let adopt = election.adopt.as_ref();
     let newer = adopt.is_some_and(|(_, epoch)| *epoch > current.epoch);
     match promoted {
-        Some(node) if !newer && proofs.get(node) == Some(&Proof::Master) => Election {
+        Some(node) if !newer && node_reports.get(node) == Some(&NodeReport::Master) => Election {
             adopt: Some((node.clone(), current.epoch)),
             ahead: true,
             unproven: None,
@@ -103,7 +103,12 @@ pub(crate) fn elect(
 }
 
 /// Decides by what the Sentinels announce.
-fn announced(current: &Topology, views: &[View], proofs: &Proofs, electors: usize) -> Election {
+fn announced(
+    current: &Topology,
+    views: &[View],
+    node_reports: &NodeReports,
+    electors: usize,
+) -> Election {
     let mut election = Election::default();
     let mut floor = current.epoch;
     // A later one does not wait for Sentinels that are gone: those that answer decide.
@@ -114,36 +119,36 @@ fn announced(current: &Topology, views: &[View], proofs: &Proofs, electors: usiz
     };
     for claim in claims(views) {
         let majority = claim.votes * 2 > voters;
-        if !may_challenge(current, floor, &claim, majority)
+        if !is_candidate(current, floor, &claim, majority)
             || !is_vouched_for(current, claim.node, views.iter(), voters)
         {
             continue;
         }
         let incumbent = current.master.as_ref() == Some(claim.node);
         let ask = &mut election.ask;
-        match proofs.get(claim.node) {
-            Some(Proof::Master) if dethrones(current, floor, &claim, proofs, ask) => {}
-            Some(Proof::Unprovable(reason))
-                if majority && dethrones(current, floor, &claim, proofs, ask) =>
+        match node_reports.get(claim.node) {
+            Some(NodeReport::Master) if replaces(current, floor, &claim, node_reports, ask) => {}
+            Some(NodeReport::Unprovable(reason))
+                if majority && replaces(current, floor, &claim, node_reports, ask) =>
             {
                 election.unproven = Some(reason.clone());
             }
             // Known before and still named by the Sentinels: being unreachable for a moment does
             // not cost a master its place, only another node's proof does. A lone Sentinel that
             // still names it must not stand in the way of that either.
-            proof if incumbent => {
-                if proof.is_none() && claim.epoch != current.epoch {
+            node_report if incumbent => {
+                if node_report.is_none() && claim.epoch != current.epoch {
                     ask.push(claim.node.clone());
                 }
                 floor = floor.max(claim.epoch);
                 continue;
             }
-            proof => {
+            node_report => {
                 election.contested = true;
-                if proof.is_none() {
+                if node_report.is_none() {
                     election.ask.push(claim.node.clone());
                 }
-                if claim.epoch > floor && proof != Some(&Proof::Master) {
+                if claim.epoch > floor && node_report != Some(&NodeReport::Master) {
                     let awaited = &mut election.awaited;
                     awaited.get_or_insert_with(|| claim.node.clone());
                 }
@@ -184,7 +189,7 @@ fn claims(views: &[View]) -> Vec<Claim<'_>> {
 /// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
 /// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment
 /// that changed and not one Sentinel that lags.
-fn may_challenge(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
+fn is_candidate(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
     claim.epoch > floor
         || majority
         || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
@@ -228,7 +233,7 @@ fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> 
 /// The first master, where all Sentinels that can answer have, and no node is known to most of them:
 /// the one that most replicas follow. Every pool that meets these Sentinels must choose the same one,
 /// so it waits until each node that is named has been asked.
-fn choose_among_strangers(views: &[View], proofs: &Proofs, election: &mut Election) {
+fn choose_among_strangers(views: &[View], node_reports: &NodeReports, election: &mut Election) {
     let claims = claims(views);
     election.contested = !claims.is_empty();
     let listed = views.iter().flat_map(|view| &view.replicas);
@@ -238,18 +243,20 @@ fn choose_among_strangers(views: &[View], proofs: &Proofs, election: &mut Electi
         .iter()
         .map(|claim| claim.node)
         .chain(listed.iter().copied());
-    let unasked: BTreeSet<&Node> = named.filter(|node| !proofs.contains_key(*node)).collect();
+    let unasked: BTreeSet<&Node> = named
+        .filter(|node| !node_reports.contains_key(*node))
+        .collect();
     if !unasked.is_empty() {
         election.ask = unasked.into_iter().cloned().collect();
         return;
     }
     let followers = |node: &Node| {
-        let follow = |replica: &&&Node| names_as_master(proofs.get(*replica), node);
+        let follow = |replica: &&&Node| names_as_master(node_reports.get(*replica), node);
         listed.iter().filter(follow).count()
     };
     let chosen = claims
         .iter()
-        .filter(|claim| proofs.get(claim.node) == Some(&Proof::Master))
+        .filter(|claim| node_reports.get(claim.node) == Some(&NodeReport::Master))
         .max_by_key(|claim| {
             let last = std::cmp::Reverse(claim.node);
             (followers(claim.node), claim.epoch, claim.votes, last)
@@ -265,30 +272,32 @@ fn choose_among_strangers(views: &[View], proofs: &Proofs, election: &mut Electi
 pub(crate) fn was_in_step(current: &Topology, node: &Node) -> bool {
     let mut replicas = current.replicas.iter();
     replicas.any(|replica| replica.node == *node && replica.synced)
-        || current.deposed.as_ref() == Some(node)
+        || current.previous_master.as_ref() == Some(node)
 }
 
 /// Whether a node that proved to be master, or may not prove anything, takes the place of the
 /// current one, whose epoch is `floor`.
-fn dethrones(
+fn replaces(
     current: &Topology,
     floor: u64,
     claim: &Claim<'_>,
-    proofs: &Proofs,
+    node_reports: &NodeReports,
     ask: &mut Vec<Node>,
 ) -> bool {
     let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
         return true;
     };
     // The predecessor of one that was adopted before it was announced is still announced.
-    let outranked = claim.epoch == floor && current.deposed.is_some();
+    let outranked = claim.epoch == floor && current.previous_master.is_some();
     if claim.epoch >= floor && !outranked {
         return true;
     }
-    match proofs.get(old) {
-        Some(Proof::Master) => false,
+    match node_reports.get(old) {
+        Some(NodeReport::Master) => false,
         // Where neither may tell its role, most Sentinels are all there is to go by.
-        Some(Proof::Unprovable(_)) => !matches!(proofs.get(claim.node), Some(Proof::Master)),
+        Some(NodeReport::Unprovable(_)) => {
+            !matches!(node_reports.get(claim.node), Some(NodeReport::Master))
+        }
         Some(_) => true,
         None => {
             ask.push(old.clone());
@@ -303,7 +312,7 @@ pub(crate) fn replicas(
     current: &Topology,
     master: &Node,
     views: &[View],
-    proofs: &Proofs,
+    node_reports: &NodeReports,
     version: u64,
     now: Instant,
 ) -> (Vec<Replica>, Vec<Node>) {
@@ -320,17 +329,17 @@ pub(crate) fn replicas(
     nodes.sort_unstable();
     nodes.dedup();
 
-    let blind = are_blind(current, master, &views, proofs);
+    let blind = are_blind(current, master, &views, node_reports);
     let mut ask = Vec::new();
     let mut replicas = Vec::with_capacity(nodes.len());
     for node in nodes {
         let before = current.replicas.iter().find(|r| r.node == *node);
         let nomination = nomination(node, master, &views);
-        if nomination.is_none() && !follows(proofs.get(node), master) {
+        if nomination.is_none() && !follows(node_reports.get(node), master) {
             // Nobody lists it any more and it does not follow our master: it is gone. Without its
             // own word it stays, since a Sentinel that was just reset lists nobody for a while, and
             // where no Sentinel can be asked, that it is not listed means nothing.
-            let unlisted = proofs.contains_key(node) && !views.is_empty();
+            let unlisted = node_reports.contains_key(node) && !views.is_empty();
             if unlisted || before.is_none() {
                 continue;
             }
@@ -344,14 +353,16 @@ pub(crate) fn replicas(
         let objection = nomination
             .flatten()
             .filter(|objection| !(blind && *objection == Excluded::SubjectivelyDown));
-        let excluded = match (objection, proofs.get(node)) {
+        let excluded = match (objection, node_reports.get(node)) {
             // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
             (Some(objection), _) if is_final(&objection) => Some(objection),
             // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell whom it
             // follows cannot refute it.
-            (Some(objection), Some(Proof::SomeReplica | Proof::Unprovable(_))) => Some(objection),
+            (Some(objection), Some(NodeReport::SomeReplica | NodeReport::Unprovable(_))) => {
+                Some(objection)
+            }
             // Any other node knows better itself.
-            (_, Some(proof)) => exclusion(proof, master),
+            (_, Some(node_report)) => exclusion(node_report, master),
             (objection, None) => {
                 ask.push(node.clone());
                 // Right after a switch every replica is unproven; the last good word stands until
@@ -362,27 +373,33 @@ pub(crate) fn replicas(
                 )
             }
         };
-        let in_step = follows(proofs.get(node), master);
+        let in_step = follows(node_reports.get(node), master);
         replicas.push(Replica {
             node: node.clone(),
             excluded,
             since: before.map_or(version, |replica| replica.since),
             synced: in_step || before.is_some_and(|replica| replica.synced),
             // Until the node or its master has spoken again, what was keeps.
-            orphaned: !proofs.contains_key(node) && before.is_some_and(|replica| replica.orphaned),
+            orphaned: !node_reports.contains_key(node)
+                && before.is_some_and(|replica| replica.orphaned),
             unlisted,
         });
     }
-    keep_orphans(&mut replicas, master, proofs, &mut ask);
+    keep_orphans(&mut replicas, master, node_reports, &mut ask);
     (replicas, ask)
 }
 
 /// Whether most Sentinels call the master down, and it is well.
-fn are_blind(current: &Topology, master: &Node, views: &[&View], proofs: &Proofs) -> bool {
-    let well = match proofs.get(master) {
+fn are_blind(
+    current: &Topology,
+    master: &Node,
+    views: &[&View],
+    node_reports: &NodeReports,
+) -> bool {
+    let well = match node_reports.get(master) {
         // Between two looks what it said last stands.
         None => current.master.as_ref() == Some(master) && current.master_error.is_none(),
-        proof => proof == Some(&Proof::Master),
+        node_report => node_report == Some(&NodeReport::Master),
     };
     well && views.iter().filter(|view| view.master_down).count() * 2 > views.len()
 }
@@ -396,8 +413,13 @@ fn is_left_off(views: &[&View]) -> bool {
 /// A master that dies leaves every replica without a link at once. They are all there is to read
 /// from until the next one is elected, so as long as the master does not prove that it is there, a
 /// replica that has its data and only lost its link stays readable.
-fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &mut Vec<Node>) {
-    if proofs.get(master) == Some(&Proof::Master) {
+fn keep_orphans(
+    replicas: &mut [Replica],
+    master: &Node,
+    node_reports: &NodeReports,
+    ask: &mut Vec<Node>,
+) {
+    if node_reports.get(master) == Some(&NodeReport::Master) {
         return;
     }
     for replica in replicas.iter_mut().filter(|replica| replica.synced) {
@@ -412,17 +434,22 @@ fn keep_orphans(replicas: &mut [Replica], master: &Node, proofs: &Proofs, ask: &
             replica.orphaned = true;
         }
     }
-    if replicas.iter().any(|replica| replica.orphaned) && !proofs.contains_key(master) {
+    if replicas.iter().any(|replica| replica.orphaned) && !node_reports.contains_key(master) {
         ask.push(master.clone());
     }
 }
 
 /// As long as a new master is not announced, the other replicas follow the old one. They have all that
 /// it was sent before writes to it ended, so they stay readable.
-pub(crate) fn keep_followers(replicas: &mut [Replica], deposed: &Node, proofs: &Proofs) {
+pub(crate) fn keep_followers(
+    replicas: &mut [Replica],
+    previous_master: &Node,
+    node_reports: &NodeReports,
+) {
     for replica in replicas.iter_mut().filter(|replica| replica.synced) {
-        let proof = proofs.get(&replica.node);
-        let Some(Proof::Replica { link, .. }) = proof.filter(|_| names_as_master(proof, deposed))
+        let node_report = node_reports.get(&replica.node);
+        let Some(NodeReport::Replica { link, .. }) =
+            node_report.filter(|_| names_as_master(node_report, previous_master))
         else {
             continue;
         };
@@ -462,21 +489,21 @@ fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excl
 }
 
 /// Whether a node says that it is a replica of this one, its link up or not.
-pub(crate) fn names_as_master(proof: Option<&Proof>, node: &Node) -> bool {
-    match proof {
-        Some(Proof::Replica { master, .. }) => master == node,
+pub(crate) fn names_as_master(node_report: Option<&NodeReport>, node: &Node) -> bool {
+    match node_report {
+        Some(NodeReport::Replica { master, .. }) => master == node,
         _ => false,
     }
 }
 
-fn follows(proof: Option<&Proof>, master: &Node) -> bool {
-    proof.is_some_and(|proof| exclusion(proof, master).is_none())
+fn follows(node_report: Option<&NodeReport>, master: &Node) -> bool {
+    node_report.is_some_and(|node_report| exclusion(node_report, master).is_none())
 }
 
 /// What a node's own word says against reading from it.
-pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
-    match proof {
-        Proof::Replica {
+pub(crate) fn exclusion(node_report: &NodeReport, our_master: &Node) -> Option<Excluded> {
+    match node_report {
+        NodeReport::Replica {
             master,
             link,
             unclear,
@@ -491,10 +518,10 @@ pub(crate) fn exclusion(proof: &Proof, our_master: &Node) -> Option<Excluded> {
                 state: state.clone(),
             })
         }
-        Proof::SomeReplica => None,
-        Proof::Master => Some(Excluded::ReportsMaster),
-        Proof::Unprovable(_) => None,
-        Proof::Failed(error) => Some(Excluded::Unreachable {
+        NodeReport::SomeReplica => None,
+        NodeReport::Master => Some(Excluded::ReportsMaster),
+        NodeReport::Unprovable(_) => None,
+        NodeReport::Failed(error) => Some(Excluded::Unreachable {
             error: error.clone(),
         }),
     }

@@ -16,9 +16,9 @@ use crate::{
     node::Node,
     refresh::decide::{
         Evidence,
-        election::{self, Proof, Proofs},
-        trust::Record,
-        without_sentinels::{OwnWord, own_word},
+        election::{self, NodeReport, NodeReports},
+        trust::Trust,
+        without_sentinels::{Consensus, consensus},
     },
     sentinel::{
         answer::Answer,
@@ -35,10 +35,10 @@ const ELECTION: Duration = Duration::from_secs(12);
 
 /// What one Sentinel said last.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Word<'a> {
+pub(crate) struct SentinelReport<'a> {
     pub(crate) sentinel: &'a SentinelId,
     /// The newest look that it answered, or failed to.
-    pub(crate) look: u64,
+    pub(crate) round: u64,
     pub(crate) answer: Option<&'a Answer>,
 }
 
@@ -47,7 +47,7 @@ struct Sign {
     text: String,
     since: Instant,
     /// The first look whose answer can bear it out, or not.
-    look: u64,
+    round: u64,
     /// The steps of the failover that were published. Each asks for a newer answer, once: a flood of
     /// events does not put off the answer for ever.
     steps: Vec<Discriminant<EventKind>>,
@@ -60,7 +60,7 @@ struct Sign {
 struct Promotion {
     since: Instant,
     /// The first look whose answers can tell which of the two it is.
-    look: u64,
+    round: u64,
     /// Whether no Sentinel knew of a failover when it was asked.
     dismissed: bool,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Fence {
     resigned: bool,
     /// Whether the master says that it is one, and its replicas are with it.
     served: bool,
-    records: BTreeMap<SentinelId, Record>,
+    records: BTreeMap<SentinelId, Trust>,
     /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
     refuted: BTreeMap<Node, u64>,
     /// Since when not even most of the Sentinels answer.
@@ -109,19 +109,19 @@ impl Fence {
         self.tally
     }
 
-    /// Takes note of an event if it is a sign against the current master. `look` is the first that
+    /// Takes note of an event if it is a sign against the current master. `round` is the first that
     /// begins after it.
     pub(crate) fn note(
         &mut self,
         sentinel: &SentinelId,
         event: &Event,
         current: &Topology,
-        look: u64,
+        round: u64,
         now: Instant,
     ) {
         let ours = current.master.is_some() && event.master == current.master
-            || current.deposed.is_some()
-                && event.master == current.deposed
+            || current.previous_master.is_some()
+                && event.master == current.previous_master
                 && event.kind.begins_failover();
         let record = self.records.get(sentinel);
         let mistrusted = record.is_some_and(|record| record.is_mistrusted(now));
@@ -131,14 +131,14 @@ impl Fence {
         let sign = self.signs.entry(sentinel.clone()).or_insert_with(|| Sign {
             text: format!("{sentinel} published {:?}", event.kind),
             since: now,
-            look,
+            round,
             steps: Vec::new(),
             borne_out: false,
         });
         let step = mem::discriminant(&event.kind);
         if !sign.steps.contains(&step) {
             sign.steps.push(step);
-            sign.look = look;
+            sign.round = round;
         }
     }
 
@@ -149,29 +149,36 @@ impl Fence {
         self.resigned = false;
         self.refuted.clear();
         for record in self.records.values_mut() {
-            record.acquit();
+            record.clear();
         }
         self.turn(None, now);
     }
 
     /// Takes note of how many Sentinels speak at all, and of what the nodes say.
     pub(crate) fn hear(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
-        let words = evidence.words;
+        let sentinel_reports = evidence.sentinel_reports;
         self.note_promotions(current, evidence, now);
         self.served = is_served(current, evidence);
         match current
             .master
             .as_ref()
-            .and_then(|master| evidence.proofs.get(master))
+            .and_then(|master| evidence.node_reports.get(master))
         {
-            Some(Proof::Replica { .. } | Proof::SomeReplica) => self.resigned = true,
-            Some(Proof::Master | Proof::Unprovable(_)) => self.resigned = false,
-            Some(Proof::Failed(_)) | None => {}
+            Some(NodeReport::Replica { .. } | NodeReport::SomeReplica) => self.resigned = true,
+            Some(NodeReport::Master | NodeReport::Unprovable(_)) => self.resigned = false,
+            Some(NodeReport::Failed(_)) | None => {}
         }
-        let answered = words.iter().filter(|word| word.answer.is_some()).count();
-        let alone = answered * 2 <= words.len();
+        let answered = sentinel_reports
+            .iter()
+            .filter(|sentinel_report| sentinel_report.answer.is_some())
+            .count();
+        let alone = answered * 2 <= sentinel_reports.len();
         self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
-        let known = |sentinel: &SentinelId| words.iter().any(|word| word.sentinel == sentinel);
+        let known = |sentinel: &SentinelId| {
+            sentinel_reports
+                .iter()
+                .any(|sentinel_report| sentinel_report.sentinel == sentinel)
+        };
         self.records.retain(|sentinel, _| known(sentinel));
     }
 
@@ -181,16 +188,23 @@ impl Fence {
             replicas.any(|replica| replica.node == *node && replica.synced)
         };
         self.promotions.retain(|node, _| {
-            let proof = evidence.proofs.get(node);
-            in_step(node) && matches!(proof, None | Some(Proof::Master | Proof::Failed(_)))
+            let node_report = evidence.node_reports.get(node);
+            in_step(node)
+                && matches!(
+                    node_report,
+                    None | Some(NodeReport::Master | NodeReport::Failed(_))
+                )
         });
-        for (node, proof) in evidence.proofs {
+        for (node, node_report) in evidence.node_reports {
             // One that was started anew as a master has not been promoted: Sentinels will make it a
             // replica again.
-            if *proof == Proof::Master && in_step(node) && !evidence.restarted.contains(node) {
+            if *node_report == NodeReport::Master
+                && in_step(node)
+                && !evidence.restarted.contains(node)
+            {
                 self.promotions.entry(node.clone()).or_insert(Promotion {
                     since: now,
-                    look: evidence.look + 1,
+                    round: evidence.round + 1,
                     dismissed: false,
                 });
             }
@@ -201,29 +215,31 @@ impl Fence {
     pub(crate) fn moved(
         &self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) -> Option<Node> {
-        if self.raised.is_none() || !self.is_left_alone(current, words, proofs, now) {
+        if self.raised.is_none()
+            || !self.is_left_alone(current, sentinel_reports, node_reports, now)
+        {
             return None;
         }
-        match own_word(current, proofs) {
-            OwnWord::Moved(node) => Some(node),
+        match consensus(current, node_reports) {
+            Consensus::Moved(node) => Some(node),
             _ => None,
         }
     }
 
-    /// Why the master of `current` must not be written to now; `None` if it may. `words` is what
+    /// Why the master of `current` must not be written to now; `None` if it may. `sentinel_reports` is what
     /// each known Sentinel said last. As long as it is up, it keeps the first reason.
     pub(crate) fn judge(
         &mut self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) -> Option<String> {
-        let reason = self.reason(current, words, proofs, now);
+        let reason = self.reason(current, sentinel_reports, node_reports, now);
         self.turn(reason, now);
         self.raised.as_ref().map(|raised| raised.sign.clone())
     }
@@ -245,17 +261,17 @@ impl Fence {
     fn reason(
         &mut self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) -> Option<String> {
         let master = current.master.as_ref()?;
-        self.note_refutations(current, words, proofs);
-        self.note_statements(current, words, now);
-        let stands = stands(master, proofs);
-        self.take_statements_for_signs(current, words, proofs, now);
+        self.note_refutations(current, sentinel_reports, node_reports);
+        self.note_statements(current, sentinel_reports, now);
+        let stands = stands(master, node_reports);
+        self.take_statements_for_signs(current, sentinel_reports, node_reports, now);
         if stands {
-            self.follow_up(current, words, proofs, now);
+            self.retry(current, sentinel_reports, node_reports, now);
         }
         let first = self.signs.values().min_by_key(|sign| sign.since);
         first
@@ -266,9 +282,14 @@ impl Fence {
                 Some(format!("{node} says it is a master"))
             })
             .or_else(|| {
-                words.iter().find_map(|word| {
-                    let rival = self.rival(word.answer?, current, words, proofs)?;
-                    Some(format!("{} names {rival}", word.sentinel))
+                sentinel_reports.iter().find_map(|sentinel_report| {
+                    let rival = self.rival(
+                        sentinel_report.answer?,
+                        current,
+                        sentinel_reports,
+                        node_reports,
+                    )?;
+                    Some(format!("{} names {rival}", sentinel_report.sentinel))
                 })
             })
             .or_else(|| {
@@ -277,14 +298,26 @@ impl Fence {
             })
     }
 
-    fn note_refutations(&mut self, current: &Topology, words: &[Word<'_>], proofs: &Proofs) {
+    fn note_refutations(
+        &mut self,
+        current: &Topology,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
+    ) {
         let mut refuted = BTreeMap::new();
-        for view in words.iter().filter_map(|word| word.answer?.view.as_ref()) {
+        for view in sentinel_reports
+            .iter()
+            .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref())
+        {
             let node = &view.master;
-            let epoch = match proofs.get(node) {
+            let epoch = match node_reports.get(node) {
                 _ if current.master.as_ref() == Some(node) => continue,
-                Some(Proof::Master) => continue,
-                Some(Proof::Failed(_)) if is_named_by_most(node, current, words) => continue,
+                Some(NodeReport::Master) => continue,
+                Some(NodeReport::Failed(_))
+                    if is_named_by_most(node, current, sentinel_reports) =>
+                {
+                    continue;
+                }
                 Some(_) => Some(view.epoch),
                 None => self.refuted.get(node).copied(),
             };
@@ -296,16 +329,21 @@ impl Fence {
         self.refuted = refuted;
     }
 
-    fn note_statements(&mut self, current: &Topology, words: &[Word<'_>], now: Instant) {
+    fn note_statements(
+        &mut self,
+        current: &Topology,
+        sentinel_reports: &[SentinelReport<'_>],
+        now: Instant,
+    ) {
         let served = self.served;
-        for word in words {
-            let states = word
+        for sentinel_report in sentinel_reports {
+            let states = sentinel_report
                 .answer
                 .is_some_and(|answer| deposes(answer, current, served));
-            if states || self.records.contains_key(word.sentinel) {
-                let record = self.records.entry(word.sentinel.clone());
+            if states || self.records.contains_key(sentinel_report.sentinel) {
+                let record = self.records.entry(sentinel_report.sentinel.clone());
                 record
-                    .or_insert_with(|| Record::new(now))
+                    .or_insert_with(|| Trust::new(now))
                     .states(states, now);
             }
         }
@@ -315,55 +353,77 @@ impl Fence {
     fn take_statements_for_signs(
         &mut self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) {
         let stands = current
             .master
             .as_ref()
-            .is_some_and(|master| stands(master, proofs));
+            .is_some_and(|master| stands(master, node_reports));
         let served = self.served;
-        for word in words {
-            let Some(answer) = word
+        for sentinel_report in sentinel_reports {
+            let Some(answer) = sentinel_report
                 .answer
                 .filter(|answer| deposes(answer, current, served))
             else {
                 continue;
             };
-            let Some((node, flag)) = &answer.deposing else {
+            let Some((node, flag)) = &answer.failover_flag else {
                 continue;
             };
-            if stands && self.is_spent(word.sentinel, answer, current, proofs, now) {
+            if stands && self.is_spent(sentinel_report.sentinel, answer, current, node_reports, now)
+            {
                 continue;
             }
-            let sign = self.signs.entry(word.sentinel.clone());
+            let sign = self.signs.entry(sentinel_report.sentinel.clone());
             let sign = sign.or_insert_with(|| Sign {
-                text: format!("{} states {flag} for {node}", word.sentinel),
+                text: format!("{} states {flag} for {node}", sentinel_report.sentinel),
                 since: now,
-                look: word.look,
+                round: sentinel_report.round,
                 steps: Vec::new(),
                 borne_out: true,
             });
-            sign.borne_out |= word.look >= sign.look;
+            sign.borne_out |= sentinel_report.round >= sign.round;
         }
     }
 
     /// Lets go of the signs that are not borne out any more.
-    fn follow_up(&mut self, current: &Topology, words: &[Word<'_>], proofs: &Proofs, now: Instant) {
-        let clean = |word: &Word<'_>, look: u64| {
-            word.look >= look && self.is_clean(word, current, words, proofs, now)
+    fn retry(
+        &mut self,
+        current: &Topology,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
+        now: Instant,
+    ) {
+        let clean = |sentinel_report: &SentinelReport<'_>, round: u64| {
+            sentinel_report.round >= round
+                && self.is_clean(
+                    sentinel_report,
+                    current,
+                    sentinel_reports,
+                    node_reports,
+                    now,
+                )
         };
-        let most =
-            |look: u64| words.iter().filter(|word| clean(word, look)).count() * 2 > words.len();
+        let most = |round: u64| {
+            sentinel_reports
+                .iter()
+                .filter(|sentinel_report| clean(sentinel_report, round))
+                .count()
+                * 2
+                > sentinel_reports.len()
+        };
         // No Sentinel leads a failover, or the one that does is gone and it will not be heard of.
         let by_hand = |promotion: &Promotion| {
             // One that may not tell its flags would not say so if it led one.
-            let tells = |word: &Word<'_>| word.answer.is_some_and(Answer::tells_epoch);
-            let all = words
-                .iter()
-                .all(|word| tells(word) && clean(word, promotion.look));
-            all || now - promotion.since >= ELECTION && most(promotion.look)
+            let tells = |sentinel_report: &SentinelReport<'_>| {
+                sentinel_report.answer.is_some_and(Answer::tells_epoch)
+            };
+            let all = sentinel_reports.iter().all(|sentinel_report| {
+                tells(sentinel_report) && clean(sentinel_report, promotion.round)
+            });
+            all || now - promotion.since >= ELECTION && most(promotion.round)
         };
         let promotions = self.promotions.iter();
         let dismissed = promotions.filter(|(_, promotion)| by_hand(promotion));
@@ -375,18 +435,23 @@ impl Fence {
                 .promotions
                 .get(&replica.node)
                 .is_some_and(|p| p.dismissed);
-            proofs.get(&replica.node) == Some(&Proof::Master) && !dismissed
+            node_reports.get(&replica.node) == Some(&NodeReport::Master) && !dismissed
         });
-        let stays = self.is_left_alone(current, words, proofs, now)
-            && own_word(current, proofs) == OwnWord::Stays;
+        let stays = self.is_left_alone(current, sentinel_reports, node_reports, now)
+            && consensus(current, node_reports) == Consensus::Stays;
         let is_over = |sentinel: &SentinelId, sign: &Sign| {
             let settled = !promoted || now - sign.since >= ELECTION;
-            match words.iter().find(|word| word.sentinel == sentinel) {
-                Some(word) if word.answer.is_some() || word.look < sign.look => {
-                    settled && clean(word, sign.look)
+            match sentinel_reports
+                .iter()
+                .find(|sentinel_report| sentinel_report.sentinel == sentinel)
+            {
+                Some(sentinel_report)
+                    if sentinel_report.answer.is_some() || sentinel_report.round < sign.round =>
+                {
+                    settled && clean(sentinel_report, sign.round)
                 }
                 // It cannot be asked any more: most of the others have to do, or the nodes.
-                _ => stays || settled && most(sign.look),
+                _ => stays || settled && most(sign.round),
             }
         };
         let over: Vec<SentinelId> = self
@@ -403,7 +468,9 @@ impl Fence {
             if sign.is_some_and(|sign| !sign.borne_out) {
                 self.tally.false_signs += 1;
                 let record = self.records.entry(sentinel);
-                record.or_insert_with(|| Record::new(now)).lied(now);
+                record
+                    .or_insert_with(|| Trust::new(now))
+                    .record_false_alarm(now);
             }
         }
     }
@@ -413,31 +480,44 @@ impl Fence {
     fn is_left_alone(
         &self,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) -> bool {
-        let mut answered = words.iter().filter(|word| word.answer.is_some());
+        let mut answered = sentinel_reports
+            .iter()
+            .filter(|sentinel_report| sentinel_report.answer.is_some());
         self.alone_since
             .is_some_and(|since| now - since >= ELECTION)
-            && answered.all(|word| self.is_clean(word, current, words, proofs, now))
+            && answered.all(|sentinel_report| {
+                self.is_clean(
+                    sentinel_report,
+                    current,
+                    sentinel_reports,
+                    node_reports,
+                    now,
+                )
+            })
     }
 
     /// Whether a Sentinel, asked, sees nothing that speaks against the current master.
     fn is_clean(
         &self,
-        word: &Word<'_>,
+        sentinel_report: &SentinelReport<'_>,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
         now: Instant,
     ) -> bool {
-        let Some(answer) = word.answer else {
+        let Some(answer) = sentinel_report.answer else {
             return false;
         };
-        let deposed = deposes(answer, current, self.served)
-            && !self.is_spent(word.sentinel, answer, current, proofs, now);
-        !deposed && self.rival(answer, current, words, proofs).is_none()
+        let previous_master = deposes(answer, current, self.served)
+            && !self.is_spent(sentinel_report.sentinel, answer, current, node_reports, now);
+        !previous_master
+            && self
+                .rival(answer, current, sentinel_reports, node_reports)
+                .is_none()
     }
 
     /// Whether a Sentinel has stated so long in vain that the master is being replaced that it does
@@ -451,15 +531,19 @@ impl Fence {
         sentinel: &SentinelId,
         answer: &Answer,
         current: &Topology,
-        proofs: &Proofs,
+        node_reports: &NodeReports,
         now: Instant,
     ) -> bool {
-        let stated_in_vain = self.records.get(sentinel).is_some_and(Record::is_exhausted);
+        let stated_in_vain = self
+            .records
+            .get(sentinel)
+            .is_some_and(Trust::is_discredited);
         let candidate = answer.view.as_ref().and_then(|view| view.promoted());
         let untold = || {
-            let proof = candidate.and_then(|node| proofs.get(node));
+            let node_report = candidate.and_then(|node| node_reports.get(node));
             let master = current.master.as_ref();
-            let follows = master.is_some_and(|master| election::names_as_master(proof, master));
+            let follows =
+                master.is_some_and(|master| election::names_as_master(node_report, master));
             let sign = self.signs.get(sentinel);
             follows && sign.is_some_and(|sign| now - sign.since >= ELECTION)
         };
@@ -472,22 +556,28 @@ impl Fence {
         &self,
         answer: &'a Answer,
         current: &Topology,
-        words: &[Word<'_>],
-        proofs: &Proofs,
+        sentinel_reports: &[SentinelReport<'_>],
+        node_reports: &NodeReports,
     ) -> Option<&'a Node> {
         let view = answer.view.as_ref()?;
         if view.epoch <= current.epoch || Some(&view.master) == current.master.as_ref() {
             return None;
         }
-        let refuted = match proofs.get(&view.master) {
-            Some(Proof::Failed(_)) if is_named_by_most(&view.master, current, words) => false,
-            Some(proof) => *proof != Proof::Master,
+        let refuted = match node_reports.get(&view.master) {
+            Some(NodeReport::Failed(_))
+                if is_named_by_most(&view.master, current, sentinel_reports) =>
+            {
+                false
+            }
+            Some(node_report) => *node_report != NodeReport::Master,
             None => self
                 .refuted
                 .get(&view.master)
                 .is_some_and(|epoch| *epoch >= view.epoch),
         };
-        let views = words.iter().filter_map(|word| word.answer?.view.as_ref());
+        let views = sentinel_reports
+            .iter()
+            .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref());
         let voters = views.clone().count();
         let vouched = election::is_vouched_for(current, &view.master, views, voters);
         (vouched && !refuted).then_some(&view.master)
@@ -496,16 +586,22 @@ impl Fence {
 
 /// Whether most of the Sentinels name this node under a higher epoch. Then the master was replaced,
 /// and that its successor cannot be reached from here does not make the old one the master again.
-fn is_named_by_most(node: &Node, current: &Topology, words: &[Word<'_>]) -> bool {
-    let views = words.iter().filter_map(|word| word.answer?.view.as_ref());
+fn is_named_by_most(
+    node: &Node,
+    current: &Topology,
+    sentinel_reports: &[SentinelReport<'_>],
+) -> bool {
+    let views = sentinel_reports
+        .iter()
+        .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref());
     let named = views.filter(|view| view.master == *node && view.epoch > current.epoch);
-    named.count() * 2 > words.len()
+    named.count() * 2 > sentinel_reports.len()
 }
 
-fn stands(master: &Node, proofs: &Proofs) -> bool {
+fn stands(master: &Node, node_reports: &NodeReports) -> bool {
     matches!(
-        proofs.get(master),
-        Some(Proof::Master | Proof::Unprovable(_))
+        node_reports.get(master),
+        Some(NodeReport::Master | NodeReport::Unprovable(_))
     )
 }
 
@@ -518,7 +614,7 @@ fn stands(master: &Node, proofs: &Proofs) -> bool {
 /// The Sentinels may still take a predecessor for the master, which has handed over by itself. Then what
 /// they do about that one ends with a master of their choice.
 fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
-    let (Some((node, flag)), Some(master)) = (&answer.deposing, &current.master) else {
+    let (Some((node, flag)), Some(master)) = (&answer.failover_flag, &current.master) else {
         return false;
     };
     let in_progress = *flag == FAILOVER_IN_PROGRESS;
@@ -526,7 +622,7 @@ fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
         in_progress || !served
     } else {
         let promoted = answer.view.as_ref().and_then(|view| view.promoted());
-        in_progress && current.deposed.as_ref() == Some(node) && promoted != Some(master)
+        in_progress && current.previous_master.as_ref() == Some(node) && promoted != Some(master)
     }
 }
 
@@ -534,21 +630,21 @@ fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
 /// of it now.
 pub(crate) fn claim(
     next: &Topology,
-    words: &[Word<'_>],
-    proofs: &Proofs,
+    sentinel_reports: &[SentinelReport<'_>],
+    node_reports: &NodeReports,
 ) -> Option<Option<String>> {
     let master = next
         .master
         .as_ref()
-        .filter(|master| proofs.contains_key(*master))?;
-    let flag_of = |word: &Word<'_>| {
-        let (node, flag) = word.answer?.deposing.as_ref()?;
+        .filter(|master| node_reports.contains_key(*master))?;
+    let flag_of = |sentinel_report: &SentinelReport<'_>| {
+        let (node, flag) = sentinel_report.answer?.failover_flag.as_ref()?;
         (node == master).then_some(*flag)
     };
-    let flags: Vec<&str> = words.iter().filter_map(flag_of).collect();
+    let flags: Vec<&str> = sentinel_reports.iter().filter_map(flag_of).collect();
     let flag = flags.first().filter(|_| next.fence.is_none());
     Some(flag.map(|flag| {
-        let (count, all) = (flags.len(), words.len());
+        let (count, all) = (flags.len(), sentinel_reports.len());
         format!("{count} of {all} Sentinels state {flag} for {master}, which says that it is well")
     }))
 }
@@ -562,7 +658,7 @@ fn is_served(current: &Topology, evidence: &Evidence<'_>) -> bool {
     let connected = |replica: &Replica| replica.is_readable() && !replica.orphaned;
     let alone = in_step.clone().next().is_none();
     let replicas = alone || evidence.followed.contains(master) || in_step.any(connected);
-    stands(master, evidence.proofs) && replicas
+    stands(master, evidence.node_reports) && replicas
 }
 
 #[cfg(test)]

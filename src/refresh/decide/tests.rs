@@ -25,8 +25,8 @@ fn sentinel(s: usize) -> SentinelId {
     SentinelId::from(Node::new(format!("10.0.1.{s}"), 26379))
 }
 
-fn replica_of(master: u8) -> Proof {
-    Proof::Replica {
+fn replica_of(master: u8) -> NodeReport {
+    NodeReport::Replica {
         master: node(master),
         unclear: false,
         link: None,
@@ -114,7 +114,7 @@ struct Failover {
 /// What a Sentinel said last, and the look that it belonged to.
 #[derive(Debug, Clone, Default)]
 struct Said {
-    look: u64,
+    round: u64,
     answer: Option<Answer>,
 }
 
@@ -128,13 +128,13 @@ struct World {
     views: [(u8, u64); SENTINELS],
     said: [Said; SENTINELS],
     answers: Vec<Answer>,
-    words: Vec<(u8, Proof)>,
-    proofs: Proofs,
-    look: u64,
+    sentinel_reports: Vec<(u8, NodeReport)>,
+    node_reports: NodeReports,
+    round: u64,
     began: Instant,
     now: Instant,
     adopt: Adopt,
-    belief: Belief,
+    decider: Decider,
     current: Topology,
 }
 
@@ -148,13 +148,13 @@ impl World {
             views: [(0, 1); SENTINELS],
             said: std::array::from_fn(|_| Said::default()),
             answers: Vec::new(),
-            words: Vec::new(),
-            proofs: Proofs::new(),
-            look: 1,
+            sentinel_reports: Vec::new(),
+            node_reports: NodeReports::new(),
+            round: 1,
             began: Instant::now(),
             now: Instant::now(),
             adopt,
-            belief: Belief::new(adopt),
+            decider: Decider::new(adopt),
             current: Topology::default(),
         }
     }
@@ -165,18 +165,18 @@ impl World {
             Some(failover) if failover.announced => (failover.chosen, self.epoch),
             _ => self.views[s],
         };
-        let deposing = leads.map(|_| self.views[s].0);
-        answer(master, epoch, deposing, leads.map(|f| f.chosen))
+        let failover_flag = leads.map(|_| self.views[s].0);
+        answer(master, epoch, failover_flag, leads.map(|f| f.chosen))
     }
 
     fn hear(&mut self, s: usize, answer: Option<Answer>) {
-        let look = self.look;
-        self.said[s] = Said { look, answer };
+        let round = self.round;
+        self.said[s] = Said { round, answer };
     }
 
-    fn word(&self, n: u8) -> Proof {
+    fn sentinel_report(&self, n: u8) -> NodeReport {
         if self.says_master.contains(&n) {
-            Proof::Master
+            NodeReport::Master
         } else {
             replica_of(self.master)
         }
@@ -193,11 +193,11 @@ impl World {
                 let answer = index.get(&self.answers).clone();
                 self.hear(*s, Some(answer));
             }
-            Step::Lies(s, n, epoch, deposing, promoted) => {
-                self.hear(*s, Some(answer(*n, *epoch, *deposing, *promoted)));
+            Step::Lies(s, n, epoch, failover_flag, promoted) => {
+                self.hear(*s, Some(answer(*n, *epoch, *failover_flag, *promoted)));
             }
             Step::Silent(s) => self.hear(*s, None),
-            Step::Looks => self.look += 1,
+            Step::Looks => self.round += 1,
             Step::Publishes(s, kind, n) => {
                 let event = Event {
                     kind: kind.clone(),
@@ -205,31 +205,31 @@ impl World {
                     node: Some(node(*n)),
                     master: Some(node(self.views[*s].0)),
                 };
-                let fence = &mut self.belief.fence;
+                let fence = &mut self.decider.fence;
                 fence.note(
                     &sentinel(*s),
                     &event,
                     &self.current,
-                    self.look + 1,
+                    self.round + 1,
                     self.now,
                 );
-                self.look += 1;
+                self.round += 1;
             }
             Step::Proves(n) => {
-                let word = self.word(*n);
-                self.words.push((*n, word.clone()));
-                self.proofs.insert(node(*n), word);
+                let sentinel_report = self.sentinel_report(*n);
+                self.sentinel_reports.push((*n, sentinel_report.clone()));
+                self.node_reports.insert(node(*n), sentinel_report);
             }
-            Step::LateProof(index) if !self.words.is_empty() => {
-                let (n, word) = index.get(&self.words).clone();
-                self.proofs.insert(node(n), word);
+            Step::LateProof(index) if !self.sentinel_reports.is_empty() => {
+                let (n, sentinel_report) = index.get(&self.sentinel_reports).clone();
+                self.node_reports.insert(node(n), sentinel_report);
             }
             Step::Unreachable(n) => {
-                let silent = Proof::Failed("connection refused".into());
-                self.proofs.insert(node(*n), silent);
+                let silent = NodeReport::Failed("connection refused".into());
+                self.node_reports.insert(node(*n), silent);
             }
             Step::Expires(n) => {
-                self.proofs.remove(&node(*n));
+                self.node_reports.remove(&node(*n));
             }
             Step::Passes(milliseconds) => self.now += Duration::from_millis(*milliseconds),
             Step::Repeats(..) | Step::LateProof(_) => {}
@@ -284,29 +284,29 @@ impl World {
     fn conclude(&mut self) -> Vec<Node> {
         let said = self.said.clone();
         let names: Vec<SentinelId> = (0..SENTINELS).map(sentinel).collect();
-        let words: Vec<Word<'_>> = names
+        let sentinel_reports: Vec<SentinelReport<'_>> = names
             .iter()
             .zip(&said)
-            .map(|(sentinel, said)| Word {
+            .map(|(sentinel, said)| SentinelReport {
                 sentinel,
-                look: said.look,
+                round: said.round,
                 answer: said.answer.as_ref(),
             })
             .collect();
         let evidence = Evidence {
-            look: self.look,
-            words: &words,
-            proofs: &self.proofs,
+            round: self.round,
+            sentinel_reports: &sentinel_reports,
+            node_reports: &self.node_reports,
             offsets: &Offsets::new(),
             restarted: &HashSet::new(),
             followed: &HashSet::new(),
         };
-        let before = self.belief.fence.tally();
-        let conclusion = self.belief.conclude(&self.current, &evidence, self.now);
+        let before = self.decider.fence.tally();
+        let conclusion = self.decider.conclude(&self.current, &evidence, self.now);
         let mut next = conclusion.next;
-        self.check_adoption(&next, &words);
-        self.check_fence(&next, &words);
-        let raised = self.belief.fence.tally().raised - before.raised;
+        self.check_adoption(&next, &sentinel_reports);
+        self.check_fence(&next, &sentinel_reports);
+        let raised = self.decider.fence.tally().raised - before.raised;
         if raised == 0 && self.current.fence.is_some() && next.fence.is_some() {
             assert_eq!(next.fence, self.current.fence, "one failover, one sign");
         }
@@ -317,20 +317,20 @@ impl World {
         conclusion.ask
     }
 
-    fn check_adoption(&self, next: &Topology, words: &[Word<'_>]) {
+    fn check_adoption(&self, next: &Topology, sentinel_reports: &[SentinelReport<'_>]) {
         let (Some(old), Some(new)) = (&self.current.master, &next.master) else {
             return;
         };
-        let proof = |node: &Node| self.proofs.get(node);
-        let views: Vec<&View> = views(words).collect();
+        let node_report = |node: &Node| self.node_reports.get(node);
+        let views: Vec<&View> = views(sentinel_reports).collect();
         let votes = views.iter().filter(|view| view.master == *new).count();
         if new == old {
             assert!(next.epoch >= self.current.epoch || votes * 2 > views.len());
             return;
         }
         assert_eq!(
-            proof(new),
-            Some(&Proof::Master),
+            node_report(new),
+            Some(&NodeReport::Master),
             "{new} did not prove itself"
         );
         let ours = election::was_in_step(&self.current, new);
@@ -341,22 +341,25 @@ impl World {
             ours || listed.count() * 2 > views.len(),
             "{new} is a stranger"
         );
-        if next.deposed.is_some() {
-            assert_eq!(next.deposed, self.current.master);
+        if next.previous_master.is_some() {
+            assert_eq!(next.previous_master, self.current.master);
             assert_eq!(next.epoch, self.current.epoch);
-            let handed_over = election::names_as_master(proof(old), new);
+            let handed_over = election::names_as_master(node_report(old), new);
             assert!(
                 self.current.fence.is_some() || handed_over,
                 "no sign, no haste"
             );
-            let named = words.iter().filter_map(|word| word.answer).any(|answer| {
-                let view = answer.view.as_ref().and_then(View::promoted);
-                answer
-                    .deposing
-                    .as_ref()
-                    .is_some_and(|(node, _)| node == old)
-                    && view == Some(new)
-            });
+            let named = sentinel_reports
+                .iter()
+                .filter_map(|sentinel_report| sentinel_report.answer)
+                .any(|answer| {
+                    let view = answer.view.as_ref().and_then(View::promoted);
+                    answer
+                        .failover_flag
+                        .as_ref()
+                        .is_some_and(|(node, _)| node == old)
+                        && view == Some(new)
+                });
             let alone = views.len() * 2 <= SENTINELS;
             assert!(
                 named && self.adopt == Adopt::Promoted || alone || handed_over,
@@ -365,32 +368,36 @@ impl World {
             return;
         }
         assert!(votes > 0, "nobody named {new}");
-        let outranked = next.epoch == self.current.epoch && self.current.deposed.is_some();
+        let outranked = next.epoch == self.current.epoch && self.current.previous_master.is_some();
         if next.epoch < self.current.epoch || outranked {
             assert!(votes * 2 > views.len(), "{votes} of {} votes", views.len());
-            let gave_way = proof(old).is_some_and(|proof| *proof != Proof::Master);
-            assert!(gave_way, "{old} says {:?}", proof(old));
+            let gave_way =
+                node_report(old).is_some_and(|node_report| *node_report != NodeReport::Master);
+            assert!(gave_way, "{old} says {:?}", node_report(old));
         }
     }
 
-    fn check_fence(&self, next: &Topology, words: &[Word<'_>]) {
+    fn check_fence(&self, next: &Topology, sentinel_reports: &[SentinelReport<'_>]) {
         let Some(master) = next.master.as_ref().filter(|_| next.fence.is_none()) else {
             return;
         };
-        let denies = matches!(self.proofs.get(master), Some(Proof::Replica { .. }));
+        let denies = matches!(
+            self.node_reports.get(master),
+            Some(NodeReport::Replica { .. })
+        );
         assert!(!denies, "{master} says it is a replica, and is written to");
         let began = self.now - self.began;
         // Its candidate follows the master when it would long have been promoted.
         let was_never_told = |answer: &&Answer| {
             let candidate = answer.view.as_ref().and_then(View::promoted);
-            let word = candidate.and_then(|node| self.proofs.get(node));
-            election::names_as_master(word, master) && began >= Duration::from_secs(12)
+            let sentinel_report = candidate.and_then(|node| self.node_reports.get(node));
+            election::names_as_master(sentinel_report, master) && began >= Duration::from_secs(12)
         };
-        let stated = words
+        let stated = sentinel_reports
             .iter()
-            .filter_map(|word| word.answer)
+            .filter_map(|sentinel_report| sentinel_report.answer)
             .filter(|answer| !was_never_told(answer))
-            .filter_map(|answer| answer.deposing.as_ref());
+            .filter_map(|answer| answer.failover_flag.as_ref());
         // Later a Sentinel may have been stating it for too long to be believed.
         let early = began < Duration::from_secs(180);
         for (node, _) in stated.filter(|_| early) {
@@ -404,7 +411,7 @@ impl World {
         self.failover = None;
         self.says_master = vec![self.master];
         self.views = [(self.master, self.epoch); SENTINELS];
-        self.proofs.clear();
+        self.node_reports.clear();
         for _ in 0..4 {
             self.take(&Step::Looks);
             self.now += Duration::from_millis(100);
@@ -421,12 +428,12 @@ impl World {
         assert_eq!(self.current.master, Some(node(self.master)));
         assert_eq!(self.current.epoch, self.epoch);
         assert_eq!(self.current.fence, None);
-        assert_eq!(self.current.deposed, None);
+        assert_eq!(self.current.previous_master, None);
         assert_eq!(readable, others);
     }
 }
 
-fn answer(master: u8, epoch: u64, deposing: Option<u8>, promoted: Option<u8>) -> Answer {
+fn answer(master: u8, epoch: u64, failover_flag: Option<u8>, promoted: Option<u8>) -> Answer {
     let replicas = (0..NODES).filter(|n| *n != master).map(|n| ReplicaInfo {
         node: node(n),
         flags: Flags::parse(if promoted == Some(n) {
@@ -451,7 +458,7 @@ fn answer(master: u8, epoch: u64, deposing: Option<u8>, promoted: Option<u8>) ->
             informed: true,
             master_down: false,
         }),
-        deposing: deposing.map(|n| (node(n), "failover_in_progress")),
+        failover_flag: failover_flag.map(|n| (node(n), "failover_in_progress")),
         ..Answer::default()
     }
 }

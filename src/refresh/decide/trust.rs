@@ -16,19 +16,19 @@ pub(crate) const MOST_FALSE_SIGNS: u32 = 3;
 const SLOWER: u32 = 10;
 
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct Trust {
     /// When all its false signs are made up for.
-    forgiven: Instant,
+    trusted_again_at: Instant,
     /// For how long it has been stating that the master is being replaced, less what it made up for.
     stated: Duration,
     states: bool,
     at: Instant,
 }
 
-impl Record {
+impl Trust {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            forgiven: now,
+            trusted_again_at: now,
             stated: Duration::ZERO,
             states: false,
             at: now,
@@ -36,12 +36,12 @@ impl Record {
     }
 
     /// It gave a sign that its own answer did not bear out.
-    pub(crate) fn lied(&mut self, now: Instant) {
-        self.forgiven = self.forgiven.max(now) + FORGIVENESS;
+    pub(crate) fn record_false_alarm(&mut self, now: Instant) {
+        self.trusted_again_at = self.trusted_again_at.max(now) + FORGIVENESS;
     }
 
     pub(crate) fn is_mistrusted(&self, now: Instant) -> bool {
-        self.forgiven.saturating_duration_since(now) > FORGIVENESS * (MOST_FALSE_SIGNS - 1)
+        self.trusted_again_at.saturating_duration_since(now) > FORGIVENESS * (MOST_FALSE_SIGNS - 1)
     }
 
     /// It states now, or does not, that the master is being replaced.
@@ -56,11 +56,11 @@ impl Record {
     }
 
     /// The master was replaced, as it said.
-    pub(crate) fn acquit(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.stated = Duration::ZERO;
     }
 
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_discredited(&self) -> bool {
         self.stated >= LONGEST_FAILOVER
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     node::Node,
-    refresh::decide::election::{self, Proof, Proofs},
+    refresh::decide::election::{self, NodeReport, NodeReports},
     topology::Topology,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OwnWord {
+pub(crate) enum Consensus {
     /// The failover came to nothing: the master says that it is one, and its replicas follow it.
     Stays,
     /// It went on: this replica says that it is a master now, and the others bear it out.
@@ -21,34 +21,34 @@ pub(crate) enum OwnWord {
 /// promotes or has not. If it has, this node says `master`; as soon as another node follows it, the
 /// failover was announced and will stand. One that only says so itself is taken back by the Sentinels
 /// when they return, as long as the old master is alive.
-pub(crate) fn own_word(current: &Topology, proofs: &Proofs) -> OwnWord {
+pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Consensus {
     let Some(master) = &current.master else {
-        return OwnWord::Unclear;
+        return Consensus::Unclear;
     };
     let replicas = || current.replicas.iter().filter(|replica| replica.synced);
-    let stands = proofs.get(master) == Some(&Proof::Master);
+    let stands = node_reports.get(master) == Some(&NodeReport::Master);
     let followers = |of: &Node| {
         let nodes = replicas().map(|replica| &replica.node).chain([master]);
         nodes
-            .filter(|node| election::names_as_master(proofs.get(*node), of))
+            .filter(|node| election::names_as_master(node_reports.get(*node), of))
             .count()
     };
     let loyal = followers(master);
     let mut promoted: Vec<(usize, &Node)> = replicas()
         .map(|replica| &replica.node)
-        .filter(|node| proofs.get(*node) == Some(&Proof::Master))
+        .filter(|node| node_reports.get(*node) == Some(&NodeReport::Master))
         .map(|node| (followers(node), node))
         .collect();
     promoted.sort_unstable();
     match (stands, &promoted[..]) {
-        (true, []) if loyal > 0 || replicas().next().is_none() => OwnWord::Stays,
-        (true, [.., (most, node)]) if *most > loyal => OwnWord::Moved((*node).clone()),
-        (true, [.., (most, _)]) if loyal > *most => OwnWord::Stays,
-        (false, [(_, node)]) => OwnWord::Moved((*node).clone()),
+        (true, []) if loyal > 0 || replicas().next().is_none() => Consensus::Stays,
+        (true, [.., (most, node)]) if *most > loyal => Consensus::Moved((*node).clone()),
+        (true, [.., (most, _)]) if loyal > *most => Consensus::Stays,
+        (false, [(_, node)]) => Consensus::Moved((*node).clone()),
         (false, [.., (second, _), (most, node)]) if most > second => {
-            OwnWord::Moved((*node).clone())
+            Consensus::Moved((*node).clone())
         }
-        _ => OwnWord::Unclear,
+        _ => Consensus::Unclear,
     }
 }
 
@@ -57,12 +57,12 @@ pub(crate) fn own_word(current: &Topology, proofs: &Proofs) -> OwnWord {
 /// That is how a failover ends for which the master stops taking writes and waits until the replica has
 /// all of them (`FAILOVER`, and Valkey's `SENTINEL FAILOVER ... COORDINATED`). Once both say so there is
 /// nothing that the Sentinels could add, who learn of it up to half a minute later.
-pub(crate) fn successor(current: &Topology, proofs: &Proofs) -> Option<Node> {
-    let word = proofs.get(current.master.as_ref()?);
+pub(crate) fn successor(current: &Topology, node_reports: &NodeReports) -> Option<Node> {
+    let sentinel_report = node_reports.get(current.master.as_ref()?);
     let in_step = current.replicas.iter().filter(|replica| replica.synced);
     let mut nodes = in_step.map(|replica| &replica.node);
     nodes
-        .find(|node| election::names_as_master(word, node))
+        .find(|node| election::names_as_master(sentinel_report, node))
         .cloned()
 }
 

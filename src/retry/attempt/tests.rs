@@ -24,24 +24,24 @@ fn what_may_be_tried_again() {
         (fenced(), Fate::NotExecuted, false, false),
         (Cause::Superseded(None), Fate::NotExecuted, false, false),
     ] {
-        let attempt = Attempt::failed(&cause, fate);
+        let attempt = AttemptEnd::failed(&cause, fate);
         assert_eq!(attempt.allows_another(|| false), write, "{cause} {fate:?}");
         assert_eq!(attempt.allows_another(|| true), read, "{cause} {fate:?}");
     }
-    assert!(Attempt::Refused.allows_another(|| false));
-    assert!(!Attempt::Settled.allows_another(|| true));
+    assert!(AttemptEnd::Refused.allows_another(|| false));
+    assert!(!AttemptEnd::Settled.allows_another(|| true));
 }
 
 #[test]
 fn pauses_grow_to_a_limit() {
-    let mut pause = Pause::after(Attempt::Lost);
-    assert_eq!(pause.next(true), Duration::ZERO);
-    assert!(pause.next(true) >= FIRST_PAUSE / 2);
-    let mut pause = Pause::after(Attempt::Refused);
-    assert_eq!(pause.next(false), Duration::ZERO);
-    assert!(pause.next(false) >= FIRST_PAUSE / 2, "back and forth");
+    let mut backoff = Backoff::after(AttemptEnd::Lost);
+    assert_eq!(backoff.next(true), Duration::ZERO);
+    assert!(backoff.next(true) >= FIRST_PAUSE / 2);
+    let mut backoff = Backoff::after(AttemptEnd::Refused);
+    assert_eq!(backoff.next(false), Duration::ZERO);
+    assert!(backoff.next(false) >= FIRST_PAUSE / 2, "back and forth");
     for _ in 0..20 {
-        assert!(pause.next(true) <= LONGEST_PAUSE);
+        assert!(backoff.next(true) <= LONGEST_PAUSE);
     }
-    assert!(pause.next(true) >= LONGEST_PAUSE / 2);
+    assert!(backoff.next(true) >= LONGEST_PAUSE / 2);
 }

@@ -34,7 +34,7 @@ fn only_a_refusal_of_everything_says_that_nothing_was_executed() {
         (&atomic, &["+OK", readonly, readonly, "*0"], false),
         (&script, &[readonly], false),
     ] {
-        let batch = Batch::of(pipeline);
+        let batch = PipelineRequest::of(pipeline);
         assert_eq!(batch.is_refused(&replies(lines)), refused, "{lines:?}");
     }
 }
@@ -52,7 +52,7 @@ fn a_script_may_say_anything_after_doing_anything() {
 fn a_pipeline_reads_if_all_of_it_does() {
     let mut pipeline = pipe();
     pipeline.get("a").get("b");
-    assert!(Batch::of(&pipeline).is_read());
+    assert!(PipelineRequest::of(&pipeline).is_read());
     pipeline.incr("a", 1);
-    assert!(!Batch::of(&pipeline).is_read());
+    assert!(!PipelineRequest::of(&pipeline).is_read());
 }

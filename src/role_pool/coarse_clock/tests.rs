@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn time_stands_still_between_ticks() {
-    let clock = Clock::new();
+    let clock = CoarseClock::new();
     let before = clock.now();
     tokio::time::advance(Duration::from_secs(3)).await;
     assert_eq!(clock.now(), before);

@@ -2,38 +2,40 @@ use std::sync::Arc;
 
 use super::*;
 
-fn alarm() -> Arc<Alarm> {
-    let alarm = Arc::new(Alarm::default());
-    let running = Arc::clone(&alarm);
+fn lazy_timeout() -> Arc<LazyTimeout> {
+    let lazy_timeout = Arc::new(LazyTimeout::default());
+    let running = Arc::clone(&lazy_timeout);
     tokio::spawn(async move { running.run().await });
-    alarm
+    lazy_timeout
 }
 
-async fn never(alarm: &Alarm, limit: Duration) -> Duration {
+async fn never(lazy_timeout: &LazyTimeout, limit: Duration) -> Duration {
     let began = Instant::now();
-    let result = alarm.limit(Some(began + limit), |_| Poll::<()>::Pending);
+    let result = lazy_timeout.limit(Some(began + limit), |_| Poll::<()>::Pending);
     assert_eq!(result.await, Err(Elapsed));
     began.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline_and_not_at_a_tick() {
-    let alarm = alarm();
+    let lazy_timeout = lazy_timeout();
     for millis in [20, 21, 50, 5000] {
         let limit = Duration::from_millis(millis);
-        assert_eq!(never(&alarm, limit).await, limit);
+        assert_eq!(never(&lazy_timeout, limit).await, limit);
     }
     // Below the tick it is the tick that ends it.
-    assert!(never(&alarm, Duration::from_millis(1)).await <= TICK + Duration::from_millis(1));
+    assert!(
+        never(&lazy_timeout, Duration::from_millis(1)).await <= TICK + Duration::from_millis(1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_waits_each_end_at_their_own_deadline() {
-    let alarm = alarm();
+    let lazy_timeout = lazy_timeout();
     let waits = (0..50_u32).map(|i| {
-        let alarm = Arc::clone(&alarm);
+        let lazy_timeout = Arc::clone(&lazy_timeout);
         let limit = TICK + Duration::from_millis(7) * i;
-        tokio::spawn(async move { (never(&alarm, limit).await, limit) })
+        tokio::spawn(async move { (never(&lazy_timeout, limit).await, limit) })
     });
     for wait in waits.collect::<Vec<_>>() {
         let (waited, limit) = wait.await.expect("no panic");
@@ -43,11 +45,11 @@ async fn many_waits_each_end_at_their_own_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_ready_in_time_comes_through() {
-    let alarm = alarm();
+    let lazy_timeout = lazy_timeout();
     let second = Duration::from_secs(1);
     let began = Instant::now();
     let mut ready = pin!(tokio::time::sleep(second));
-    let wait = alarm.limit(Some(began + 2 * second), |cx| {
+    let wait = lazy_timeout.limit(Some(began + 2 * second), |cx| {
         ready.as_mut().poll(cx).map(|()| 7)
     });
     assert_eq!(wait.await, Ok(7));
@@ -56,8 +58,8 @@ async fn what_is_ready_in_time_comes_through() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_deadline_a_wait_goes_on() {
-    let alarm = alarm();
-    let wait = alarm.limit(None, |_| Poll::<()>::Pending);
+    let lazy_timeout = lazy_timeout();
+    let wait = lazy_timeout.limit(None, |_| Poll::<()>::Pending);
     let hour = Duration::from_secs(3600);
     assert!(tokio::time::timeout(hour, wait).await.is_err());
 }

@@ -24,16 +24,16 @@ fn pauses_grow_to_a_limit_and_no_two_clients_keep_step() {
 
 #[tokio::test(start_paused = true)]
 async fn dials_that_fail_together_are_one_failure() {
-    let fleet = Fleet::default();
+    let node_table = NodeTable::default();
     let node = Node::new("10.0.0.1", 6379);
-    fleet.failed(&node);
-    let until = fleet.paused_until(&node);
+    node_table.failed(&node);
+    let until = node_table.paused_until(&node);
     assert!(until.is_some_and(|until| until <= Instant::now() + FIRST_BACKOFF * 3));
     for _ in 0..10 {
-        fleet.failed(&node);
+        node_table.failed(&node);
     }
-    assert_eq!(fleet.paused_until(&node), until);
+    assert_eq!(node_table.paused_until(&node), until);
     tokio::time::sleep(FIRST_BACKOFF * 3).await;
-    fleet.failed(&node);
-    assert!(fleet.paused_until(&node) > until);
+    node_table.failed(&node);
+    assert!(node_table.paused_until(&node) > until);
 }

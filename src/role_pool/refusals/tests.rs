@@ -89,12 +89,12 @@ async fn what_was_long_ago_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_keeps_saying_the_same_is_looked_at_ever_less_often() {
     let refusals = Refusals::default();
-    let mut looks = 0;
+    let mut refreshes = 0;
     for _ in 0..20_000 {
-        looks += u32::from(refusals.is_look_due(&node()));
+        refreshes += u32::from(refusals.is_look_due(&node()));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!((8..=16).contains(&looks), "{looks}");
+    assert!((8..=16).contains(&refreshes), "{refreshes}");
     assert!(
         refusals.is_look_due(&Node::new("10.0.0.2", 6379)),
         "of another"

@@ -15,14 +15,14 @@ fn escapes_what_a_log_line_must_not_hold() {
             "a\\u{202e}b\\u{2028}c\\u{85}",
         ),
     ] {
-        assert_eq!(printable(text), shown);
+        assert_eq!(escape(text), shown);
     }
 }
 
 #[test]
 fn shows_256_bytes_and_cuts_what_is_longer() {
-    assert_eq!(printable(&[b'a'; 256]), "a".repeat(256));
-    let cut = printable(&[b'a'; 257]);
+    assert_eq!(escape(&[b'a'; 256]), "a".repeat(256));
+    let cut = escape(&[b'a'; 257]);
     assert_eq!(cut.len(), 256);
     assert!(cut.ends_with("a…"));
 }
@@ -30,7 +30,7 @@ fn shows_256_bytes_and_cuts_what_is_longer() {
 proptest! {
     #[test]
     fn is_short_and_has_no_control_characters(text: Vec<u8>) {
-        let shown = printable(&text);
+        let shown = escape(&text);
         prop_assert!(shown.len() <= 256);
         prop_assert!(!shown.chars().any(char::is_control));
     }

@@ -16,14 +16,14 @@ impl Drop for EndsWithTask {
 #[test]
 fn a_timer_that_others_poll_while_its_runtime_ends_makes_nobody_panic() {
     for _ in 0..50 {
-        let home = Builder::new_multi_thread()
+        let role_pool = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let runtime = home.block_on(async { Runtime::current() });
+        let runtime = role_pool.block_on(async { Runtime::current() });
         let watch = EndsWithTask(Arc::clone(&runtime));
-        home.spawn(async move {
+        role_pool.spawn(async move {
             let _watch = watch;
             std::future::pending::<()>().await;
         });
@@ -44,7 +44,7 @@ fn a_timer_that_others_poll_while_its_runtime_ends_makes_nobody_panic() {
                 })
             })
             .collect();
-        drop(home);
+        drop(role_pool);
         for poller in pollers {
             poller.join().expect("it did not panic");
         }

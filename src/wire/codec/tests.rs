@@ -203,10 +203,10 @@ fn several_replies_in_one_buffer_come_out_one_by_one() {
 
 #[test]
 fn a_bulk_string_that_looks_like_replies_is_one_string_at_every_cut() {
-    let looks = b"+OK\r\n:1\r\n$1\r\nx\r\n*1\r\n_\r\n";
-    let reply = [line('*', 2), bulk(looks), bulk(b"\r\n\r\n")].concat();
+    let refreshes = b"+OK\r\n:1\r\n$1\r\nx\r\n*1\r\n_\r\n";
+    let reply = [line('*', 2), bulk(refreshes), bulk(b"\r\n\r\n")].concat();
     let expected = vec![
-        Value::BulkString(looks.to_vec()),
+        Value::BulkString(refreshes.to_vec()),
         Value::BulkString(b"\r\n\r\n".to_vec()),
     ];
     for size in 1..reply.len() {

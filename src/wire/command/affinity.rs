@@ -6,7 +6,7 @@ use crate::wire::command::{Kind, Timeout, read_only};
 
 /// What a command goes on from, so that sent elsewhere it would do something else without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Tie {
+pub(crate) enum Affinity {
     None,
     /// A cursor says how far one node's own table was walked through, a client's number whom one node
     /// means by it.
@@ -15,7 +15,7 @@ pub(crate) enum Tie {
     Connection,
 }
 
-impl Tie {
+impl Affinity {
     #[cold]
     pub(crate) fn of(cmd: &Cmd) -> Self {
         match Kind::of(cmd) {
@@ -33,9 +33,9 @@ impl Tie {
         let mut writes = false;
         let ties = pipeline.cmd_iter().map(|cmd| match Self::of(cmd) {
             Self::Connection if writes => Self::None,
-            tie => {
-                writes |= tie == Self::None && !read_only::is_read(cmd);
-                tie
+            affinity => {
+                writes |= affinity == Self::None && !read_only::is_read(cmd);
+                affinity
             }
         });
         ties.max().unwrap_or(Self::None)

@@ -9,9 +9,9 @@ use tokio::{
 use super::*;
 use crate::node::Role;
 
-fn pair() -> (Exclusive, DuplexStream) {
+fn pair() -> (WireConnection, DuplexStream) {
     let (ours, server) = tokio::io::duplex(1024);
-    let wire = Exclusive::new(
+    let wire = WireConnection::new(
         Stream::Memory(Box::new(ours)),
         Node::new("127.0.0.1", 6379),
         Peer::Node(Role::Master),

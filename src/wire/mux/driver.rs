@@ -15,10 +15,10 @@ use tokio::{
 
 use crate::{
     error::failure::Cause,
-    topology::admission::Standing,
+    topology::admission::Admission,
     wire::{
         framed::Channel,
-        mux::{Shared, queue::Ticked, wake},
+        mux::{Mux, queue::Ticked, wake},
     },
 };
 
@@ -29,7 +29,7 @@ const BATCH: usize = 128;
 
 /// The one task that uses the socket.
 pub(super) struct Driver<F> {
-    shared: Arc<Shared>,
+    shared: Arc<Mux>,
     channel: Channel,
     /// How much of what is in the channel the desk knows to be written.
     told: usize,
@@ -58,9 +58,9 @@ enum Next {
     Close(Result<(), Cause>),
 }
 
-impl<F: FnMut() -> Standing> Driver<F> {
+impl<F: FnMut() -> Admission> Driver<F> {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<Mux>,
         mut channel: Channel,
         tick: Duration,
         limit: Duration,
@@ -89,9 +89,9 @@ impl<F: FnMut() -> Standing> Driver<F> {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
             let read = self.read(cx);
-            let standing = (self.current)();
+            let admission = (self.current)();
             let more = matches!(read, Ok(true));
-            let next = self.turn(cx, standing, more);
+            let next = self.turn(cx, admission, more);
             wake(self.woken.drain(..));
             // Those that nobody waited for.
             self.replies.clear();
@@ -138,63 +138,63 @@ impl<F: FnMut() -> Standing> Driver<F> {
     }
 
     /// Its turn at the desk: hands out what was read and takes what is to be written.
-    fn turn(&mut self, cx: &mut Context<'_>, standing: Standing, more: bool) -> Next {
-        let mut desk = self.shared.desk.lock();
-        desk.greet(cx.waker());
+    fn turn(&mut self, cx: &mut Context<'_>, admission: Admission, more: bool) -> Next {
+        let mut queue = self.shared.queue.lock();
+        queue.greet(cx.waker());
         let written = self.channel.written();
-        desk.wrote(written - self.told, &mut self.woken);
+        queue.wrote(written - self.told, &mut self.woken);
         self.told = written;
         if std::mem::take(&mut self.heard) {
-            desk.heard();
+            queue.heard();
         }
         if !self.replies.is_empty() {
             self.crowd = self.replies.len() > 1;
-            if !desk.deliver(&mut self.replies, &mut self.woken) {
+            if !queue.deliver(&mut self.replies, &mut self.woken) {
                 return Next::Close(Err(Cause::unasked()));
             }
         }
-        if standing == Standing::Fenced && !desk.is_held() {
+        if admission == Admission::Fenced && !queue.is_held() {
             self.shared.open.store(false, Relaxed);
-            if desk.hold(&Cause::Withdrawn, &mut self.woken) {
+            if queue.hold(&Cause::Withdrawn, &mut self.woken) {
                 self.channel.begin();
                 self.told = 0;
-                self.shared.show(&desk);
+                self.shared.show(&queue);
                 // The fence may have been lifted meanwhile, and nobody would look again.
                 return Next::Again;
             }
         }
-        let stays = standing == Standing::Current || desk.is_held();
-        if standing == Standing::Gone || !stays || desk.is_retired() {
+        let stays = admission == Admission::Current || queue.is_held();
+        if admission == Admission::Gone || !stays || queue.is_retired() {
             self.shared.open.store(false, Relaxed);
             self.shared.leaving.store(true, Relaxed);
-            desk.cut(&Cause::Withdrawn, &mut self.woken);
+            queue.cut(&Cause::Withdrawn, &mut self.woken);
             self.channel.begin();
             self.told = 0;
-            if !desk.is_owed() {
+            if !queue.is_owed() {
                 return Next::Close(Ok(()));
             }
         }
-        self.shared.show(&desk);
+        self.shared.show(&queue);
         if !self.channel.is_flushed() {
             return Next::Write;
         }
         self.channel.begin();
         self.told = 0;
-        if !desk.has_out() {
+        if !queue.has_out() {
             if more {
                 return Next::Yield;
             }
-            desk.sleep();
+            queue.sleep();
             return Next::Sleep;
         }
-        if (self.crowd || desk.is_busy()) && !self.yielded {
+        if (self.crowd || queue.is_busy()) && !self.yielded {
             self.yielded = true;
             return Next::Yield;
         }
         self.yielded = false;
         self.crowd = false;
-        desk.take_out(self.channel.begin());
-        drop(desk);
+        queue.take_out(self.channel.begin());
+        drop(queue);
         let tick = self.tick;
         self.timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(tick)));
@@ -210,10 +210,10 @@ impl<F: FnMut() -> Standing> Driver<F> {
             // As in the channel: a peer that always has more to read must not hold up time.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let now = Instant::now();
-            let mut desk = self.shared.desk.lock();
-            let ticked = desk.tick(now, &mut self.woken);
-            self.shared.show(&desk);
-            drop(desk);
+            let mut queue = self.shared.queue.lock();
+            let ticked = queue.tick(now, &mut self.woken);
+            self.shared.show(&queue);
+            drop(queue);
             wake(self.woken.drain(..));
             match ticked {
                 Ticked::Busy => timer.as_mut().reset(now + self.tick),
@@ -236,20 +236,20 @@ impl<F> Driver<F> {
 
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
-        let mut desk = self.shared.desk.lock();
+        let mut queue = self.shared.queue.lock();
         // Under the lock, or the keeper might reopen it in between: a connection that looks open and
         // takes nothing would have callers try it again and again.
         self.shared.open.store(false, Relaxed);
         self.shared.leaving.store(true, Relaxed);
-        desk.wrote(self.channel.written() - self.told, &mut self.woken);
-        desk.fail(cause, &mut self.woken);
-        self.shared.show(&desk);
-        drop(desk);
+        queue.wrote(self.channel.written() - self.told, &mut self.woken);
+        queue.fail(cause, &mut self.woken);
+        self.shared.show(&queue);
+        drop(queue);
         wake(self.woken.drain(..));
     }
 }
 
-impl<F: FnMut() -> Standing + Unpin> Future for Driver<F> {
+impl<F: FnMut() -> Admission + Unpin> Future for Driver<F> {
     /// An error where the connection was lost, as opposed to retired.
     type Output = Result<(), Cause>;
 

@@ -5,7 +5,7 @@ use std::{mem, task::Waker};
 use redis::{Cmd, Pipeline};
 
 use crate::wire::{
-    mux::queue::{BIG, Desk},
+    mux::queue::{BIG, RequestQueue},
     pipeline,
 };
 
@@ -13,7 +13,7 @@ use crate::wire::{
 /// not wait for all of it.
 const PORTION: usize = 64;
 
-pub(super) struct Request<'a> {
+pub(super) struct Encoder<'a> {
     what: What<'a>,
     /// Encoded outside of the lock, because it is long.
     encoded: Vec<u8>,
@@ -29,7 +29,7 @@ enum What<'a> {
     Plain { pipeline: &'a Pipeline, next: usize },
 }
 
-impl<'a> Request<'a> {
+impl<'a> Encoder<'a> {
     #[inline]
     pub(super) fn one(cmd: &'a Cmd) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl<'a> Request<'a> {
 
     /// Hands in what was [`wanted`](Self::wanted).
     #[inline]
-    pub(super) fn hand_in(&mut self, desk: &mut Desk, key: usize) -> Option<Waker> {
+    pub(super) fn hand_in(&mut self, queue: &mut RequestQueue, key: usize) -> Option<Waker> {
         let count = mem::take(&mut self.wanted);
         if let What::Plain { pipeline, next } = &mut self.what {
             *next += count;
@@ -111,9 +111,9 @@ impl<'a> Request<'a> {
             self.wanted = fitting(pipeline, *next, self.portion);
         }
         if self.encoded.len() > BIG {
-            return desk.hand_in_big(key, mem::take(&mut self.encoded));
+            return queue.hand_in_big(key, mem::take(&mut self.encoded));
         }
-        let driver = desk.hand_in(key, |out| match &self.what {
+        let driver = queue.hand_in(key, |out| match &self.what {
             What::One(cmd) if self.encoded.is_empty() => cmd.write_packed_command(out),
             _ => out.extend_from_slice(&self.encoded),
         });

@@ -21,15 +21,15 @@ const ROOM: usize = 40;
 
 struct Model {
     wire: Arc<Mutex<Wire>>,
-    shared: Arc<Shared>,
+    shared: Arc<Mux>,
     driver: JoinHandle<Result<(), Cause>>,
     server: JoinHandle<Vec<String>>,
 }
 
-fn careful(shared: &Arc<Shared>) -> impl Fn() + Send + Sync + 'static {
+fn careful(shared: &Arc<Mux>) -> impl Fn() + Send + Sync + 'static {
     let shared = Arc::clone(shared);
     move || {
-        let free = shared.desk.try_lock().is_some();
+        let free = shared.queue.try_lock().is_some();
         assert!(free, "woken under the lock");
         step();
     }
@@ -43,9 +43,9 @@ impl Model {
             max_in_flight,
             ..MultiplexedLimits::default()
         };
-        let (shared, driver) = Shared::open(socket.connection(), limits, || {
+        let (shared, driver) = Mux::open(socket.connection(), limits, || {
             step();
-            Standing::Current
+            Admission::Current
         });
         let driver = go(careful(&shared), driver);
         let server = go(careful(&shared), serve(Arc::clone(&wire)));
@@ -57,7 +57,7 @@ impl Model {
         }
     }
 
-    fn call(&self, word: usize) -> JoinHandle<Result<Value, Fault>> {
+    fn call(&self, word: usize) -> JoinHandle<Result<Value, MuxError>> {
         let shared = Arc::clone(&self.shared);
         go(careful(&self.shared), async move {
             shared.command(&echo(word), None).await
@@ -85,7 +85,7 @@ impl Model {
         })
     }
 
-    fn pipeline(&self, words: std::ops::Range<usize>) -> JoinHandle<Result<Vec<Value>, Fault>> {
+    fn pipeline(&self, words: std::ops::Range<usize>) -> JoinHandle<Result<Vec<Value>, MuxError>> {
         let shared = Arc::clone(&self.shared);
         go(careful(&self.shared), async move {
             let mut pipeline = pipe();
@@ -101,19 +101,19 @@ impl Model {
         self.shared.retire();
         assert_eq!(self.driver.await.unwrap(), Ok(()));
         let heard = self.server.await.unwrap();
-        let desk = self.shared.desk.lock();
-        assert!(desk.is_empty(), "{desk:?}");
+        let queue = self.shared.queue.lock();
+        assert!(queue.is_empty(), "{queue:?}");
         heard
     }
 }
 
 /// Its own reply, or the word that it never went out.
-fn assert_own(ended: &Result<Value, Fault>, word: usize, heard: &[String]) {
+fn assert_own(ended: &Result<Value, MuxError>, word: usize, heard: &[String]) {
     let told = heard.contains(&word.to_string());
     match ended {
         Ok(value) => assert_eq!(*value, text(word)),
-        Err(Fault::NotWritten) => assert!(!told, "{word} was written"),
-        Err(Fault::Failed(..)) => assert!(!told, "{word} was written whole and has a reply"),
+        Err(MuxError::NotWritten) => assert!(!told, "{word} was written"),
+        Err(MuxError::Failed(..)) => assert!(!told, "{word} was written whole and has a reply"),
     }
 }
 

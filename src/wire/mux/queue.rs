@@ -1,6 +1,6 @@
 //! The desk at which the callers of one shared socket hand in commands and pick up replies.
 //!
-//! Pure state: no socket, no clock, no lock. [`Shared`](crate::wire::mux::Shared) keeps it behind one short lock,
+//! Pure state: no socket, no clock, no lock. [`Mux`](crate::wire::mux::Mux) keeps it behind one short lock,
 //! the driver moves bytes between it and the socket. Replies carry no names: the order in which
 //! commands were handed in is all that says whose reply comes next, so `due` and the bytes are only
 //! ever appended to together.
@@ -22,7 +22,7 @@ pub(super) const BIG: usize = 16 * 1024;
 
 /// Why a caller gets no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum MuxError {
     /// Nothing of the command was written, and it never will be: it may go over another connection.
     NotWritten,
     Failed(Cause, Fate),
@@ -32,7 +32,7 @@ pub(crate) enum Fault {
 pub(super) enum Answer {
     One(Value),
     Many(Vec<Value>),
-    Lost(Fault),
+    Lost(MuxError),
 }
 
 /// How a caller finds its call.
@@ -98,7 +98,7 @@ pub(super) enum Ticked {
 }
 
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct RequestQueue {
     limits: MultiplexedLimits,
     phase: Phase,
     calls: Slab<Call>,
@@ -126,7 +126,7 @@ pub(super) struct Desk {
     asleep: bool,
 }
 
-impl Desk {
+impl RequestQueue {
     pub(super) fn new(limits: MultiplexedLimits, timeout: Option<Duration>) -> Self {
         Self {
             limits,
@@ -481,7 +481,7 @@ impl Desk {
                 if call.wanted > 0 {
                     self.left_line += 1;
                 }
-                call.lose(Fault::Failed(limit.clone(), call.fate()), woken);
+                call.lose(MuxError::Failed(limit.clone(), call.fate()), woken);
             }
         }
         self.close_ranks();
@@ -606,9 +606,9 @@ impl Desk {
             call.conclude(woken);
         } else if call.answer.is_none() {
             let fault = if call.start < written {
-                Fault::Failed(cause.clone(), Fate::Unknown)
+                MuxError::Failed(cause.clone(), Fate::Unknown)
             } else {
-                Fault::NotWritten
+                MuxError::NotWritten
             };
             call.lose(fault, woken);
         }
@@ -669,7 +669,7 @@ impl Call {
 
     fn shorten(&mut self, woken: &mut Vec<Waker>) {
         if self.handed_in == 0 {
-            return self.lose(Fault::NotWritten, woken);
+            return self.lose(MuxError::NotWritten, woken);
         }
         self.total = Some(self.handed_in);
         if self.replies.len() == self.handed_in {
@@ -677,7 +677,7 @@ impl Call {
         }
     }
 
-    fn lose(&mut self, fault: Fault, woken: &mut Vec<Waker>) {
+    fn lose(&mut self, fault: MuxError, woken: &mut Vec<Waker>) {
         self.replies = Vec::new();
         self.answer = Some(Answer::Lost(fault));
         woken.extend(self.waker.take());

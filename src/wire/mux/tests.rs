@@ -29,9 +29,9 @@ fn limits(max_in_flight: usize) -> MultiplexedLimits {
 }
 
 /// A connection whose socket holds so many bytes, and the server's end of it.
-fn connection(room: usize, timeout: Option<Duration>) -> (Exclusive, DuplexStream) {
+fn connection(room: usize, timeout: Option<Duration>) -> (WireConnection, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(room);
-    let connection = Exclusive::new(
+    let connection = WireConnection::new(
         Stream::Memory(Box::new(ours)),
         Node::new("127.0.0.1", 6379),
         Peer::Node(Role::Master),
@@ -45,9 +45,9 @@ fn connection(room: usize, timeout: Option<Duration>) -> (Exclusive, DuplexStrea
 type Ended = JoinHandle<Result<(), Cause>>;
 
 /// An open connection with its driver at work.
-fn open(limits: MultiplexedLimits) -> (Arc<Shared>, DuplexStream, Ended) {
+fn open(limits: MultiplexedLimits) -> (Arc<Mux>, DuplexStream, Ended) {
     let (connection, server) = connection(64 * 1024, Some(LIMIT));
-    let (shared, driver) = Shared::open(connection, limits, || Standing::Current);
+    let (shared, driver) = Mux::open(connection, limits, || Admission::Current);
     (shared, server, tokio::spawn(driver))
 }
 
@@ -253,14 +253,14 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
     assert!(matches!(soon(driver).await, Ok(Err(Cause::Protocol(_)))));
     assert!(!shared.is_open());
     let call = soon(shared.command(&echo("late"), None)).await;
-    assert_eq!(call, Err(Fault::NotWritten));
+    assert_eq!(call, Err(MuxError::NotWritten));
 }
 
 /// A deadline as the caller sees it, for calls that come at any time of a tick.
 async fn waited(limit: Duration, come: Duration) -> Duration {
     let (connection, stream) = connection(64 * 1024, Some(limit));
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
-        Standing::Current
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
+        Admission::Current
     });
     let driver = tokio::spawn(driver);
     let server = tokio::spawn(async move {
@@ -280,7 +280,7 @@ async fn waited(limit: Duration, come: Duration) -> Duration {
     let waited = began.elapsed();
     assert_eq!(
         ended,
-        Err(Fault::Failed(Cause::Timeout(limit), Fate::Unknown))
+        Err(MuxError::Failed(Cause::Timeout(limit), Fate::Unknown))
     );
     assert!(shared.is_open(), "the server was heard");
     assert!(soon(earlier).await.unwrap().is_err());
@@ -315,19 +315,19 @@ async fn a_server_that_falls_silent_loses_the_connection() {
     let began = Instant::now();
     let mut ended = soon(calls.join_all()).await;
     assert_within(began.elapsed(), LIMIT..=LIMIT + LIMIT / 8);
-    let unknown = Err(Fault::Failed(Cause::Timeout(LIMIT), Fate::Unknown));
+    let unknown = Err(MuxError::Failed(Cause::Timeout(LIMIT), Fate::Unknown));
     ended.retain(|end| *end != unknown);
-    assert_eq!(ended, [const { Err(Fault::NotWritten) }; 3]);
+    assert_eq!(ended, [const { Err(MuxError::NotWritten) }; 3]);
     assert_eq!(soon(driver).await.unwrap(), Err(Cause::Timeout(LIMIT)));
     drop(server);
 }
 
 /// A driver in the test's own task, to be looked into.
-fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> Standing>, DuplexStream) {
+fn driven(room: usize) -> (Arc<Mux>, Driver<impl FnMut() -> Admission>, DuplexStream) {
     let (connection, server) = connection(room, Some(LIMIT));
     let (channel, _) = connection.into_channel();
-    let shared = Arc::new(Shared {
-        desk: Mutex::new(Desk::new(MultiplexedLimits::default(), Some(LIMIT))),
+    let shared = Arc::new(Mux {
+        queue: Mutex::new(RequestQueue::new(MultiplexedLimits::default(), Some(LIMIT))),
         in_flight: AtomicUsize::new(0),
         open: AtomicBool::new(true),
         leaving: AtomicBool::new(false),
@@ -335,7 +335,7 @@ fn driven(room: usize) -> (Arc<Shared>, Driver<impl FnMut() -> Standing>, Duplex
     });
     let tick = LIMIT / TICKS;
     let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || {
-        Standing::Current
+        Admission::Current
     });
     (shared, driver, server)
 }
@@ -379,7 +379,7 @@ async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
     assert!(driver.is_ticking(), "there is something to write still");
     let next = soon(async { tokio::join!(shared.command(&big, None), &mut driver) }).await;
     let ended = Err(Cause::Timeout(LIMIT));
-    assert_eq!(next, (Err(Fault::NotWritten), ended));
+    assert_eq!(next, (Err(MuxError::NotWritten), ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,7 +428,7 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
     assert!(shared.retire());
     assert!(!shared.retire(), "it was retired before");
     let [first, second, third] = &mut calls;
-    assert_eq!(soon(third).await.unwrap(), Err(Fault::NotWritten));
+    assert_eq!(soon(third).await.unwrap(), Err(MuxError::NotWritten));
     server.say(b"$5\r\nfirst\r\n$6\r\nsecond\r\n").await;
     assert_eq!(soon(first).await.unwrap(), Ok(text("first")));
     assert_eq!(soon(second).await.unwrap(), Ok(text("second")));
@@ -439,8 +439,8 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let (connection, server) = connection(10, None);
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
-        Standing::Current
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
+        Admission::Current
     });
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
@@ -453,9 +453,9 @@ async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let [first, second] = calls;
     assert_eq!(
         soon(first).await.unwrap(),
-        Err(Fault::Failed(Cause::Withdrawn, Fate::Unknown))
+        Err(MuxError::Failed(Cause::Withdrawn, Fate::Unknown))
     );
-    assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
+    assert_eq!(soon(second).await.unwrap(), Err(MuxError::NotWritten));
     assert_eq!(soon(driver).await.unwrap(), Ok(()));
     assert_eq!(before.elapsed(), Duration::ZERO);
     drop(server);
@@ -468,11 +468,11 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     let mut server = Server::new(server);
     let fenced = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&fenced);
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), move || {
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), move || {
         if seen.load(Relaxed) {
-            Standing::Fenced
+            Admission::Fenced
         } else {
-            Standing::Current
+            Admission::Current
         }
     });
     let driver = tokio::spawn(driver);
@@ -484,7 +484,7 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     fenced.store(true, Relaxed);
     shared.nudge();
     let [whole, part] = calls;
-    let unknown = Fault::Failed(Cause::Withdrawn, Fate::Unknown);
+    let unknown = MuxError::Failed(Cause::Withdrawn, Fate::Unknown);
     assert_eq!(soon(part).await.unwrap(), Err(unknown));
     shared.nudge();
     advance(Duration::from_millis(1)).await;
@@ -497,8 +497,8 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_retired_under_the_fence_ends() {
     let (connection, server) = connection(1024, None);
-    let (shared, driver) = Shared::open(connection, MultiplexedLimits::default(), || {
-        Standing::Fenced
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
+        Admission::Fenced
     });
     let driver = tokio::spawn(driver);
     tokio::task::yield_now().await;
@@ -520,9 +520,9 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     let [first, second] = calls;
     assert_eq!(
         soon(first).await.unwrap(),
-        Err(Fault::Failed(Cause::RuntimeEnded, Fate::Unknown))
+        Err(MuxError::Failed(Cause::RuntimeEnded, Fate::Unknown))
     );
-    assert_eq!(soon(second).await.unwrap(), Err(Fault::NotWritten));
+    assert_eq!(soon(second).await.unwrap(), Err(MuxError::NotWritten));
     assert!(!shared.is_open());
 }
 
@@ -531,9 +531,9 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
 async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
     for _ in 0..200 {
         let (connection, _server) = connection(1024, Some(LIMIT));
-        let (shared, driver) = Shared::open(connection, limits(1), || Standing::Current);
+        let (shared, driver) = Mux::open(connection, limits(1), || Admission::Current);
         let (began, begun) = std::sync::mpsc::channel();
-        let keeper = std::thread::spawn({
+        let maintainer = std::thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
                 shared.reopen();
@@ -546,7 +546,7 @@ async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
         });
         begun.recv().unwrap();
         drop(driver);
-        keeper.join().unwrap();
+        maintainer.join().unwrap();
         assert!(!shared.is_open(), "it takes nothing any more");
     }
 }

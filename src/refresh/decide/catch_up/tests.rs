@@ -9,7 +9,7 @@ const REPLICA: u16 = 2;
 
 struct Scene {
     catch_up: CatchUp,
-    proofs: Proofs,
+    node_reports: NodeReports,
     offsets: Offsets,
     now: Instant,
 }
@@ -18,19 +18,19 @@ impl Scene {
     fn new() -> Self {
         Self {
             catch_up: CatchUp::default(),
-            proofs: [(node(MASTER), Proof::Master)].into(),
+            node_reports: [(node(MASTER), NodeReport::Master)].into(),
             offsets: Offsets::new(),
             now: Instant::now(),
         }
     }
 
     fn link(&mut self, state: Option<&str>) {
-        let proof = Proof::Replica {
+        let node_report = NodeReport::Replica {
             master: node(MASTER),
             link: state.map(str::to_owned),
             unclear: false,
         };
-        self.proofs.insert(node(REPLICA), proof);
+        self.node_reports.insert(node(REPLICA), node_report);
     }
 
     fn says(&mut self, port: u16, offset: u64) {
@@ -54,7 +54,7 @@ impl Scene {
         let ask = self.catch_up.judge(
             &node(MASTER),
             &mut replicas,
-            &self.proofs,
+            &self.node_reports,
             &self.offsets,
             self.now,
         );
@@ -125,8 +125,8 @@ fn nobody_is_left_out_for_what_cannot_be_known() {
     let mut dead = Scene::new();
     dead.link(None);
     dead.says(REPLICA, 10);
-    dead.proofs
-        .insert(node(MASTER), Proof::Failed("refused".into()));
+    dead.node_reports
+        .insert(node(MASTER), NodeReport::Failed("refused".into()));
     assert!(dead.judge().0, "the master cannot be asked");
 }
 
@@ -137,7 +137,7 @@ fn what_was_known_stands_until_the_replica_has_spoken_again() {
     scene.says(MASTER, 10);
     scene.says(REPLICA, 10);
     assert!(scene.judge().0);
-    scene.proofs.remove(&node(REPLICA));
+    scene.node_reports.remove(&node(REPLICA));
     assert!(scene.judge().0);
     scene.link(None);
     scene.says(MASTER, 500);

@@ -5,8 +5,8 @@ use crate::sentinel::{flags::Flags, reply::ReplicaInfo};
 
 const PORT: u16 = 6379;
 
-fn elect(current: &Topology, views: &[View], proofs: &Proofs) -> Election {
-    super::elect(current, views, proofs, None, views.len())
+fn elect(current: &Topology, views: &[View], node_reports: &NodeReports) -> Election {
+    super::elect(current, views, node_reports, None, views.len())
 }
 
 fn node(n: u8) -> Node {
@@ -75,24 +75,26 @@ fn with_replica(mut topology: Topology, n: u8, excluded: Option<Excluded>) -> To
     topology
 }
 
-fn follower_of(master: u8) -> Proof {
-    Proof::Replica {
+fn follower_of(master: u8) -> NodeReport {
+    NodeReport::Replica {
         master: node(master),
         unclear: false,
         link: None,
     }
 }
 
-fn silent() -> Proof {
-    Proof::Failed("timed out".into())
+fn silent() -> NodeReport {
+    NodeReport::Failed("timed out".into())
 }
 
-fn mute() -> Proof {
-    Proof::Unprovable("NOPERM".into())
+fn mute() -> NodeReport {
+    NodeReport::Unprovable("NOPERM".into())
 }
 
-fn proofs<const N: usize>(proofs: [(u8, Proof); N]) -> Proofs {
-    proofs.map(|(n, proof)| (node(n), proof)).into()
+fn node_reports<const N: usize>(node_reports: [(u8, NodeReport); N]) -> NodeReports {
+    node_reports
+        .map(|(n, node_report)| (node(n), node_report))
+        .into()
 }
 
 /// A case of the election: what is believed, what the Sentinels say, what the nodes say, and what
@@ -101,7 +103,7 @@ struct Case {
     why: &'static str,
     current: Topology,
     views: Vec<View>,
-    proofs: Proofs,
+    node_reports: NodeReports,
     adopt: Option<(u8, u64)>,
     ask: Vec<u8>,
 }
@@ -112,7 +114,7 @@ fn check(cases: Vec<Case>) {
         for turn in 0..case.views.len().max(1) {
             let mut views = case.views.clone();
             views.rotate_left(turn);
-            let election = elect(&case.current, &views, &case.proofs);
+            let election = elect(&case.current, &views, &case.node_reports);
             let adopt = case.adopt.map(|(n, epoch)| (node(n), epoch));
             assert_eq!(election.adopt, adopt, "{}", case.why);
             let ask: Vec<_> = case.ask.iter().copied().map(node).collect();
@@ -130,7 +132,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "nobody has answered",
             current: none(),
             views: vec![],
-            proofs: proofs([(1, Proof::Master)]),
+            node_reports: node_reports([(1, NodeReport::Master)]),
             adopt: None,
             ask: vec![],
         },
@@ -138,7 +140,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "not asked yet",
             current: none(),
             views: views(),
-            proofs: proofs([]),
+            node_reports: node_reports([]),
             adopt: None,
             ask: vec![1],
         },
@@ -146,7 +148,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "it says master",
             current: none(),
             views: views(),
-            proofs: proofs([(1, Proof::Master)]),
+            node_reports: node_reports([(1, NodeReport::Master)]),
             adopt: Some((1, 5)),
             ask: vec![],
         },
@@ -154,7 +156,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "it says replica",
             current: none(),
             views: views(),
-            proofs: proofs([(1, follower_of(2))]),
+            node_reports: node_reports([(1, follower_of(2))]),
             adopt: None,
             ask: vec![],
         },
@@ -162,7 +164,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "it says replica, and its ACL hides the rest",
             current: none(),
             views: views(),
-            proofs: proofs([(1, Proof::SomeReplica)]),
+            node_reports: node_reports([(1, NodeReport::SomeReplica)]),
             adopt: None,
             ask: vec![],
         },
@@ -170,7 +172,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "it does not answer",
             current: none(),
             views: views(),
-            proofs: proofs([(1, silent())]),
+            node_reports: node_reports([(1, silent())]),
             adopt: None,
             ask: vec![],
         },
@@ -178,7 +180,7 @@ fn nothing_is_adopted_before_the_node_itself_says_master() {
             why: "another node says master, which nobody nominated",
             current: none(),
             views: views(),
-            proofs: proofs([(1, silent()), (2, Proof::Master)]),
+            node_reports: node_reports([(1, silent()), (2, NodeReport::Master)]),
             adopt: None,
             ask: vec![],
         },
@@ -192,7 +194,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "the leader alone knows of the switch, the old master still says master",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 6), view(1, 5), view(1, 5)],
-            proofs: proofs([(1, Proof::Master), (2, Proof::Master)]),
+            node_reports: node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]),
             adopt: Some((2, 6)),
             ask: vec![],
         },
@@ -200,7 +202,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "the claimed node has not been asked: until it has, what is goes on",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 6), view(1, 5), view(1, 5)],
-            proofs: proofs([(1, Proof::Master)]),
+            node_reports: node_reports([(1, NodeReport::Master)]),
             adopt: Some((1, 5)),
             ask: vec![2],
         },
@@ -208,7 +210,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "a forged epoch that points to a replica",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 999), view(1, 5), view(1, 5)],
-            proofs: proofs([(1, Proof::Master), (2, follower_of(1))]),
+            node_reports: node_reports([(1, NodeReport::Master), (2, follower_of(1))]),
             adopt: Some((1, 5)),
             ask: vec![],
         },
@@ -216,7 +218,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "a forged epoch that points nowhere, while the master is silent",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(2, 999), view(1, 5), view(1, 5)],
-            proofs: proofs([(1, silent()), (2, silent())]),
+            node_reports: node_reports([(1, silent()), (2, silent())]),
             adopt: None,
             ask: vec![],
         },
@@ -224,7 +226,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "the same master under a new epoch",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(1, 7), view(1, 7), view(1, 5)],
-            proofs: proofs([(1, Proof::Master)]),
+            node_reports: node_reports([(1, NodeReport::Master)]),
             adopt: Some((1, 7)),
             ask: vec![],
         },
@@ -232,7 +234,7 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "the master was elected anew and has not said so yet: nobody below it counts",
             current: with_replica(believing(1, 5), 2, None),
             views: vec![view(1, 7), view(2, 6), view(1, 7)],
-            proofs: proofs([(2, Proof::Master)]),
+            node_reports: node_reports([(2, NodeReport::Master)]),
             adopt: None,
             ask: vec![1],
         },
@@ -240,7 +242,11 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
             why: "of three different claims the highest that proves",
             current: Topology::default(),
             views: vec![view(1, 5), view(2, 6), view(3, 7)],
-            proofs: proofs([(1, Proof::Master), (2, Proof::Master), (3, silent())]),
+            node_reports: node_reports([
+                (1, NodeReport::Master),
+                (2, NodeReport::Master),
+                (3, silent()),
+            ]),
             adopt: Some((2, 6)),
             ask: vec![],
         },
@@ -251,11 +257,11 @@ fn the_highest_epoch_whose_node_proves_wins_against_any_number_of_votes() {
 fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_prove() {
     let most = || vec![view(2, 1), view(2, 1), view(1, 5)];
     let all = || vec![view(2, 0), view(2, 0), view(2, 0)];
-    let case = |why, views, proofs, adopt, ask| Case {
+    let case = |why, views, node_reports, adopt, ask| Case {
         why,
         current: believing(1, 5),
         views,
-        proofs,
+        node_reports,
         adopt,
         ask,
     };
@@ -263,84 +269,84 @@ fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_pr
         case(
             "a single Sentinel lags",
             vec![view(2, 4), view(1, 5), view(1, 5)],
-            proofs([(2, Proof::Master)]),
+            node_reports([(2, NodeReport::Master)]),
             None,
             vec![],
         ),
         case(
             "a single Sentinel lags and the master is silent",
             vec![view(2, 4), view(1, 5), view(1, 5)],
-            proofs([(1, silent()), (2, Proof::Master)]),
+            node_reports([(1, silent()), (2, NodeReport::Master)]),
             None,
             vec![],
         ),
         case(
             "half are not most",
             vec![view(2, 1), view(1, 5)],
-            proofs([(1, silent()), (2, Proof::Master)]),
+            node_reports([(1, silent()), (2, NodeReport::Master)]),
             None,
             vec![],
         ),
         case(
             "all three conditions, one Sentinel still names the old one",
             most(),
-            proofs([(1, silent()), (2, Proof::Master)]),
+            node_reports([(1, silent()), (2, NodeReport::Master)]),
             Some((2, 1)),
             vec![],
         ),
         case(
             "all three conditions, and the old one is a replica now",
             all(),
-            proofs([(1, follower_of(2)), (2, Proof::Master)]),
+            node_reports([(1, follower_of(2)), (2, NodeReport::Master)]),
             Some((2, 0)),
             vec![],
         ),
         case(
             "the old one has not been asked",
             all(),
-            proofs([(2, Proof::Master)]),
+            node_reports([(2, NodeReport::Master)]),
             None,
             vec![1],
         ),
         case(
             "the old one still proves",
             all(),
-            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]),
             None,
             vec![],
         ),
         case(
             "the new one does not prove",
             all(),
-            proofs([(1, silent()), (2, silent())]),
+            node_reports([(1, silent()), (2, silent())]),
             None,
             vec![],
         ),
         case(
             "the new one has not been asked",
             all(),
-            proofs([(1, silent())]),
+            node_reports([(1, silent())]),
             None,
             vec![2],
         ),
         case(
             "epochs began anew and the master is the same, which has not been asked",
             vec![view(1, 0), view(1, 0), view(1, 5)],
-            proofs([]),
+            node_reports([]),
             None,
             vec![],
         ),
         case(
             "epochs began anew for all and the master has not been asked",
             vec![view(1, 0), view(1, 0), view(1, 0)],
-            proofs([]),
+            node_reports([]),
             None,
             vec![1],
         ),
         case(
             "epochs began anew and the master is the same",
             vec![view(1, 0), view(1, 0), view(1, 0)],
-            proofs([(1, Proof::Master)]),
+            node_reports([(1, NodeReport::Master)]),
             Some((1, 0)),
             vec![],
         ),
@@ -349,11 +355,11 @@ fn a_lower_epoch_needs_most_sentinels_a_proof_and_an_old_master_that_does_not_pr
 
 #[test]
 fn an_equal_epoch_moves_the_master_only_with_most_sentinels_and_a_proof() {
-    let case = |why, views, proofs, adopt, ask| Case {
+    let case = |why, views, node_reports, adopt, ask| Case {
         why,
         current: believing(1, 5),
         views,
-        proofs,
+        node_reports,
         adopt,
         ask,
     };
@@ -361,28 +367,28 @@ fn an_equal_epoch_moves_the_master_only_with_most_sentinels_and_a_proof() {
         case(
             "one Sentinel differs",
             vec![view(2, 5), view(1, 5), view(1, 5)],
-            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]),
             Some((1, 5)),
             vec![],
         ),
         case(
             "one Sentinel differs and the master is silent",
             vec![view(2, 5), view(1, 5), view(1, 5)],
-            proofs([(1, silent()), (2, Proof::Master)]),
+            node_reports([(1, silent()), (2, NodeReport::Master)]),
             None,
             vec![],
         ),
         case(
             "most differ",
             vec![view(2, 5), view(2, 5), view(1, 5)],
-            proofs([(1, Proof::Master), (2, Proof::Master)]),
+            node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]),
             Some((2, 5)),
             vec![],
         ),
         case(
             "most differ, without a proof",
             vec![view(2, 5), view(2, 5), view(1, 5)],
-            proofs([(1, Proof::Master), (2, silent())]),
+            node_reports([(1, NodeReport::Master), (2, silent())]),
             Some((1, 5)),
             vec![],
         ),
@@ -391,12 +397,12 @@ fn an_equal_epoch_moves_the_master_only_with_most_sentinels_and_a_proof() {
 
 #[test]
 fn an_unreachable_master_keeps_its_place_while_nobody_else_proves() {
-    for (why, proofs) in [
-        ("silent", proofs([(1, silent())])),
-        ("not asked", proofs([])),
-        ("says replica", proofs([(1, follower_of(2))])),
+    for (why, node_reports) in [
+        ("silent", node_reports([(1, silent())])),
+        ("not asked", node_reports([])),
+        ("says replica", node_reports([(1, follower_of(2))])),
     ] {
-        let election = elect(&believing(1, 5), &[view(1, 5), view(1, 5)], &proofs);
+        let election = elect(&believing(1, 5), &[view(1, 5), view(1, 5)], &node_reports);
         assert_eq!(election.adopt, None, "{why}");
     }
 }
@@ -405,7 +411,7 @@ fn an_unreachable_master_keeps_its_place_while_nobody_else_proves() {
 fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them() {
     let reason = |election: &Election| election.unproven.clone();
     let all = [view(1, 5), view(1, 5), view(1, 5)];
-    let election = elect(&Topology::default(), &all, &proofs([(1, mute())]));
+    let election = elect(&Topology::default(), &all, &node_reports([(1, mute())]));
     assert_eq!(election.adopt, Some((node(1), 5)));
     assert_eq!(reason(&election).as_deref(), Some("NOPERM"));
 
@@ -413,14 +419,14 @@ fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them
     let election = elect(
         &Topology::default(),
         &split,
-        &proofs([(1, mute()), (2, mute())]),
+        &node_reports([(1, mute()), (2, mute())]),
     );
     assert_eq!(election.adopt, None);
     assert!(election.contested);
 
     // A higher epoch alone moves no unproven master.
     let leader = [view(2, 6), view(1, 5), view(1, 5)];
-    let mutes = proofs([(1, mute()), (2, mute())]);
+    let mutes = node_reports([(1, mute()), (2, mute())]);
     let election = elect(&believing(1, 5), &leader, &mutes);
     assert_eq!(election.adopt, Some((node(1), 5)));
     let most = [view(2, 6), view(2, 6), view(1, 5)];
@@ -429,7 +435,11 @@ fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them
     assert!(election.unproven.is_some());
 
     // As soon as the node tells its role, nothing is unproven any more.
-    let election = elect(&believing(1, 5), &all, &proofs([(1, Proof::Master)]));
+    let election = elect(
+        &believing(1, 5),
+        &all,
+        &node_reports([(1, NodeReport::Master)]),
+    );
     assert_eq!(reason(&election), None);
 }
 
@@ -437,12 +447,12 @@ fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them
 fn a_lower_epoch_without_proof_does_not_move_a_master_that_proves() {
     let all = [view(2, 1), view(2, 1), view(2, 1)];
     let current = believing(1, 5);
-    let proven = proofs([(1, Proof::Master), (2, mute())]);
+    let proven = node_reports([(1, NodeReport::Master), (2, mute())]);
     assert_eq!(elect(&current, &all, &proven).adopt, None);
-    let unasked = elect(&current, &all, &proofs([(2, mute())]));
+    let unasked = elect(&current, &all, &node_reports([(2, mute())]));
     assert_eq!((unasked.adopt, unasked.ask), (None, vec![node(1)]));
     // Where no node may tell its role, most Sentinels are all there is to go by.
-    let mutes = proofs([(1, mute()), (2, mute())]);
+    let mutes = node_reports([(1, mute()), (2, mute())]);
     assert_eq!(elect(&current, &all, &mutes).adopt, Some((node(2), 1)));
 }
 
@@ -450,20 +460,23 @@ fn a_lower_epoch_without_proof_does_not_move_a_master_that_proves() {
 fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
     let views = [view(2, 6), view(1, 5), view(1, 5)];
     let current = with_replica(believing(1, 5), 2, None);
-    let contested = |proofs: &Proofs| elect(&current, &views, proofs).contested;
-    assert!(contested(&proofs([(1, Proof::Master)])));
-    assert!(contested(&proofs([(1, Proof::Master), (2, silent())])));
-    assert!(!contested(&proofs([
-        (1, Proof::Master),
-        (2, Proof::Master)
+    let contested = |node_reports: &NodeReports| elect(&current, &views, node_reports).contested;
+    assert!(contested(&node_reports([(1, NodeReport::Master)])));
+    assert!(contested(&node_reports([
+        (1, NodeReport::Master),
+        (2, silent())
+    ])));
+    assert!(!contested(&node_reports([
+        (1, NodeReport::Master),
+        (2, NodeReport::Master)
     ])));
     let stale = [view(2, 4), view(1, 5), view(1, 5)];
-    assert!(!elect(&current, &stale, &proofs([(1, Proof::Master)])).contested);
+    assert!(!elect(&current, &stale, &node_reports([(1, NodeReport::Master)])).contested);
 }
 
 #[test]
 fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
-    let word = || proofs([(1, Proof::Master), (2, Proof::Master)]);
+    let sentinel_report = || node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]);
     let ours = || with_replica(believing(1, 5), 2, None);
     let mut out_of_step = ours();
     out_of_step.replicas[0].synced = false;
@@ -513,7 +526,7 @@ fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
         ),
     ] {
         let adopt = adopt.map(|(n, epoch)| (node(n), epoch));
-        let election = elect(&current, &views, &word());
+        let election = elect(&current, &views, &sentinel_report());
         assert_eq!(election.adopt, adopt, "{why}");
         assert!(!election.contested, "{why}");
     }
@@ -523,15 +536,24 @@ fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
 fn a_promoted_replica_is_adopted_when_it_says_so_and_nobody_announces_another() {
     let old = || vec![view(1, 5), view(1, 5), view(1, 5)];
     let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
-    let elect = |views: &[View], proofs| {
-        super::elect(&current, views, &proofs, Some(&node(2)), views.len())
+    let elect = |views: &[View], node_reports| {
+        super::elect(&current, views, &node_reports, Some(&node(2)), views.len())
     };
-    let masters = || proofs([(1, Proof::Master), (2, Proof::Master), (3, Proof::Master)]);
+    let masters = || {
+        node_reports([
+            (1, NodeReport::Master),
+            (2, NodeReport::Master),
+            (3, NodeReport::Master),
+        ])
+    };
 
     let election = elect(&old(), masters());
     assert_eq!((election.adopt, election.ahead), (Some((node(2), 5)), true));
-    for proof in [follower_of(1), silent(), mute(), Proof::SomeReplica] {
-        let election = elect(&old(), proofs([(1, Proof::Master), (2, proof)]));
+    for node_report in [follower_of(1), silent(), mute(), NodeReport::SomeReplica] {
+        let election = elect(
+            &old(),
+            node_reports([(1, NodeReport::Master), (2, node_report)]),
+        );
         assert_eq!(
             (election.adopt, election.ahead),
             (Some((node(1), 5)), false)
@@ -550,14 +572,16 @@ fn a_promoted_replica_is_adopted_when_it_says_so_and_nobody_announces_another() 
 #[test]
 fn a_deposed_master_returns_only_when_its_successor_does_not_prove() {
     let current = Topology {
-        deposed: Some(node(1)),
+        previous_master: Some(node(1)),
         ..with_replica(believing(2, 5), 3, None)
     };
     let old = [view(1, 5), view(1, 5), view(1, 5)];
-    let master = || Proof::Master;
-    let case = |proofs: &[(u8, Proof)], views: &[View]| {
-        let proofs = proofs.iter().map(|(n, proof)| (node(*n), proof.clone()));
-        let election = elect(&current, views, &proofs.collect());
+    let master = || NodeReport::Master;
+    let case = |node_reports: &[(u8, NodeReport)], views: &[View]| {
+        let node_reports = node_reports
+            .iter()
+            .map(|(n, node_report)| (node(*n), node_report.clone()));
+        let election = elect(&current, views, &node_reports.collect());
         (election.adopt, election.ask)
     };
     assert_eq!(case(&[(1, master()), (2, master())], &old), (None, vec![]));
@@ -568,30 +592,33 @@ fn a_deposed_master_returns_only_when_its_successor_does_not_prove() {
     );
     // A single Sentinel that still names it is not enough.
     let split = [view(1, 5), view(3, 4), view(3, 4)];
-    let word = [(1, master()), (2, follower_of(1)), (3, follower_of(1))];
-    assert_eq!(case(&word, &split), (None, vec![]));
+    let sentinel_report = [(1, master()), (2, follower_of(1)), (3, follower_of(1))];
+    assert_eq!(case(&sentinel_report, &split), (None, vec![]));
     for denial in [follower_of(1), silent()] {
-        let word = [(1, master()), (2, denial)];
-        assert_eq!(case(&word, &old), (Some((node(1), 5)), vec![]));
+        let sentinel_report = [(1, master()), (2, denial)];
+        assert_eq!(case(&sentinel_report, &old), (Some((node(1), 5)), vec![]));
     }
     // Under a higher epoch it was elected anew.
     let anew = [view(1, 7), view(1, 5), view(1, 5)];
-    let word = [(1, master()), (2, master())];
-    assert_eq!(case(&word, &anew), (Some((node(1), 7)), vec![]));
+    let sentinel_report = [(1, master()), (2, master())];
+    assert_eq!(case(&sentinel_report, &anew), (Some((node(1), 7)), vec![]));
     let announced = [view(2, 6), view(1, 5), view(1, 5)];
-    assert_eq!(case(&word, &announced), (Some((node(2), 6)), vec![]));
+    assert_eq!(
+        case(&sentinel_report, &announced),
+        (Some((node(2), 6)), vec![])
+    );
 }
 
 #[test]
 fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced() {
     let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
     let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
-    let lost = |state: &str| Proof::Replica {
+    let lost = |state: &str| NodeReport::Replica {
         master: node(1),
         unclear: false,
         link: Some(state.into()),
     };
-    for (word, excluded, orphaned) in [
+    for (sentinel_report, excluded, orphaned) in [
         (follower_of(1), false, false),
         (lost("connect"), false, true),
         (lost("sync"), true, false),
@@ -599,10 +626,21 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
         (follower_of(4), true, false),
         (silent(), true, false),
     ] {
-        let why = format!("{word:?}");
-        let word = proofs([(1, Proof::Master), (2, Proof::Master), (3, word)]);
-        let (mut found, _) = replicas(&current, &node(2), &views, &word, 9, Instant::now());
-        keep_followers(&mut found, &node(1), &word);
+        let why = format!("{sentinel_report:?}");
+        let sentinel_report = node_reports([
+            (1, NodeReport::Master),
+            (2, NodeReport::Master),
+            (3, sentinel_report),
+        ]);
+        let (mut found, _) = replicas(
+            &current,
+            &node(2),
+            &views,
+            &sentinel_report,
+            9,
+            Instant::now(),
+        );
+        keep_followers(&mut found, &node(1), &sentinel_report);
         let third = found
             .iter()
             .find(|replica| replica.node == node(3))
@@ -612,14 +650,23 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
             (excluded, orphaned),
             "{why}"
         );
-        let deposed = |replica: &&Replica| replica.node == node(1);
-        assert!(!found.iter().filter(deposed).any(Replica::is_readable));
+        let previous_master = |replica: &&Replica| replica.node == node(1);
+        assert!(
+            !found
+                .iter()
+                .filter(previous_master)
+                .any(Replica::is_readable)
+        );
     }
 }
 
 /// What becomes of replica 2 of master 1, and whether it is asked. `None`: it is not in the set.
-fn fate(current: &Topology, views: &[View], proofs: &Proofs) -> (Option<Option<Excluded>>, bool) {
-    let (replicas, ask) = replicas(current, &node(1), views, proofs, 9, Instant::now());
+fn fate(
+    current: &Topology,
+    views: &[View],
+    node_reports: &NodeReports,
+) -> (Option<Option<Excluded>>, bool) {
+    let (replicas, ask) = replicas(current, &node(1), views, node_reports, 9, Instant::now());
     let found = replicas.into_iter().find(|replica| replica.node == node(2));
     (found.map(|found| found.excluded), ask.contains(&node(2)))
 }
@@ -628,7 +675,7 @@ fn fate(current: &Topology, views: &[View], proofs: &Proofs) -> (Option<Option<E
 fn a_replica_is_readable_only_by_its_own_word() {
     let current = believing(1, 5);
     let views = [listing(1, 5, vec![listed(2, 1)])];
-    let syncing = Proof::Replica {
+    let syncing = NodeReport::Replica {
         master: node(1),
         unclear: false,
         link: Some("sync".into()),
@@ -642,9 +689,13 @@ fn a_replica_is_readable_only_by_its_own_word() {
     let table = [
         (None, Some(Excluded::NotProven), true),
         (Some(follower_of(1)), None, false),
-        (Some(Proof::SomeReplica), None, false),
+        (Some(NodeReport::SomeReplica), None, false),
         (Some(mute()), None, false),
-        (Some(Proof::Master), Some(Excluded::ReportsMaster), false),
+        (
+            Some(NodeReport::Master),
+            Some(Excluded::ReportsMaster),
+            false,
+        ),
         (Some(silent()), Some(unreachable), false),
         (Some(follower_of(3)), Some(wrong), false),
         (
@@ -655,37 +706,39 @@ fn a_replica_is_readable_only_by_its_own_word() {
             false,
         ),
     ];
-    for (proof, excluded, asked) in table {
-        let proofs: Proofs = proof
+    for (node_report, excluded, asked) in table {
+        let node_reports: NodeReports = node_report
             .clone()
-            .map(|proof| (node(2), proof))
+            .map(|node_report| (node(2), node_report))
             .into_iter()
             .collect();
-        let got = fate(&current, &views, &proofs);
-        assert_eq!(got, (Some(excluded), asked), "{proof:?}");
+        let got = fate(&current, &views, &node_reports);
+        assert_eq!(got, (Some(excluded), asked), "{node_report:?}");
     }
 }
 
 #[test]
 fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_gone() {
-    let lost = |state: &str| Proof::Replica {
+    let lost = |state: &str| NodeReport::Replica {
         master: node(1),
         unclear: false,
         link: Some(state.into()),
     };
-    let readable = |synced, said: &[(u8, Proof)]| {
+    let readable = |synced, said: &[(u8, NodeReport)]| {
         let mut current = with_replica(believing(1, 5), 2, None);
         current = with_replica(current, 3, None);
         for replica in &mut current.replicas {
             replica.synced = synced;
         }
         let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
-        let proofs = said.iter().map(|(n, proof)| (node(*n), proof.clone()));
+        let node_reports = said
+            .iter()
+            .map(|(n, node_report)| (node(*n), node_report.clone()));
         let (replicas, ask) = replicas(
             &current,
             &node(1),
             &views,
-            &proofs.collect(),
+            &node_reports.collect(),
             9,
             Instant::now(),
         );
@@ -699,7 +752,7 @@ fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_
         // The master is there: it is the replicas that have trouble.
         (
             true,
-            vec![(1, Proof::Master), connect(), (3, lost("connect"))],
+            vec![(1, NodeReport::Master), connect(), (3, lost("connect"))],
             vec![],
             vec![],
         ),
@@ -769,9 +822,9 @@ fn what_sentinel_says_against_a_replica_counts_until_the_replica_speaks_unless_i
     ];
     for (info, reason, soft) in table {
         let views = [listing(1, 5, vec![info.clone()])];
-        let without = fate(&current, &views, &proofs([]));
+        let without = fate(&current, &views, &node_reports([]));
         assert_eq!(without, (Some(Some(reason.clone())), soft), "{info:?}");
-        let (with, asked) = fate(&current, &views, &proofs([(2, follower_of(1))]));
+        let (with, asked) = fate(&current, &views, &node_reports([(2, follower_of(1))]));
         assert_eq!(with, Some((!soft).then_some(reason)), "{info:?}");
         assert!(!asked, "{info:?}");
     }
@@ -784,14 +837,18 @@ fn being_disconnected_from_a_sentinel_says_nothing_against_a_replica() {
         5,
         vec![flagged(2, 1, "slave,disconnected,master_down")],
     )];
-    let (excluded, _) = fate(&believing(1, 5), &views, &proofs([(2, follower_of(1))]));
+    let (excluded, _) = fate(
+        &believing(1, 5),
+        &views,
+        &node_reports([(2, follower_of(1))]),
+    );
     assert_eq!(excluded, Some(None));
 }
 
 #[test]
 fn one_sentinel_alone_takes_no_replica_away() {
     let current = believing(1, 5);
-    let proven = proofs([(2, follower_of(1))]);
+    let proven = node_reports([(2, follower_of(1))]);
     let well = || listing(1, 5, vec![listed(2, 1)]);
     let down = || listing(1, 5, vec![flagged(2, 1, "s_down,slave")]);
     let link_down = || {
@@ -818,9 +875,9 @@ fn one_sentinel_alone_takes_no_replica_away() {
 fn a_replica_that_has_not_spoken_yet_keeps_its_last_good_state() {
     let views = [listing(1, 5, vec![listed(2, 1)])];
     let good = with_replica(believing(1, 5), 2, None);
-    assert_eq!(fate(&good, &views, &proofs([])), (Some(None), true));
+    assert_eq!(fate(&good, &views, &node_reports([])), (Some(None), true));
     let bad = with_replica(believing(1, 5), 2, Some(Excluded::Promoted));
-    let state = fate(&bad, &views, &proofs([]));
+    let state = fate(&bad, &views, &node_reports([]));
     assert_eq!(state, (Some(Some(Excluded::Promoted)), true));
 
     // Right after a switch the Sentinels say the worst of every replica.
@@ -830,7 +887,7 @@ fn a_replica_that_has_not_spoken_yet_keeps_its_last_good_state() {
         ..flagged(2, 1, "slave,disconnected")
     };
     let views = [listing(1, 6, vec![fresh])];
-    assert_eq!(fate(&good, &views, &proofs([])), (Some(None), true));
+    assert_eq!(fate(&good, &views, &node_reports([])), (Some(None), true));
 }
 
 #[test]
@@ -838,20 +895,20 @@ fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
     let good = with_replica(believing(1, 5), 2, None);
     let nobody = [listing(1, 5, vec![])];
     // A Sentinel that was just reset lists nobody for a while.
-    assert_eq!(fate(&good, &nobody, &proofs([])), (Some(None), true));
-    let still = proofs([(2, follower_of(1))]);
+    assert_eq!(fate(&good, &nobody, &node_reports([])), (Some(None), true));
+    let still = node_reports([(2, follower_of(1))]);
     assert_eq!(fate(&good, &nobody, &still), (Some(None), false));
-    for gone in [follower_of(3), silent(), Proof::Master] {
-        let word = format!("{gone:?}");
-        let state = fate(&good, &nobody, &proofs([(2, gone)]));
-        assert_eq!(state, (None, false), "{word}");
+    for gone in [follower_of(3), silent(), NodeReport::Master] {
+        let sentinel_report = format!("{gone:?}");
+        let state = fate(&good, &nobody, &node_reports([(2, gone)]));
+        assert_eq!(state, (None, false), "{sentinel_report}");
     }
     // Where no Sentinel can be asked, not being listed means nothing.
-    let (state, _) = fate(&good, &[], &proofs([(2, silent())]));
+    let (state, _) = fate(&good, &[], &node_reports([(2, silent())]));
     assert!(matches!(state, Some(Some(Excluded::Unreachable { .. }))));
     // Listed, its departure is a reason and not a disappearance.
     let listed = [listing(1, 5, vec![listed(2, 1)])];
-    let (state, _) = fate(&good, &listed, &proofs([(2, silent())]));
+    let (state, _) = fate(&good, &listed, &node_reports([(2, silent())]));
     assert!(matches!(state, Some(Some(Excluded::Unreachable { .. }))));
 }
 
@@ -859,7 +916,7 @@ fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
 fn the_replicas_of_another_master_are_not_ours() {
     let views = [listing(3, 9, vec![listed(2, 3)]), listing(1, 5, vec![])];
     assert_eq!(
-        fate(&believing(1, 5), &views, &proofs([])),
+        fate(&believing(1, 5), &views, &node_reports([])),
         (None, false),
         "only Sentinels that name our master nominate"
     );
@@ -868,13 +925,28 @@ fn the_replicas_of_another_master_are_not_ours() {
 #[test]
 fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_word() {
     let views = [listing(1, 6, vec![listed(1, 1), listed(2, 1)])];
-    let deposed = believing(2, 5);
-    let (found, _) = replicas(&deposed, &node(1), &views, &proofs([]), 9, Instant::now());
+    let previous_master = believing(2, 5);
+    let (found, _) = replicas(
+        &previous_master,
+        &node(1),
+        &views,
+        &node_reports([]),
+        9,
+        Instant::now(),
+    );
     assert!(found.iter().all(|replica| replica.node != node(1)));
     let unlisted = [listing(1, 6, vec![])];
-    let (state, _) = fate(&deposed, &unlisted, &proofs([(2, follower_of(1))]));
+    let (state, _) = fate(
+        &previous_master,
+        &unlisted,
+        &node_reports([(2, follower_of(1))]),
+    );
     assert_eq!(state, Some(None));
-    let (state, _) = fate(&deposed, &views, &proofs([(2, Proof::Master)]));
+    let (state, _) = fate(
+        &previous_master,
+        &views,
+        &node_reports([(2, NodeReport::Master)]),
+    );
     assert_eq!(state, Some(Some(Excluded::ReportsMaster)));
 }
 
@@ -882,8 +954,15 @@ fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_w
 fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
     let current = with_replica(believing(1, 5), 2, None);
     let views = [listing(1, 5, vec![listed(3, 1), listed(2, 1)])];
-    let word = proofs([(2, follower_of(1)), (3, follower_of(1))]);
-    let (found, ask) = replicas(&current, &node(1), &views, &word, 9, Instant::now());
+    let sentinel_report = node_reports([(2, follower_of(1)), (3, follower_of(1))]);
+    let (found, ask) = replicas(
+        &current,
+        &node(1),
+        &views,
+        &sentinel_report,
+        9,
+        Instant::now(),
+    );
     let stamps: Vec<_> = found
         .iter()
         .map(|replica| (replica.node.clone(), replica.since))
@@ -894,7 +973,7 @@ fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
 
 #[test]
 fn a_name_that_cannot_be_compared_is_no_reason_against_a_replica() {
-    let follows = |unclear| Proof::Replica {
+    let follows = |unclear| NodeReport::Replica {
         master: Node::new("redis-0", PORT),
         link: None,
         unclear,
@@ -907,7 +986,7 @@ fn a_name_that_cannot_be_compared_is_no_reason_against_a_replica() {
 #[test]
 fn the_first_master_needs_most_of_the_sentinels_that_can_answer() {
     let none = Topology::default();
-    let masters = proofs([(1, Proof::Master), (9, Proof::Master)]);
+    let masters = node_reports([(1, NodeReport::Master), (9, NodeReport::Master)]);
     let adopt = |views: &[View], electors| {
         let election = super::elect(&none, views, &masters, None, electors);
         election.adopt.map(|(node, _)| node)
@@ -935,29 +1014,30 @@ fn sentinels_that_agree_on_nothing_lead_every_pool_to_the_same_master() {
         listing(2, 0, vec![listed(5, 2), listed(6, 2)]),
         listing(3, 0, vec![]),
     ];
-    let asked: Vec<(u8, Proof)> = vec![
-        (1, Proof::Master),
-        (2, Proof::Master),
-        (3, Proof::Master),
+    let asked: Vec<(u8, NodeReport)> = vec![
+        (1, NodeReport::Master),
+        (2, NodeReport::Master),
+        (3, NodeReport::Master),
         (4, follower_of(1)),
         (5, follower_of(2)),
         (6, follower_of(2)),
     ];
-    let proofs = |count: usize| -> Proofs {
+    let node_reports = |count: usize| -> NodeReports {
         let told = asked.iter().take(count);
-        told.map(|(n, proof)| (node(*n), proof.clone())).collect()
+        told.map(|(n, node_report)| (node(*n), node_report.clone()))
+            .collect()
     };
     for turn in 0..views.len() {
         let mut views = views.to_vec();
         views.rotate_left(turn);
-        let early = super::elect(&none, &views, &proofs(5), None, 3);
+        let early = super::elect(&none, &views, &node_reports(5), None, 3);
         assert_eq!((early.adopt, early.ask), (None, vec![node(6)]));
         assert!(early.contested, "it is worth asking again");
-        let election = super::elect(&none, &views, &proofs(6), None, 3);
+        let election = super::elect(&none, &views, &node_reports(6), None, 3);
         assert_eq!(election.adopt, Some((node(2), 0)));
         let unproven = election.unproven.expect("that is said");
         assert!(unproven.contains("3 masters"), "{unproven}");
-        let waits = super::elect(&none, &views[..2], &proofs(6), None, 3);
+        let waits = super::elect(&none, &views[..2], &node_reports(6), None, 3);
         assert_eq!(waits.adopt, None, "the third may decide it");
     }
 }
@@ -969,20 +1049,27 @@ fn sentinels_that_cannot_see_a_healthy_master_take_no_replica_away() {
         ..listing(1, 5, vec![flagged(2, 1, "s_down,slave")])
     };
     let known = with_replica(believing(1, 5), 2, None);
-    let excluded = |view: View, master: Option<Proof>| {
-        let mut words = proofs([(2, follower_of(1))]);
-        words.extend(master.map(|proof| (node(1), proof)));
-        let (replicas, _) = replicas(&known, &node(1), &[view], &words, 9, Instant::now());
+    let excluded = |view: View, master: Option<NodeReport>| {
+        let mut sentinel_reports = node_reports([(2, follower_of(1))]);
+        sentinel_reports.extend(master.map(|node_report| (node(1), node_report)));
+        let (replicas, _) = replicas(
+            &known,
+            &node(1),
+            &[view],
+            &sentinel_reports,
+            9,
+            Instant::now(),
+        );
         replicas[0].excluded.clone()
     };
-    assert_eq!(excluded(view(true), Some(Proof::Master)), None);
+    assert_eq!(excluded(view(true), Some(NodeReport::Master)), None);
     assert_eq!(
         excluded(view(true), None),
         None,
         "it was well when it spoke last"
     );
     let down = Some(Excluded::SubjectivelyDown);
-    assert_eq!(excluded(view(false), Some(Proof::Master)), down);
+    assert_eq!(excluded(view(false), Some(NodeReport::Master)), down);
     assert_eq!(excluded(view(true), Some(silent())), down);
 }
 
@@ -995,9 +1082,13 @@ fn a_replica_that_the_sentinels_were_told_to_hide_is_let_go_of() {
     let reset = || listing(1, 5, vec![]);
     let began = Instant::now();
     let known = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
-    let words = proofs([(1, Proof::Master), (2, follower_of(1)), (3, follower_of(1))]);
+    let sentinel_reports = node_reports([
+        (1, NodeReport::Master),
+        (2, follower_of(1)),
+        (3, follower_of(1)),
+    ]);
     let readable = |current: &Topology, views: &[View], now| {
-        let (replicas, _) = replicas(current, &node(1), views, &words, 9, now);
+        let (replicas, _) = replicas(current, &node(1), views, &sentinel_reports, 9, now);
         Topology {
             replicas,
             ..current.clone()
@@ -1076,8 +1167,8 @@ struct World {
     says_master: Vec<u8>,
     said: [Option<View>; 3],
     answers: Vec<View>,
-    words: Vec<(u8, Proof)>,
-    proofs: Proofs,
+    sentinel_reports: Vec<(u8, NodeReport)>,
+    node_reports: NodeReports,
     current: Topology,
 }
 
@@ -1089,8 +1180,8 @@ impl World {
             says_master: vec![0],
             said: [None, None, None],
             answers: Vec::new(),
-            words: Vec::new(),
-            proofs: Proofs::new(),
+            sentinel_reports: Vec::new(),
+            node_reports: NodeReports::new(),
             current: Topology::default(),
         }
     }
@@ -1101,9 +1192,9 @@ impl World {
         listing(self.master, self.epoch, replicas)
     }
 
-    fn word(&self, n: u8) -> Proof {
+    fn sentinel_report(&self, n: u8) -> NodeReport {
         if self.says_master.contains(&n) {
-            Proof::Master
+            NodeReport::Master
         } else {
             follower_of(self.master)
         }
@@ -1122,19 +1213,19 @@ impl World {
             Step::Forges(s, n, epoch) => self.said[*s] = Some(view(*n, *epoch)),
             Step::Lost(s) => self.said[*s] = None,
             Step::Proves(n) => {
-                let word = self.word(*n);
-                self.words.push((*n, word.clone()));
-                self.proofs.insert(node(*n), word);
+                let sentinel_report = self.sentinel_report(*n);
+                self.sentinel_reports.push((*n, sentinel_report.clone()));
+                self.node_reports.insert(node(*n), sentinel_report);
             }
-            Step::LateProof(index) if !self.words.is_empty() => {
-                let (n, word) = index.get(&self.words).clone();
-                self.proofs.insert(node(n), word);
+            Step::LateProof(index) if !self.sentinel_reports.is_empty() => {
+                let (n, sentinel_report) = index.get(&self.sentinel_reports).clone();
+                self.node_reports.insert(node(n), sentinel_report);
             }
             Step::Unreachable(n) => {
-                self.proofs.insert(node(*n), silent());
+                self.node_reports.insert(node(*n), silent());
             }
             Step::Expires(n) => {
-                self.proofs.remove(&node(*n));
+                self.node_reports.remove(&node(*n));
             }
             Step::Failover(n, old_stays) => {
                 let old = self.master;
@@ -1155,7 +1246,7 @@ impl World {
     /// What the refresh task does after every message, with the promises checked.
     fn conclude(&mut self) -> Vec<Node> {
         let views: Vec<View> = self.said.iter().flatten().cloned().collect();
-        let election = elect(&self.current, &views, &self.proofs);
+        let election = elect(&self.current, &views, &self.node_reports);
         let mut next = self.current.clone();
         if let Some((master, epoch)) = &election.adopt {
             self.check_adoption(master, *epoch, &views);
@@ -1169,7 +1260,7 @@ impl World {
                 &self.current,
                 &master,
                 &views,
-                &self.proofs,
+                &self.node_reports,
                 version,
                 Instant::now(),
             );
@@ -1185,16 +1276,20 @@ impl World {
     }
 
     fn check_adoption(&self, master: &Node, epoch: u64, views: &[View]) {
-        let proof = self.proofs.get(master);
-        assert_eq!(proof, Some(&Proof::Master), "{master} did not prove itself");
+        let node_report = self.node_reports.get(master);
+        assert_eq!(
+            node_report,
+            Some(&NodeReport::Master),
+            "{master} did not prove itself"
+        );
         let votes = views.iter().filter(|view| view.master == *master).count();
         assert!(votes > 0, "nobody named {master}");
         if let Some(old) = self.current.master.as_ref()
             && epoch < self.current.epoch
         {
             assert!(votes * 2 > views.len(), "{votes} of {} votes", views.len());
-            let old_proof = self.proofs.get(old);
-            let gave_way = old_proof.is_some_and(|proof| *proof != Proof::Master);
+            let old_proof = self.node_reports.get(old);
+            let gave_way = old_proof.is_some_and(|node_report| *node_report != NodeReport::Master);
             assert!(old == master || gave_way, "{old} says {old_proof:?}");
         }
         // A stale claim is passed over, whatever its node says.
@@ -1204,7 +1299,7 @@ impl World {
             view.epoch > epoch && Some(view.epoch) > known && vouched
         };
         for view in views.iter().filter(newer) {
-            let proven = self.proofs.get(&view.master) == Some(&Proof::Master);
+            let proven = self.node_reports.get(&view.master) == Some(&NodeReport::Master);
             assert!(!proven, "{view:?} was passed over for epoch {epoch}");
         }
     }
@@ -1216,9 +1311,9 @@ impl World {
                 continue;
             }
             let was = self.current.readable().any(|node| *node == replica.node);
-            match self.proofs.get(&replica.node) {
+            match self.node_reports.get(&replica.node) {
                 None => assert!(was, "{} never spoke", replica.node),
-                Some(proof) => assert_eq!(exclusion(proof, master), None),
+                Some(node_report) => assert_eq!(exclusion(node_report, master), None),
             }
         }
     }
@@ -1226,7 +1321,7 @@ impl World {
     /// Calm: every Sentinel answers, every node that is asked tells the truth.
     fn settle(&mut self) {
         self.says_master = vec![self.master];
-        self.proofs.clear();
+        self.node_reports.clear();
         for s in 0..3 {
             self.take(&Step::Answers(s));
             self.conclude();

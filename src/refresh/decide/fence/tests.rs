@@ -27,7 +27,7 @@ fn sentinel(number: u16) -> SentinelId {
 /// One Sentinel's last word.
 #[derive(Debug, Clone)]
 struct Said {
-    look: u64,
+    round: u64,
     answer: Option<Answer>,
 }
 
@@ -40,34 +40,37 @@ fn answer(master: u16, epoch: u64, flag: Option<&'static str>) -> Option<Answer>
             informed: false,
             master_down: false,
         }),
-        deposing: flag.map(|flag| (node(MASTER), flag)),
+        failover_flag: flag.map(|flag| (node(MASTER), flag)),
         ..Answer::default()
     })
 }
 
-fn clean(look: u64) -> Said {
+fn clean(round: u64) -> Said {
     Said {
-        look,
+        round,
         answer: answer(MASTER, EPOCH, None),
     }
 }
 
-fn stating(look: u64) -> Said {
+fn stating(round: u64) -> Said {
     Said {
-        look,
+        round,
         answer: answer(MASTER, EPOCH, Some("failover_in_progress")),
     }
 }
 
-fn silent(look: u64) -> Said {
-    Said { look, answer: None }
+fn silent(round: u64) -> Said {
+    Said {
+        round,
+        answer: None,
+    }
 }
 
 /// A pool with one master, one replica and three Sentinels.
 struct Scene {
     fence: Fence,
     topology: Topology,
-    proofs: Proofs,
+    node_reports: NodeReports,
     restarted: HashSet<Node>,
     now: Instant,
 }
@@ -90,7 +93,7 @@ impl Scene {
                 replicas: vec![replica],
                 ..Topology::default()
             },
-            proofs: [(node(MASTER), Proof::Master)].into_iter().collect(),
+            node_reports: [(node(MASTER), NodeReport::Master)].into_iter().collect(),
             restarted: HashSet::new(),
             now: Instant::now(),
         }
@@ -109,11 +112,11 @@ impl Scene {
     }
 
     /// Look 4 is the newest that has begun.
-    fn hear(&mut self, words: &[Word<'_>]) {
+    fn hear(&mut self, sentinel_reports: &[SentinelReport<'_>]) {
         let evidence = Evidence {
-            look: 4,
-            words,
-            proofs: &self.proofs,
+            round: 4,
+            sentinel_reports,
+            node_reports: &self.node_reports,
             offsets: &Offsets::new(),
             restarted: &self.restarted,
             followed: &HashSet::new(),
@@ -123,17 +126,21 @@ impl Scene {
 
     fn judge(&mut self, said: [Said; 3]) -> Option<String> {
         let said: Vec<_> = (0..).map(sentinel).zip(said).collect();
-        let words: Vec<_> = said
+        let sentinel_reports: Vec<_> = said
             .iter()
-            .map(|(sentinel, said)| Word {
+            .map(|(sentinel, said)| SentinelReport {
                 sentinel,
-                look: said.look,
+                round: said.round,
                 answer: said.answer.as_ref(),
             })
             .collect();
-        self.hear(&words);
-        self.fence
-            .judge(&self.topology, &words, &self.proofs, self.now)
+        self.hear(&sentinel_reports);
+        self.fence.judge(
+            &self.topology,
+            &sentinel_reports,
+            &self.node_reports,
+            self.now,
+        )
     }
 
     fn is_raised(&mut self, said: [Said; 3]) -> bool {
@@ -169,12 +176,12 @@ fn only_signs_against_our_master_count() {
 fn a_master_has_to_stand_to_its_role_before_the_fence_is_lifted() {
     let mut scene = Scene::new();
     scene.publish(EventKind::ObjectivelyDown, MASTER);
-    scene.proofs.clear();
+    scene.node_reports.clear();
     assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
-    let failed = Proof::Failed("connection refused".into());
-    scene.proofs.insert(node(MASTER), failed);
+    let failed = NodeReport::Failed("connection refused".into());
+    scene.node_reports.insert(node(MASTER), failed);
     assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
-    scene.proofs.insert(node(MASTER), Proof::Master);
+    scene.node_reports.insert(node(MASTER), NodeReport::Master);
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
 }
 
@@ -182,13 +189,13 @@ fn a_master_has_to_stand_to_its_role_before_the_fence_is_lifted() {
 fn a_replica_that_was_promoted_keeps_the_fence_up() {
     let mut scene = Scene::new();
     scene.publish(EventKind::SendReplicaOfNoOne, MASTER);
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     // The leader died: nobody states anything.
     assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
     // That it has not been asked lately takes nothing back.
-    scene.proofs.remove(&node(REPLICA));
+    scene.node_reports.remove(&node(REPLICA));
     assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(!scene.is_raised([silent(5), clean(5), clean(5)]));
 }
 
@@ -215,7 +222,7 @@ fn a_statement_that_never_ends_is_not_believed_for_ever() {
     scene.now += LONGEST_FAILOVER;
     assert!(!scene.is_raised([stating(2), clean(2), clean(2)]));
     // Where the master does not stand to its role it is.
-    scene.proofs.clear();
+    scene.node_reports.clear();
     assert!(scene.is_raised([stating(3), clean(3), clean(3)]));
 }
 
@@ -239,7 +246,9 @@ fn a_sentinel_that_cried_wolf_is_asked_before_it_is_believed() {
 #[test]
 fn a_master_that_says_it_is_a_replica_gets_no_writes() {
     let mut scene = Scene::new();
-    scene.proofs.insert(node(MASTER), Proof::SomeReplica);
+    scene
+        .node_reports
+        .insert(node(MASTER), NodeReport::SomeReplica);
     let reason = scene.judge([clean(1), clean(1), clean(1)]).unwrap();
     assert!(reason.contains("says it is a replica"), "{reason}");
 }
@@ -248,17 +257,19 @@ fn a_master_that_says_it_is_a_replica_gets_no_writes() {
 fn another_master_under_a_higher_epoch_counts_until_it_refutes_it() {
     let mut scene = Scene::new();
     let elsewhere = |epoch| Said {
-        look: 1,
+        round: 1,
         answer: answer(REPLICA, epoch, None),
     };
     assert!(scene.is_raised([elsewhere(EPOCH + 1), clean(1), clean(1)]));
     assert!(!scene.is_raised([elsewhere(EPOCH), clean(1), clean(1)]));
-    scene.proofs.insert(node(REPLICA), Proof::SomeReplica);
+    scene
+        .node_reports
+        .insert(node(REPLICA), NodeReport::SomeReplica);
     assert!(!scene.is_raised([elsewhere(EPOCH + 1), clean(1), clean(1)]));
     // Nor does an event bear out what the node itself refutes.
     scene.publish(EventKind::Promoted, MASTER);
     let insists = Said {
-        look: 5,
+        round: 5,
         ..elsewhere(EPOCH + 1)
     };
     assert!(!scene.is_raised([insists, clean(5), clean(5)]));
@@ -271,10 +282,10 @@ fn what_was_said_of_a_master_is_over_with_it() {
     assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
     scene.topology.master = Some(node(REPLICA));
     scene.topology.epoch = EPOCH + 1;
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     scene.fence.reset(scene.now);
     let leader = Said {
-        look: 6,
+        round: 6,
         answer: Some(Answer {
             view: Some(View {
                 master: node(REPLICA),
@@ -295,7 +306,7 @@ fn what_was_said_of_a_master_is_over_with_it() {
 #[test]
 fn a_flood_of_one_event_does_not_put_off_the_answer() {
     let mut scene = Scene::new();
-    let mut publish = |look, kind: EventKind| {
+    let mut publish = |round, kind: EventKind| {
         let event = Event {
             kind,
             subject: Subject::Master,
@@ -308,10 +319,10 @@ fn a_flood_of_one_event_does_not_put_off_the_answer() {
             now,
             ..
         } = &mut scene;
-        fence.note(&sentinel(0), &event, topology, look, *now);
+        fence.note(&sentinel(0), &event, topology, round, *now);
     };
-    for look in 5..100 {
-        publish(look, EventKind::TryFailover);
+    for round in 5..100 {
+        publish(round, EventKind::TryFailover);
     }
     // Another step may be of a failover of which the answer on its way does not know yet.
     publish(7, EventKind::SelectedReplica);
@@ -341,13 +352,13 @@ fn one_failover_is_one_sign() {
 #[test]
 fn what_a_sentinel_states_on_and_off_holds_a_bounded_share_of_the_time() {
     let mut scene = Scene::new();
-    let (mut look, mut held) = (1, Duration::ZERO);
+    let (mut round, mut held) = (1, Duration::ZERO);
     let began = scene.now;
     let second = Duration::from_secs(1);
     for t in 0..3000 {
         let said = if t / 30 % 2 == 0 { stating } else { clean };
-        look += 1;
-        if scene.is_raised([said(look), clean(look), clean(look)]) {
+        round += 1;
+        if scene.is_raised([said(round), clean(round), clean(round)]) {
             held += second;
         }
         scene.now += second;
@@ -356,10 +367,10 @@ fn what_a_sentinel_states_on_and_off_holds_a_bounded_share_of_the_time() {
     assert!(share < 0.15, "{share}");
     assert!(held >= LONGEST_FAILOVER);
     // Made up for, it is believed again.
-    scene.is_raised([clean(look + 1), clean(1), clean(1)]);
+    scene.is_raised([clean(round + 1), clean(1), clean(1)]);
     scene.now += LONGEST_FAILOVER * 10;
-    assert!(!scene.is_raised([clean(look + 2), clean(1), clean(1)]));
-    assert!(scene.is_raised([stating(look + 3), clean(1), clean(1)]));
+    assert!(!scene.is_raised([clean(round + 2), clean(1), clean(1)]));
+    assert!(scene.is_raised([stating(round + 3), clean(1), clean(1)]));
 }
 
 #[test]
@@ -377,17 +388,17 @@ fn a_master_that_was_replaced_as_stated_clears_the_record() {
 fn a_claim_that_was_refuted_does_not_count_until_its_epoch_grows() {
     let mut scene = Scene::new();
     let elsewhere = |epoch| Said {
-        look: 1,
+        round: 1,
         answer: answer(REPLICA, epoch, None),
     };
     let claims = |epoch| [elsewhere(EPOCH + epoch), clean(1), clean(1)];
     assert!(scene.is_raised(claims(1)));
     scene
-        .proofs
-        .insert(node(REPLICA), Proof::Failed("timed out".into()));
+        .node_reports
+        .insert(node(REPLICA), NodeReport::Failed("timed out".into()));
     assert!(!scene.is_raised(claims(1)));
     // While it is asked anew, which may take as long as a dial, writes go on.
-    scene.proofs.remove(&node(REPLICA));
+    scene.node_reports.remove(&node(REPLICA));
     assert!(!scene.is_raised(claims(1)));
     assert!(scene.is_raised(claims(2)));
 }
@@ -396,17 +407,19 @@ fn a_claim_that_was_refuted_does_not_count_until_its_epoch_grows() {
 fn a_successor_that_cannot_be_reached_does_not_make_the_old_master_one_again() {
     let mut scene = Scene::new();
     let moved = || Said {
-        look: 1,
+        round: 1,
         answer: answer(REPLICA, EPOCH + 1, None),
     };
-    let failed = Proof::Failed("timed out".into());
-    scene.proofs.insert(node(REPLICA), failed);
+    let failed = NodeReport::Failed("timed out".into());
+    scene.node_reports.insert(node(REPLICA), failed);
     assert!(scene.is_raised([moved(), moved(), moved()]));
     assert!(scene.is_raised([moved(), moved(), clean(1)]));
     // Nor while it is asked anew.
-    scene.proofs.remove(&node(REPLICA));
+    scene.node_reports.remove(&node(REPLICA));
     assert!(scene.is_raised([moved(), moved(), clean(1)]));
-    scene.proofs.insert(node(REPLICA), Proof::SomeReplica);
+    scene
+        .node_reports
+        .insert(node(REPLICA), NodeReport::SomeReplica);
     assert!(!scene.is_raised([moved(), moved(), moved()]));
 }
 
@@ -414,15 +427,15 @@ fn a_successor_that_cannot_be_reached_does_not_make_the_old_master_one_again() {
 fn a_claim_for_a_node_that_is_not_ours_raises_nothing() {
     let mut scene = Scene::new();
     let stranger = || Said {
-        look: 1,
+        round: 1,
         answer: answer(77, EPOCH + 9, None),
     };
     assert!(!scene.is_raised([stranger(), clean(1), clean(1)]));
     assert!(scene.is_raised([stranger(), stranger(), clean(1)]));
 }
 
-fn follower() -> Proof {
-    Proof::Replica {
+fn follower() -> NodeReport {
+    NodeReport::Replica {
         master: node(MASTER),
         unclear: false,
         link: None,
@@ -433,7 +446,7 @@ fn follower() -> Proof {
 fn where_no_sentinel_can_be_asked_the_nodes_lift_the_fence_after_an_election() {
     let mut scene = Scene::new();
     scene.publish(EventKind::TryFailover, MASTER);
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
     let gone = || [silent(6), silent(6), silent(6)];
     assert!(scene.is_raised(gone()));
@@ -441,9 +454,9 @@ fn where_no_sentinel_can_be_asked_the_nodes_lift_the_fence_after_an_election() {
     assert!(scene.is_raised(gone()));
     scene.now += Duration::from_millis(1);
     // Nobody has asked the replica lately.
-    scene.proofs.remove(&node(REPLICA));
+    scene.node_reports.remove(&node(REPLICA));
     assert!(scene.is_raised(gone()));
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(!scene.is_raised(gone()));
     assert_eq!(scene.fence.tally().false_signs, 0, "it was borne out");
 }
@@ -452,7 +465,7 @@ fn where_no_sentinel_can_be_asked_the_nodes_lift_the_fence_after_an_election() {
 fn a_lone_sentinel_does_not_keep_the_fence_up_unless_it_states_a_failover() {
     let mut scene = Scene::new();
     scene.publish(EventKind::TryFailover, MASTER);
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(scene.is_raised([silent(6), silent(6), clean(6)]));
     scene.now += ELECTION;
     assert!(scene.is_raised([silent(7), silent(7), stating(7)]));
@@ -464,7 +477,7 @@ fn a_lone_sentinel_does_not_keep_the_fence_up_unless_it_states_a_failover() {
 fn a_promoted_replica_does_not_keep_the_fence_up_for_ever() {
     let mut scene = Scene::new();
     scene.publish(EventKind::SendReplicaOfNoOne, MASTER);
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
     scene.now += ELECTION;
     assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
@@ -477,26 +490,26 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
     assert!(scene.fence.records.contains_key(&sentinel(0)));
     let answers = [clean(6), clean(6), clean(6)];
-    let words: Vec<_> = (1..)
+    let sentinel_reports: Vec<_> = (1..)
         .map(sentinel)
         .zip(&answers)
-        .map(|(sentinel, said)| (sentinel, said.look, said.answer.as_ref()))
+        .map(|(sentinel, said)| (sentinel, said.round, said.answer.as_ref()))
         .collect();
-    let words: Vec<_> = words
+    let sentinel_reports: Vec<_> = sentinel_reports
         .iter()
-        .map(|(sentinel, look, answer)| Word {
+        .map(|(sentinel, round, answer)| SentinelReport {
             sentinel,
-            look: *look,
+            round: *round,
             answer: *answer,
         })
         .collect();
-    scene.hear(&words);
+    scene.hear(&sentinel_reports);
     assert!(scene.fence.records.is_empty());
 }
 
-fn down(look: u64) -> Said {
+fn down(round: u64) -> Said {
     Said {
-        look,
+        round,
         answer: answer(MASTER, EPOCH, Some("o_down")),
     }
 }
@@ -519,8 +532,8 @@ fn that_the_sentinels_cannot_see_the_master_does_not_stop_its_writes() {
 #[test]
 fn o_down_counts_where_the_master_or_all_its_replicas_are_gone_for_us_too() {
     let mut dead = Scene::new();
-    dead.proofs
-        .insert(node(MASTER), Proof::Failed("refused".into()));
+    dead.node_reports
+        .insert(node(MASTER), NodeReport::Failed("refused".into()));
     assert!(dead.is_raised([down(4), down(4), down(4)]));
     let mut alone = Scene::new();
     alone.topology.replicas[0].excluded = Some(Excluded::LinkDown { since: None });
@@ -533,7 +546,7 @@ fn o_down_counts_where_the_master_or_all_its_replicas_are_gone_for_us_too() {
 #[test]
 fn a_replica_that_says_master_raises_the_fence_like_an_event() {
     let mut scene = Scene::new();
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     let sign = scene.judge([clean(4), clean(4), clean(4)]).unwrap();
     assert!(sign.contains("says it is a master"), "{sign}");
     // The leader is one that was asked before, or that cannot be asked.
@@ -546,14 +559,14 @@ fn a_replica_that_says_master_raises_the_fence_like_an_event() {
 #[test]
 fn a_replica_that_was_made_a_master_by_hand_costs_one_look() {
     let mut scene = Scene::new();
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
     assert!(!scene.is_raised([clean(6), clean(6), clean(6)]), "no more");
     // It goes back, and is promoted in earnest.
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(!scene.is_raised([clean(6), clean(6), clean(6)]));
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
 }
 
@@ -561,14 +574,14 @@ fn a_replica_that_was_made_a_master_by_hand_costs_one_look() {
 fn a_replica_that_was_restarted_as_a_master_is_no_sign() {
     let mut scene = Scene::new();
     scene.restarted.insert(node(REPLICA));
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(!scene.is_raised([clean(4), clean(4), clean(4)]));
 }
 
 #[test]
 fn a_promotion_of_which_no_sentinel_can_tell_holds_the_fence_for_as_long_as_an_election() {
     let mut scene = Scene::new();
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([clean(5), clean(5), silent(5)]));
     scene.now += ELECTION;
     assert!(!scene.is_raised([clean(6), clean(6), silent(6)]));
@@ -577,30 +590,30 @@ fn a_promotion_of_which_no_sentinel_can_tell_holds_the_fence_for_as_long_as_an_e
 #[test]
 fn a_master_that_said_it_is_a_replica_is_not_written_to_before_it_takes_that_back() {
     let mut scene = Scene::new();
-    scene.proofs.insert(node(MASTER), follower());
+    scene.node_reports.insert(node(MASTER), follower());
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
-    scene.proofs.remove(&node(MASTER));
+    scene.node_reports.remove(&node(MASTER));
     assert!(scene.is_raised([clean(5), clean(5), clean(5)]));
     assert_eq!(scene.fence.tally().raised, 1, "it does not go up and down");
-    scene.proofs.insert(node(MASTER), Proof::Master);
+    scene.node_reports.insert(node(MASTER), NodeReport::Master);
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
 }
 
 #[test]
 fn a_failover_whose_candidate_was_never_told_does_not_hold_up_the_master() {
     let mut scene = Scene::new();
-    let promoting = |look| {
-        let mut said = stating(look);
+    let promoting = |round| {
+        let mut said = stating(round);
         let view = said.answer.as_mut().unwrap().view.as_mut().unwrap();
         view.replicas = vec![promoted(REPLICA)];
         said
     };
     scene.publish(EventKind::TryFailover, MASTER);
-    scene.proofs.insert(node(REPLICA), follower());
+    scene.node_reports.insert(node(REPLICA), follower());
     assert!(scene.is_raised([promoting(5), clean(5), clean(5)]));
     scene.now += ELECTION;
     assert!(!scene.is_raised([promoting(6), clean(6), clean(6)]));
-    scene.proofs.insert(node(REPLICA), Proof::Master);
+    scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([promoting(7), clean(7), clean(7)]));
 }
 
@@ -608,9 +621,9 @@ fn a_failover_whose_candidate_was_never_told_does_not_hold_up_the_master() {
 fn after_a_handover_what_the_sentinels_do_about_the_predecessor_counts() {
     let mut scene = Scene::new();
     scene.topology.master = Some(node(REPLICA));
-    scene.topology.deposed = Some(node(MASTER));
+    scene.topology.previous_master = Some(node(MASTER));
     scene.topology.replicas.clear();
-    scene.proofs = [(node(REPLICA), Proof::Master)].into();
+    scene.node_reports = [(node(REPLICA), NodeReport::Master)].into();
     scene.publish(EventKind::TryFailover, MASTER);
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
     assert!(scene.is_raised([stating(5), clean(5), clean(5)]));

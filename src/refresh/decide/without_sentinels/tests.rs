@@ -5,24 +5,24 @@ fn node(port: u16) -> Node {
     Node::new("10.0.0.1", port)
 }
 
-fn of(master: u16) -> Proof {
-    Proof::Replica {
+fn of(master: u16) -> NodeReport {
+    NodeReport::Replica {
         master: node(master),
         unclear: false,
         link: None,
     }
 }
 
-fn lost(master: u16) -> Proof {
-    Proof::Replica {
+fn lost(master: u16) -> NodeReport {
+    NodeReport::Replica {
         master: node(master),
         unclear: false,
         link: Some("connect".into()),
     }
 }
 
-fn gone() -> Proof {
-    Proof::Failed("connection refused".into())
+fn gone() -> NodeReport {
+    NodeReport::Failed("connection refused".into())
 }
 
 fn topology(replicas: &[u16]) -> Topology {
@@ -43,9 +43,9 @@ fn topology(replicas: &[u16]) -> Topology {
 
 #[test]
 fn the_nodes_tell_whether_the_failover_went_on() {
-    use OwnWord::{Moved, Stays, Unclear};
-    let is = || Proof::Master;
-    for (why, proofs, expected) in [
+    use Consensus::{Moved, Stays, Unclear};
+    let is = || NodeReport::Master;
+    for (why, node_reports, expected) in [
         ("all is as it was", vec![is(), of(1), of(1)], Stays),
         ("one replica is silent", vec![is(), of(1), gone()], Stays),
         (
@@ -82,24 +82,32 @@ fn the_nodes_tell_whether_the_failover_went_on() {
         ("two that say master", vec![gone(), is(), is()], Unclear),
         ("each its own replica", vec![is(), is(), of(9)], Unclear),
     ] {
-        let proofs = (1..).map(node).zip(proofs).collect();
-        assert_eq!(own_word(&topology(&[2, 3]), &proofs), expected, "{why}");
+        let node_reports = (1..).map(node).zip(node_reports).collect();
+        assert_eq!(
+            consensus(&topology(&[2, 3]), &node_reports),
+            expected,
+            "{why}"
+        );
     }
     let alone = [(node(1), is())].into_iter().collect();
-    assert_eq!(own_word(&topology(&[]), &alone), Stays);
+    assert_eq!(consensus(&topology(&[]), &alone), Stays);
 }
 
 #[test]
 fn a_master_that_follows_one_of_its_replicas_has_handed_over() {
-    for (why, word, expected) in [
+    for (why, sentinel_report, expected) in [
         ("it follows its replica", of(2), Some(node(2))),
         ("it has yet to connect to it", lost(2), Some(node(2))),
         ("it follows a stranger", of(9), None),
-        ("it is a master", Proof::Master, None),
+        ("it is a master", NodeReport::Master, None),
         ("it is gone", gone(), None),
     ] {
-        let proofs = [(node(1), word)].into();
-        assert_eq!(successor(&topology(&[2, 3]), &proofs), expected, "{why}");
+        let node_reports = [(node(1), sentinel_report)].into();
+        assert_eq!(
+            successor(&topology(&[2, 3]), &node_reports),
+            expected,
+            "{why}"
+        );
     }
 }
 
@@ -109,7 +117,9 @@ fn a_node_that_was_never_in_step_has_no_say() {
     for replica in &mut topology.replicas {
         replica.synced = false;
     }
-    let proofs = [(1, gone()), (2, Proof::Master), (3, of(2))];
-    let proofs = proofs.map(|(port, proof)| (node(port), proof)).into();
-    assert_eq!(own_word(&topology, &proofs), OwnWord::Unclear);
+    let node_reports = [(1, gone()), (2, NodeReport::Master), (3, of(2))];
+    let node_reports = node_reports
+        .map(|(port, node_report)| (node(port), node_report))
+        .into();
+    assert_eq!(consensus(&topology, &node_reports), Consensus::Unclear);
 }

@@ -4,36 +4,36 @@ use super::{super::tests::cmd, *};
 
 #[test]
 fn what_goes_on_from_something_is_tied() {
-    for (line, tie) in [
-        ("GET k", Tie::None),
-        ("SCAN 0", Tie::None),
-        ("SCAN 0 MATCH x COUNT 10", Tie::None),
-        ("SCAN 17", Tie::Node),
-        ("scan 17", Tie::Node),
-        ("SCAN", Tie::None),
-        ("HSCAN h 0", Tie::None),
-        ("HSCAN h 5", Tie::Node),
-        ("SSCAN s 5", Tie::Node),
-        ("ZSCAN z 5", Tie::Node),
-        ("FT.CURSOR READ i 5", Tie::Node),
-        ("FT.AGGREGATE i * WITHCURSOR", Tie::None),
-        ("CLUSTERSCAN 0", Tie::None),
-        ("CLUSTERSCAN 0-x", Tie::Node),
-        ("CLIENT UNBLOCK 7", Tie::Node),
-        ("CLIENT ID", Tie::None),
-        ("WAIT 1 0", Tie::Connection),
-        ("WAITAOF 1 0 0", Tie::Connection),
-        ("", Tie::None),
+    for (line, affinity) in [
+        ("GET k", Affinity::None),
+        ("SCAN 0", Affinity::None),
+        ("SCAN 0 MATCH x COUNT 10", Affinity::None),
+        ("SCAN 17", Affinity::Node),
+        ("scan 17", Affinity::Node),
+        ("SCAN", Affinity::None),
+        ("HSCAN h 0", Affinity::None),
+        ("HSCAN h 5", Affinity::Node),
+        ("SSCAN s 5", Affinity::Node),
+        ("ZSCAN z 5", Affinity::Node),
+        ("FT.CURSOR READ i 5", Affinity::Node),
+        ("FT.AGGREGATE i * WITHCURSOR", Affinity::None),
+        ("CLUSTERSCAN 0", Affinity::None),
+        ("CLUSTERSCAN 0-x", Affinity::Node),
+        ("CLIENT UNBLOCK 7", Affinity::Node),
+        ("CLIENT ID", Affinity::None),
+        ("WAIT 1 0", Affinity::Connection),
+        ("WAITAOF 1 0 0", Affinity::Connection),
+        ("", Affinity::None),
     ] {
-        assert_eq!(Tie::of(&cmd(line)), tie, "{line}");
+        assert_eq!(Affinity::of(&cmd(line)), affinity, "{line}");
     }
-    assert_eq!(Tie::of(cmd("SCAN").cursor_arg(0)), Tie::None);
-    assert_eq!(Tie::of(cmd("SCAN").cursor_arg(9)), Tie::Node);
+    assert_eq!(Affinity::of(cmd("SCAN").cursor_arg(0)), Affinity::None);
+    assert_eq!(Affinity::of(cmd("SCAN").cursor_arg(9)), Affinity::Node);
     assert_eq!(
-        Tie::of(cmd("HSCAN h").cursor_arg(0).arg("COUNT")),
-        Tie::None
+        Affinity::of(cmd("HSCAN h").cursor_arg(0).arg("COUNT")),
+        Affinity::None
     );
-    assert_eq!(Tie::of(cmd("HSCAN h").cursor_arg(9)), Tie::Node);
+    assert_eq!(Affinity::of(cmd("HSCAN h").cursor_arg(9)), Affinity::Node);
 }
 
 #[test]
@@ -43,11 +43,11 @@ fn a_wait_behind_a_write_of_its_own_pipeline_is_free() {
         for line in lines {
             pipeline.add_command(cmd(line));
         }
-        Tie::of_all(&pipeline)
+        Affinity::of_all(&pipeline)
     };
-    assert_eq!(all(&["SET k v", "WAIT 1 0"]), Tie::None);
-    assert_eq!(all(&["GET k", "WAIT 1 0"]), Tie::Connection);
-    assert_eq!(all(&["WAIT 1 0", "SET k v"]), Tie::Connection);
-    assert_eq!(all(&["GET k", "SCAN 7"]), Tie::Node);
-    assert_eq!(all(&[]), Tie::None);
+    assert_eq!(all(&["SET k v", "WAIT 1 0"]), Affinity::None);
+    assert_eq!(all(&["GET k", "WAIT 1 0"]), Affinity::Connection);
+    assert_eq!(all(&["WAIT 1 0", "SET k v"]), Affinity::Connection);
+    assert_eq!(all(&["GET k", "SCAN 7"]), Affinity::Node);
+    assert_eq!(all(&[]), Affinity::None);
 }

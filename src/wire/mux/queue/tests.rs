@@ -6,94 +6,94 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-fn desk(max_in_flight: usize, max_pending_bytes: usize) -> Desk {
+fn queue(max_in_flight: usize, max_pending_bytes: usize) -> RequestQueue {
     let limits = MultiplexedLimits {
         connections: 1,
         max_in_flight,
         max_pending_bytes,
     };
-    Desk::new(limits, Some(TIMEOUT))
+    RequestQueue::new(limits, Some(TIMEOUT))
 }
 
-fn roomy() -> Desk {
-    desk(100, 1 << 20)
+fn roomy() -> RequestQueue {
+    queue(100, 1 << 20)
 }
 
-fn enter(desk: &mut Desk, wanted: usize) -> usize {
-    desk.enter(wanted, None, Waker::noop()).unwrap()
+fn enter(queue: &mut RequestQueue, wanted: usize) -> usize {
+    queue.enter(wanted, None, Waker::noop()).unwrap()
 }
 
 /// A single call that hands in ten bytes at once.
-fn call(desk: &mut Desk) -> usize {
-    let key = enter(desk, 1);
-    hand_in(desk, key);
+fn call(queue: &mut RequestQueue) -> usize {
+    let key = enter(queue, 1);
+    hand_in(queue, key);
     key
 }
 
-fn hand_in(desk: &mut Desk, key: usize) {
-    desk.hand_in(key, |out| out.extend([b'x'; 10]));
+fn hand_in(queue: &mut RequestQueue, key: usize) {
+    queue.hand_in(key, |out| out.extend([b'x'; 10]));
 }
 
 /// All that was handed in is on its way, and so many bytes have reached the socket.
-fn wrote(desk: &mut Desk, bytes: usize) {
-    while desk.has_out() {
-        desk.take_out(&mut Vec::new());
+fn wrote(queue: &mut RequestQueue, bytes: usize) {
+    while queue.has_out() {
+        queue.take_out(&mut Vec::new());
     }
-    desk.wrote(bytes, &mut Vec::new());
+    queue.wrote(bytes, &mut Vec::new());
 }
 
-fn deliver(desk: &mut Desk, ids: impl IntoIterator<Item = i64>) -> bool {
+fn deliver(queue: &mut RequestQueue, ids: impl IntoIterator<Item = i64>) -> bool {
     let mut replies: Vec<_> = ids.into_iter().map(Value::Int).collect();
-    desk.deliver(&mut replies, &mut Vec::new())
+    queue.deliver(&mut replies, &mut Vec::new())
 }
 
-fn abandon(desk: &mut Desk, key: usize) {
-    desk.abandon(key, &mut Vec::new());
+fn abandon(queue: &mut RequestQueue, key: usize) {
+    queue.abandon(key, &mut Vec::new());
 }
 
-fn progress(desk: &mut Desk, key: usize) -> Progress {
-    desk.progress(key, Waker::noop())
+fn progress(queue: &mut RequestQueue, key: usize) -> Progress {
+    queue.progress(key, Waker::noop())
 }
 
-fn reply(desk: &mut Desk, key: usize) -> Option<i64> {
-    match progress(desk, key) {
+fn reply(queue: &mut RequestQueue, key: usize) -> Option<i64> {
+    match progress(queue, key) {
         Progress::Done(Answer::One(Value::Int(id))) => Some(id),
         _ => None,
     }
 }
 
-fn fault(desk: &mut Desk, key: usize) -> Option<Fault> {
-    match progress(desk, key) {
+fn fault(queue: &mut RequestQueue, key: usize) -> Option<MuxError> {
+    match progress(queue, key) {
         Progress::Done(Answer::Lost(fault)) => Some(fault),
         _ => None,
     }
 }
 
-fn withdrawn() -> Fault {
-    Fault::Failed(Cause::Withdrawn, Fate::Unknown)
+fn withdrawn() -> MuxError {
+    MuxError::Failed(Cause::Withdrawn, Fate::Unknown)
 }
 
 #[test]
 fn replies_go_to_calls_in_the_order_in_which_they_handed_in() {
-    let mut desk = roomy();
-    let keys = [0; 3].map(|_| call(&mut desk));
-    wrote(&mut desk, 30);
-    assert!(deliver(&mut desk, [7, 8, 9]));
+    let mut queue = roomy();
+    let keys = [0; 3].map(|_| call(&mut queue));
+    wrote(&mut queue, 30);
+    assert!(deliver(&mut queue, [7, 8, 9]));
     assert_eq!(
-        keys.map(|key| reply(&mut desk, key)),
+        keys.map(|key| reply(&mut queue, key)),
         [Some(7), Some(8), Some(9)]
     );
-    assert!(desk.is_empty());
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn a_reply_to_a_command_of_which_nothing_was_written_is_refused() {
-    let mut desk = roomy();
-    call(&mut desk);
-    let second = call(&mut desk);
-    wrote(&mut desk, 10);
-    assert!(!deliver(&mut desk, [1, 2]));
-    assert_eq!(reply(&mut desk, second), None);
+    let mut queue = roomy();
+    call(&mut queue);
+    let second = call(&mut queue);
+    wrote(&mut queue, 10);
+    assert!(!deliver(&mut queue, [1, 2]));
+    assert_eq!(reply(&mut queue, second), None);
 }
 
 #[test]
@@ -103,121 +103,121 @@ fn a_reply_is_refused_when_nothing_is_owed() {
 
 #[test]
 fn values_that_nobody_waits_for_are_left_to_be_dropped_without_the_lock() {
-    let mut desk = roomy();
-    let gone = call(&mut desk);
-    let kept = call(&mut desk);
-    wrote(&mut desk, 20);
-    abandon(&mut desk, gone);
+    let mut queue = roomy();
+    let gone = call(&mut queue);
+    let kept = call(&mut queue);
+    wrote(&mut queue, 20);
+    abandon(&mut queue, gone);
     let mut replies = [1, 2].map(Value::Int);
-    assert!(desk.deliver(&mut replies, &mut Vec::new()));
+    assert!(queue.deliver(&mut replies, &mut Vec::new()));
     assert_eq!(replies, [Value::Int(1), Value::Nil]);
-    assert_eq!(reply(&mut desk, kept), Some(2));
-    assert!(desk.is_empty());
+    assert_eq!(reply(&mut queue, kept), Some(2));
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn a_dropped_call_gives_back_what_it_had_received() {
-    let mut desk = roomy();
-    let key = desk.enter(2, Some(2), Waker::noop()).unwrap();
-    hand_in(&mut desk, key);
-    wrote(&mut desk, 10);
-    deliver(&mut desk, [1]);
-    let (answer, replies) = desk.abandon(key, &mut Vec::new());
+    let mut queue = roomy();
+    let key = queue.enter(2, Some(2), Waker::noop()).unwrap();
+    hand_in(&mut queue, key);
+    wrote(&mut queue, 10);
+    deliver(&mut queue, [1]);
+    let (answer, replies) = queue.abandon(key, &mut Vec::new());
     assert!(answer.is_none());
     assert_eq!(replies, [Value::Int(1)]);
-    deliver(&mut desk, [2]);
-    assert!(desk.is_empty());
+    deliver(&mut queue, [2]);
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn nobody_overtakes_one_that_wants_much() {
-    let mut desk = desk(4, 100);
-    let first = enter(&mut desk, 3);
-    let much = enter(&mut desk, 4);
-    let little = enter(&mut desk, 1);
-    assert!(!desk.is_admitted(much) && !desk.is_admitted(little));
-    abandon(&mut desk, first);
-    assert!(desk.is_admitted(much) && !desk.is_admitted(little));
-    abandon(&mut desk, much);
-    assert!(desk.is_admitted(little));
+    let mut queue = queue(4, 100);
+    let first = enter(&mut queue, 3);
+    let much = enter(&mut queue, 4);
+    let little = enter(&mut queue, 1);
+    assert!(!queue.is_admitted(much) && !queue.is_admitted(little));
+    abandon(&mut queue, first);
+    assert!(queue.is_admitted(much) && !queue.is_admitted(little));
+    abandon(&mut queue, much);
+    assert!(queue.is_admitted(little));
 }
 
 #[test]
 fn what_is_larger_than_the_limit_goes_alone() {
-    let mut desk = desk(4, 100);
-    let first = enter(&mut desk, 1);
-    let huge = enter(&mut desk, 50);
-    assert!(!desk.is_admitted(huge));
-    abandon(&mut desk, first);
-    assert!(desk.is_admitted(huge));
-    assert_eq!(desk.in_flight(), 50);
+    let mut queue = queue(4, 100);
+    let first = enter(&mut queue, 1);
+    let huge = enter(&mut queue, 50);
+    assert!(!queue.is_admitted(huge));
+    abandon(&mut queue, first);
+    assert!(queue.is_admitted(huge));
+    assert_eq!(queue.in_flight(), 50);
 }
 
 #[test]
 fn bytes_not_yet_written_keep_others_in_line() {
-    let mut desk = desk(100, 10);
-    call(&mut desk);
-    let next = enter(&mut desk, 1);
-    assert!(!desk.is_admitted(next));
-    wrote(&mut desk, 1);
-    assert!(desk.is_admitted(next));
+    let mut queue = queue(100, 10);
+    call(&mut queue);
+    let next = enter(&mut queue, 1);
+    assert!(!queue.is_admitted(next));
+    wrote(&mut queue, 1);
+    assert!(queue.is_admitted(next));
 }
 
 #[test]
 fn those_who_give_up_in_line_leave_nothing_behind() {
-    let mut desk = desk(1, 100);
-    enter(&mut desk, 1);
+    let mut queue = queue(1, 100);
+    enter(&mut queue, 1);
     let last = [(); 1000].map(|()| {
-        let key = enter(&mut desk, 1);
-        let next = enter(&mut desk, 1);
-        abandon(&mut desk, key);
-        abandon(&mut desk, next);
-        desk.calls.len() + desk.line.len()
+        let key = enter(&mut queue, 1);
+        let next = enter(&mut queue, 1);
+        abandon(&mut queue, key);
+        abandon(&mut queue, next);
+        queue.calls.len() + queue.line.len()
     });
     assert!(last[999] < 10, "{} are left", last[999]);
-    assert_eq!(desk.waiting(), 0);
+    assert_eq!(queue.waiting(), 0);
 }
 
 #[test]
 fn a_cut_says_of_each_call_whether_anything_was_written() {
-    let mut desk = desk(4, 100);
-    let keys = [0; 3].map(|_| call(&mut desk));
-    let granted = enter(&mut desk, 1);
-    let in_line = enter(&mut desk, 1);
-    wrote(&mut desk, 11);
-    desk.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert!(desk.enter(1, None, Waker::noop()).is_none());
-    assert!(!desk.has_out());
-    assert!(deliver(&mut desk, [1]));
-    assert!(!desk.is_owed());
+    let mut queue = queue(4, 100);
+    let keys = [0; 3].map(|_| call(&mut queue));
+    let granted = enter(&mut queue, 1);
+    let in_line = enter(&mut queue, 1);
+    wrote(&mut queue, 11);
+    queue.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert!(queue.enter(1, None, Waker::noop()).is_none());
+    assert!(!queue.has_out());
+    assert!(deliver(&mut queue, [1]));
+    assert!(!queue.is_owed());
     let [written, partly, unwritten] = keys;
-    assert_eq!(reply(&mut desk, written), Some(1));
-    assert_eq!(fault(&mut desk, partly), Some(withdrawn()));
+    assert_eq!(reply(&mut queue, written), Some(1));
+    assert_eq!(fault(&mut queue, partly), Some(withdrawn()));
     for key in [unwritten, granted, in_line] {
-        assert_eq!(fault(&mut desk, key), Some(Fault::NotWritten));
+        assert_eq!(fault(&mut queue, key), Some(MuxError::NotWritten));
     }
-    assert!(desk.is_empty());
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn a_desk_that_takes_nothing_more_cannot_be_held_and_opened_again() {
-    let mut desk = roomy();
-    let key = call(&mut desk);
-    wrote(&mut desk, 10);
-    desk.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert!(!desk.hold(&Cause::Withdrawn, &mut Vec::new()));
-    assert!(!desk.reopen());
-    assert!(desk.enter(1, None, Waker::noop()).is_none());
-    assert!(deliver(&mut desk, [1]));
-    assert_eq!(reply(&mut desk, key), Some(1));
+    let mut queue = roomy();
+    let key = call(&mut queue);
+    wrote(&mut queue, 10);
+    queue.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert!(!queue.hold(&Cause::Withdrawn, &mut Vec::new()));
+    assert!(!queue.reopen());
+    assert!(queue.enter(1, None, Waker::noop()).is_none());
+    assert!(deliver(&mut queue, [1]));
+    assert_eq!(reply(&mut queue, key), Some(1));
 }
 
 /// A pipeline of which one portion of two is written and the other not.
-fn half_written(desk: &mut Desk) -> usize {
-    let key = desk.enter(2, Some(4), Waker::noop()).unwrap();
-    hand_in(desk, key);
-    desk.ask(key, 2);
-    wrote(desk, 10);
+fn half_written(queue: &mut RequestQueue) -> usize {
+    let key = queue.enter(2, Some(4), Waker::noop()).unwrap();
+    hand_in(queue, key);
+    queue.ask(key, 2);
+    wrote(queue, 10);
     key
 }
 
@@ -225,44 +225,44 @@ fn half_written(desk: &mut Desk) -> usize {
 fn a_pipeline_cut_between_two_portions_gets_the_replies_to_what_was_written() {
     // The second in line, admitted, and handed in.
     for stage in 0..3 {
-        let mut desk = desk(if stage == 0 { 2 } else { 4 }, 100);
-        let key = half_written(&mut desk);
+        let mut queue = queue(if stage == 0 { 2 } else { 4 }, 100);
+        let key = half_written(&mut queue);
         if stage == 2 {
-            hand_in(&mut desk, key);
+            hand_in(&mut queue, key);
         }
-        deliver(&mut desk, [1]);
-        desk.cut(&Cause::Withdrawn, &mut Vec::new());
-        assert!(matches!(progress(&mut desk, key), Progress::Waiting));
-        assert!(deliver(&mut desk, [2]));
-        let Progress::Done(Answer::Many(replies)) = progress(&mut desk, key) else {
+        deliver(&mut queue, [1]);
+        queue.cut(&Cause::Withdrawn, &mut Vec::new());
+        assert!(matches!(progress(&mut queue, key), Progress::Waiting));
+        assert!(deliver(&mut queue, [2]));
+        let Progress::Done(Answer::Many(replies)) = progress(&mut queue, key) else {
             panic!("it has all that will come");
         };
         assert_eq!(replies, [1, 2].map(Value::Int));
-        assert!(desk.is_empty());
+        assert!(queue.is_empty());
     }
 }
 
 #[test]
 fn a_pipeline_with_all_replies_to_what_was_written_is_answered_by_the_cut() {
-    let mut desk = desk(2, 100);
-    let key = half_written(&mut desk);
-    deliver(&mut desk, [1, 2]);
-    desk.cut(&Cause::Withdrawn, &mut Vec::new());
-    let answer = progress(&mut desk, key);
+    let mut queue = queue(2, 100);
+    let key = half_written(&mut queue);
+    deliver(&mut queue, [1, 2]);
+    queue.cut(&Cause::Withdrawn, &mut Vec::new());
+    let answer = progress(&mut queue, key);
     assert!(matches!(answer, Progress::Done(Answer::Many(replies)) if replies.len() == 2));
-    assert!(desk.is_empty());
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn a_pipeline_cut_within_a_portion_is_unknown() {
-    let mut desk = desk(4, 100);
-    let key = half_written(&mut desk);
-    hand_in(&mut desk, key);
-    wrote(&mut desk, 1);
-    desk.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert_eq!(fault(&mut desk, key), Some(withdrawn()));
-    assert!(deliver(&mut desk, [1, 2]));
-    assert!(desk.is_empty());
+    let mut queue = queue(4, 100);
+    let key = half_written(&mut queue);
+    hand_in(&mut queue, key);
+    wrote(&mut queue, 1);
+    queue.cut(&Cause::Withdrawn, &mut Vec::new());
+    assert_eq!(fault(&mut queue, key), Some(withdrawn()));
+    assert!(deliver(&mut queue, [1, 2]));
+    assert!(queue.is_empty());
 }
 
 #[test]
@@ -278,56 +278,56 @@ fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_serv
         (protocol.clone(), Cause::Withdrawn, false),
         (error("-ERR syntax error\r\n"), Cause::Closed, false),
     ] {
-        let mut desk = roomy();
-        let key = desk.enter(3, Some(3), Waker::noop()).unwrap();
-        hand_in(&mut desk, key);
-        wrote(&mut desk, 5);
+        let mut queue = roomy();
+        let key = queue.enter(3, Some(3), Waker::noop()).unwrap();
+        hand_in(&mut queue, key);
+        wrote(&mut queue, 5);
         let mut replies = [Value::Int(1), second];
-        assert!(desk.deliver(&mut replies, &mut Vec::new()));
-        desk.fail(&cause, &mut Vec::new());
-        match progress(&mut desk, key) {
+        assert!(queue.deliver(&mut replies, &mut Vec::new()));
+        queue.fail(&cause, &mut Vec::new());
+        match progress(&mut queue, key) {
             Progress::Done(Answer::Many(replies)) if answered => {
                 assert_eq!(replies, [Value::Int(1), protocol.clone(), protocol.clone()]);
             }
-            Progress::Done(Answer::Lost(Fault::Failed(_, Fate::Unknown))) if !answered => {}
+            Progress::Done(Answer::Lost(MuxError::Failed(_, Fate::Unknown))) if !answered => {}
             other => panic!("{cause}: {other:?}"),
         }
-        assert!(desk.is_empty());
+        assert!(queue.is_empty());
     }
 }
 
 #[test]
 fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
-    let mut desk = desk(1, 100);
-    let handed_in = call(&mut desk);
-    let in_line = enter(&mut desk, 1);
-    wrote(&mut desk, 10);
+    let mut queue = queue(1, 100);
+    let handed_in = call(&mut queue);
+    let in_line = enter(&mut queue, 1);
+    wrote(&mut queue, 10);
     let began = Instant::now();
     for quarter in 1..=5 {
-        desk.heard();
-        assert!(matches!(progress(&mut desk, in_line), Progress::Waiting));
+        queue.heard();
+        assert!(matches!(progress(&mut queue, in_line), Progress::Waiting));
         let now = began + TIMEOUT / 4 * quarter;
-        assert_eq!(desk.tick(now, &mut Vec::new()), Ticked::Busy);
+        assert_eq!(queue.tick(now, &mut Vec::new()), Ticked::Busy);
     }
     let limit = Cause::Timeout(TIMEOUT);
-    let unknown = Fault::Failed(limit.clone(), Fate::Unknown);
-    let not_executed = Fault::Failed(limit, Fate::NotExecuted);
-    assert_eq!(fault(&mut desk, handed_in), Some(unknown));
-    assert_eq!(fault(&mut desk, in_line), Some(not_executed));
-    assert!(deliver(&mut desk, [1]));
-    assert!(desk.is_empty());
+    let unknown = MuxError::Failed(limit.clone(), Fate::Unknown);
+    let not_executed = MuxError::Failed(limit, Fate::NotExecuted);
+    assert_eq!(fault(&mut queue, handed_in), Some(unknown));
+    assert_eq!(fault(&mut queue, in_line), Some(not_executed));
+    assert!(deliver(&mut queue, [1]));
+    assert!(queue.is_empty());
 }
 
 #[test]
 fn a_desk_is_idle_after_a_whole_tick_without_use() {
-    let mut desk = roomy();
-    let key = call(&mut desk);
-    wrote(&mut desk, 10);
-    deliver(&mut desk, [1]);
-    reply(&mut desk, key);
+    let mut queue = roomy();
+    let key = call(&mut queue);
+    wrote(&mut queue, 10);
+    deliver(&mut queue, [1]);
+    reply(&mut queue, key);
     let ticks = [1, 2].map(|second| {
         let now = Instant::now() + TIMEOUT * second;
-        desk.tick(now, &mut Vec::new())
+        queue.tick(now, &mut Vec::new())
     });
     assert_eq!(ticks, [Ticked::Busy, Ticked::Idle]);
 }
@@ -391,7 +391,7 @@ struct Portion {
 }
 
 struct Model {
-    desk: Desk,
+    queue: RequestQueue,
     callers: Vec<Caller>,
     /// Keys that asked for room, in that order.
     line: VecDeque<usize>,
@@ -415,7 +415,7 @@ const MAX_PENDING: usize = 40;
 impl Model {
     fn new() -> Self {
         Self {
-            desk: desk(MAX_IN_FLIGHT, MAX_PENDING),
+            queue: queue(MAX_IN_FLIGHT, MAX_PENDING),
             callers: Vec::new(),
             line: VecDeque::new(),
             owed: VecDeque::new(),
@@ -442,7 +442,7 @@ impl Model {
             Step::Abandon(index) => any(index, callers).into_iter().for_each(|place| {
                 let caller = self.callers.swap_remove(place);
                 self.line.retain(|key| *key != caller.key);
-                abandon(&mut self.desk, caller.key);
+                abandon(&mut self.queue, caller.key);
             }),
             Step::Write(bytes) => self.write(bytes),
             Step::Answer(count) => self.answer(count),
@@ -461,7 +461,7 @@ impl Model {
             portions.push(1);
         }
         let total = (!single).then(|| portions.iter().sum());
-        let Some(key) = self.desk.enter(portions[0], total, Waker::noop()) else {
+        let Some(key) = self.queue.enter(portions[0], total, Waker::noop()) else {
             assert!(self.held || self.cut || self.over);
             return;
         };
@@ -481,7 +481,7 @@ impl Model {
 
     /// Does as a call does when it is polled; says whether it has left.
     fn progress(&mut self, place: usize) -> bool {
-        match progress(&mut self.desk, self.callers[place].key) {
+        match progress(&mut self.queue, self.callers[place].key) {
             Progress::Waiting => false,
             Progress::Admitted => {
                 self.hand_in(place);
@@ -512,9 +512,9 @@ impl Model {
         caller.ends.push((self.handed_in, count));
         let bytes = vec![b'x'; self.handed_in - before];
         if bytes.len().is_multiple_of(2) {
-            self.desk.hand_in_big(caller.key, bytes);
+            self.queue.hand_in_big(caller.key, bytes);
         } else {
-            self.desk.hand_in(caller.key, |out| out.extend(&bytes));
+            self.queue.hand_in(caller.key, |out| out.extend(&bytes));
         }
         self.owed.push_back(Portion {
             left: count,
@@ -522,7 +522,7 @@ impl Model {
             end: self.handed_in,
         });
         if let Some(more) = caller.portions.front() {
-            self.desk.ask(caller.key, *more);
+            self.queue.ask(caller.key, *more);
             self.line.push_back(caller.key);
         }
     }
@@ -544,14 +544,14 @@ impl Model {
                 let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
                 assert_eq!(values, own[..written]);
             }
-            Answer::Lost(Fault::NotWritten) => {
+            Answer::Lost(MuxError::NotWritten) => {
                 assert!(untouched && (caller.shortened || self.over));
             }
-            Answer::Lost(Fault::Failed(Cause::Timeout(_), fate)) => {
+            Answer::Lost(MuxError::Failed(Cause::Timeout(_), fate)) => {
                 assert!(self.over || self.now - caller.came >= TIMEOUT);
                 assert_eq!(fate == Fate::NotExecuted, caller.start.is_none());
             }
-            Answer::Lost(Fault::Failed(..)) => {
+            Answer::Lost(MuxError::Failed(..)) => {
                 let ends = caller.ends.iter().map(|(end, _)| *end);
                 let partly = ends.clone().all(|end| end != self.sent)
                     && ends.max().is_some_and(|end| end > self.sent);
@@ -562,13 +562,13 @@ impl Model {
 
     fn write(&mut self, bytes: usize) {
         let mut buffer = Vec::new();
-        while self.taken < self.sent + bytes && self.desk.has_out() {
-            self.desk.take_out(&mut buffer);
+        while self.taken < self.sent + bytes && self.queue.has_out() {
+            self.queue.take_out(&mut buffer);
             self.taken += buffer.len();
         }
         let bytes = bytes.min(self.taken - self.sent);
         self.sent += bytes;
-        self.desk.wrote(bytes, &mut Vec::new());
+        self.queue.wrote(bytes, &mut Vec::new());
     }
 
     /// The server answers, of what it has been sent whole.
@@ -588,13 +588,13 @@ impl Model {
                 }
             }
         }
-        self.desk.heard();
-        assert!(deliver(&mut self.desk, ids));
+        self.queue.heard();
+        assert!(deliver(&mut self.queue, ids));
     }
 
     fn tick(&mut self) {
         self.now += TIMEOUT / 4;
-        if self.desk.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
+        if self.queue.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
             assert!(!self.owed.is_empty());
             self.fail(&Cause::Timeout(TIMEOUT));
         }
@@ -603,9 +603,9 @@ impl Model {
     fn hold(&mut self) {
         let partly = |portion: &Portion| portion.start < self.sent && self.sent < portion.end;
         let stops = !self.held && !self.cut && !self.over && !self.owed.iter().any(partly);
-        assert_eq!(self.desk.hold(&Cause::Withdrawn, &mut Vec::new()), stops);
+        assert_eq!(self.queue.hold(&Cause::Withdrawn, &mut Vec::new()), stops);
         self.held |= stops;
-        assert_eq!(self.desk.is_held(), self.held);
+        assert_eq!(self.queue.is_held(), self.held);
         if stops {
             self.take_back();
             self.forget_unwritten();
@@ -626,11 +626,11 @@ impl Model {
 
     fn reopen(&mut self) {
         self.held = false;
-        assert_eq!(self.desk.reopen(), !self.cut && !self.over);
+        assert_eq!(self.queue.reopen(), !self.cut && !self.over);
     }
 
     fn cut(&mut self) {
-        self.desk.cut(&Cause::Withdrawn, &mut Vec::new());
+        self.queue.cut(&Cause::Withdrawn, &mut Vec::new());
         (self.held, self.cut) = (false, true);
         self.take_back();
     }
@@ -649,7 +649,7 @@ impl Model {
     }
 
     fn fail(&mut self, cause: &Cause) {
-        self.desk.fail(cause, &mut Vec::new());
+        self.queue.fail(cause, &mut Vec::new());
         (self.held, self.over) = (false, true);
         // The driver has ended: what it had taken is never written.
         self.taken = self.sent;
@@ -669,25 +669,25 @@ impl Model {
     fn check(&mut self) {
         // Whoever was told that it failed has left the line and given its room back.
         for caller in &mut self.callers {
-            if self.desk.calls[caller.key].answer.is_some() {
+            if self.queue.calls[caller.key].answer.is_some() {
                 caller.granted = 0;
                 self.line.retain(|key| *key != caller.key);
             }
         }
         while let Some(&key) = self.line.front()
-            && self.desk.is_admitted(key)
+            && self.queue.is_admitted(key)
         {
             self.line.pop_front();
             let mut callers = self.callers.iter_mut();
             let caller = callers.find(|caller| caller.key == key).unwrap();
             caller.granted = caller.portions[0];
         }
-        let overtakes = |key: &&usize| self.desk.is_admitted(**key);
+        let overtakes = |key: &&usize| self.queue.is_admitted(**key);
         assert_eq!(self.line.iter().find(overtakes), None, "out of turn");
         let granted: usize = self.callers.iter().map(|caller| caller.granted).sum();
         let owed: usize = self.owed.iter().map(|portion| portion.left).sum();
-        assert_eq!(self.desk.in_flight(), granted + owed);
-        assert_eq!(self.desk.waiting(), self.line.len());
+        assert_eq!(self.queue.in_flight(), granted + owed);
+        assert_eq!(self.queue.waiting(), self.line.len());
         if let Some(key) = self.line.front() {
             let mut callers = self.callers.iter();
             let first = callers.find(|caller| caller.key == *key).unwrap();
@@ -716,7 +716,7 @@ impl Model {
             }
         }
         assert!(self.callers.is_empty(), "a call was lost");
-        assert!(self.desk.is_empty(), "{:?}", self.desk);
+        assert!(self.queue.is_empty(), "{:?}", self.queue);
     }
 }
 
