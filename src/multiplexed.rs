@@ -113,7 +113,7 @@ use crate::{
 ///   does;
 /// - those of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`, `LOADING`,
 ///   `MASTERDOWN`) are sent again, within the time that others wait for a connection. When time is up
-///   the caller has the node's reply, of which [`outcome`](crate::error::outcome()) says *not executed*.
+///   the caller has the node's reply, of which [`outcome`](crate::outcome()) says *not executed*.
 ///   While a node refuses to serve, those who were refused wait together, and one of them tries it
 ///   after ever longer pauses, at most 250 ms.
 ///
