@@ -29,44 +29,49 @@ pub enum Error {
 
     /// No Sentinel answered, or every one of them refused.
     #[error("no Sentinel of {master_name:?} {}: {said}", no_sentinel(*refused))]
+    #[non_exhaustive]
     NoSentinel {
         /// The master name that was asked for.
         master_name: String,
         /// Whether every one of them was reached and refused: the credentials, or to be asked.
         refused: bool,
         /// What each Sentinel said, or why it could not be asked.
-        said: Said,
+        said: Reports,
     },
 
     /// Sentinels answered, and none of them monitors this master name.
     #[error("no Sentinel monitors a master named {master_name:?}, check the name: {said}")]
+    #[non_exhaustive]
     UnknownMaster {
         /// The master name that was asked for.
         master_name: String,
         /// What each Sentinel said.
-        said: Said,
+        said: Reports,
     },
 
     /// No node proved in time to be the master that the Sentinels name, or it could not be reached.
     #[error("no node proved to be the master of {master_name:?} within {waited:?}: {said}")]
+    #[non_exhaustive]
     NoMaster {
         /// The master name that was asked for.
         master_name: String,
         /// How long the call waited for a master to exist.
         waited: Duration,
         /// What the Sentinels and the nodes themselves said.
-        said: Said,
+        said: Reports,
     },
 
     /// The read policy allows replicas only, and none is readable.
     #[error("no replica is readable: {said}")]
+    #[non_exhaustive]
     NoReplica {
         /// Every known replica and why it is left out.
-        said: Said,
+        said: Reports,
     },
 
     /// A node could not be connected to, or refused the handshake.
     #[error("cannot connect to the {role} at {node}: {}", reason(.source))]
+    #[non_exhaustive]
     Connect {
         /// The role the node should have had.
         role: Role,
@@ -78,8 +83,9 @@ pub enum Error {
 
     /// Every connection is in use, and the pool was told not to wait.
     #[error(
-        "all {max_active} {pool} connections are taken ({open} open, {in_use} in use) and wait_timeout is zero{blocker}"
+        "all {max_active} {pool} connections are taken ({open} open, {in_use} in use) and wait_timeout is zero{dials}"
     )]
+    #[non_exhaustive]
     Exhausted {
         /// Which pool: the write pool serves the master role, the read pool the replica role.
         pool: PoolName,
@@ -89,14 +95,15 @@ pub enum Error {
         open: usize,
         /// How many of them were lent.
         in_use: usize,
-        /// What else stood in the way, if anything.
-        blocker: Blocker,
+        /// What the pool's dials were doing.
+        dials: DialState,
     },
 
     /// No connection came free within `wait_timeout`.
     #[error(
-        "no {pool} connection came free within {waited:?}: {open} of {max_active} open, {in_use} in use, {waiting} still waiting{blocker}"
+        "no {pool} connection came free within {waited:?}: {open} of {max_active} open, {in_use} in use, {waiting} still waiting{dials}"
     )]
+    #[non_exhaustive]
     WaitTimeout {
         /// Which pool: the write pool serves the master role, the read pool the replica role.
         pool: PoolName,
@@ -110,8 +117,8 @@ pub enum Error {
         in_use: usize,
         /// How many other callers were waiting.
         waiting: usize,
-        /// What else stood in the way, if anything.
-        blocker: Blocker,
+        /// What the pool's dials were doing.
+        dials: DialState,
     },
 
     /// [`Pool::close`](crate::Pool::close) was called.
@@ -258,11 +265,11 @@ impl fmt::Display for PoolName {
     }
 }
 
-/// What the parties to a decision said, one entry each: `127.0.0.1:26379: connection refused`.
+/// What Sentinels and nodes said, one entry each: `127.0.0.1:26379: connection refused`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said(pub(crate) Arc<[(String, String)]>);
+pub struct Reports(pub(crate) Arc<[(String, String)]>);
 
-impl Said {
+impl Reports {
     /// Who spoke, and what was said.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -271,13 +278,13 @@ impl Said {
     }
 }
 
-impl FromIterator<(String, String)> for Said {
+impl FromIterator<(String, String)> for Reports {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(said: I) -> Self {
         Self(said.into_iter().collect())
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for Reports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("nobody said anything");
@@ -290,25 +297,25 @@ impl fmt::Display for Said {
     }
 }
 
-/// What, besides the callers ahead, kept a checkout waiting.
+/// What a pool's dials are doing, while a caller waits for a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Blocker {
-    /// Nothing: the connections were simply in use.
+pub enum DialState {
+    /// No dial is under way: the connections are in use.
     #[default]
-    None,
-    /// So many connections were still being dialled.
-    Connecting(usize),
-    /// New connections could not be made; this is what the last attempt met.
-    Dialing(String),
+    Idle,
+    /// So many connections are being dialled.
+    Dialing(usize),
+    /// Connections are being dialled, and the last dial failed for this reason.
+    Failing(String),
 }
 
-impl fmt::Display for Blocker {
+impl fmt::Display for DialState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => Ok(()),
-            Self::Connecting(dials) => write!(f, "; {dials} being dialled"),
-            Self::Dialing(reason) => write!(f, "; the last dial failed: {reason}"),
+            Self::Idle => Ok(()),
+            Self::Dialing(dials) => write!(f, "; {dials} being dialled"),
+            Self::Failing(reason) => write!(f, "; the last dial failed: {reason}"),
         }
     }
 }

@@ -155,13 +155,20 @@ impl ExclusivePool {
             max_active: status.max_active,
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
-            blocker: self.dialer().blocker(),
+            dials: self.dialer().dials(),
         }
     }
 
     /// What kept a checkout waiting that has been given up.
     pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
         let status = self.status();
+        tracing::warn!(
+            pool = %self.dialer().role_pool().name,
+            ?waited,
+            max_active = status.max_active,
+            waiting = status.waiting,
+            "no connection came free in time"
+        );
         Error::WaitTimeout {
             pool: self.dialer().role_pool().name,
             waited,
@@ -169,7 +176,7 @@ impl ExclusivePool {
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
             waiting: status.waiting,
-            blocker: self.dialer().blocker(),
+            dials: self.dialer().dials(),
         }
     }
 

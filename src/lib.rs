@@ -186,7 +186,7 @@ pub use config::{
     ReplyLimits,
 };
 pub use error::{
-    Blocker, Error, PoolName, Said,
+    DialState, Error, PoolName, Reports,
     outcome::{Outcome, outcome},
 };
 pub use exclusive::{connection::Connection, retry_write::Retry};
@@ -195,7 +195,7 @@ pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
 pub use status::{
-    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, Status,
+    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
     discard::{Discard, Discards},
 };
 pub use topology::{Replica, Topology, excluded::Excluded};

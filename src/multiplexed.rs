@@ -258,6 +258,7 @@ impl Multiplexed {
             if journey.losses > 0 && !self.connections.role_pool().needs_master() {
                 journey.count_waits();
             }
+            tracing::debug!(node = %line.target.node, losses = journey.losses, "a command is sent again");
             let began = Instant::now();
             let limit = journey.limit(timeout);
             let outcome = request.over_shared(&line.shared, limit).await;

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use redis::RedisResult;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use crate::{
     config::Config,
@@ -16,8 +16,7 @@ use crate::{
         retry_write::{self, Retry},
     },
     multiplexed::{Multiplexed, connections::SharedConnections},
-    node::Role,
-    refresh::{Progress, Readiness, Refresh},
+    refresh::{Progress, Refresh},
     role_pool::RolePool,
     status::Status,
     topology::{Handle, Topology},
@@ -49,7 +48,7 @@ pub struct Pool {
 struct Inner {
     config: Arc<Config>,
     topology: Arc<Handle>,
-    report: Arc<Progress>,
+    progress: Arc<Progress>,
     runtime: Arc<Runtime>,
     connections: Arc<Connections>,
     /// Ends by itself after `close`, once all that it has started have ended.
@@ -118,7 +117,7 @@ impl Pool {
         config.validate()?;
         let config = Arc::new(config);
         let topology = Arc::new(Handle::new());
-        let report = Arc::new(Progress::new());
+        let progress = Arc::new(Progress::new());
         let runtime = Runtime::current();
         let connections = Arc::new(Connections::new(&config, &topology, &runtime));
         runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());
@@ -127,13 +126,13 @@ impl Pool {
             &runtime,
             Arc::clone(&config),
             Arc::clone(&topology),
-            Arc::clone(&report),
+            Arc::clone(&progress),
             async move { role_pool.closing().await },
         );
         let mut inner = Inner {
             config,
             topology,
-            report,
+            progress,
             runtime,
             connections,
             _refresh: refresh,
@@ -143,7 +142,7 @@ impl Pool {
         tokio::select! {
             biased;
             () = role_pool.closing() => return Err(role_pool.ending()),
-            found = first_look(&inner.config, &inner.topology, &inner.report) => found?,
+            found = inner.progress.first_topology(&inner.config, &inner.topology) => found?,
         }
         inner.tasks = inner.connections.tasks();
         Ok(Self {
@@ -276,8 +275,8 @@ impl Pool {
             read: self.inner.connections.read.status(),
             writer: self.inner.connections.writer.status(),
             reader: self.inner.connections.reader.status(),
-            sentinel: self.inner.report.status(),
-            fence: self.inner.report.fence_status(),
+            sentinel: self.inner.progress.status(),
+            fence: self.inner.progress.fence_status(),
             master_error: self.topology().master_error.clone(),
         }
     }
@@ -315,8 +314,8 @@ impl Pool {
             return Err(role_pool.ending());
         }
         let config = &self.inner.config;
-        let wanted = self.inner.report.status().refreshes + 1;
-        let mut progress = self.inner.report.progress();
+        let wanted = self.inner.progress.status().refreshes + 1;
+        let mut progress = self.inner.progress.progress();
         self.inner.topology.request_look();
         let acquire_timeout = config.sentinel_timeout + config.connect_timeout;
         let completed = progress.wait_for(|look| *look >= wanted);
@@ -326,7 +325,7 @@ impl Pool {
             // Without an end in time the verdict so far is what there is to say.
             _ = tokio::time::timeout(acquire_timeout, completed) => {}
         }
-        match self.verdict() {
+        match self.inner.progress.error(&self.inner.config) {
             Some(error @ (Error::NoSentinel { .. } | Error::UnknownMaster { .. })) => Err(error),
             _ => Ok(self.topology()),
         }
@@ -363,10 +362,6 @@ impl Pool {
     pub async fn closed(&self) {
         self.inner.connections.role_pool().closing().await;
         self.inner.runtime.vacated().await;
-    }
-
-    fn verdict(&self) -> Option<Error> {
-        verdict(&self.inner.config, &self.inner.report)
     }
 }
 
@@ -472,67 +467,14 @@ impl Drop for Inner {
 }
 
 impl fmt::Debug for Pool {
+    /// One line; [`Pool::status`] and [`Pool::topology`] have the rest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topology = self.topology();
+        let master = topology.master.as_ref().map(tracing::field::display);
         f.debug_struct("Pool")
             .field("master_name", &self.inner.config.master_name)
-            .field("topology", &self.topology())
-            .field("status", &self.status())
+            .field("master", &master)
+            .field("readable_replicas", &topology.readable().count())
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits for the first topology, or for the reason why there will be none.
-async fn first_look(config: &Config, topology: &Handle, report: &Progress) -> Result<(), Error> {
-    let started = Instant::now();
-    let deadline = started + config.connect_timeout;
-    let mut progress = report.progress();
-    let mut settled_by = deadline;
-    loop {
-        if topology.snapshot().master.is_some() {
-            if *progress.borrow_and_update() > 0 {
-                return Ok(());
-            }
-            // A replica that hangs must not hold up a service whose master is there.
-            settled_by = settled_by.min(Instant::now() + config.sentinel_timeout);
-        } else if let Some(error) = verdict(config, report) {
-            return Err(error);
-        }
-        let changed = tokio::time::timeout_at(settled_by, progress.changed());
-        if changed.await.is_err() {
-            return if topology.snapshot().master.is_some() {
-                Ok(())
-            } else {
-                let no_master = || Error::NoMaster {
-                    master_name: config.master_name.clone(),
-                    waited: started.elapsed(),
-                    said: report.status().said,
-                };
-                Err(explain(config, report, report.outlook()).unwrap_or_else(no_master))
-            };
-        }
-    }
-}
-
-/// What the last look means, as an error.
-fn verdict(config: &Config, report: &Progress) -> Option<Error> {
-    explain(config, report, report.verdict())
-}
-
-fn explain(config: &Config, report: &Progress, verdict: Readiness) -> Option<Error> {
-    let master_name = config.master_name.clone();
-    let said = report.status().said;
-    match verdict {
-        Readiness::Open => None,
-        Readiness::NoSentinel { refused } => Some(Error::NoSentinel {
-            master_name,
-            refused,
-            said,
-        }),
-        Readiness::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
-        Readiness::Refused(node, source) => Some(Error::Connect {
-            role: Role::Master,
-            node,
-            source,
-        }),
     }
 }

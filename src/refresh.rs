@@ -206,18 +206,17 @@ impl Refresh {
         let now = Instant::now();
         let current = self.handle.snapshot();
         self.learn_aliases(&current, now);
-        let heard = self.sentinels.sentinel_reports();
+        let heard = self.sentinels.reports();
         let renamed = self.aliases.answers(&heard);
-        let sentinel_reports =
-            heard
-                .iter()
-                .zip(&renamed)
-                .map(|(sentinel_report, answer)| SentinelReport {
-                    answer: answer.as_ref(),
-                    ..*sentinel_report
-                });
-        let sentinel_reports: Vec<_> = sentinel_reports.collect();
-        let views: Vec<View> = decide::views(&sentinel_reports).cloned().collect();
+        let reports = heard
+            .iter()
+            .zip(&renamed)
+            .map(|(report, answer)| SentinelReport {
+                answer: answer.as_ref(),
+                ..*report
+            });
+        let reports: Vec<_> = reports.collect();
+        let views: Vec<View> = decide::views(&reports).cloned().collect();
         self.probe_cache.forget_denials(&views, now);
         let node_reports = self.probe_cache.node_reports();
         let alternatives = self.aliases.alternatives(&node_reports);
@@ -231,7 +230,7 @@ impl Refresh {
             &self.aliases.topology(&current),
             &Evidence {
                 round: self.round,
-                sentinel_reports: &sentinel_reports,
+                reports: &reports,
                 node_reports: &node_reports,
                 offsets: self.probe_cache.offsets(),
                 restarted: self.probe_cache.restarted(),
@@ -244,7 +243,7 @@ impl Refresh {
         }
         // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
-        if let Some(claim) = fence::claim(&next, &sentinel_reports, &node_reports) {
+        if let Some(claim) = fence::claim(&next, &reports, &node_reports) {
             self.progress.claim(claim);
         }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
@@ -280,11 +279,8 @@ impl Refresh {
     }
 
     fn learn_aliases(&mut self, current: &Topology, now: Instant) {
-        let sentinel_reports = self.sentinels.sentinel_reports();
-        let answers: Vec<_> = sentinel_reports
-            .iter()
-            .filter_map(|sentinel_report| sentinel_report.answer)
-            .collect();
+        let reports = self.sentinels.reports();
+        let answers: Vec<_> = reports.iter().filter_map(|report| report.answer).collect();
         self.aliases = Aliases::learn(&Clues {
             current,
             answers: &answers,
@@ -299,13 +295,21 @@ impl Refresh {
         if next == *current {
             return;
         }
+        tracing::debug!(topology = ?next, "the topology changed");
         if next.master != current.master {
             let (new, old) = (&next.master, &current.master);
             tracing::info!(?new, epoch = next.epoch, ?old, "the master changed");
         }
         match (&current.fence, &next.fence) {
-            (None, Some(sign)) => tracing::info!(sign, "the fence is raised"),
-            (Some(_), None) => tracing::info!(master = ?next.master, "the fence is lifted"),
+            (None, Some(sign)) => {
+                let kind = self
+                    .decider
+                    .fence
+                    .raised()
+                    .map(|raised| raised.kind.as_str());
+                tracing::warn!(kind, sign, "the fence is up: writes wait for a new master");
+            }
+            (Some(_), None) => tracing::info!(master = ?next.master, "the fence is down"),
             _ => {}
         }
         if let (None, Some(error), Some(master)) =
@@ -354,7 +358,7 @@ impl Refresh {
             said: self
                 .sentinels
                 .said()
-                .chain(self.probe_cache.sentinel_reports(views))
+                .chain(self.probe_cache.reports(views))
                 .collect(),
             completed: (turnout.is_enough() && !waiting).then_some(self.round),
         });

@@ -22,7 +22,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::{Config, PoolLimits, ReadFrom},
-    error::{Error, PoolName, Said, is_refusal, reason},
+    error::{Error, PoolName, Reports, is_refusal, reason},
     node::Node,
     retry::reply_class::ReplyClass,
     role_pool::{
@@ -265,7 +265,7 @@ impl RolePool {
     /// Why there is no node to connect to.
     pub(crate) fn nowhere_to_go(&self) -> Error {
         let snapshot = self.topology.snapshot();
-        let said: Said = snapshot
+        let said: Reports = snapshot
             .replicas
             .iter()
             .filter_map(|replica| {

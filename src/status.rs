@@ -3,6 +3,7 @@
 pub(crate) mod discard;
 
 use std::{
+    fmt,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    error::Said,
+    error::Reports,
     status::discard::{Discard, Discards},
 };
 
@@ -94,11 +95,11 @@ pub struct SentinelStatus {
     /// few milliseconds.
     pub listening: usize,
     /// Why the others are not listened to, by address.
-    pub unheard: Said,
+    pub unheard: Reports,
     /// The commands and channels that Sentinels refuse us, and what is lost without each, by address.
     ///
     /// `docs/permissions.md` lists what the Sentinel user needs.
-    pub refused: Said,
+    pub refused: Reports,
     /// How long ago a Sentinel last answered; `None` before the first answer.
     pub last_answer: Option<Duration>,
     /// Questions asked of all Sentinels so far.
@@ -113,13 +114,15 @@ pub struct SentinelStatus {
     /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
     pub claim: Option<String>,
     /// What each Sentinel said last, for a human reader.
-    pub said: Said,
+    pub said: Reports,
 }
 
 /// Whether writes are held back because the master is being replaced, and how that went so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct FenceStatus {
+    /// What kind of sign [`sign`](Self::sign) is; `None` when all is well.
+    pub kind: Option<SignKind>,
     /// The sign for which writes are held back now: the first of this failover. `None` when all is
     /// well.
     pub sign: Option<String>,
@@ -133,6 +136,43 @@ pub struct FenceStatus {
     pub false_signs: u64,
     /// The time for which writes were held back, all together.
     pub held: Duration,
+}
+
+/// What says that the master is being replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignKind {
+    /// A Sentinel published an event of a failover.
+    Event,
+    /// A Sentinel that was asked says that a failover is under way.
+    Answer,
+    /// A Sentinel names another master under a higher epoch.
+    OtherMaster,
+    /// A replica says that it is a master.
+    Promotion,
+    /// The master says that it is a replica.
+    Demotion,
+}
+
+impl SignKind {
+    /// Its name in lower snake case, for a metric's label or a log: `event`, `other_master`, …
+    ///
+    /// Names are stable: a minor release adds names for new kinds and changes none.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Answer => "answer",
+            Self::OtherMaster => "other_master",
+            Self::Promotion => "promotion",
+            Self::Demotion => "demotion",
+        }
+    }
+}
+
+impl fmt::Display for SignKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.

@@ -26,6 +26,18 @@ pub enum Outcome {
     Executed,
 }
 
+impl Outcome {
+    /// Its name in lower snake case, for a metric's label or a log: `not_executed`, `unknown` or
+    /// `executed`. These names are stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotExecuted => "not_executed",
+            Self::Unknown => "unknown",
+            Self::Executed => "executed",
+        }
+    }
+}
+
 /// Tells from an error whether the command was executed.
 ///
 /// For every error of a [`Connection`](crate::Connection) and of a

@@ -397,6 +397,7 @@ impl Connection {
             if attempt != AttemptEnd::NotWritten && Instant::now() >= wait.until {
                 return result;
             }
+            tracing::debug!(node = %self.node(), ?attempt, "a command is sent again");
             result = self.send_until(request, cut).await;
         }
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    error::{Blocker, Error},
+    error::{DialState, Error},
     exclusive::{
         entry::Entry,
         wait_queue::{Arrival, WaitQueue},
@@ -54,11 +54,11 @@ impl Dialer {
     }
 
     /// What stands in the way of new connections, if anything does.
-    pub(crate) fn blocker(&self) -> Blocker {
+    pub(crate) fn dials(&self) -> DialState {
         match (self.wait_queue.pending(), self.wait_queue.last_error()) {
-            (0, _) => Blocker::None,
-            (_, Some(error)) => Blocker::Dialing(error.to_string()),
-            (dials, None) => Blocker::Connecting(dials),
+            (0, _) => DialState::Idle,
+            (_, Some(error)) => DialState::Failing(error.to_string()),
+            (dials, None) => DialState::Dialing(dials),
         }
     }
 

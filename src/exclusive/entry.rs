@@ -149,6 +149,8 @@ impl Entry {
     /// Closes the socket and counts why.
     pub(crate) fn close(&mut self, reason: Discard) {
         self.role_pool.stats.discarded(reason);
+        let (pool, node) = (self.role_pool.name, &self.target.node);
+        tracing::debug!(%pool, %node, reason = reason.as_str(), "a connection is closed");
         self.open = None;
     }
 

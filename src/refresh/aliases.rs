@@ -134,10 +134,8 @@ impl Aliases {
     }
 
     /// What each Sentinel answered, in the order of the words.
-    pub(super) fn answers(&self, sentinel_reports: &[SentinelReport<'_>]) -> Vec<Option<Answer>> {
-        let answers = sentinel_reports
-            .iter()
-            .map(|sentinel_report| sentinel_report.answer);
+    pub(super) fn answers(&self, reports: &[SentinelReport<'_>]) -> Vec<Option<Answer>> {
+        let answers = reports.iter().map(|report| report.answer);
         answers.map(|answer| Some(self.answer(answer?))).collect()
     }
 

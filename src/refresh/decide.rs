@@ -48,7 +48,7 @@ pub(super) struct Evidence<'a> {
     /// The newest look at the Sentinels that has begun.
     pub(super) round: u64,
     /// What each known Sentinel said last.
-    pub(super) sentinel_reports: &'a [SentinelReport<'a>],
+    pub(super) reports: &'a [SentinelReport<'a>],
     /// What the nodes say of their role.
     pub(super) node_reports: &'a NodeReports,
     pub(super) offsets: &'a Offsets,
@@ -74,20 +74,18 @@ impl Decider {
         now: Instant,
     ) -> Decision {
         let &Evidence {
-            sentinel_reports,
+            reports,
             node_reports,
             ..
         } = evidence;
-        let views: Vec<View> = views(sentinel_reports).cloned().collect();
+        let views: Vec<View> = views(reports).cloned().collect();
         self.fence.hear(current, evidence, now);
-        let candidate = self.candidate(current, sentinel_reports);
+        let candidate = self.candidate(current, reports);
         let successor = without_sentinels::successor(current, node_reports);
-        let moved = self
-            .fence
-            .moved(current, sentinel_reports, node_reports, now);
+        let moved = self.fence.moved(current, reports, node_reports, now);
         let moved = moved.or_else(|| successor.clone());
         let promoted = candidate.clone().or(moved);
-        let electors = electors(sentinel_reports, views.len());
+        let electors = electors(reports, views.len());
         let election = election::elect(current, &views, node_reports, promoted.as_ref(), electors);
         let mut next = Topology::clone(current);
         if let Some((master, epoch)) = election.adopt.clone() {
@@ -136,7 +134,7 @@ impl Decider {
             Some(_) => None,
             None => next.master_error,
         };
-        next.fence = self.fence.judge(&next, sentinel_reports, node_reports, now);
+        next.fence = self.fence.judge(&next, reports, node_reports, now);
         // It is its own word that lifts the fence, and that says that it is back.
         let in_doubt =
             next.fence.is_some() || next.previous_master.is_some() || next.master_error.is_some();
@@ -161,14 +159,10 @@ impl Decider {
 
     /// The replica that the Sentinel which replaces the master answers that it promotes, where that
     /// is reason enough.
-    fn candidate(
-        &self,
-        current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
-    ) -> Option<Node> {
+    fn candidate(&self, current: &Topology, reports: &[SentinelReport<'_>]) -> Option<Node> {
         self.fence.raised()?;
-        let mut promoted = sentinel_reports.iter().filter_map(|sentinel_report| {
-            let answer = sentinel_report.answer?;
+        let mut promoted = reports.iter().filter_map(|report| {
+            let answer = report.answer?;
             // The old master of a coordinated failover takes no writes any more, and the new one has
             // all of them: there is nothing to lose by being early.
             if self.adopt != Adopt::Promoted && !answer.coordinated {
@@ -187,24 +181,16 @@ impl Decider {
 
 /// Of how many Sentinels the first master needs most: of all that are known, and once each has
 /// answered or failed to of those that answered.
-fn electors(sentinel_reports: &[SentinelReport<'_>], answered: usize) -> usize {
-    let heard = sentinel_reports
-        .iter()
-        .all(|sentinel_report| sentinel_report.round > 0);
-    if heard {
-        answered
-    } else {
-        sentinel_reports.len()
-    }
+fn electors(reports: &[SentinelReport<'_>], answered: usize) -> usize {
+    let heard = reports.iter().all(|report| report.round > 0);
+    if heard { answered } else { reports.len() }
 }
 
 /// What the Sentinels that monitor our master believe.
-pub(super) fn views<'a>(
-    sentinel_reports: &'a [SentinelReport<'a>],
-) -> impl Iterator<Item = &'a View> {
-    sentinel_reports
+pub(super) fn views<'a>(reports: &'a [SentinelReport<'a>]) -> impl Iterator<Item = &'a View> {
+    reports
         .iter()
-        .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref())
+        .filter_map(|report| report.answer?.view.as_ref())
 }
 
 /// What is to be stated where replicas hide whom they follow.

@@ -279,20 +279,20 @@ impl ProbeCache {
     }
 
     /// What the nodes say of themselves, as far as it is worth telling.
-    pub(super) fn sentinel_reports(&self, views: &[View]) -> Vec<(String, String)> {
+    pub(super) fn reports(&self, views: &[View]) -> Vec<(String, String)> {
         let claimed = |node: &Node| views.iter().any(|view| view.master == *node);
-        let sentinel_reports = self
+        let reports = self
             .node_reports
             .iter()
             .filter_map(|(node, (node_report, _))| {
-                let sentinel_report = match node_report {
+                let report = match node_report {
                     NodeReport::Replica { master, .. } if claimed(node) => {
                         format!("says it is a replica of {master}")
                     }
                     NodeReport::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
                     node_report => progress::complaint(node_report)?,
                 };
-                Some((node.to_string(), sentinel_report))
+                Some((node.to_string(), report))
             });
         let unheard = self
             .probing
@@ -300,9 +300,9 @@ impl ProbeCache {
             .filter(|node| claimed(node) && !self.node_reports.contains_key(*node))
             .map(|node| {
                 let last = self.complaints.get(node).map(|(last, _)| last.clone());
-                let sentinel_report = last.unwrap_or_else(|| "has not answered yet".to_owned());
-                (node.to_string(), sentinel_report)
+                let report = last.unwrap_or_else(|| "has not answered yet".to_owned());
+                (node.to_string(), report)
             });
-        sentinel_reports.chain(unheard).collect()
+        reports.chain(unheard).collect()
     }
 }

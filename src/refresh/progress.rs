@@ -5,8 +5,9 @@ use redis::RedisError;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    error::Said,
-    node::Node,
+    config::Config,
+    error::{Error, Reports},
+    node::{Node, Role},
     refresh::{
         decide::{
             election::NodeReport,
@@ -15,6 +16,7 @@ use crate::{
         sentinels::Admission,
     },
     status::{FenceStatus, SentinelStatus},
+    topology::Handle,
 };
 
 /// What the last look means for somebody who waits for a master to be found.
@@ -40,7 +42,7 @@ pub(super) struct Update {
     pub(super) outlook: Readiness,
     pub(super) admission: Admission,
     pub(super) answered: bool,
-    pub(super) said: Said,
+    pub(super) said: Reports,
     /// The look that is over: enough Sentinels answered, and every node that had to be asked was.
     pub(super) completed: Option<u64>,
 }
@@ -83,21 +85,13 @@ impl Progress {
         let state = self.state.lock();
         let up_for = state.fence.as_ref().map(|raised| raised.since.elapsed());
         FenceStatus {
+            kind: state.fence.as_ref().map(|raised| raised.kind),
             sign: state.fence.as_ref().map(|raised| raised.sign.clone()),
             up_for,
             raised: state.tally.raised,
             false_signs: state.tally.false_signs,
             held: state.tally.held + up_for.unwrap_or_default(),
         }
-    }
-
-    pub(crate) fn verdict(&self) -> Readiness {
-        self.state.lock().verdict.clone()
-    }
-
-    /// The verdict for somebody who can wait no longer.
-    pub(crate) fn outlook(&self) -> Readiness {
-        self.state.lock().outlook.clone()
     }
 
     pub(crate) fn progress(&self) -> watch::Receiver<u64> {
@@ -155,6 +149,66 @@ impl Progress {
         self.progress.send_modify(|completed| {
             *completed = update.completed.unwrap_or(0).max(*completed);
         });
+    }
+
+    /// Waits for the first topology, or for the reason why there will be none.
+    pub(crate) async fn first_topology(
+        &self,
+        config: &Config,
+        topology: &Handle,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut progress = self.progress();
+        let mut settled_by = began + config.connect_timeout;
+        loop {
+            if topology.snapshot().master.is_some() {
+                if *progress.borrow_and_update() > 0 {
+                    return Ok(());
+                }
+                // A replica that hangs must not hold up a service whose master is there.
+                settled_by = settled_by.min(Instant::now() + config.sentinel_timeout);
+            } else if let Some(error) = self.error(config) {
+                return Err(error);
+            }
+            let changed = tokio::time::timeout_at(settled_by, progress.changed());
+            if changed.await.is_err() {
+                if topology.snapshot().master.is_some() {
+                    return Ok(());
+                }
+                let outlook = self.state.lock().outlook.clone();
+                let error = self.explain(config, outlook);
+                return Err(error.unwrap_or_else(|| Error::NoMaster {
+                    master_name: config.master_name.clone(),
+                    waited: began.elapsed(),
+                    said: self.status().said,
+                }));
+            }
+        }
+    }
+
+    /// What the last refresh means to somebody who waits for a master, if it is no good.
+    pub(crate) fn error(&self, config: &Config) -> Option<Error> {
+        let verdict = self.state.lock().verdict.clone();
+        self.explain(config, verdict)
+    }
+
+    fn explain(&self, config: &Config, readiness: Readiness) -> Option<Error> {
+        let master_name = config.master_name.clone();
+        let said = self.status().said;
+        match readiness {
+            Readiness::Open => None,
+            Readiness::NoSentinel { refused } => Some(Error::NoSentinel {
+                master_name,
+                refused,
+                said,
+            }),
+            Readiness::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
+            Readiness::Refused(node, source) => Some(Error::Connect {
+                role: Role::Master,
+                node,
+                source,
+            }),
+        }
     }
 }
 

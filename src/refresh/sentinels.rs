@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     config::Config,
-    error::Said,
+    error::Reports,
     node::Node,
     refresh::decide::fence::SentinelReport,
     sentinel::{
@@ -86,9 +86,9 @@ pub(super) struct Admission {
     /// How many are listened to.
     pub(super) listening: usize,
     /// Why the others are not.
-    pub(super) unheard: Said,
+    pub(super) unheard: Reports,
     /// What those that answer or are listened to keep from us.
-    pub(super) refused: Said,
+    pub(super) refused: Reports,
 }
 
 impl SentinelSet {
@@ -303,25 +303,21 @@ impl SentinelSet {
 
     /// The last word of each Sentinel, each Sentinel once: one that is reached by two addresses must
     /// not vote twice.
-    pub(super) fn sentinel_reports(&self) -> Vec<SentinelReport<'_>> {
-        let mut sentinel_reports: BTreeMap<&SentinelId, SentinelReport<'_>> = BTreeMap::new();
+    pub(super) fn reports(&self) -> Vec<SentinelReport<'_>> {
+        let mut reports: BTreeMap<&SentinelId, SentinelReport<'_>> = BTreeMap::new();
         for tasks in self.sentinels.values() {
-            let sentinel_report = SentinelReport {
+            let report = SentinelReport {
                 sentinel: &tasks.sentinel,
                 round: tasks.round,
                 answer: tasks.answer(),
             };
-            let weight = |sentinel_report: &SentinelReport<'_>| {
-                (sentinel_report.answer.is_some(), sentinel_report.round)
-            };
-            let known = sentinel_reports
-                .entry(&tasks.sentinel)
-                .or_insert(sentinel_report);
-            if weight(&sentinel_report) > weight(known) {
-                *known = sentinel_report;
+            let weight = |report: &SentinelReport<'_>| (report.answer.is_some(), report.round);
+            let known = reports.entry(&tasks.sentinel).or_insert(report);
+            if weight(&report) > weight(known) {
+                *known = report;
             }
         }
-        sentinel_reports.into_values().collect()
+        reports.into_values().collect()
     }
 
     /// What has become of this look so far.

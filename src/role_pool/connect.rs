@@ -6,7 +6,7 @@ use redis::{RedisError, RedisResult};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    error::Error,
+    error::{Error, reason},
     node::Role,
     role_pool::RolePool,
     topology::{Target, Topology},
@@ -40,7 +40,11 @@ pub(crate) async fn attempt(
         }
         Err(error) => {
             role_pool.stats.dial_failures.fetch_add(1, Relaxed);
-            role_pool.node_table.failed(&target.node);
+            let Target { node, role, .. } = target;
+            if role_pool.node_table.failed(node) {
+                let pool = role_pool.name;
+                tracing::warn!(%pool, %role, %node, error = reason(&error), "a dial failed");
+            }
             if error.is_timeout() {
                 let within = role_pool.config.connect_timeout;
                 role_pool.topology.silence(&target.node, within);

@@ -114,16 +114,17 @@ impl NodeTable {
 
     /// After a failure the node is left alone for a while, longer each time and never for the same
     /// time twice, so that many clients do not come back together. Dials that were under way together
-    /// fail together, and that is one failure.
-    pub(crate) fn failed(&self, node: &Node) {
+    /// fail together, and that is one failure: says whether this is the first of them.
+    pub(crate) fn failed(&self, node: &Node) -> bool {
         let now = Instant::now();
         let mut members = self.members.lock();
         let member = members.entry(node.clone()).or_default();
         let pause = match member.pause {
-            Some((until, _)) if until > now => return,
+            Some((until, _)) if until > now => return false,
             before => backoff(before.map(|(_, pause)| pause)),
         };
         member.pause = Some((now + pause, pause));
+        true
     }
 
     /// A connection was lost while somebody waited for its reply, who needs one to another node.

@@ -34,7 +34,7 @@ pub enum Discard {
 
 impl Discard {
     /// Every reason, in the order in which [`Discards`] counts them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &'static [Self] = &[
         Self::Idle,
         Self::Lifetime,
         Self::MaxIdle,
@@ -49,7 +49,10 @@ impl Discard {
         Self::PoolClosed,
     ];
 
-    fn name(self) -> &'static str {
+    /// Its name in lower snake case, for a metric's label or a log: `idle`, `lifetime`, …
+    ///
+    /// Names are stable: a minor release adds names for new reasons and changes none.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Lifetime => "lifetime",
@@ -69,7 +72,7 @@ impl Discard {
 
 impl fmt::Display for Discard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -90,7 +93,7 @@ impl Discards {
 
     /// Every reason with its count, also those that are zero.
     pub fn iter(&self) -> impl Iterator<Item = (Discard, u64)> {
-        Discard::ALL.into_iter().zip(self.0)
+        Discard::ALL.iter().copied().zip(self.0)
     }
 }
 

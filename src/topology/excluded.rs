@@ -55,6 +55,26 @@ pub enum Excluded {
 }
 
 impl Excluded {
+    /// Its name in lower snake case, without the details: `link_down`, `silent`, …
+    ///
+    /// Names are stable: a minor release adds names for new reasons and changes none. For a metric's
+    /// label or a log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::IsMaster => "is_master",
+            Self::Promoted => "promoted",
+            Self::ReportsMaster => "reports_master",
+            Self::SubjectivelyDown => "subjectively_down",
+            Self::LinkDown { .. } => "link_down",
+            Self::WrongMaster { .. } => "wrong_master",
+            Self::Syncing { .. } => "syncing",
+            Self::CatchingUp => "catching_up",
+            Self::Silent { .. } => "silent",
+            Self::Unreachable { .. } => "unreachable",
+            Self::NotProven => "not_proven",
+        }
+    }
+
     /// Whether it is likely to end by itself soon, so that it is worth looking again.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_rw_pool::{Blocker, Config, Error, Pool};
+use redis_rw_pool::{Config, DialState, Error, Pool};
 use testkit::fake::{self, Action, NodeRole, SentinelView};
 use tokio::task::JoinSet;
 
@@ -182,9 +182,9 @@ async fn no_more_than_four_dials_go_to_a_node_at_once() {
     }
     assert_eq!(node.open_connections(), 4 + PROBE);
     let refused = pool.write().await.unwrap_err();
-    let blocker = Blocker::Connecting(16);
+    let dials = DialState::Dialing(16);
     assert!(
-        matches!(&refused, Error::Exhausted { blocker: b, .. } if *b == blocker),
+        matches!(&refused, Error::Exhausted { dials: b, .. } if *b == dials),
         "{refused:?}"
     );
 }

@@ -161,7 +161,10 @@ async fn when_no_sentinel_knows_the_name_the_error_says_so() {
         config.connect_timeout = Duration::from_secs(1);
         config.password = Some("hunter2-data".into());
         let error = Pool::connect(config).await.expect_err("an unknown name");
-        let Error::UnknownMaster { master_name, said } = &error else {
+        let Error::UnknownMaster {
+            master_name, said, ..
+        } = &error
+        else {
             panic!("{error:?}");
         };
         assert_eq!(master_name, "nobodys");

@@ -137,7 +137,12 @@ async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes
     let began = Instant::now();
     let followed = || master(&pool).port() == new && pool.topology().fence.is_none();
     let stall = longest_stall(&pool, || followed() || began.elapsed() > LIMIT).await;
-    assert!(followed());
+    assert!(
+        followed(),
+        "{:#?} {:#?}",
+        pool.topology(),
+        pool.status().fence
+    );
     assert!(stall < Duration::from_secs(10), "{stall:?}");
     let topology = pool.topology();
     let deposed = topology

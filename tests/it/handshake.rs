@@ -67,6 +67,10 @@ fn connections_received(server: &Server) -> u64 {
 
 /// Both pools serve, and each connection is what the configuration asks for.
 async fn serves(pool: &Pool, user: &str, resp: &str) {
+    eventually("a replica is readable", SOON, || async {
+        pool.topology().readable().count() > 0
+    })
+    .await;
     let mut write = pool.write().await.unwrap();
     assert_eq!(write.role(), Role::Master);
     let mut read = pool.read().await.unwrap();
@@ -151,7 +155,10 @@ async fn a_wrong_password_is_refused_once_with_the_servers_reason() {
             let error = Pool::connect(config).await.unwrap_err();
             let text = chain(&error);
             assert!(matches!(error, Error::Connect { .. }), "{text}");
-            let Error::Connect { source, role, node } = &error else {
+            let Error::Connect {
+                source, role, node, ..
+            } = &error
+            else {
                 unreachable!()
             };
             assert_eq!(source.code(), Some(reason), "{text}");

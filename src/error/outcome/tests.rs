@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::Config,
     error::{
-        Blocker, PoolName, Said,
+        DialState, PoolName, Reports,
         failure::{Cause, Peer},
     },
     node::{Node, Role},
@@ -341,7 +341,7 @@ fn a_failure_of_the_connection_is_what_its_text_says() {
 
 #[test]
 fn what_never_reached_a_connection_was_not_executed() {
-    let said = Said::default();
+    let said = Reports::default();
     let master_name = || "mymaster".to_owned();
     let connect = |source| Error::Connect {
         role: Role::Master,
@@ -412,7 +412,7 @@ fn what_never_reached_a_connection_was_not_executed() {
                 max_active: 1,
                 open: 1,
                 in_use: 1,
-                blocker: Blocker::None,
+                dials: DialState::Idle,
             },
         ),
         (
@@ -424,7 +424,7 @@ fn what_never_reached_a_connection_was_not_executed() {
                 open: 1,
                 in_use: 1,
                 waiting: 0,
-                blocker: Blocker::None,
+                dials: DialState::Idle,
             },
         ),
     ];

@@ -26,6 +26,7 @@ use crate::{
         id::SentinelId,
         reply::FAILOVER_IN_PROGRESS,
     },
+    status::SignKind,
     topology::{Replica, Topology},
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct SentinelReport<'a> {
 
 #[derive(Debug)]
 struct Sign {
+    kind: SignKind,
     text: String,
     since: Instant,
     /// The first look whose answer can bear it out, or not.
@@ -68,6 +70,7 @@ struct Promotion {
 /// The fence, while it is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Raised {
+    pub(crate) kind: SignKind,
     /// The first sign; what follows is part of the same failover.
     pub(crate) sign: String,
     pub(crate) since: Instant,
@@ -129,6 +132,7 @@ impl Fence {
             return;
         }
         let sign = self.signs.entry(sentinel.clone()).or_insert_with(|| Sign {
+            kind: SignKind::Event,
             text: format!("{sentinel} published {:?}", event.kind),
             since: now,
             round,
@@ -156,7 +160,7 @@ impl Fence {
 
     /// Takes note of how many Sentinels speak at all, and of what the nodes say.
     pub(crate) fn hear(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
-        let sentinel_reports = evidence.sentinel_reports;
+        let reports = evidence.reports;
         self.note_promotions(current, evidence, now);
         self.served = is_served(current, evidence);
         match current
@@ -168,17 +172,14 @@ impl Fence {
             Some(NodeReport::Master | NodeReport::Unprovable(_)) => self.resigned = false,
             Some(NodeReport::Failed(_)) | None => {}
         }
-        let answered = sentinel_reports
+        let answered = reports
             .iter()
-            .filter(|sentinel_report| sentinel_report.answer.is_some())
+            .filter(|report| report.answer.is_some())
             .count();
-        let alone = answered * 2 <= sentinel_reports.len();
+        let alone = answered * 2 <= reports.len();
         self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
-        let known = |sentinel: &SentinelId| {
-            sentinel_reports
-                .iter()
-                .any(|sentinel_report| sentinel_report.sentinel == sentinel)
-        };
+        let known =
+            |sentinel: &SentinelId| reports.iter().any(|report| report.sentinel == sentinel);
         self.records.retain(|sentinel, _| known(sentinel));
     }
 
@@ -215,13 +216,11 @@ impl Fence {
     pub(crate) fn moved(
         &self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) -> Option<Node> {
-        if self.raised.is_none()
-            || !self.is_left_alone(current, sentinel_reports, node_reports, now)
-        {
+        if self.raised.is_none() || !self.is_left_alone(current, reports, node_reports, now) {
             return None;
         }
         match consensus(current, node_reports) {
@@ -230,25 +229,26 @@ impl Fence {
         }
     }
 
-    /// Why the master of `current` must not be written to now; `None` if it may. `sentinel_reports` is what
+    /// Why the master of `current` must not be written to now; `None` if it may. `reports` is what
     /// each known Sentinel said last. As long as it is up, it keeps the first reason.
     pub(crate) fn judge(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) -> Option<String> {
-        let reason = self.reason(current, sentinel_reports, node_reports, now);
+        let reason = self.reason(current, reports, node_reports, now);
         self.turn(reason, now);
         self.raised.as_ref().map(|raised| raised.sign.clone())
     }
 
-    fn turn(&mut self, reason: Option<String>, now: Instant) {
+    fn turn(&mut self, reason: Option<(SignKind, String)>, now: Instant) {
         match (reason, &self.raised) {
-            (Some(sign), None) => {
+            (Some((kind, sign)), None) => {
                 self.tally.raised += 1;
-                self.raised = Some(Raised { sign, since: now });
+                let since = now;
+                self.raised = Some(Raised { kind, sign, since });
             }
             (None, Some(raised)) => {
                 self.tally.held += now - raised.since;
@@ -261,61 +261,55 @@ impl Fence {
     fn reason(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
-    ) -> Option<String> {
+    ) -> Option<(SignKind, String)> {
         let master = current.master.as_ref()?;
-        self.note_refutations(current, sentinel_reports, node_reports);
-        self.note_statements(current, sentinel_reports, now);
+        self.note_refutations(current, reports, node_reports);
+        self.note_statements(current, reports, now);
         let stands = stands(master, node_reports);
-        self.take_statements_for_signs(current, sentinel_reports, node_reports, now);
+        self.take_statements_for_signs(current, reports, node_reports, now);
         if stands {
-            self.retry(current, sentinel_reports, node_reports, now);
+            self.follow_up(current, reports, node_reports, now);
         }
         let first = self.signs.values().min_by_key(|sign| sign.since);
         first
-            .map(|sign| sign.text.clone())
+            .map(|sign| (sign.kind, sign.text.clone()))
             .or_else(|| {
                 let mut open = self.promotions.iter().filter(|(_, p)| !p.dismissed);
                 let (node, _) = open.next()?;
-                Some(format!("{node} says it is a master"))
+                Some((SignKind::Promotion, format!("{node} says it is a master")))
             })
             .or_else(|| {
-                sentinel_reports.iter().find_map(|sentinel_report| {
-                    let rival = self.rival(
-                        sentinel_report.answer?,
-                        current,
-                        sentinel_reports,
-                        node_reports,
-                    )?;
-                    Some(format!("{} names {rival}", sentinel_report.sentinel))
+                reports.iter().find_map(|report| {
+                    let rival = self.rival(report.answer?, current, reports, node_reports)?;
+                    let text = format!("{} names {rival}", report.sentinel);
+                    Some((SignKind::OtherMaster, text))
                 })
             })
             .or_else(|| {
                 let said = format!("{master} says it is a replica");
-                self.resigned.then_some(said)
+                self.resigned.then_some((SignKind::Demotion, said))
             })
     }
 
     fn note_refutations(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
     ) {
         let mut refuted = BTreeMap::new();
-        for view in sentinel_reports
+        for view in reports
             .iter()
-            .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref())
+            .filter_map(|report| report.answer?.view.as_ref())
         {
             let node = &view.master;
             let epoch = match node_reports.get(node) {
                 _ if current.master.as_ref() == Some(node) => continue,
                 Some(NodeReport::Master) => continue,
-                Some(NodeReport::Failed(_))
-                    if is_named_by_most(node, current, sentinel_reports) =>
-                {
+                Some(NodeReport::Failed(_)) if is_named_by_most(node, current, reports) => {
                     continue;
                 }
                 Some(_) => Some(view.epoch),
@@ -332,16 +326,16 @@ impl Fence {
     fn note_statements(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         now: Instant,
     ) {
         let served = self.served;
-        for sentinel_report in sentinel_reports {
-            let states = sentinel_report
+        for report in reports {
+            let states = report
                 .answer
                 .is_some_and(|answer| deposes(answer, current, served));
-            if states || self.records.contains_key(sentinel_report.sentinel) {
-                let record = self.records.entry(sentinel_report.sentinel.clone());
+            if states || self.records.contains_key(report.sentinel) {
+                let record = self.records.entry(report.sentinel.clone());
                 record
                     .or_insert_with(|| Trust::new(now))
                     .states(states, now);
@@ -353,7 +347,7 @@ impl Fence {
     fn take_statements_for_signs(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) {
@@ -362,8 +356,8 @@ impl Fence {
             .as_ref()
             .is_some_and(|master| stands(master, node_reports));
         let served = self.served;
-        for sentinel_report in sentinel_reports {
-            let Some(answer) = sentinel_report
+        for report in reports {
+            let Some(answer) = report
                 .answer
                 .filter(|answer| deposes(answer, current, served))
             else {
@@ -372,57 +366,44 @@ impl Fence {
             let Some((node, flag)) = &answer.failover_flag else {
                 continue;
             };
-            if stands && self.is_spent(sentinel_report.sentinel, answer, current, node_reports, now)
-            {
+            if stands && self.is_spent(report.sentinel, answer, current, node_reports, now) {
                 continue;
             }
-            let sign = self.signs.entry(sentinel_report.sentinel.clone());
+            let sign = self.signs.entry(report.sentinel.clone());
             let sign = sign.or_insert_with(|| Sign {
-                text: format!("{} states {flag} for {node}", sentinel_report.sentinel),
+                kind: SignKind::Answer,
+                text: format!("{} states {flag} for {node}", report.sentinel),
                 since: now,
-                round: sentinel_report.round,
+                round: report.round,
                 steps: Vec::new(),
                 borne_out: true,
             });
-            sign.borne_out |= sentinel_report.round >= sign.round;
+            sign.borne_out |= report.round >= sign.round;
         }
     }
 
     /// Lets go of the signs that are not borne out any more.
-    fn retry(
+    fn follow_up(
         &mut self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) {
-        let clean = |sentinel_report: &SentinelReport<'_>, round: u64| {
-            sentinel_report.round >= round
-                && self.is_clean(
-                    sentinel_report,
-                    current,
-                    sentinel_reports,
-                    node_reports,
-                    now,
-                )
+        let clean = |report: &SentinelReport<'_>, round: u64| {
+            report.round >= round && self.is_clean(report, current, reports, node_reports, now)
         };
         let most = |round: u64| {
-            sentinel_reports
-                .iter()
-                .filter(|sentinel_report| clean(sentinel_report, round))
-                .count()
-                * 2
-                > sentinel_reports.len()
+            reports.iter().filter(|report| clean(report, round)).count() * 2 > reports.len()
         };
         // No Sentinel leads a failover, or the one that does is gone and it will not be heard of.
         let by_hand = |promotion: &Promotion| {
             // One that may not tell its flags would not say so if it led one.
-            let tells = |sentinel_report: &SentinelReport<'_>| {
-                sentinel_report.answer.is_some_and(Answer::tells_epoch)
-            };
-            let all = sentinel_reports.iter().all(|sentinel_report| {
-                tells(sentinel_report) && clean(sentinel_report, promotion.round)
-            });
+            let tells =
+                |report: &SentinelReport<'_>| report.answer.is_some_and(Answer::tells_epoch);
+            let all = reports
+                .iter()
+                .all(|report| tells(report) && clean(report, promotion.round));
             all || now - promotion.since >= ELECTION && most(promotion.round)
         };
         let promotions = self.promotions.iter();
@@ -437,18 +418,13 @@ impl Fence {
                 .is_some_and(|p| p.dismissed);
             node_reports.get(&replica.node) == Some(&NodeReport::Master) && !dismissed
         });
-        let stays = self.is_left_alone(current, sentinel_reports, node_reports, now)
+        let stays = self.is_left_alone(current, reports, node_reports, now)
             && consensus(current, node_reports) == Consensus::Stays;
         let is_over = |sentinel: &SentinelId, sign: &Sign| {
             let settled = !promoted || now - sign.since >= ELECTION;
-            match sentinel_reports
-                .iter()
-                .find(|sentinel_report| sentinel_report.sentinel == sentinel)
-            {
-                Some(sentinel_report)
-                    if sentinel_report.answer.is_some() || sentinel_report.round < sign.round =>
-                {
-                    settled && clean(sentinel_report, sign.round)
+            match reports.iter().find(|report| report.sentinel == sentinel) {
+                Some(report) if report.answer.is_some() || report.round < sign.round => {
+                    settled && clean(report, sign.round)
                 }
                 // It cannot be asked any more: most of the others have to do, or the nodes.
                 _ => stays || settled && most(sign.round),
@@ -480,44 +456,31 @@ impl Fence {
     fn is_left_alone(
         &self,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) -> bool {
-        let mut answered = sentinel_reports
-            .iter()
-            .filter(|sentinel_report| sentinel_report.answer.is_some());
+        let mut answered = reports.iter().filter(|report| report.answer.is_some());
         self.alone_since
             .is_some_and(|since| now - since >= ELECTION)
-            && answered.all(|sentinel_report| {
-                self.is_clean(
-                    sentinel_report,
-                    current,
-                    sentinel_reports,
-                    node_reports,
-                    now,
-                )
-            })
+            && answered.all(|report| self.is_clean(report, current, reports, node_reports, now))
     }
 
     /// Whether a Sentinel, asked, sees nothing that speaks against the current master.
     fn is_clean(
         &self,
-        sentinel_report: &SentinelReport<'_>,
+        report: &SentinelReport<'_>,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
         now: Instant,
     ) -> bool {
-        let Some(answer) = sentinel_report.answer else {
+        let Some(answer) = report.answer else {
             return false;
         };
         let previous_master = deposes(answer, current, self.served)
-            && !self.is_spent(sentinel_report.sentinel, answer, current, node_reports, now);
-        !previous_master
-            && self
-                .rival(answer, current, sentinel_reports, node_reports)
-                .is_none()
+            && !self.is_spent(report.sentinel, answer, current, node_reports, now);
+        !previous_master && self.rival(answer, current, reports, node_reports).is_none()
     }
 
     /// Whether a Sentinel has stated so long in vain that the master is being replaced that it does
@@ -556,7 +519,7 @@ impl Fence {
         &self,
         answer: &'a Answer,
         current: &Topology,
-        sentinel_reports: &[SentinelReport<'_>],
+        reports: &[SentinelReport<'_>],
         node_reports: &NodeReports,
     ) -> Option<&'a Node> {
         let view = answer.view.as_ref()?;
@@ -564,9 +527,7 @@ impl Fence {
             return None;
         }
         let refuted = match node_reports.get(&view.master) {
-            Some(NodeReport::Failed(_))
-                if is_named_by_most(&view.master, current, sentinel_reports) =>
-            {
+            Some(NodeReport::Failed(_)) if is_named_by_most(&view.master, current, reports) => {
                 false
             }
             Some(node_report) => *node_report != NodeReport::Master,
@@ -575,9 +536,9 @@ impl Fence {
                 .get(&view.master)
                 .is_some_and(|epoch| *epoch >= view.epoch),
         };
-        let views = sentinel_reports
+        let views = reports
             .iter()
-            .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref());
+            .filter_map(|report| report.answer?.view.as_ref());
         let voters = views.clone().count();
         let vouched = election::is_vouched_for(current, &view.master, views, voters);
         (vouched && !refuted).then_some(&view.master)
@@ -586,16 +547,12 @@ impl Fence {
 
 /// Whether most of the Sentinels name this node under a higher epoch. Then the master was replaced,
 /// and that its successor cannot be reached from here does not make the old one the master again.
-fn is_named_by_most(
-    node: &Node,
-    current: &Topology,
-    sentinel_reports: &[SentinelReport<'_>],
-) -> bool {
-    let views = sentinel_reports
+fn is_named_by_most(node: &Node, current: &Topology, reports: &[SentinelReport<'_>]) -> bool {
+    let views = reports
         .iter()
-        .filter_map(|sentinel_report| sentinel_report.answer?.view.as_ref());
+        .filter_map(|report| report.answer?.view.as_ref());
     let named = views.filter(|view| view.master == *node && view.epoch > current.epoch);
-    named.count() * 2 > sentinel_reports.len()
+    named.count() * 2 > reports.len()
 }
 
 fn stands(master: &Node, node_reports: &NodeReports) -> bool {
@@ -630,21 +587,21 @@ fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
 /// of it now.
 pub(crate) fn claim(
     next: &Topology,
-    sentinel_reports: &[SentinelReport<'_>],
+    reports: &[SentinelReport<'_>],
     node_reports: &NodeReports,
 ) -> Option<Option<String>> {
     let master = next
         .master
         .as_ref()
         .filter(|master| node_reports.contains_key(*master))?;
-    let flag_of = |sentinel_report: &SentinelReport<'_>| {
-        let (node, flag) = sentinel_report.answer?.failover_flag.as_ref()?;
+    let flag_of = |report: &SentinelReport<'_>| {
+        let (node, flag) = report.answer?.failover_flag.as_ref()?;
         (node == master).then_some(*flag)
     };
-    let flags: Vec<&str> = sentinel_reports.iter().filter_map(flag_of).collect();
+    let flags: Vec<&str> = reports.iter().filter_map(flag_of).collect();
     let flag = flags.first().filter(|_| next.fence.is_none());
     Some(flag.map(|flag| {
-        let (count, all) = (flags.len(), sentinel_reports.len());
+        let (count, all) = (flags.len(), reports.len());
         format!("{count} of {all} Sentinels state {flag} for {master}, which says that it is well")
     }))
 }

@@ -128,7 +128,7 @@ struct World {
     views: [(u8, u64); SENTINELS],
     said: [Said; SENTINELS],
     answers: Vec<Answer>,
-    sentinel_reports: Vec<(u8, NodeReport)>,
+    reports: Vec<(u8, NodeReport)>,
     node_reports: NodeReports,
     round: u64,
     began: Instant,
@@ -148,7 +148,7 @@ impl World {
             views: [(0, 1); SENTINELS],
             said: std::array::from_fn(|_| Said::default()),
             answers: Vec::new(),
-            sentinel_reports: Vec::new(),
+            reports: Vec::new(),
             node_reports: NodeReports::new(),
             round: 1,
             began: Instant::now(),
@@ -174,7 +174,7 @@ impl World {
         self.said[s] = Said { round, answer };
     }
 
-    fn sentinel_report(&self, n: u8) -> NodeReport {
+    fn report(&self, n: u8) -> NodeReport {
         if self.says_master.contains(&n) {
             NodeReport::Master
         } else {
@@ -216,13 +216,13 @@ impl World {
                 self.round += 1;
             }
             Step::Proves(n) => {
-                let sentinel_report = self.sentinel_report(*n);
-                self.sentinel_reports.push((*n, sentinel_report.clone()));
-                self.node_reports.insert(node(*n), sentinel_report);
+                let report = self.report(*n);
+                self.reports.push((*n, report.clone()));
+                self.node_reports.insert(node(*n), report);
             }
-            Step::LateProof(index) if !self.sentinel_reports.is_empty() => {
-                let (n, sentinel_report) = index.get(&self.sentinel_reports).clone();
-                self.node_reports.insert(node(n), sentinel_report);
+            Step::LateProof(index) if !self.reports.is_empty() => {
+                let (n, report) = index.get(&self.reports).clone();
+                self.node_reports.insert(node(n), report);
             }
             Step::Unreachable(n) => {
                 let silent = NodeReport::Failed("connection refused".into());
@@ -284,7 +284,7 @@ impl World {
     fn conclude(&mut self) -> Vec<Node> {
         let said = self.said.clone();
         let names: Vec<SentinelId> = (0..SENTINELS).map(sentinel).collect();
-        let sentinel_reports: Vec<SentinelReport<'_>> = names
+        let reports: Vec<SentinelReport<'_>> = names
             .iter()
             .zip(&said)
             .map(|(sentinel, said)| SentinelReport {
@@ -295,7 +295,7 @@ impl World {
             .collect();
         let evidence = Evidence {
             round: self.round,
-            sentinel_reports: &sentinel_reports,
+            reports: &reports,
             node_reports: &self.node_reports,
             offsets: &Offsets::new(),
             restarted: &HashSet::new(),
@@ -304,8 +304,8 @@ impl World {
         let before = self.decider.fence.tally();
         let conclusion = self.decider.conclude(&self.current, &evidence, self.now);
         let mut next = conclusion.next;
-        self.check_adoption(&next, &sentinel_reports);
-        self.check_fence(&next, &sentinel_reports);
+        self.check_adoption(&next, &reports);
+        self.check_fence(&next, &reports);
         let raised = self.decider.fence.tally().raised - before.raised;
         if raised == 0 && self.current.fence.is_some() && next.fence.is_some() {
             assert_eq!(next.fence, self.current.fence, "one failover, one sign");
@@ -317,12 +317,12 @@ impl World {
         conclusion.ask
     }
 
-    fn check_adoption(&self, next: &Topology, sentinel_reports: &[SentinelReport<'_>]) {
+    fn check_adoption(&self, next: &Topology, reports: &[SentinelReport<'_>]) {
         let (Some(old), Some(new)) = (&self.current.master, &next.master) else {
             return;
         };
         let node_report = |node: &Node| self.node_reports.get(node);
-        let views: Vec<&View> = views(sentinel_reports).collect();
+        let views: Vec<&View> = views(reports).collect();
         let votes = views.iter().filter(|view| view.master == *new).count();
         if new == old {
             assert!(next.epoch >= self.current.epoch || votes * 2 > views.len());
@@ -349,9 +349,9 @@ impl World {
                 self.current.fence.is_some() || handed_over,
                 "no sign, no haste"
             );
-            let named = sentinel_reports
+            let named = reports
                 .iter()
-                .filter_map(|sentinel_report| sentinel_report.answer)
+                .filter_map(|report| report.answer)
                 .any(|answer| {
                     let view = answer.view.as_ref().and_then(View::promoted);
                     answer
@@ -377,7 +377,7 @@ impl World {
         }
     }
 
-    fn check_fence(&self, next: &Topology, sentinel_reports: &[SentinelReport<'_>]) {
+    fn check_fence(&self, next: &Topology, reports: &[SentinelReport<'_>]) {
         let Some(master) = next.master.as_ref().filter(|_| next.fence.is_none()) else {
             return;
         };
@@ -390,12 +390,12 @@ impl World {
         // Its candidate follows the master when it would long have been promoted.
         let was_never_told = |answer: &&Answer| {
             let candidate = answer.view.as_ref().and_then(View::promoted);
-            let sentinel_report = candidate.and_then(|node| self.node_reports.get(node));
-            election::names_as_master(sentinel_report, master) && began >= Duration::from_secs(12)
+            let report = candidate.and_then(|node| self.node_reports.get(node));
+            election::names_as_master(report, master) && began >= Duration::from_secs(12)
         };
-        let stated = sentinel_reports
+        let stated = reports
             .iter()
-            .filter_map(|sentinel_report| sentinel_report.answer)
+            .filter_map(|report| report.answer)
             .filter(|answer| !was_never_told(answer))
             .filter_map(|answer| answer.failover_flag.as_ref());
         // Later a Sentinel may have been stating it for too long to be believed.

@@ -58,11 +58,11 @@ pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Conse
 /// all of them (`FAILOVER`, and Valkey's `SENTINEL FAILOVER ... COORDINATED`). Once both say so there is
 /// nothing that the Sentinels could add, who learn of it up to half a minute later.
 pub(crate) fn successor(current: &Topology, node_reports: &NodeReports) -> Option<Node> {
-    let sentinel_report = node_reports.get(current.master.as_ref()?);
+    let report = node_reports.get(current.master.as_ref()?);
     let in_step = current.replicas.iter().filter(|replica| replica.synced);
     let mut nodes = in_step.map(|replica| &replica.node);
     nodes
-        .find(|node| election::names_as_master(sentinel_report, node))
+        .find(|node| election::names_as_master(report, node))
         .cloned()
 }
 

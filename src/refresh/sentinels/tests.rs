@@ -37,16 +37,16 @@ async fn nobody_has_failed_a_look_before_the_first() {
 async fn a_sentinel_with_two_addresses_has_one_word_and_it_is_the_newest_answer() {
     let (one, two) = (seed("127.0.0.2"), seed("127.0.0.3"));
     let mut sentinels = sentinels(&["127.0.0.2", "127.0.0.3"]);
-    assert_eq!(sentinels.sentinel_reports().len(), 2);
+    assert_eq!(sentinels.reports().len(), 2);
     sentinels.hear(&one, 1, answer("a"));
     sentinels.hear(&two, 2, answer("a"));
-    assert_eq!(sentinels.sentinel_reports().len(), 1);
-    assert_eq!(sentinels.sentinel_reports()[0].round, 2);
+    assert_eq!(sentinels.reports().len(), 1);
+    assert_eq!(sentinels.reports()[0].round, 2);
     // A failure by one address says nothing against the answer by the other.
     sentinels.hear(&two, 3, Err(silence(Reason::Fault)));
-    let sentinel_reports = sentinels.sentinel_reports();
-    assert_eq!((sentinel_reports.len(), sentinel_reports[0].round), (1, 1));
-    assert!(sentinel_reports[0].answer.is_some());
+    let reports = sentinels.reports();
+    assert_eq!((reports.len(), reports[0].round), (1, 1));
+    assert!(reports[0].answer.is_some());
 }
 
 #[tokio::test]

@@ -476,7 +476,7 @@ fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
 
 #[test]
 fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
-    let sentinel_report = || node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]);
+    let report = || node_reports([(1, NodeReport::Master), (2, NodeReport::Master)]);
     let ours = || with_replica(believing(1, 5), 2, None);
     let mut out_of_step = ours();
     out_of_step.replicas[0].synced = false;
@@ -526,7 +526,7 @@ fn a_node_that_was_never_ours_needs_most_sentinels_to_know_it() {
         ),
     ] {
         let adopt = adopt.map(|(n, epoch)| (node(n), epoch));
-        let election = elect(&current, &views, &sentinel_report());
+        let election = elect(&current, &views, &report());
         assert_eq!(election.adopt, adopt, "{why}");
         assert!(!election.contested, "{why}");
     }
@@ -592,21 +592,18 @@ fn a_deposed_master_returns_only_when_its_successor_does_not_prove() {
     );
     // A single Sentinel that still names it is not enough.
     let split = [view(1, 5), view(3, 4), view(3, 4)];
-    let sentinel_report = [(1, master()), (2, follower_of(1)), (3, follower_of(1))];
-    assert_eq!(case(&sentinel_report, &split), (None, vec![]));
+    let report = [(1, master()), (2, follower_of(1)), (3, follower_of(1))];
+    assert_eq!(case(&report, &split), (None, vec![]));
     for denial in [follower_of(1), silent()] {
-        let sentinel_report = [(1, master()), (2, denial)];
-        assert_eq!(case(&sentinel_report, &old), (Some((node(1), 5)), vec![]));
+        let report = [(1, master()), (2, denial)];
+        assert_eq!(case(&report, &old), (Some((node(1), 5)), vec![]));
     }
     // Under a higher epoch it was elected anew.
     let anew = [view(1, 7), view(1, 5), view(1, 5)];
-    let sentinel_report = [(1, master()), (2, master())];
-    assert_eq!(case(&sentinel_report, &anew), (Some((node(1), 7)), vec![]));
+    let report = [(1, master()), (2, master())];
+    assert_eq!(case(&report, &anew), (Some((node(1), 7)), vec![]));
     let announced = [view(2, 6), view(1, 5), view(1, 5)];
-    assert_eq!(
-        case(&sentinel_report, &announced),
-        (Some((node(2), 6)), vec![])
-    );
+    assert_eq!(case(&report, &announced), (Some((node(2), 6)), vec![]));
 }
 
 #[test]
@@ -618,7 +615,7 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
         unclear: false,
         link: Some(state.into()),
     };
-    for (sentinel_report, excluded, orphaned) in [
+    for (report, excluded, orphaned) in [
         (follower_of(1), false, false),
         (lost("connect"), false, true),
         (lost("sync"), true, false),
@@ -626,21 +623,14 @@ fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced()
         (follower_of(4), true, false),
         (silent(), true, false),
     ] {
-        let why = format!("{sentinel_report:?}");
-        let sentinel_report = node_reports([
+        let why = format!("{report:?}");
+        let report = node_reports([
             (1, NodeReport::Master),
             (2, NodeReport::Master),
-            (3, sentinel_report),
+            (3, report),
         ]);
-        let (mut found, _) = replicas(
-            &current,
-            &node(2),
-            &views,
-            &sentinel_report,
-            9,
-            Instant::now(),
-        );
-        keep_followers(&mut found, &node(1), &sentinel_report);
+        let (mut found, _) = replicas(&current, &node(2), &views, &report, 9, Instant::now());
+        keep_followers(&mut found, &node(1), &report);
         let third = found
             .iter()
             .find(|replica| replica.node == node(3))
@@ -899,9 +889,9 @@ fn a_replica_vanishes_only_when_nobody_lists_it_and_it_says_that_it_left() {
     let still = node_reports([(2, follower_of(1))]);
     assert_eq!(fate(&good, &nobody, &still), (Some(None), false));
     for gone in [follower_of(3), silent(), NodeReport::Master] {
-        let sentinel_report = format!("{gone:?}");
+        let report = format!("{gone:?}");
         let state = fate(&good, &nobody, &node_reports([(2, gone)]));
-        assert_eq!(state, (None, false), "{sentinel_report}");
+        assert_eq!(state, (None, false), "{report}");
     }
     // Where no Sentinel can be asked, not being listed means nothing.
     let (state, _) = fate(&good, &[], &node_reports([(2, silent())]));
@@ -954,15 +944,8 @@ fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_w
 fn a_new_replica_is_stamped_with_the_version_and_an_old_one_keeps_its_stamp() {
     let current = with_replica(believing(1, 5), 2, None);
     let views = [listing(1, 5, vec![listed(3, 1), listed(2, 1)])];
-    let sentinel_report = node_reports([(2, follower_of(1)), (3, follower_of(1))]);
-    let (found, ask) = replicas(
-        &current,
-        &node(1),
-        &views,
-        &sentinel_report,
-        9,
-        Instant::now(),
-    );
+    let report = node_reports([(2, follower_of(1)), (3, follower_of(1))]);
+    let (found, ask) = replicas(&current, &node(1), &views, &report, 9, Instant::now());
     let stamps: Vec<_> = found
         .iter()
         .map(|replica| (replica.node.clone(), replica.since))
@@ -1050,16 +1033,9 @@ fn sentinels_that_cannot_see_a_healthy_master_take_no_replica_away() {
     };
     let known = with_replica(believing(1, 5), 2, None);
     let excluded = |view: View, master: Option<NodeReport>| {
-        let mut sentinel_reports = node_reports([(2, follower_of(1))]);
-        sentinel_reports.extend(master.map(|node_report| (node(1), node_report)));
-        let (replicas, _) = replicas(
-            &known,
-            &node(1),
-            &[view],
-            &sentinel_reports,
-            9,
-            Instant::now(),
-        );
+        let mut reports = node_reports([(2, follower_of(1))]);
+        reports.extend(master.map(|node_report| (node(1), node_report)));
+        let (replicas, _) = replicas(&known, &node(1), &[view], &reports, 9, Instant::now());
         replicas[0].excluded.clone()
     };
     assert_eq!(excluded(view(true), Some(NodeReport::Master)), None);
@@ -1082,13 +1058,13 @@ fn a_replica_that_the_sentinels_were_told_to_hide_is_let_go_of() {
     let reset = || listing(1, 5, vec![]);
     let began = Instant::now();
     let known = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
-    let sentinel_reports = node_reports([
+    let reports = node_reports([
         (1, NodeReport::Master),
         (2, follower_of(1)),
         (3, follower_of(1)),
     ]);
     let readable = |current: &Topology, views: &[View], now| {
-        let (replicas, _) = replicas(current, &node(1), views, &sentinel_reports, 9, now);
+        let (replicas, _) = replicas(current, &node(1), views, &reports, 9, now);
         Topology {
             replicas,
             ..current.clone()
@@ -1167,7 +1143,7 @@ struct World {
     says_master: Vec<u8>,
     said: [Option<View>; 3],
     answers: Vec<View>,
-    sentinel_reports: Vec<(u8, NodeReport)>,
+    reports: Vec<(u8, NodeReport)>,
     node_reports: NodeReports,
     current: Topology,
 }
@@ -1180,7 +1156,7 @@ impl World {
             says_master: vec![0],
             said: [None, None, None],
             answers: Vec::new(),
-            sentinel_reports: Vec::new(),
+            reports: Vec::new(),
             node_reports: NodeReports::new(),
             current: Topology::default(),
         }
@@ -1192,7 +1168,7 @@ impl World {
         listing(self.master, self.epoch, replicas)
     }
 
-    fn sentinel_report(&self, n: u8) -> NodeReport {
+    fn report(&self, n: u8) -> NodeReport {
         if self.says_master.contains(&n) {
             NodeReport::Master
         } else {
@@ -1213,13 +1189,13 @@ impl World {
             Step::Forges(s, n, epoch) => self.said[*s] = Some(view(*n, *epoch)),
             Step::Lost(s) => self.said[*s] = None,
             Step::Proves(n) => {
-                let sentinel_report = self.sentinel_report(*n);
-                self.sentinel_reports.push((*n, sentinel_report.clone()));
-                self.node_reports.insert(node(*n), sentinel_report);
+                let report = self.report(*n);
+                self.reports.push((*n, report.clone()));
+                self.node_reports.insert(node(*n), report);
             }
-            Step::LateProof(index) if !self.sentinel_reports.is_empty() => {
-                let (n, sentinel_report) = index.get(&self.sentinel_reports).clone();
-                self.node_reports.insert(node(n), sentinel_report);
+            Step::LateProof(index) if !self.reports.is_empty() => {
+                let (n, report) = index.get(&self.reports).clone();
+                self.node_reports.insert(node(n), report);
             }
             Step::Unreachable(n) => {
                 self.node_reports.insert(node(*n), silent());

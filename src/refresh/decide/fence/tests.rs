@@ -112,10 +112,10 @@ impl Scene {
     }
 
     /// Look 4 is the newest that has begun.
-    fn hear(&mut self, sentinel_reports: &[SentinelReport<'_>]) {
+    fn hear(&mut self, reports: &[SentinelReport<'_>]) {
         let evidence = Evidence {
             round: 4,
-            sentinel_reports,
+            reports,
             node_reports: &self.node_reports,
             offsets: &Offsets::new(),
             restarted: &self.restarted,
@@ -126,7 +126,7 @@ impl Scene {
 
     fn judge(&mut self, said: [Said; 3]) -> Option<String> {
         let said: Vec<_> = (0..).map(sentinel).zip(said).collect();
-        let sentinel_reports: Vec<_> = said
+        let reports: Vec<_> = said
             .iter()
             .map(|(sentinel, said)| SentinelReport {
                 sentinel,
@@ -134,13 +134,9 @@ impl Scene {
                 answer: said.answer.as_ref(),
             })
             .collect();
-        self.hear(&sentinel_reports);
-        self.fence.judge(
-            &self.topology,
-            &sentinel_reports,
-            &self.node_reports,
-            self.now,
-        )
+        self.hear(&reports);
+        self.fence
+            .judge(&self.topology, &reports, &self.node_reports, self.now)
     }
 
     fn is_raised(&mut self, said: [Said; 3]) -> bool {
@@ -490,12 +486,12 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
     assert!(scene.fence.records.contains_key(&sentinel(0)));
     let answers = [clean(6), clean(6), clean(6)];
-    let sentinel_reports: Vec<_> = (1..)
+    let reports: Vec<_> = (1..)
         .map(sentinel)
         .zip(&answers)
         .map(|(sentinel, said)| (sentinel, said.round, said.answer.as_ref()))
         .collect();
-    let sentinel_reports: Vec<_> = sentinel_reports
+    let reports: Vec<_> = reports
         .iter()
         .map(|(sentinel, round, answer)| SentinelReport {
             sentinel,
@@ -503,7 +499,7 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
             answer: *answer,
         })
         .collect();
-    scene.hear(&sentinel_reports);
+    scene.hear(&reports);
     assert!(scene.fence.records.is_empty());
 }
 

@@ -95,14 +95,14 @@ fn the_nodes_tell_whether_the_failover_went_on() {
 
 #[test]
 fn a_master_that_follows_one_of_its_replicas_has_handed_over() {
-    for (why, sentinel_report, expected) in [
+    for (why, report, expected) in [
         ("it follows its replica", of(2), Some(node(2))),
         ("it has yet to connect to it", lost(2), Some(node(2))),
         ("it follows a stranger", of(9), None),
         ("it is a master", NodeReport::Master, None),
         ("it is gone", gone(), None),
     ] {
-        let node_reports = [(node(1), sentinel_report)].into();
+        let node_reports = [(node(1), report)].into();
         assert_eq!(
             successor(&topology(&[2, 3]), &node_reports),
             expected,
