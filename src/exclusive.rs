@@ -204,7 +204,7 @@ impl ExclusivePool {
     pub(crate) fn prune(&self, mut rule: impl FnMut(&Entry) -> Option<Discard>) {
         let dialer = self.dialer();
         let mut reasons = Vec::new();
-        let pruned = self.pool.retain(|pooled, _| match rule(pooled) {
+        let pruned = self.pool.retain(|entry, _| match rule(entry) {
             None => true,
             Some(reason) => {
                 dialer.hold();
@@ -212,8 +212,8 @@ impl ExclusivePool {
                 false
             }
         });
-        for (mut pooled, reason) in pruned.removed.into_iter().zip(reasons) {
-            dialer.close_held(&mut pooled, reason);
+        for (mut entry, reason) in pruned.removed.into_iter().zip(reasons) {
+            dialer.close_held(&mut entry, reason);
         }
         dialer.prune(rule);
     }
@@ -225,7 +225,7 @@ impl ExclusivePool {
 
     /// Connections that are open and not lent.
     pub(crate) fn idle(&self) -> usize {
-        self.pool.retain(|_, _| true).retained + self.dialer().docked()
+        self.pool.retain(|_, _| true).retained + self.dialer().untaken()
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
@@ -245,7 +245,7 @@ impl ExclusivePool {
     }
 
     pub(crate) fn close(&self) {
-        // First those at the dock are told, so that nothing is dialled nor kept any more. Then
+        // First those at the wait queue are told, so that nothing is dialled nor kept any more. Then
         // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
         self.dialer().close();
         self.pool.close();

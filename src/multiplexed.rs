@@ -215,14 +215,14 @@ impl Multiplexed {
         first: Option<TryResult<E::Reply>>,
     ) -> RedisResult<E::Reply> {
         let timeout = self.connections.role_pool().config.command_timeout;
-        let mut journey = RetryBudget::default();
+        let mut budget = RetryBudget::default();
         let mut last = None;
         let mut attempted = first;
         loop {
             if let Some(TryResult { line, outcome }) = attempted {
                 match self.judge(request, &line, outcome) {
                     NextStep::Final(result) => {
-                        if journey.refused && result.is_ok() {
+                        if budget.refused && result.is_ok() {
                             self.connections
                                 .role_pool()
                                 .refusals
@@ -230,49 +230,49 @@ impl Multiplexed {
                         }
                         return result;
                     }
-                    NextStep::NotWritten => journey.not_written(),
+                    NextStep::NotWritten => budget.not_written(),
                     NextStep::Lost(error) => {
-                        journey.lost();
-                        if journey.losses > MOST_LOSSES {
+                        budget.lost();
+                        if budget.losses > MOST_LOSSES {
                             return Err(error);
                         }
                         last = Some(Err(error));
                     }
                     NextStep::Refused(reply) => {
-                        let since = journey.refused();
-                        let until = since + self.acquire_timeout(&journey);
+                        let since = budget.refused();
+                        let until = since + self.acquire_timeout(&budget);
                         self.outwait(&line, until).await;
                         last = Some(Ok(reply));
                     }
                 }
             }
-            let acquire_timeout = self.acquire_timeout(&journey);
-            if let Some(result) = last.take_if(|_| journey.is_over(acquire_timeout)) {
+            let acquire_timeout = self.acquire_timeout(&budget);
+            if let Some(result) = last.take_if(|_| budget.is_over(acquire_timeout)) {
                 return result;
             }
-            let line = match self.line(&mut journey, acquire_timeout).await {
+            let line = match self.line(&mut budget, acquire_timeout).await {
                 Ok(line) => line,
                 // What the server itself said is more than that nobody else was there.
                 Err(error) => return last.unwrap_or(Err(error)),
             };
-            if journey.losses > 0 && !self.connections.role_pool().needs_master() {
-                journey.count_waits();
+            if budget.losses > 0 && !self.connections.role_pool().needs_master() {
+                budget.count_waits();
             }
-            tracing::debug!(node = %line.target.node, losses = journey.losses, "a command is sent again");
+            tracing::debug!(node = %line.target.node, losses = budget.losses, "a command takes another connection");
             let began = Instant::now();
-            let limit = journey.limit(timeout);
+            let limit = budget.limit(timeout);
             let outcome = request.over_shared(&line.shared, limit).await;
-            journey.spend(began.elapsed());
+            budget.spend(began.elapsed());
             attempted = Some(TryResult { line, outcome });
         }
     }
 
     /// How long to look for a connection in all.
-    fn acquire_timeout(&self, journey: &RetryBudget) -> Duration {
+    fn acquire_timeout(&self, budget: &RetryBudget) -> Duration {
         let role_pool = self.connections.role_pool();
         match role_pool.config.command_timeout {
             // Other replicas are there now or not at all; the next master is worth waiting for.
-            Some(timeout) if journey.losses > 0 && !role_pool.needs_master() => timeout,
+            Some(timeout) if budget.losses > 0 && !role_pool.needs_master() => timeout,
             _ => role_pool.acquire_timeout(),
         }
     }
@@ -334,7 +334,7 @@ impl Multiplexed {
     /// A connection that takes commands; waits for one where there is none.
     async fn line(
         &mut self,
-        journey: &mut RetryBudget,
+        budget: &mut RetryBudget,
         acquire_timeout: Duration,
     ) -> RedisResult<Arc<SharedConnection>> {
         loop {
@@ -342,7 +342,7 @@ impl Multiplexed {
                 let chosen = self.serving().unwrap_or(chosen);
                 return Ok(Arc::clone(&self.seen.open[chosen]));
             }
-            let since = journey.begin();
+            let since = budget.begin();
             self.connections
                 .wait(&mut self.lines, since, acquire_timeout)
                 .await?;

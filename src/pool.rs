@@ -20,7 +20,7 @@ use crate::{
     role_pool::RolePool,
     status::Status,
     topology::{Handle, Topology},
-    util::{abort_on_drop::Task, runtime::Runtime},
+    util::{abort_on_drop::AbortOnDrop, runtime::Runtime},
 };
 
 /// Two pools of connections to one Redis deployment behind Sentinel: to the master for writes, to
@@ -52,8 +52,8 @@ struct Inner {
     runtime: Arc<Runtime>,
     connections: Arc<Connections>,
     /// Ends by itself after `close`, once all that it has started have ended.
-    _refresh: Task,
-    tasks: Vec<Task>,
+    _refresh: AbortOnDrop,
+    tasks: Vec<AbortOnDrop>,
 }
 
 /// All connections of the pool to the nodes.
@@ -316,7 +316,7 @@ impl Pool {
         let config = &self.inner.config;
         let wanted = self.inner.progress.status().refreshes + 1;
         let mut progress = self.inner.progress.progress();
-        self.inner.topology.request_look();
+        self.inner.topology.request_refresh();
         let acquire_timeout = config.sentinel_timeout + config.connect_timeout;
         let completed = progress.wait_for(|look| *look >= wanted);
         tokio::select! {
@@ -408,15 +408,15 @@ impl Connections {
     }
 
     /// Starts what looks after them.
-    fn tasks(&self) -> Vec<Task> {
+    fn tasks(&self) -> Vec<AbortOnDrop> {
         let (runtime, topology) = (&self.role_pool().runtime, &self.role_pool().topology);
         let reaper = |side: &ExclusivePool| reaper::spawn(side.clone(), topology.subscribe());
         let lazy_timeout = |side: &ExclusivePool| {
             let role_pool = Arc::clone(side.dialer().role_pool());
-            Task::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
+            AbortOnDrop::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
         };
         let connections = |connections: &Arc<SharedConnections>| {
-            Task::spawn_on(runtime, Arc::clone(connections).run())
+            AbortOnDrop::spawn_on(runtime, Arc::clone(connections).run())
         };
         vec![
             reaper(&self.write),

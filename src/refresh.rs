@@ -1,4 +1,4 @@
-//! Keeps the topology true: events, poll and suspicion lead to a look; a look's answers and the
+//! Keeps the topology true: events, poll and suspicion lead to a refresh; a refresh's answers and the
 //! nodes' own word lead to a new snapshot.
 //!
 //! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which report
@@ -34,13 +34,13 @@ use crate::{
     },
     sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
     topology::{Handle, Topology},
-    util::{abort_on_drop::Task, jitter, runtime::Runtime},
+    util::{abort_on_drop::AbortOnDrop, jitter, runtime::Runtime},
 };
 
-/// Where things are in motion (a claim to settle, a replica about to be readable), the next look
+/// Where things are in motion (a claim to settle, a replica about to be readable), the next refresh
 /// comes this soon, and then ever later up to the poll interval.
 const QUICK: Duration = Duration::from_millis(100);
-/// Suspicions that come sooner than this after a look share the next one: under load every command
+/// Suspicions that come sooner than this after a refresh share the next one: under load every command
 /// may be one, and looks as frequent as commands would be a storm of their own.
 const REST: Duration = Duration::from_millis(25);
 
@@ -51,7 +51,7 @@ pub(crate) struct Refresh {
     progress: Arc<Progress>,
     round: u64,
     refresh_began: Option<Instant>,
-    next_look: Instant,
+    next_refresh: Instant,
     quick: Duration,
     sentinels: SentinelSet,
     probe_cache: ProbeCache,
@@ -69,7 +69,7 @@ impl Refresh {
         handle: Arc<Handle>,
         progress: Arc<Progress>,
         closing: impl Future<Output = ()> + Send + 'static,
-    ) -> Task {
+    ) -> AbortOnDrop {
         let (messages, inbox) = mpsc::channel(64);
         let (probed, probes) = mpsc::channel(64);
         let (resolved, lookups) = mpsc::channel(64);
@@ -84,10 +84,10 @@ impl Refresh {
             progress,
             round: 0,
             refresh_began: None,
-            next_look: Instant::now(),
+            next_refresh: Instant::now(),
             quick: QUICK,
         };
-        Task::spawn_on(runtime, refresh.run(inbox, probes, lookups, closing))
+        AbortOnDrop::spawn_on(runtime, refresh.run(inbox, probes, lookups, closing))
     }
 
     async fn run(
@@ -104,8 +104,8 @@ impl Refresh {
                 Some(message) = inbox.recv() => self.hear(message),
                 Some(probed) = probes.recv() => self.on_probed(probed),
                 Some(resolved) = lookups.recv() => self.resolver.note(resolved),
-                () = handle.look_requested() => self.look_soon(),
-                () = tokio::time::sleep_until(self.next_look) => self.begin_refresh(),
+                () = handle.refresh_requested() => self.refresh_soon(),
+                () = tokio::time::sleep_until(self.next_refresh) => self.begin_refresh(),
                 () = &mut closing => break,
             }
             self.conclude();
@@ -118,10 +118,10 @@ impl Refresh {
         while lookups.recv().await.is_some() {}
     }
 
-    fn look_soon(&mut self) {
+    fn refresh_soon(&mut self) {
         let now = Instant::now();
         match self.refresh_began.map(|began| began + REST) {
-            Some(rested) if rested > now => self.next_look = self.next_look.min(rested),
+            Some(rested) if rested > now => self.next_refresh = self.next_refresh.min(rested),
             _ => self.begin_refresh(),
         }
     }
@@ -137,7 +137,7 @@ impl Refresh {
         self.refresh_began = Some(now);
         self.sentinels.ask(self.round);
         self.progress.refresh_began(self.round);
-        self.next_look = now + jitter::around(self.config.refresh_interval, 20);
+        self.next_refresh = now + jitter::around(self.config.refresh_interval, 20);
     }
 
     fn hear(&mut self, message: Message) {
@@ -175,7 +175,7 @@ impl Refresh {
         self.probe_cache.note(probed);
         if closed {
             self.quick = QUICK;
-            self.look_soon();
+            self.refresh_soon();
         }
     }
 
@@ -257,7 +257,7 @@ impl Refresh {
         self.publish(&current, next);
         self.schedule(unsettled);
         if raised {
-            self.look_soon();
+            self.refresh_soon();
         }
         self.report_progress(&views, waiting);
     }
@@ -323,8 +323,8 @@ impl Refresh {
     fn schedule(&mut self, unsettled: bool) {
         if !unsettled {
             self.quick = QUICK;
-        } else if self.next_look > Instant::now() + self.quick {
-            self.next_look = Instant::now() + jitter::around(self.quick, 20);
+        } else if self.next_refresh > Instant::now() + self.quick {
+            self.next_refresh = Instant::now() + jitter::around(self.quick, 20);
             self.quick = (self.quick * 3 / 2).min(self.config.refresh_interval);
         }
     }

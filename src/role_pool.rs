@@ -65,7 +65,7 @@ pub(crate) struct RolePool {
     /// Returns since a connection that is one too many for a fair share last changed its node.
     returns: AtomicUsize,
     last_turn: Mutex<Instant>,
-    /// A connection came back since the reaper's last look.
+    /// A connection came back since the reaper's last refresh.
     used: AtomicBool,
 }
 
@@ -125,11 +125,11 @@ impl RolePool {
     pub(crate) fn admission(&self, target: &Target) -> Admission {
         let snapshot = self.topology.snapshot();
         if !snapshot.admits(self.policy(), target) {
-            Admission::Gone
+            Admission::Revoked
         } else if snapshot.fence.is_some() && self.policy().is_none() {
             Admission::Fenced
         } else {
-            Admission::Current
+            Admission::Open
         }
     }
 

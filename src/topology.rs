@@ -191,7 +191,7 @@ fn or_else(
 /// Publishes snapshots, and takes the suspicions that ask for a new one.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    /// The version of the newest snapshot, for a look without a lock before every command.
+    /// The version of the newest snapshot, for a refresh without a lock before every command.
     version: AtomicU64,
     sender: watch::Sender<Arc<Topology>>,
     suspects: Mutex<HashSet<Node>>,
@@ -285,7 +285,7 @@ impl Handle {
     }
 
     /// Asks for a look at the Sentinels because this node misbehaved. Any number of suspicions
-    /// that arrive before the look begins cost that one look.
+    /// that arrive before the refresh begins cost that one refresh.
     pub(crate) fn suspect(&self, node: &Node) {
         let first = self.suspects.lock().insert(node.clone());
         if first {
@@ -294,12 +294,12 @@ impl Handle {
     }
 
     /// Asks for a look at the Sentinels with nobody under suspicion.
-    pub(crate) fn request_look(&self) {
+    pub(crate) fn request_refresh(&self) {
         self.suspicion.notify_one();
     }
 
-    /// Waits until somebody asks for a look.
-    pub(crate) async fn look_requested(&self) {
+    /// Waits until somebody asks for a refresh.
+    pub(crate) async fn refresh_requested(&self) {
         self.suspicion.notified().await;
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How many connections one of the two pools keeps, and for how long.
 ///
-/// Limits that look contradictory but keep their promise are accepted: with an `idle_timeout`
+/// Limits that refresh contradictory but keep their promise are accepted: with an `idle_timeout`
 /// longer than `max_lifetime`, or a `test_idle_after` longer than `idle_timeout`, the shorter one
 /// simply acts first.
 ///

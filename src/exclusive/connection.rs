@@ -145,7 +145,7 @@ impl Connection {
     }
 
     fn wait(&self) -> Wait {
-        let (now, acquire_timeout) = (Instant::now(), self.pooled().role_pool().acquire_timeout());
+        let (now, acquire_timeout) = (Instant::now(), self.entry().role_pool().acquire_timeout());
         let left = self.until.map(|until| until.saturating_duration_since(now));
         let whole = left.map_or(acquire_timeout, |left| left.min(acquire_timeout));
         Wait {
@@ -170,7 +170,7 @@ impl Connection {
     fn target(&self) -> &Target {
         match &self.away {
             Some(target) => target,
-            None => &self.pooled().target,
+            None => &self.entry().target,
         }
     }
 
@@ -179,7 +179,7 @@ impl Connection {
         object.expect("BUG: a guard is used while it is being dropped")
     }
 
-    fn pooled(&self) -> &Entry {
+    fn entry(&self) -> &Entry {
         self.object()
     }
 
@@ -209,10 +209,10 @@ impl Connection {
         if self.is_away() {
             return Err(self.failure(Cause::Unusable));
         }
-        if !self.pooled().role_pool().needs_master() && request.publishes() {
+        if !self.entry().role_pool().needs_master() && request.publishes() {
             return Err(command::published_at_a_replica());
         }
-        if !self.pooled().is_fit() {
+        if !self.entry().is_fit() {
             let wait = self.wait();
             Box::pin(self.wait_until_usable(request.affinity(), wait)).await?;
         }
@@ -255,19 +255,19 @@ impl Connection {
     /// Holds the command back while the master is being replaced, and takes a fresh connection where
     /// this one is of no use any more. Nothing has been written yet.
     async fn wait_until_usable(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.pooled().role_pool());
+        let role_pool = Arc::clone(self.entry().role_pool());
         let mut changes = role_pool.topology.subscribe();
         loop {
             if role_pool.runtime.has_ended() {
                 return Err(Error::RuntimeEnded.into());
             }
             changes.mark_unchanged();
-            if self.pooled().is_fit() || self.is_bound() {
+            if self.entry().is_fit() || self.is_bound() {
                 return Ok(());
             }
             match self.pooled_mut().admission() {
-                Admission::Current => return Ok(()),
-                Admission::Gone => self.replace_connection(affinity, wait).await?,
+                Admission::Open => return Ok(()),
+                Admission::Revoked => self.replace_connection(affinity, wait).await?,
                 Admission::Fenced => {
                     let changed = tokio::time::timeout_at(wait.until, changes.changed());
                     tokio::select! {
@@ -286,28 +286,28 @@ impl Connection {
     /// Whether the caller has set up something on this connection to a node that is only read from:
     /// that its node fell ill does not end it.
     fn is_bound(&self) -> bool {
-        let pooled = self.pooled();
-        pooled.role_pool().is_read_pool() && pooled.is_open() && !pooled.is_replaceable()
+        let entry = self.entry();
+        entry.role_pool().is_read_pool() && entry.is_open() && !entry.is_replaceable()
     }
 
     /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
     /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
     async fn replace_connection(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        if !self.pooled().is_replaceable() {
+        if !self.entry().is_replaceable() {
             return Err(self.failure(self.why_stuck()));
         }
         if affinity == Affinity::Connection {
             self.start_over();
             return Err(self.failure(Cause::Severed));
         }
-        let pooled = self.pooled_mut();
-        if pooled.is_open() {
+        let entry = self.pooled_mut();
+        if entry.is_open() {
             // Closed before another is made, so that the limit holds at every moment.
-            let reason = pooled.why_replaced();
-            pooled.close(reason);
+            let reason = entry.why_replaced();
+            entry.close(reason);
         }
-        let (role_pool, before) = (Arc::clone(pooled.role_pool()), pooled.target.node.clone());
-        let condemned = pooled.condemned();
+        let (role_pool, before) = (Arc::clone(entry.role_pool()), entry.target.node.clone());
+        let condemned = entry.condemned();
         let Some(pool) = Object::pool(self.object()) else {
             return Err(role_pool.ending().into());
         };
@@ -335,9 +335,9 @@ impl Connection {
     }
 
     fn why_stuck(&self) -> Cause {
-        let pooled = self.pooled();
-        let master = pooled.role_pool().topology.snapshot().master.clone();
-        if pooled.role_pool().is_read_pool() || master.as_ref() == Some(&pooled.target.node) {
+        let entry = self.entry();
+        let master = entry.role_pool().topology.snapshot().master.clone();
+        if entry.role_pool().is_read_pool() || master.as_ref() == Some(&entry.target.node) {
             Cause::Unusable
         } else {
             Cause::Superseded(master)
@@ -351,7 +351,7 @@ impl Connection {
         request: E,
         mut result: RedisResult<E::Reply>,
     ) -> RedisResult<E::Reply> {
-        let role_pool = Arc::clone(self.pooled().role_pool());
+        let role_pool = Arc::clone(self.entry().role_pool());
         let mut wait = self.wait();
         // A read that was on its way has no more than the time it had then, unless it has to wait
         // for the next master.
@@ -363,7 +363,7 @@ impl Connection {
             self.report(request, &result);
             let attempt = AttemptEnd::of(request, &result, self.role());
             if refused && attempt == AttemptEnd::Settled && result.is_ok() {
-                role_pool.refusals.served(&self.pooled().target.node);
+                role_pool.refusals.served(&self.entry().target.node);
             }
             refused |= attempt == AttemptEnd::Refused;
             losses += u32::from(attempt == AttemptEnd::Lost);
@@ -381,7 +381,7 @@ impl Connection {
             if Instant::now() >= wait.until {
                 return result;
             }
-            let moved = if attempt == AttemptEnd::Refused && self.pooled().condemned().is_none() {
+            let moved = if attempt == AttemptEnd::Refused && self.entry().condemned().is_none() {
                 self.outwait(request.affinity(), wait).await
             } else {
                 let pause = pause.get_or_insert_with(|| Backoff::after(attempt));
@@ -405,11 +405,10 @@ impl Connection {
     /// Waits until the node that refused may be asked again. The connection stays: any other would
     /// only lead to the same node.
     async fn outwait(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.pooled().role_pool());
+        let role_pool = Arc::clone(self.entry().role_pool());
         let node = self.node();
         let mut changes = role_pool.topology.subscribe();
-        while self.pooled_mut().admission() == Admission::Current
-            && !role_pool.has_alternative(&node)
+        while self.pooled_mut().admission() == Admission::Open && !role_pool.has_alternative(&node)
         {
             tokio::select! {
                 () = role_pool.refusals.turn(&node) => break,
@@ -429,7 +428,7 @@ impl Connection {
         pause: &mut Backoff,
         wait: Wait,
     ) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.pooled().role_pool());
+        let role_pool = Arc::clone(self.entry().role_pool());
         let before = self.node();
         let mut changes = role_pool.topology.subscribe();
         changes.mark_unchanged();
@@ -437,7 +436,7 @@ impl Connection {
             role_pool.node_table.shun(&before);
         }
         self.replace_connection(affinity, wait).await?;
-        let pause = pause.next(self.pooled().target.node == before);
+        let pause = pause.next(self.entry().target.node == before);
         if !pause.is_zero() {
             let until = Instant::now() + pause;
             tokio::select! {
@@ -466,21 +465,21 @@ impl Connection {
 
     /// Has the node looked at when what it said, or did not say, puts its role in doubt.
     fn report<E: Request>(&mut self, request: E, result: &RedisResult<E::Reply>) {
-        let pooled = self.pooled_mut();
-        let target = pooled.target.clone();
+        let entry = self.pooled_mut();
+        let target = entry.target.clone();
         match result {
             Ok(reply) => {
                 let class = request.class(reply);
-                let role_pool = pooled.role_pool();
+                let role_pool = entry.role_pool();
                 role_pool.report(class, &target);
                 // A node that is loading is left for another one, where there is one.
                 let leaves = class.refuses(target.role) && role_pool.has_alternative(&target.node);
                 if leaves || class.condemns(target.role) {
-                    pooled.condemn();
+                    entry.condemn();
                 }
             }
             Err(error) => {
-                let topology = &pooled.role_pool().topology;
+                let topology = &entry.role_pool().topology;
                 match Failure::of(error).map(|failure| &failure.cause) {
                     None | Some(Cause::Unusable) => {}
                     Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
@@ -525,29 +524,29 @@ impl Connection {
     }
 
     pub(crate) fn acquire_timeout(&self) -> Duration {
-        self.pooled().role_pool().acquire_timeout()
+        self.entry().role_pool().acquire_timeout()
     }
 
     pub(crate) fn is_fit(&self) -> bool {
-        !self.is_away() && self.pooled().is_fit()
+        !self.is_away() && self.entry().is_fit()
     }
 
     pub(crate) fn is_replaceable(&self) -> bool {
-        self.pooled().is_replaceable()
+        self.entry().is_replaceable()
     }
 
     pub(crate) fn is_condemned(&self) -> bool {
-        !self.is_away() && self.pooled().condemned().is_some()
+        !self.is_away() && self.entry().condemned().is_some()
     }
 
     pub(crate) fn is_watching(&mut self) -> bool {
-        !self.is_away() && self.pooled().is_open() && self.pooled_mut().wire().is_watching()
+        !self.is_away() && self.entry().is_open() && self.pooled_mut().wire().is_watching()
     }
 
     /// What the next user of the connection must not see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
-        let open = !self.is_away() && self.pooled().is_open();
-        open.then(|| self.pooled().dirt()).flatten()
+        let open = !self.is_away() && self.entry().is_open();
+        open.then(|| self.entry().dirt()).flatten()
     }
 
     /// The next command goes over a fresh connection instead.

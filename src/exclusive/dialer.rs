@@ -1,13 +1,13 @@
 //! Makes connections, apart from the callers who want them.
 //!
-//! A dial runs in a task of its own, on the pool's runtime. The caller who asked for it waits in line at the *dock*, where
-//! finished connections arrive; whoever is first in line takes the next one, so a dial that hangs
-//! holds up one caller at most, and one whose caller has gone is not wasted: its connection stays
-//! at the dock until somebody wants it.
+//! A dial runs in a task of its own, on the pool's runtime. The caller that asked for it waits in the
+//! wait queue, where finished connections arrive, and the first caller in it takes the next one. So a
+//! dial that hangs delays one caller at most. When the caller of a dial has gone, its connection
+//! stays in the wait queue for the next one.
 //!
-//! The limit holds without a lock around deadpool: each caller in line has a permit of the pool, a
-//! dial is begun for the line only while fewer dials are under way than callers are in line, and
-//! ahead of demand (`min_idle`, a replica without connections) only while there is room.
+//! `max_active` holds without a lock around deadpool. Each caller in the wait queue has a permit of
+//! the pool. A dial for a caller begins only while fewer dials are pending than callers wait. A dial
+//! ahead of demand (`min_idle`, a replica without connections) begins only while there is room.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -26,7 +26,7 @@ use crate::{
 #[cfg(test)]
 use crate::{topology::Target, wire::connection::WireConnection};
 
-/// A dial that has not answered by now gets company, on another node if there is one.
+/// A dial that takes longer than this gets a second one beside it, to another node if there is one.
 const HEDGE: Duration = Duration::from_millis(150);
 
 /// One pool's source of connections.
@@ -49,11 +49,11 @@ impl Dialer {
         &self.role_pool
     }
 
-    pub(crate) fn docked(&self) -> usize {
-        self.wait_queue.docked()
+    pub(crate) fn untaken(&self) -> usize {
+        self.wait_queue.untaken()
     }
 
-    /// What stands in the way of new connections, if anything does.
+    /// What the dials are doing.
     pub(crate) fn dials(&self) -> DialState {
         match (self.wait_queue.pending(), self.wait_queue.last_error()) {
             (0, _) => DialState::Idle,
@@ -66,13 +66,13 @@ impl Dialer {
     ///
     /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
     /// a deadline of its own, [`acquire_timeout`](Self::acquire_timeout) from when it got the permit. Says also
-    /// whether the connection has been lying at the dock, as any idle one.
+    /// whether the connection was idle in the wait queue.
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Entry>, bool), Error> {
         loop {
             let (mut place, dial) = match self.wait_queue.enter() {
                 Arrival::Closed => return Err(self.role_pool.ending()),
-                Arrival::Here(pooled) => match self.still_good(pooled) {
-                    Some(pooled) => return Ok((pooled, true)),
+                Arrival::Here(entry) => match self.still_good(entry) {
+                    Some(entry) => return Ok((entry, true)),
                     None => continue,
                 },
                 Arrival::InLine(place, dial) => (place, dial),
@@ -120,36 +120,36 @@ impl Dialer {
         }
     }
 
-    /// Puts a connection back in the queue behind those at the dock and takes the first of them.
-    /// Only a pool that takes turns does this; it makes the dock the end of its queue.
-    pub(crate) fn exchange(&self, pooled: &mut Box<Entry>) {
+    /// In the read pool, exchanges a connection for the one that has waited longest in the wait queue:
+    /// connections take turns there, so that one caller reaches every replica.
+    pub(crate) fn exchange(&self, entry: &mut Box<Entry>) {
         if self.role_pool.is_read_pool() {
-            self.wait_queue.exchange(pooled);
+            self.wait_queue.exchange(entry);
         }
     }
 
-    /// Closes the docked connections that the rule speaks against.
+    /// Closes the connections in the wait queue that the rule discards.
     pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Entry) -> Option<Discard>) {
-        for (mut pooled, reason) in self.wait_queue.prune(rule) {
-            self.close_held(&mut pooled, reason);
+        for (mut entry, reason) in self.wait_queue.prune(rule) {
+            self.close_held(&mut entry, reason);
         }
     }
 
-    /// Keeps the place of a connection that is taken out of the pool to be closed: whoever finds
-    /// none idle now must not have another dialled before it is, or there would be one too many.
+    /// Counts a connection that is taken out of the pool as a dial until it is closed. Otherwise a
+    /// caller that finds none idle now could have another dialled, and there would be one too many.
     pub(crate) fn hold(&self) {
         self.wait_queue.hold();
     }
 
-    /// Closes a connection whose place is held.
-    pub(crate) fn close_held(self: &Arc<Self>, pooled: &mut Entry, reason: Discard) {
-        pooled.close(reason);
+    /// Closes a connection that is counted by [`hold`](Self::hold).
+    pub(crate) fn close_held(self: &Arc<Self>, entry: &mut Entry, reason: Discard) {
+        entry.close(reason);
         if self.wait_queue.release() {
             self.spawn_dial();
         }
     }
 
-    /// Gives idle connections, as long as there are any, to those who wait for a dial.
+    /// Gives idle connections to callers that wait for a dial.
     pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Entry>>) {
         loop {
             let awaited = self.wait_queue.announce();
@@ -157,9 +157,9 @@ impl Dialer {
             if !awaited {
                 return;
             }
-            let pooled = idle();
-            let more = pooled.is_some();
-            self.wait_queue.bring(pooled);
+            let entry = idle();
+            let more = entry.is_some();
+            self.wait_queue.bring(entry);
             if !more {
                 return;
             }
@@ -173,16 +173,16 @@ impl Dialer {
 
     pub(crate) fn close(&self) {
         self.role_pool.close();
-        for mut pooled in self.wait_queue.close(&self.role_pool.ending()) {
-            pooled.close(Discard::PoolClosed);
+        for mut entry in self.wait_queue.close(&self.role_pool.ending()) {
+            entry.close(Discard::PoolClosed);
         }
     }
 
-    pub(crate) fn still_good(&self, mut pooled: Box<Entry>) -> Option<Box<Entry>> {
-        match pooled.discard_reason(self.role_pool.clock.now()) {
-            None => Some(pooled),
+    pub(crate) fn still_good(&self, mut entry: Box<Entry>) -> Option<Box<Entry>> {
+        match entry.discard_reason(self.role_pool.clock.now()) {
+            None => Some(entry),
             Some(reason) => {
-                pooled.close(reason);
+                entry.close(reason);
                 None
             }
         }
@@ -215,9 +215,9 @@ impl Dialer {
     async fn dial(self: &Arc<Self>) -> bool {
         loop {
             match self.attempt().await {
-                Ok(pooled) => {
+                Ok(entry) => {
                     self.role_pool.stats.created.fetch_add(1, Relaxed);
-                    self.wait_queue.arrive(pooled);
+                    self.wait_queue.arrive(entry);
                     return true;
                 }
                 Err(error) if self.role_pool.is_final(&error) => {
@@ -248,13 +248,13 @@ impl Dialer {
         Ok(Entry::new(wire, place.opened(), target))
     }
 
-    /// What came for a caller in line; nothing comes any more only when the pool is closed.
+    /// What arrived for a caller in the wait queue. The channel closes only when the pool is closed.
     fn fresh<E>(
         &self,
         arrival: Result<Result<Box<Entry>, Error>, E>,
     ) -> Result<(Box<Entry>, bool), Error> {
-        let pooled = arrival.unwrap_or_else(|_| Err(self.role_pool.ending()))?;
-        Ok((pooled, false))
+        let entry = arrival.unwrap_or_else(|_| Err(self.role_pool.ending()))?;
+        Ok((entry, false))
     }
 
     /// How long a caller who has a permit may take to get a connection.

@@ -1,4 +1,4 @@
-//! A connection as the pool keeps it: the socket, whom it goes to, and since when.
+//! A connection as the pool keeps it: the socket, its target, and its times.
 
 use std::sync::Arc;
 
@@ -82,13 +82,13 @@ impl Entry {
     }
 
     /// Whether its node still is what this pool wants. Without a change of the topology since the
-    /// last look this costs one atomic load.
+    /// last check this costs one atomic load.
     pub(crate) fn vet(&mut self) -> bool {
-        !matches!(self.admission(), Admission::Gone)
+        !matches!(self.admission(), Admission::Revoked)
     }
 
-    /// Whether it may take its caller's next command as it is. As long as nothing changes this costs
-    /// two atomic loads, and for a pool that takes turns one.
+    /// Whether it may take its caller's next command as it is. While the topology does not change this
+    /// costs two atomic loads, and one in the read pool.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
         let vetted =
@@ -108,7 +108,7 @@ impl Entry {
             .is_none_or(|(wire, _)| wire.is_replaceable())
     }
 
-    /// Whether this connection shows no more of its node than was known at that moment.
+    /// Whether the connection was made before this moment.
     pub(crate) fn is_older_than(&self, moment: Instant) -> bool {
         self.born <= moment
     }
@@ -128,14 +128,14 @@ impl Entry {
     /// Whether a command may be written to it now.
     pub(crate) fn admission(&mut self) -> Admission {
         if !self.is_open() || self.condemned.is_some() && self.is_replaceable() {
-            return Admission::Gone;
+            return Admission::Revoked;
         }
         let version = self.role_pool().topology.version();
         if self.vetted == version {
-            return Admission::Current;
+            return Admission::Open;
         }
         let admission = self.role_pool().admission(&self.target);
-        if admission == Admission::Current {
+        if admission == Admission::Open {
             self.vetted = version;
         }
         admission
@@ -168,8 +168,8 @@ impl Entry {
 }
 
 impl Drop for Entry {
-    /// deadpool drops what it holds without a word: when it is closed, and when a checkout is
-    /// cancelled in the middle of its test.
+    /// deadpool drops connections without telling why: when it is closed, and when a checkout is
+    /// cancelled during its test.
     fn drop(&mut self) {
         if self.is_open() {
             let reason = if self.role_pool.is_closed() {

@@ -50,17 +50,17 @@ impl Manager {
     }
 
     /// The PING that `test_idle_after` asks for.
-    async fn test(&self, pooled: &mut Entry) -> Option<Discard> {
-        let node = pooled.target.node.clone();
+    async fn test(&self, entry: &mut Entry) -> Option<Discard> {
+        let node = entry.target.node.clone();
         let silent = self.silent_since.lock().get(&node).copied();
-        if silent.is_some_and(|silent| pooled.idle_since < silent) {
+        if silent.is_some_and(|silent| entry.idle_since < silent) {
             return Some(Discard::TestFailed);
         }
         // Half the caller's time at most: the other half is for the dial that follows a failure.
         let connect_timeout = self.dialer.role_pool().config.connect_timeout;
         let began = Instant::now();
         let deadline = began + connect_timeout.min(self.dialer.acquire_timeout() / 2);
-        let pong = pooled.wire().exchange(&[cmd("PING")], deadline).await;
+        let pong = entry.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             Ok([reply]) if proves_alive(reply) => None,
             failed => {
@@ -86,36 +86,36 @@ impl managed::Manager for Manager {
     async fn create(&self) -> Result<Box<Entry>, Error> {
         PERMIT.set(true);
         loop {
-            let (mut pooled, docked) = Box::pin(self.dialer.obtain()).await?;
+            let (mut entry, untaken) = Box::pin(self.dialer.obtain()).await?;
             let role_pool = self.dialer.role_pool();
             // One that was dialled ahead of demand may have been idle for as long as any other.
-            let due = is_test_due(role_pool.limits(), pooled.idle_since, role_pool.clock.now());
-            if docked
+            let due = is_test_due(role_pool.limits(), entry.idle_since, role_pool.clock.now());
+            if untaken
                 && due
-                && let Some(reason) = Box::pin(self.test(&mut pooled)).await
+                && let Some(reason) = Box::pin(self.test(&mut entry)).await
             {
-                pooled.close(reason);
+                entry.close(reason);
                 continue;
             }
-            return Ok(pooled);
+            return Ok(entry);
         }
     }
 
     /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
     /// deadpool drops what is refused without a word, so the reason is counted here.
-    async fn recycle(&self, pooled: &mut Box<Entry>, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, entry: &mut Box<Entry>, _: &Metrics) -> RecycleResult<Error> {
         PERMIT.set(true);
-        self.dialer.exchange(pooled);
+        self.dialer.exchange(entry);
         let now = self.dialer.role_pool().clock.now();
-        let mut reason = pooled.discard_reason(now);
-        if reason.is_none() && is_test_due(self.dialer.role_pool().limits(), pooled.idle_since, now)
+        let mut reason = entry.discard_reason(now);
+        if reason.is_none() && is_test_due(self.dialer.role_pool().limits(), entry.idle_since, now)
         {
-            reason = Box::pin(self.test(pooled)).await;
+            reason = Box::pin(self.test(entry)).await;
         }
         match reason {
             None => Ok(()),
             Some(reason) => {
-                pooled.close(reason);
+                entry.close(reason);
                 Err(RecycleError::message("discarded"))
             }
         }

@@ -1,8 +1,8 @@
 //! Guards, returns and prunes against changes of the topology, in every order that a scheduler can
 //! think of.
 //!
-//! Pool, guards, dock and the topology's handle are the real ones. Nothing can be dialled here: a
-//! connection arrives at the dock as if it had been. deadpool runs as one step between two awaits.
+//! Pool, guards, wait queue and the topology's handle are the real ones. Nothing can be dialled here: a
+//! connection arrives at the wait queue as if it had been. deadpool runs as one step between two awaits.
 //!
 //! It was seen to fail when a connection under a fence counts as vetted, when the version is raised
 //! before its snapshot is in place, when no generation is compared, and when a prune that began before
@@ -31,7 +31,7 @@ use crate::{
 
 const AMPLE: usize = 1000;
 
-/// The dock wakes those in line under its lock.
+/// The wait queue wakes those in line under its lock.
 fn no_step() {}
 
 struct Model {
@@ -112,8 +112,8 @@ impl Model {
         go(no_step, async move {
             while changes.changed().await.is_ok() {
                 let targets = role_pool.targets();
-                side.prune(|pooled| {
-                    (!targets.contains(&pooled.target)).then(|| role_pool.departed())
+                side.prune(|entry| {
+                    (!targets.contains(&entry.target)).then(|| role_pool.departed())
                 });
                 side.feed();
             }

@@ -12,7 +12,7 @@ use crate::{
     exclusive::{ExclusivePool, entry::expiry},
     status::discard::Discard,
     topology::Topology,
-    util::abort_on_drop::Task,
+    util::abort_on_drop::AbortOnDrop,
 };
 
 /// A round looks at memory only; even so there is no need for more than this many in a second.
@@ -20,13 +20,13 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the task. It lives until the returned guard is dropped.
-pub(crate) fn spawn(side: ExclusivePool, topology: watch::Receiver<Arc<Topology>>) -> Task {
-    let runtime = Arc::clone(&side.dialer().role_pool().runtime);
-    Task::spawn_on(&runtime, run(side, topology))
+pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>>) -> AbortOnDrop {
+    let runtime = Arc::clone(&pool.dialer().role_pool().runtime);
+    AbortOnDrop::spawn_on(&runtime, run(pool, topology))
 }
 
-async fn run(side: ExclusivePool, mut topology: watch::Receiver<Arc<Topology>>) {
-    let pause = pause(side.dialer().role_pool().limits());
+async fn run(pool: ExclusivePool, mut topology: watch::Receiver<Arc<Topology>>) {
+    let pause = pause(pool.dialer().role_pool().limits());
     let mut demand = Demand::new(Instant::now());
     let mut owed = 0;
     loop {
@@ -35,41 +35,41 @@ async fn run(side: ExclusivePool, mut topology: watch::Receiver<Arc<Topology>>) 
             // A node that left is drained at once, one that joined gets its share soon.
             changed = topology.changed() => if changed.is_err() { return },
         }
-        prune(&side, &mut demand, &mut owed);
+        prune(&pool, &mut demand, &mut owed);
     }
 }
 
-fn prune(side: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
-    let dialer = side.dialer();
+fn prune(pool: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
+    let dialer = pool.dialer();
     let role_pool = dialer.role_pool();
     let now = role_pool.clock.tick();
     let limits = role_pool.limits();
     let targets = role_pool.targets();
-    side.prune(|pooled| {
+    pool.prune(|entry| {
         // One that came after this round began may be of a newer topology.
-        let gone = !targets.contains(&pooled.target) && !role_pool.admits(&pooled.target);
+        let gone = !targets.contains(&entry.target) && !role_pool.admits(&entry.target);
         *owed += usize::from(gone);
         gone.then(|| role_pool.departed())
-            .or_else(|| expiry(limits, pooled.expires_at, pooled.idle_since, now))
-            .or_else(|| pooled.is_stale().then_some(Discard::Broken))
+            .or_else(|| expiry(limits, entry.expires_at, entry.idle_since, now))
+            .or_else(|| entry.is_stale().then_some(Discard::Broken))
     });
-    side.feed();
-    let idle = side.idle();
+    pool.feed();
+    let idle = pool.idle();
     if role_pool.is_read_pool()
         && let Some(window) = limits.idle_timeout
         && let Some(surplus) = demand.observe(idle, window, now)
     {
-        shrink(side, surplus);
+        shrink(pool, surplus);
     }
     // Returns at the same moment do not see each other, so one too many may have been kept.
-    let mut excess = side.idle().saturating_sub(limits.effective_max_idle());
-    side.prune(|_| {
+    let mut excess = pool.idle().saturating_sub(limits.effective_max_idle());
+    pool.prune(|_| {
         let surplus = excess > 0;
         excess = excess.saturating_sub(1);
         surplus.then_some(Discard::MaxIdle)
     });
     // Dials under way are idle connections soon.
-    let ready = side.idle() + dialer.pending();
+    let ready = pool.idle() + dialer.pending();
     dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
     if role_pool.is_read_pool() {
         *owed = 0;
@@ -77,7 +77,7 @@ fn prune(side: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
         dialer.dial_ahead(warmth(std::mem::take(owed), ready, limits));
     }
     // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
-    let in_use = role_pool.open() > side.idle();
+    let in_use = role_pool.open() > pool.idle();
     if (role_pool.take_used() || in_use) && ready < limits.effective_max_idle() {
         dialer.balance();
     }
@@ -93,17 +93,17 @@ fn warmth(owed: usize, ready: usize, limits: &PoolLimits) -> usize {
 
 /// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
 /// with the same number.
-fn shrink(side: &ExclusivePool, surplus: usize) {
-    let role_pool = side.dialer().role_pool();
+fn shrink(pool: &ExclusivePool, surplus: usize) {
+    let role_pool = pool.dialer().role_pool();
     let mut shares = role_pool.shares();
     let open: usize = shares.iter().map(|(_, places)| places).sum();
     let nodes = shares.len().max(1);
     let floor = role_pool.limits().min_idle.max(1);
     let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
-    side.prune(|pooled| {
+    pool.prune(|entry| {
         let share = shares
             .iter_mut()
-            .find(|(node, places)| *node == pooled.target.node && *places > keep)?;
+            .find(|(node, places)| *node == entry.target.node && *places > keep)?;
         share.1 -= 1;
         Some(Discard::Surplus)
     });

@@ -1,4 +1,4 @@
-//! Where finished connections arrive and callers wait in line for them.
+//! Callers that wait for a connection, and connections that nobody has taken yet.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,13 +16,14 @@ type Waiter = oneshot::Sender<Result<Box<Entry>, Error>>;
 #[derive(Debug, Default)]
 struct State {
     /// Connections that nobody was waiting for when they arrived, oldest first.
-    docked: VecDeque<Box<Entry>>,
-    /// By the numbers of the tickets, the first in line first. Whoever leaves takes the ticket out,
-    /// so that nobody has to look for those who left, however long the line.
+    untaken: VecDeque<Box<Entry>>,
+    /// By ticket number, first come first. A caller that leaves removes its own entry, so that nobody
+    /// has to search for abandoned ones.
     waiters: BTreeMap<u64, Waiter>,
     /// Tickets given out so far.
     tickets: u64,
-    /// Dials under way.
+    /// Dials under way, idle connections that are announced to a caller, and connections taken out to
+    /// be closed.
     pending: usize,
     last_error: Option<Error>,
     closed: bool,
@@ -30,25 +31,24 @@ struct State {
 
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
-    /// Guards the line, the connections in it and the number of dials; never held across an await
-    /// nor while a connection is dropped.
+    /// Never held across an await, nor while a connection is dropped.
     state: Mutex<State>,
-    /// How many connections are docked, so that a checkout can tell without the lock that there is
+    /// How many connections nobody has taken, so that a checkout can tell without the lock that there is
     /// nothing to exchange.
-    docked: AtomicUsize,
+    untaken: AtomicUsize,
 }
 
 /// What somebody who wants a connection gets at once.
 #[derive(Debug)]
 pub(crate) enum Arrival<'a> {
     Here(Box<Entry>),
-    /// A place in the line, and whether a dial has to be begun for it.
+    /// A place in the wait queue, and whether a dial has to begin for it.
     InLine(InLine<'a>, bool),
     Closed,
 }
 
-/// A place in the line. A connection that came for somebody who left before taking it goes to the
-/// next.
+/// A place in the wait queue. When it is dropped, a connection that has arrived for it goes to the
+/// next caller.
 #[derive(Debug)]
 pub(crate) struct InLine<'a> {
     wait_queue: &'a WaitQueue,
@@ -67,22 +67,22 @@ impl Drop for InLine<'_> {
         let mut state = self.wait_queue.state.lock();
         state.waiters.remove(&self.ticket);
         // Sent under that lock, so it is here by now or never comes.
-        if let Ok(Ok(pooled)) = self.arrival.try_recv() {
-            self.wait_queue.pass_on(state, pooled);
+        if let Ok(Ok(entry)) = self.arrival.try_recv() {
+            self.wait_queue.pass_on(state, entry);
         }
     }
 }
 
 impl WaitQueue {
-    /// Takes a docked connection or a place in the line.
+    /// Takes a connection that nobody has taken yet, or a place in the line.
     pub(crate) fn enter(&self) -> Arrival<'_> {
         let mut state = self.state.lock();
         if state.closed {
             return Arrival::Closed;
         }
-        if let Some(pooled) = state.docked.pop_front() {
-            self.docked.store(state.docked.len(), Relaxed);
-            return Arrival::Here(pooled);
+        if let Some(entry) = state.untaken.pop_front() {
+            self.untaken.store(state.untaken.len(), Relaxed);
+            return Arrival::Here(entry);
         }
         let (sender, arrival) = oneshot::channel();
         let ticket = state.tickets;
@@ -119,41 +119,41 @@ impl WaitQueue {
     }
 
     /// Brings the connection that was announced, or says that there is none.
-    pub(crate) fn bring(&self, pooled: Option<Box<Entry>>) {
+    pub(crate) fn bring(&self, entry: Option<Box<Entry>>) {
         let mut state = self.state.lock();
         state.pending -= 1;
-        if let Some(pooled) = pooled {
-            self.pass_on(state, pooled);
+        if let Some(entry) = entry {
+            self.pass_on(state, entry);
         }
     }
 
     /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(crate) fn arrive(&self, pooled: Box<Entry>) {
+    pub(crate) fn arrive(&self, entry: Box<Entry>) {
         let mut state = self.state.lock();
         state.pending -= 1;
         state.last_error = None;
-        self.pass_on(state, pooled);
+        self.pass_on(state, entry);
     }
 
     /// Under the same lock as what counted the connection before: at no moment may it count
     /// nowhere, or a dial would take its place.
-    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut pooled: Box<Entry>) {
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, mut entry: Box<Entry>) {
         if state.closed {
             drop(state);
-            pooled.close(Discard::PoolClosed);
+            entry.close(Discard::PoolClosed);
             return;
         }
         while let Some((_, ticket)) = state.waiters.pop_first() {
-            match ticket.send(Ok(pooled)) {
+            match ticket.send(Ok(entry)) {
                 Ok(()) => return,
                 Err(refused) => match refused {
-                    Ok(back) => pooled = back,
+                    Ok(back) => entry = back,
                     Err(_) => return,
                 },
             }
         }
-        state.docked.push_back(pooled);
-        self.docked.store(state.docked.len(), Relaxed);
+        state.untaken.push_back(entry);
+        self.untaken.store(state.untaken.len(), Relaxed);
     }
 
     /// A dial has failed; says whether it should be tried again, because somebody waits for it.
@@ -203,18 +203,18 @@ impl WaitQueue {
         }
     }
 
-    /// Exchanges a connection for the one that has been docked longest, if there is one.
-    pub(crate) fn exchange(&self, pooled: &mut Box<Entry>) {
-        if self.docked.load(Relaxed) == 0 {
+    /// Exchanges a connection for the one that has waited longest for a taker, if there is one.
+    pub(crate) fn exchange(&self, entry: &mut Box<Entry>) {
+        if self.untaken.load(Relaxed) == 0 {
             return;
         }
         let mut state = self.state.lock();
-        if let Some(other) = state.docked.pop_front() {
-            state.docked.push_back(mem::replace(pooled, other));
+        if let Some(other) = state.untaken.pop_front() {
+            state.untaken.push_back(mem::replace(entry, other));
         }
     }
 
-    /// Takes out the docked connections that the rule speaks against, each as one to
+    /// Takes out the connections without a taker that the rule discards, each counted as by
     /// [`hold`](Self::hold).
     pub(crate) fn prune<R>(
         &self,
@@ -222,21 +222,21 @@ impl WaitQueue {
     ) -> Vec<(Box<Entry>, R)> {
         let mut out = Vec::new();
         let mut state = self.state.lock();
-        let mut keep = VecDeque::with_capacity(state.docked.len());
-        for pooled in state.docked.drain(..) {
-            match rule(&pooled) {
-                Some(reason) => out.push((pooled, reason)),
-                None => keep.push_back(pooled),
+        let mut keep = VecDeque::with_capacity(state.untaken.len());
+        for entry in state.untaken.drain(..) {
+            match rule(&entry) {
+                Some(reason) => out.push((entry, reason)),
+                None => keep.push_back(entry),
             }
         }
-        state.docked = keep;
+        state.untaken = keep;
         state.pending += out.len();
-        self.docked.store(state.docked.len(), Relaxed);
+        self.untaken.store(state.untaken.len(), Relaxed);
         out
     }
 
-    pub(crate) fn docked(&self) -> usize {
-        self.docked.load(Relaxed)
+    pub(crate) fn untaken(&self) -> usize {
+        self.untaken.load(Relaxed)
     }
 
     pub(crate) fn pending(&self) -> usize {
@@ -247,15 +247,15 @@ impl WaitQueue {
         self.state.lock().last_error.clone()
     }
 
-    /// Sends everybody home and closes what is docked.
+    /// Ends every wait and gives out the connections that nobody has taken, to be closed.
     pub(crate) fn close(&self, end: &Error) -> VecDeque<Box<Entry>> {
         let mut state = self.state.lock();
         state.closed = true;
         for ticket in mem::take(&mut state.waiters).into_values() {
             let _ = ticket.send(Err(end.clone()));
         }
-        self.docked.store(0, Relaxed);
-        mem::take(&mut state.docked)
+        self.untaken.store(0, Relaxed);
+        mem::take(&mut state.untaken)
     }
 }
 

@@ -42,7 +42,7 @@ use crate::{
 /// connections only to close them.
 const YOUNG: Duration = Duration::from_secs(1);
 
-/// A shared connection and whom it goes to.
+/// A shared connection and its target.
 #[derive(Debug)]
 pub(crate) struct SharedConnection {
     pub(crate) shared: Arc<Mux>,
@@ -135,7 +135,7 @@ impl SharedConnections {
         self.role_pool.is_final(trouble).then(|| trouble.clone())
     }
 
-    /// Takes to heart what a reply says about the node that sent it.
+    /// Acts on what a reply says about the node that sent it.
     pub(crate) fn report(&self, doubt: ReplyClass, line: &SharedConnection) {
         // Many replies may say the same at once, and it is one failure.
         if doubt.condemns(line.target.role) && line.shared.retire() {
@@ -203,7 +203,7 @@ struct Maintainer {
     connections: Arc<SharedConnections>,
     lines: Vec<Arc<SharedConnection>>,
     dials: JoinSet<Dialled>,
-    /// Whom each dial goes to.
+    /// The node of each dial.
     under_way: HashMap<task::Id, Node>,
     trouble: Option<Error>,
 }
@@ -248,7 +248,7 @@ impl Maintainer {
         });
         for line in &self.lines {
             match role_pool.admission(&line.target) {
-                Admission::Current => line.shared.reopen(),
+                Admission::Open => line.shared.reopen(),
                 _ => line.shared.nudge(),
             }
         }
@@ -328,13 +328,13 @@ fn admission(connections: Arc<SharedConnections>, target: Target) -> impl FnMut(
     move || {
         let version = connections.role_pool.topology.version();
         if vetted == version {
-            return Admission::Current;
+            return Admission::Open;
         }
         let admission = connections.role_pool.admission(&target);
-        if admission == Admission::Current {
+        if admission == Admission::Open {
             vetted = version;
         }
-        // The keeper may have looked before the driver had stopped, and must look again.
+        // The maintainer may have looked before the driver had stopped, and must look again.
         if mem::replace(&mut fenced, admission == Admission::Fenced) && !fenced {
             connections.ended.notify_one();
         }

@@ -17,7 +17,7 @@ use crate::{
     error::{self, is_refusal},
     node::{Node, Role},
     refresh::decide::election::NodeReport,
-    util::abort_on_drop::Task,
+    util::abort_on_drop::AbortOnDrop,
     wire::{
         connection::WireConnection,
         handshake::{self, Greeting},
@@ -69,7 +69,7 @@ pub(crate) enum Reason {
 #[derive(Debug)]
 pub(crate) struct Prober {
     asked: watch::Sender<()>,
-    _task: Task,
+    _task: AbortOnDrop,
 }
 
 impl Prober {
@@ -77,7 +77,7 @@ impl Prober {
         let (asked, questions) = watch::channel(());
         Self {
             asked,
-            _task: Task::spawn(run(config, node, questions, out)),
+            _task: AbortOnDrop::spawn(run(config, node, questions, out)),
         }
     }
 

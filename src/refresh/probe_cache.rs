@@ -22,7 +22,7 @@ use crate::{
         promotion_watch::PromotionWatch,
     },
     sentinel::answer::View,
-    util::abort_on_drop::Task,
+    util::abort_on_drop::AbortOnDrop,
 };
 
 /// A word of a node that speaks against using it is asked for again after this long.
@@ -59,7 +59,7 @@ pub(super) struct ProbeCache {
     /// Nodes being asked, and what of their answers will be out of date already.
     probing: HashMap<Node, Outdated>,
     /// The node that is asked again and again until it is a master.
-    awaited: Option<(Node, Task)>,
+    awaited: Option<(Node, AbortOnDrop)>,
     probed: mpsc::Sender<Probed>,
 }
 
@@ -201,7 +201,7 @@ impl ProbeCache {
             let config = Arc::clone(&self.config);
             let probed = self.probed.clone();
             let subject = node.clone();
-            let task = Task::spawn(async move {
+            let task = AbortOnDrop::spawn(async move {
                 let promoted = PromotionWatch::new(config, subject).until_promoted().await;
                 let _ = probed.send(promoted).await;
             });

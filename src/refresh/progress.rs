@@ -19,7 +19,7 @@ use crate::{
     topology::Handle,
 };
 
-/// What the last look means for somebody who waits for a master to be found.
+/// What the last refresh means for somebody who waits for a master to be found.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Readiness {
     /// It may still be found.
@@ -34,7 +34,7 @@ pub(crate) enum Readiness {
     Refused(Node, RedisError),
 }
 
-/// What a look has come to so far.
+/// What a refresh has come to so far.
 #[derive(Debug)]
 pub(super) struct Update {
     pub(super) verdict: Readiness,
@@ -43,7 +43,7 @@ pub(super) struct Update {
     pub(super) admission: Admission,
     pub(super) answered: bool,
     pub(super) said: Reports,
-    /// The look that is over: enough Sentinels answered, and every node that had to be asked was.
+    /// The refresh that is over: enough Sentinels answered, and every node that had to be asked was.
     pub(super) completed: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Mutex<State>,
-    /// Changes whenever there is something new to read; the value is the last completed look.
+    /// Changes whenever there is something new to read; the value is the last completed refresh.
     progress: watch::Sender<u64>,
 }
 

@@ -25,7 +25,7 @@ use crate::{
         refused::Refused,
         reply::Peer,
     },
-    util::abort_on_drop::Task,
+    util::abort_on_drop::AbortOnDrop,
 };
 
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
@@ -41,10 +41,10 @@ struct SentinelTasks {
     /// Who answered there last.
     sentinel: SentinelId,
     said: Option<Result<Box<Answer>, Silence>>,
-    /// The newest look it has answered, or failed to.
+    /// The newest refresh it has answered, or failed to.
     round: u64,
     events: Events,
-    _tasks: [Task; 2],
+    _tasks: [AbortOnDrop; 2],
 }
 
 /// Whose events come by way of a link.
@@ -292,7 +292,7 @@ impl SentinelSet {
             said: None,
             round: 0,
             events: Events::NotYet,
-            _tasks: [Task::spawn(asks), Task::spawn(listens)],
+            _tasks: [AbortOnDrop::spawn(asks), AbortOnDrop::spawn(listens)],
         };
         self.sentinels.insert(name, tasks);
     }
@@ -322,7 +322,7 @@ impl SentinelSet {
 
     /// What has become of this look so far.
     pub(super) fn turnout(&self, round: u64) -> Turnout {
-        // Before the first look none has been asked.
+        // Before the first refresh none has been asked.
         let reported = |tasks: &&SentinelTasks| tasks.said.is_some() && tasks.round >= round;
         let reported = self.sentinels.values().filter(reported);
         let (answered, failed): (Vec<_>, Vec<_>) =

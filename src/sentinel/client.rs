@@ -1,7 +1,7 @@
-//! Asks one Sentinel what it believes, whenever a look is called for.
+//! Asks one Sentinel what it believes, whenever a refresh is called for.
 //!
 //! Every known Sentinel has a task of its own, so all are asked at once and one that hangs delays
-//! nobody. A look that is called for while a question is under way is answered by one more
+//! nobody. A refresh that is called for while a question is under way is answered by one more
 //! question, however many were called for.
 
 use std::{sync::Arc, time::Duration};

@@ -19,7 +19,7 @@ pub(crate) enum Message {
     /// A Sentinel answered, or could not be asked.
     Answer {
         link: Node,
-        /// The look that the question belonged to.
+        /// The refresh that the question belonged to.
         round: u64,
         answer: Result<Box<Answer>, Silence>,
     },

@@ -153,8 +153,8 @@ async fn many_suspicions_cost_one_look() {
     for port in [1, 1, 2, 1, 2] {
         handle.suspect(&node(port));
     }
-    handle.look_requested().await;
+    handle.refresh_requested().await;
     assert_eq!(handle.take_suspects().len(), 2);
-    let second = tokio::time::timeout(Duration::from_millis(10), handle.look_requested());
+    let second = tokio::time::timeout(Duration::from_millis(10), handle.refresh_requested());
     assert!(second.await.is_err());
 }

@@ -8,9 +8,9 @@ use crate::util::runtime::Runtime;
 
 /// Aborts its task when dropped, so that nothing outlives what it works for.
 #[derive(Debug)]
-pub(crate) struct Task(AbortHandle);
+pub(crate) struct AbortOnDrop(AbortHandle);
 
-impl Task {
+impl AbortOnDrop {
     pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(future).abort_handle())
     }
@@ -28,7 +28,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -79,7 +79,7 @@ impl fmt::Display for Dirt {
 /// apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
-    Channel,
+    Framed,
     Pattern,
     Shard,
 }
@@ -220,10 +220,10 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("SPUBLISH", Kind::Publishes),
     ("SSCAN", Kind::Walks(2)),
     ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
-    ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
+    ("SUBSCRIBE", Kind::Subscribe(Topic::Framed)),
     ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
     ("SYNC", Kind::Streams),
-    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Channel)),
+    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Framed)),
     ("UNWATCH", Kind::Unwatch),
     ("WAIT", Kind::Blocks(Timeout::Millis(2))),
     ("WAITAOF", Kind::Blocks(Timeout::Millis(3))),

@@ -24,7 +24,7 @@ use crate::{
     util::runtime::Runtime,
     wire::{
         command::{self, Block, Kind},
-        framed::Channel,
+        framed::Framed,
         handshake, pipeline,
         session::{Claim, Expect, Session},
         stream::Stream,
@@ -42,7 +42,7 @@ enum State {
 }
 
 pub(crate) struct WireConnection {
-    channel: Channel,
+    channel: Framed,
     node: Node,
     peer: Peer,
     session: Session,
@@ -63,7 +63,7 @@ pub(crate) struct WireConnection {
 impl fmt::Debug for WireConnection {
     /// Without its buffers, which hold what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exclusive")
+        f.debug_struct("WireConnection")
             .field("node", &self.node)
             .field("peer", &self.peer)
             .field("state", &self.state)
@@ -81,7 +81,7 @@ impl WireConnection {
         timeout: Option<Duration>,
     ) -> Self {
         Self {
-            channel: Channel::new(stream, limits),
+            channel: Framed::new(stream, limits),
             node,
             peer,
             session: Session::new(db),
@@ -114,7 +114,7 @@ impl WireConnection {
     }
 
     /// For a connection that from now on is shared, with the time that a command may take on it.
-    pub(super) fn into_channel(self) -> (Channel, Option<Duration>) {
+    pub(super) fn into_channel(self) -> (Framed, Option<Duration>) {
         (self.channel, self.timeout)
     }
 
@@ -135,12 +135,12 @@ impl WireConnection {
             Expect::None => self.flush().await,
             // Confirmations are waited for all the same: nothing tells a late one, which RESP2
             // spells like any array, from the reply to the next command.
-            Expect::One | Expect::NodeReport(_) if cmd.is_no_response() => {
+            Expect::One | Expect::Proof(_) if cmd.is_no_response() => {
                 self.owed += 1;
                 self.flush().await
             }
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
-            Expect::NodeReport(claim) => {
+            Expect::Proof(claim) => {
                 let reply = self.receive(false, deadline).await?;
                 self.session.settle(claim, &reply);
                 Ok(reply)
@@ -240,7 +240,7 @@ impl WireConnection {
         self.state == State::Ready
     }
 
-    /// As [`Channel::is_stale`].
+    /// As [`Framed::is_stale`].
     pub(crate) fn is_stale(&self) -> bool {
         self.channel.is_stale()
     }
@@ -579,11 +579,11 @@ fn note_pipeline(mut session: Session, pipeline: &Pipeline) -> RedisResult<Noted
     let mut block = Block::No;
     let mut replies = 0;
     let mut take = |expect| {
-        if let Expect::NodeReport(claim) = expect {
+        if let Expect::Proof(claim) = expect {
             claims.push((replies, claim));
         }
         replies += 1;
-        matches!(expect, Expect::One | Expect::NodeReport(_))
+        matches!(expect, Expect::One | Expect::Proof(_))
     };
     if pipeline.is_transaction() && !take(session.note_multi()) {
         return Err(unframed(&redis::cmd("MULTI"), Place::InPipeline));

@@ -29,7 +29,7 @@ use crate::{
 /// under the 4 KiB that an idle connection is allowed.
 const KEEP_OUT: usize = 1024;
 
-pub(super) struct Channel {
+pub(super) struct Framed {
     stream: Stream,
     out: Vec<u8>,
     written: usize,
@@ -47,7 +47,7 @@ pub(super) struct Channel {
     discreet: bool,
 }
 
-impl Channel {
+impl Framed {
     pub(super) fn new(stream: Stream, limits: ReplyLimits) -> Self {
         Self {
             stream,

@@ -3,7 +3,7 @@
 //! Callers hand in encoded commands at a [`RequestQueue`] and wait there for their replies; a driver, one
 //! task a socket, writes whatever was handed in since its last turn with one system call and reads
 //! as many replies with another. Under load the cost of a command is that of two short turns at the
-//! desk.
+//! queue.
 
 mod driver;
 mod encoder;
@@ -68,7 +68,7 @@ pub(crate) struct Mux {
 impl fmt::Debug for Mux {
     /// Without what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("Mux")
             .field("in_flight", &self.in_flight)
             .field("open", &self.open)
             .finish_non_exhaustive()
@@ -194,7 +194,7 @@ impl Mux {
     }
 }
 
-/// A call at the desk. Dropping it leaves its reply, when it comes, to nobody.
+/// One call. When it is dropped, its reply is read and thrown away.
 struct RequestFuture<'a> {
     shared: &'a Mux,
     key: Option<usize>,

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) enum Expect {
     One,
     /// One reply, to be handed to [`Session::settle`] together with the claim.
-    NodeReport(Claim),
+    Proof(Claim),
     /// So many confirmations, or one error in place of all of them.
     Confirmations(usize),
     None,
@@ -212,7 +212,7 @@ impl Session {
     }
 
     fn claim(&self, what: Claimed, at: u32) -> Expect {
-        Expect::NodeReport(Claim { what, at })
+        Expect::Proof(Claim { what, at })
     }
 
     fn begin(&mut self, dirt: Dirt) {
@@ -262,7 +262,7 @@ impl Session {
             return Expect::Unframed;
         }
         let subscribed = match topic {
-            Topic::Channel => self.channels,
+            Topic::Framed => self.channels,
             Topic::Pattern => self.patterns,
             Topic::Shard => self.shards,
         };
@@ -303,7 +303,7 @@ impl Session {
         self.claim(claimed, self.transactions)
     }
 
-    /// What the reply to a command that expected [`Expect::NodeReport`] says. A server error belongs
+    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs
     /// here too.
     pub(crate) fn settle(&mut self, claim: Claim, reply: &Value) {
         let done = matches!(reply, Value::Okay);
@@ -384,7 +384,7 @@ impl Session {
         let (topic, count) = match reply {
             Value::Push { kind, data } => {
                 let topic = match kind {
-                    Subscribe | Unsubscribe => Topic::Channel,
+                    Subscribe | Unsubscribe => Topic::Framed,
                     PSubscribe | PUnsubscribe => Topic::Pattern,
                     SSubscribe | SUnsubscribe => Topic::Shard,
                     _ => return false,
@@ -393,7 +393,7 @@ impl Session {
             }
             Value::Array(items) => {
                 let topic = match items.first().and_then(text) {
-                    Some(b"subscribe" | b"unsubscribe") => Topic::Channel,
+                    Some(b"subscribe" | b"unsubscribe") => Topic::Framed,
                     Some(b"psubscribe" | b"punsubscribe") => Topic::Pattern,
                     Some(b"ssubscribe" | b"sunsubscribe") => Topic::Shard,
                     _ => return false,
@@ -407,7 +407,7 @@ impl Session {
             .and_then(|count| count.try_into().ok());
         let count: u32 = count.unwrap_or_default();
         match topic {
-            Topic::Channel => self.channels = count.saturating_sub(self.patterns),
+            Topic::Framed => self.channels = count.saturating_sub(self.patterns),
             Topic::Pattern => self.patterns = count.saturating_sub(self.channels),
             Topic::Shard => self.shards = count,
         }

@@ -3,7 +3,7 @@ use super::*;
 fn in_line(wait_queue: &WaitQueue) -> (InLine<'_>, bool) {
     match wait_queue.enter() {
         Arrival::InLine(place, dial) => (place, dial),
-        other => panic!("the dock is open and empty, not {other:?}"),
+        other => panic!("the queue is open and empty, not {other:?}"),
     }
 }
 

@@ -81,7 +81,7 @@ impl Model {
     /// A connection to the master of the moment.
     fn open(&mut self, room: usize) {
         let target = self.handle.snapshot().targets(None).remove(0);
-        let seen = Arc::new(Mutex::new(Admission::Current));
+        let seen = Arc::new(Mutex::new(Admission::Open));
         let look = {
             let (seen, up) = (Arc::clone(&seen), Arc::clone(&self.up));
             let mut admission = admission(Arc::clone(&self.connections), target.clone());
@@ -89,15 +89,15 @@ impl Model {
                 let before = up.load(SeqCst);
                 let admission = admission();
                 let fenced = before != 0 && up.load(SeqCst) == before;
-                assert!(!fenced || admission != Admission::Current, "overlooked");
+                assert!(!fenced || admission != Admission::Open, "overlooked");
                 *seen.lock() = admission;
-                // Before the driver comes to the desk with it.
+                // Before the driver takes its turn with it.
                 step();
                 admission
             }
         };
         let socket = Socket::witnessed(room, move || {
-            assert_eq!(*seen.lock(), Admission::Current, "written all the same");
+            assert_eq!(*seen.lock(), Admission::Open, "written all the same");
         });
         let server = serve(socket.wire());
         let limits = self.connections.role_pool.config.multiplexed;

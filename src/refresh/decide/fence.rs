@@ -38,7 +38,7 @@ const ELECTION: Duration = Duration::from_secs(12);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SentinelReport<'a> {
     pub(crate) sentinel: &'a SentinelId,
-    /// The newest look that it answered, or failed to.
+    /// The newest refresh that it answered, or failed to.
     pub(crate) round: u64,
     pub(crate) answer: Option<&'a Answer>,
 }
@@ -48,7 +48,7 @@ struct Sign {
     kind: SignKind,
     text: String,
     since: Instant,
-    /// The first look whose answer can bear it out, or not.
+    /// The first refresh whose answer can bear it out, or not.
     round: u64,
     /// The steps of the failover that were published. Each asks for a newer answer, once: a flood of
     /// events does not put off the answer for ever.
@@ -61,7 +61,7 @@ struct Sign {
 #[derive(Debug)]
 struct Promotion {
     since: Instant,
-    /// The first look whose answers can tell which of the two it is.
+    /// The first refresh whose answers can tell which of the two it is.
     round: u64,
     /// Whether no Sentinel knew of a failover when it was asked.
     dismissed: bool,

@@ -111,7 +111,7 @@ struct Failover {
     announced: bool,
 }
 
-/// What a Sentinel said last, and the look that it belonged to.
+/// What a Sentinel said last, and the refresh that it belonged to.
 #[derive(Debug, Clone, Default)]
 struct Said {
     round: u64,

@@ -1,4 +1,4 @@
-//! Moves bytes between the desk and the socket.
+//! Moves bytes between the request queue and the socket.
 
 use std::{
     pin::{Pin, pin},
@@ -17,7 +17,7 @@ use crate::{
     error::failure::Cause,
     topology::admission::Admission,
     wire::{
-        framed::Channel,
+        framed::Framed,
         mux::{Mux, queue::Ticked, wake},
     },
 };
@@ -30,8 +30,8 @@ const BATCH: usize = 128;
 /// The one task that uses the socket.
 pub(super) struct Driver<F> {
     shared: Arc<Mux>,
-    channel: Channel,
-    /// How much of what is in the channel the desk knows to be written.
+    channel: Framed,
+    /// How much of what is in the channel the queue knows to be written.
     told: usize,
     current: F,
     tick: Duration,
@@ -47,7 +47,7 @@ pub(super) struct Driver<F> {
     over: bool,
 }
 
-/// What the driver does after its turn at the desk.
+/// What the driver does after its turn at the queue.
 enum Next {
     Sleep,
     Write,
@@ -61,7 +61,7 @@ enum Next {
 impl<F: FnMut() -> Admission> Driver<F> {
     pub(super) fn new(
         shared: Arc<Mux>,
-        mut channel: Channel,
+        mut channel: Framed,
         tick: Duration,
         limit: Duration,
         current: F,
@@ -137,7 +137,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
         }
     }
 
-    /// Its turn at the desk: hands out what was read and takes what is to be written.
+    /// Its turn at the queue: hands out what was read and takes what is to be written.
     fn turn(&mut self, cx: &mut Context<'_>, admission: Admission, more: bool) -> Next {
         let mut queue = self.shared.queue.lock();
         queue.greet(cx.waker());
@@ -163,8 +163,8 @@ impl<F: FnMut() -> Admission> Driver<F> {
                 return Next::Again;
             }
         }
-        let stays = admission == Admission::Current || queue.is_held();
-        if admission == Admission::Gone || !stays || queue.is_retired() {
+        let stays = admission == Admission::Open || queue.is_held();
+        if admission == Admission::Revoked || !stays || queue.is_retired() {
             self.shared.open.store(false, Relaxed);
             self.shared.leaving.store(true, Relaxed);
             queue.cut(&Cause::Withdrawn, &mut self.woken);

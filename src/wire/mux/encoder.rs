@@ -1,4 +1,4 @@
-//! What a caller wants to hand in, in portions that the desk takes at once.
+//! What a caller wants to hand in, in portions that the queue takes at once.
 
 use std::{mem, task::Waker};
 
@@ -107,7 +107,7 @@ impl<'a> Encoder<'a> {
         let count = mem::take(&mut self.wanted);
         if let What::Plain { pipeline, next } = &mut self.what {
             *next += count;
-            // Counted now, because the desk must be asked for room for exactly as many.
+            // Counted now, because the queue must be asked for room for exactly as many.
             self.wanted = fitting(pipeline, *next, self.portion);
         }
         if self.encoded.len() > BIG {

@@ -5,8 +5,8 @@
 //! socket or wakes somebody. It fails when all that are left wait for each other, which is what a
 //! lost wake-up comes to.
 //!
-//! It was seen to fail when the driver sleeps after a look at the desk that is not its last, when
-//! handing in wakes no driver, when the desk wakes nobody whom it lets in, when a call that was let
+//! It was seen to fail when the driver sleeps after a look at the queue that is not its last, when
+//! handing in wakes no driver, when the queue wakes nobody whom it lets in, when a call that was let
 //! in has no waker for its reply, when a call dropped then lets nobody else in, and when somebody is
 //! woken under the lock. It does not find a `retire` that is a flag beside the lock: the window is
 //! too small for so few orders.
@@ -45,7 +45,7 @@ impl Model {
         };
         let (shared, driver) = Mux::open(socket.connection(), limits, || {
             step();
-            Admission::Current
+            Admission::Open
         });
         let driver = go(careful(&shared), driver);
         let server = go(careful(&shared), serve(Arc::clone(&wire)));

@@ -1,4 +1,4 @@
-//! The desk at which the callers of one shared socket hand in commands and pick up replies.
+//! The queue at which the callers of one shared socket hand in commands and pick up replies.
 //!
 //! Pure state: no socket, no clock, no lock. [`Mux`](crate::wire::mux::Mux) keeps it behind one short lock,
 //! the driver moves bytes between it and the socket. Replies carry no names: the order in which
@@ -48,7 +48,7 @@ pub(super) enum Progress {
 #[derive(Debug)]
 struct Call {
     waker: Option<Waker>,
-    /// The tick in which it came to the desk.
+    /// The tick in which it came to the queue.
     since: u32,
     /// Where its first byte stands in the stream; behind the end until then.
     start: u64,
@@ -152,7 +152,7 @@ impl RequestQueue {
     // The callers' side.
 
     /// A new call, admitted at once where there is room and nobody waits for it. `None` when the
-    /// desk takes nothing in any more.
+    /// queue takes nothing in any more.
     #[inline]
     pub(super) fn enter(
         &mut self,

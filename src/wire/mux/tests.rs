@@ -47,7 +47,7 @@ type Ended = JoinHandle<Result<(), Cause>>;
 /// An open connection with its driver at work.
 fn open(limits: MultiplexedLimits) -> (Arc<Mux>, DuplexStream, Ended) {
     let (connection, server) = connection(64 * 1024, Some(LIMIT));
-    let (shared, driver) = Mux::open(connection, limits, || Admission::Current);
+    let (shared, driver) = Mux::open(connection, limits, || Admission::Open);
     (shared, server, tokio::spawn(driver))
 }
 
@@ -259,9 +259,7 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
 /// A deadline as the caller sees it, for calls that come at any time of a tick.
 async fn waited(limit: Duration, come: Duration) -> Duration {
     let (connection, stream) = connection(64 * 1024, Some(limit));
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
-        Admission::Current
-    });
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
     let driver = tokio::spawn(driver);
     let server = tokio::spawn(async move {
         let mut server = Server::new(stream);
@@ -335,7 +333,7 @@ fn driven(room: usize) -> (Arc<Mux>, Driver<impl FnMut() -> Admission>, DuplexSt
     });
     let tick = LIMIT / TICKS;
     let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || {
-        Admission::Current
+        Admission::Open
     });
     (shared, driver, server)
 }
@@ -439,9 +437,7 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let (connection, server) = connection(10, None);
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
-        Admission::Current
-    });
+    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
         let shared = Arc::clone(&shared);
@@ -472,7 +468,7 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
         if seen.load(Relaxed) {
             Admission::Fenced
         } else {
-            Admission::Current
+            Admission::Open
         }
     });
     let driver = tokio::spawn(driver);
@@ -531,7 +527,7 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
 async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
     for _ in 0..200 {
         let (connection, _server) = connection(1024, Some(LIMIT));
-        let (shared, driver) = Mux::open(connection, limits(1), || Admission::Current);
+        let (shared, driver) = Mux::open(connection, limits(1), || Admission::Open);
         let (began, begun) = std::sync::mpsc::channel();
         let maintainer = std::thread::spawn({
             let shared = Arc::clone(&shared);

@@ -1,4 +1,4 @@
-//! Time in ticks: no call at the desk pays for a clock reading of its own.
+//! Time in ticks: no call at the queue pays for a clock reading of its own.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -26,7 +26,7 @@ fn run(session: &mut Session, line: &str) -> Expect {
         return expect;
     }
     *session = copy;
-    if let Expect::NodeReport(claim) = expect {
+    if let Expect::Proof(claim) = expect {
         let reply = match line {
             "EXEC" => Value::Array(vec![]),
             "RESET" => Value::SimpleString("RESET".into()),
@@ -246,7 +246,7 @@ fn only_the_reply_proves_that_a_connection_is_clean() {
             last = Some(session.note(&cmd(line)).expect);
         }
         assert!(session.dirt().is_some(), "{lines:?} before the reply");
-        let Some(Expect::NodeReport(claim)) = last else {
+        let Some(Expect::Proof(claim)) = last else {
             panic!("{lines:?} expected {last:?}");
         };
         session.settle(claim, &reply);
@@ -257,10 +257,10 @@ fn only_the_reply_proves_that_a_connection_is_clean() {
 #[test]
 fn a_late_reply_does_not_undo_what_a_later_command_began() {
     let mut session = Session::new(2);
-    let Expect::NodeReport(begun) = session.note_multi() else {
+    let Expect::Proof(begun) = session.note_multi() else {
         panic!("MULTI may be refused");
     };
-    let Expect::NodeReport(first) = session.note_exec() else {
+    let Expect::Proof(first) = session.note_exec() else {
         panic!("EXEC needs its reply");
     };
     session.note_multi();
@@ -268,14 +268,14 @@ fn a_late_reply_does_not_undo_what_a_later_command_began() {
     assert!(session.queuing);
     session.settle(first, &Value::Array(vec![]));
     assert_eq!(session.dirt(), Some(Dirt::Transaction));
-    let Expect::NodeReport(second) = session.note_exec() else {
+    let Expect::Proof(second) = session.note_exec() else {
         panic!("EXEC needs its reply");
     };
     session.settle(second, &Value::Array(vec![]));
     assert_eq!(session.dirt(), None);
 
     session.note(&cmd("SELECT 1"));
-    let Expect::NodeReport(role_pool) = session.note(&cmd("SELECT 2")).expect else {
+    let Expect::Proof(role_pool) = session.note(&cmd("SELECT 2")).expect else {
         panic!("SELECT needs its reply");
     };
     session.note(&cmd("SELECT 3"));
@@ -388,7 +388,7 @@ fn what_must_be_read() {
     }
 }
 
-const MULTI: Expect = Expect::NodeReport(Claim {
+const MULTI: Expect = Expect::Proof(Claim {
     what: Claimed::Begun { queuing: false },
     at: 1,
 });
@@ -434,7 +434,7 @@ fn a_list_is_a_message_only_while_something_is_subscribed_to_in_resp2() {
 fn what_the_server_refuses_changes_nothing_of_what_follows() {
     let mut session = Session::new(0);
     let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
-        Expect::NodeReport(claim) => session.settle(claim, &error("NOPERM no")),
+        Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
         expect => panic!("{line} expects {expect:?}"),
     };
     refuse("MULTI");
@@ -444,7 +444,7 @@ fn what_the_server_refuses_changes_nothing_of_what_follows() {
     assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
     run(&mut session, "MULTI");
     let mut refuse = |line: &str| match session.note(&cmd(line)).expect {
-        Expect::NodeReport(claim) => session.settle(claim, &error("NOPERM no")),
+        Expect::Proof(claim) => session.settle(claim, &error("NOPERM no")),
         expect => panic!("{line} expects {expect:?}"),
     };
     refuse("MULTI");
@@ -592,7 +592,7 @@ proptest! {
             // noted.
             if read {
                 for (expect, reply) in unread.drain(..) {
-                    if let Expect::NodeReport(claim) = expect {
+                    if let Expect::Proof(claim) = expect {
                         session.settle(claim, &reply);
                     }
                 }
@@ -612,7 +612,7 @@ proptest! {
             doubted |= matches!(op, Op::Select(_)) && server.multi.is_some();
             let expect = session.note(&cmd(&op.line())).expect;
             let reply = server.run(op, false);
-            if let Expect::NodeReport(claim) = expect {
+            if let Expect::Proof(claim) = expect {
                 session.settle(claim, &reply);
             }
             if !doubted {
