@@ -151,6 +151,8 @@
 //! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
 //! | *fence* | to write nothing to a master that is being replaced |
 //! | *not executed*, *unknown* | what is known of a command that failed |
+//!
+//! How it is built inside is in `docs/architecture.md` of the repository.
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 

@@ -317,13 +317,13 @@ impl Pool {
         let wanted = self.inner.progress.status().refreshes + 1;
         let mut progress = self.inner.progress.progress();
         self.inner.topology.request_refresh();
-        let acquire_timeout = config.sentinel_timeout + config.connect_timeout;
-        let completed = progress.wait_for(|look| *look >= wanted);
+        let limit = config.sentinel_timeout + config.connect_timeout;
+        let completed = progress.wait_for(|round| *round >= wanted);
         tokio::select! {
             biased;
             () = role_pool.closing() => return Err(role_pool.ending()),
             // Without an end in time the verdict so far is what there is to say.
-            _ = tokio::time::timeout(acquire_timeout, completed) => {}
+            _ = tokio::time::timeout(limit, completed) => {}
         }
         match self.inner.progress.error(&self.inner.config) {
             Some(error @ (Error::NoSentinel { .. } | Error::UnknownMaster { .. })) => Err(error),

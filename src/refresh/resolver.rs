@@ -30,24 +30,20 @@ pub(super) struct Resolver {
     pending: HashSet<String>,
     /// How long an address is good for, and the longest that a lookup may take.
     lasts: Duration,
-    acquire_timeout: Duration,
+    limit: Duration,
     out: mpsc::Sender<Resolved>,
     /// The lookups, which end with this.
     tasks: JoinSet<()>,
 }
 
 impl Resolver {
-    pub(super) fn new(
-        lasts: Duration,
-        acquire_timeout: Duration,
-        out: mpsc::Sender<Resolved>,
-    ) -> Self {
+    pub(super) fn new(lasts: Duration, limit: Duration, out: mpsc::Sender<Resolved>) -> Self {
         Self {
             addresses: HashMap::new(),
             asked: HashMap::new(),
             pending: HashSet::new(),
             lasts,
-            acquire_timeout,
+            limit,
             out,
             tasks: JoinSet::new(),
         }
@@ -84,11 +80,11 @@ impl Resolver {
     }
 
     fn look_up(&mut self, host: String) {
-        let (out, acquire_timeout) = (self.out.clone(), self.acquire_timeout);
+        let (out, limit) = (self.out.clone(), self.limit);
         while self.tasks.try_join_next().is_some() {}
         self.tasks.spawn(async move {
             let lookup = tokio::net::lookup_host((&host[..], 0));
-            let addresses = match tokio::time::timeout(acquire_timeout, lookup).await {
+            let addresses = match tokio::time::timeout(limit, lookup).await {
                 Ok(Ok(addresses)) => Some(addresses.map(|address| address.ip()).collect()),
                 _ => None,
             };
