@@ -1,4 +1,4 @@
-//! What a Sentinel publishes, understood as a hint to look.
+//! What a Sentinel publishes, understood as a hint to ask.
 //!
 //! An event is never an address to adopt. Its channel carries no epoch, a Sentinel that was
 //! restarted or cut off publishes masters long replaced, messages get lost without a trace, and
@@ -117,67 +117,92 @@ impl EventKind {
     }
 }
 
-/// What stands in the payload.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What stands in the payload, and what the event is.
 enum Payload {
     /// An instance, of one sort or of any, and nothing else.
-    Instance(Option<Subject>),
+    Instance(Option<Subject>, EventKind),
     /// An instance, and words of explanation.
-    Explained(Option<Subject>),
+    Explained(Option<Subject>, EventKind),
+    /// Two addresses: the master before and the master now.
     Switch,
-    Tilt,
+    Tilt(EventKind),
 }
 
-const MASTER: Payload = Payload::Instance(Some(Subject::Master));
-const REPLICA: Payload = Payload::Instance(Some(Subject::Replica));
-const ANY: Payload = Payload::Instance(None);
+const fn master(kind: EventKind) -> Payload {
+    Payload::Instance(Some(Subject::Master), kind)
+}
 
-/// The names with their signs, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish them; the documentation
-/// lists some without.
-const EVENTS: &[(&str, Payload)] = &[
-    (
-        "+config-update-from",
-        Payload::Instance(Some(Subject::Sentinel)),
-    ),
-    ("+convert-to-slave", REPLICA),
-    ("+elected-leader", MASTER),
-    ("+failover-end", MASTER),
-    ("+failover-end-for-timeout", MASTER),
-    ("+failover-state-reconf-slaves", MASTER),
-    ("+failover-state-select-slave", MASTER),
-    ("+failover-state-send-slaveof-noone", REPLICA),
-    ("+failover-state-wait-promotion", REPLICA),
-    ("+fix-slave-config", REPLICA),
-    ("+monitor", Payload::Explained(Some(Subject::Master))),
-    ("+odown", Payload::Explained(Some(Subject::Master))),
-    ("+promoted-slave", REPLICA),
-    ("+reboot", ANY),
-    ("+reset-master", MASTER),
-    ("+role-change", Payload::Explained(None)),
-    ("+sdown", ANY),
-    ("+selected-slave", REPLICA),
-    ("+sentinel", Payload::Instance(Some(Subject::Sentinel))),
-    ("+sentinel-address-switch", Payload::Explained(None)),
-    ("+sentinel-address-update", Payload::Explained(None)),
-    ("+slave", REPLICA),
-    ("+slave-reconf-done", REPLICA),
-    ("+slave-reconf-inprog", REPLICA),
-    ("+slave-reconf-sent", REPLICA),
-    ("+slave-reconf-sent-be", REPLICA),
-    ("+switch-master", Payload::Switch),
-    ("+tilt", Payload::Tilt),
-    ("+try-failover", MASTER),
-    ("-failover-abort-master-timeout", MASTER),
-    ("-failover-abort-no-good-slave", MASTER),
-    ("-failover-abort-not-elected", MASTER),
-    ("-failover-abort-slave-timeout", MASTER),
-    ("-monitor", MASTER),
-    ("-odown", MASTER),
-    ("-role-change", Payload::Explained(None)),
-    ("-sdown", ANY),
-    ("-slave-reconf-sent-timeout", REPLICA),
-    ("-tilt", Payload::Tilt),
-];
+const fn replica(kind: EventKind) -> Payload {
+    Payload::Instance(Some(Subject::Replica), kind)
+}
+
+/// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it. Their documentation leaves some
+/// signs out.
+const EVENTS: &[(&str, Payload)] = {
+    use EventKind::*;
+    &[
+        (
+            "+config-update-from",
+            Payload::Instance(Some(Subject::Sentinel), ConfigUpdated),
+        ),
+        ("+convert-to-slave", replica(Demoted)),
+        ("+elected-leader", master(ElectedLeader)),
+        ("+failover-end", master(FailoverEnded)),
+        ("+failover-end-for-timeout", master(FailoverEnded)),
+        ("+failover-state-reconf-slaves", master(RepointingReplicas)),
+        ("+failover-state-select-slave", master(SelectingReplica)),
+        (
+            "+failover-state-send-slaveof-noone",
+            replica(SendReplicaOfNoOne),
+        ),
+        ("+failover-state-wait-promotion", replica(AwaitingPromotion)),
+        ("+fix-slave-config", replica(RepointedReplica)),
+        (
+            "+monitor",
+            Payload::Explained(Some(Subject::Master), Monitored),
+        ),
+        (
+            "+odown",
+            Payload::Explained(Some(Subject::Master), ObjectivelyDown),
+        ),
+        ("+promoted-slave", replica(Promoted)),
+        ("+reboot", Payload::Instance(None, Rebooted)),
+        ("+reset-master", master(Reset)),
+        ("+role-change", Payload::Explained(None, RoleChanged)),
+        ("+sdown", Payload::Instance(None, SubjectivelyDown)),
+        ("+selected-slave", replica(SelectedReplica)),
+        (
+            "+sentinel",
+            Payload::Instance(Some(Subject::Sentinel), SentinelChanged),
+        ),
+        (
+            "+sentinel-address-switch",
+            Payload::Explained(None, SentinelChanged),
+        ),
+        (
+            "+sentinel-address-update",
+            Payload::Explained(None, SentinelChanged),
+        ),
+        ("+slave", replica(ReplicaAdded)),
+        ("+slave-reconf-done", replica(RepointedReplica)),
+        ("+slave-reconf-inprog", replica(RepointedReplica)),
+        ("+slave-reconf-sent", replica(RepointedReplica)),
+        ("+slave-reconf-sent-be", replica(RepointedReplica)),
+        ("+switch-master", Payload::Switch),
+        ("+tilt", Payload::Tilt(TiltEntered)),
+        ("+try-failover", master(TryFailover)),
+        ("-failover-abort-master-timeout", master(Aborted)),
+        ("-failover-abort-no-good-slave", master(Aborted)),
+        ("-failover-abort-not-elected", master(Aborted)),
+        ("-failover-abort-slave-timeout", master(Aborted)),
+        ("-monitor", master(Unmonitored)),
+        ("-odown", master(ObjectivelyUp)),
+        ("-role-change", Payload::Explained(None, RoleChanged)),
+        ("-sdown", Payload::Instance(None, SubjectivelyUp)),
+        ("-slave-reconf-sent-timeout", replica(RepointedReplica)),
+        ("-tilt", Payload::Tilt(TiltLeft)),
+    ]
+};
 
 /// The channels to subscribe to, on every Sentinel.
 pub(crate) const CHANNELS: &[&str] = &{
@@ -198,18 +223,14 @@ pub(crate) fn parse(channel: &[u8], payload: &[u8], master_name: &str) -> Option
     if payload.len() > MAX_PAYLOAD {
         return None;
     }
-    let (channel, shape) = EVENTS.iter().find(|(name, _)| name.as_bytes() == channel)?;
+    let (_, shape) = EVENTS.iter().find(|(name, _)| name.as_bytes() == channel)?;
     match shape {
-        Payload::Instance(sort) => instance(channel, payload, master_name, *sort, false),
-        Payload::Explained(sort) => instance(channel, payload, master_name, *sort, true),
+        Payload::Instance(sort, kind) => instance(kind, payload, master_name, *sort, false),
+        Payload::Explained(sort, kind) => instance(kind, payload, master_name, *sort, true),
         Payload::Switch => switch(payload, master_name),
         // It names no master since it concerns all of them.
-        Payload::Tilt => payload.starts_with(b"#tilt mode ").then(|| Event {
-            kind: if *channel == "+tilt" {
-                EventKind::TiltEntered
-            } else {
-                EventKind::TiltLeft
-            },
+        Payload::Tilt(kind) => payload.starts_with(b"#tilt mode ").then(|| Event {
+            kind: kind.clone(),
             subject: Subject::Sentinel,
             node: None,
             master: None,
@@ -239,7 +260,7 @@ fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
 /// `<sort> <name> <host> <port>`, and unless it is a master `@ <master's name> <master's host>
 /// <master's port>`. A replica's name is its address written once more and a Sentinel's its id.
 fn instance(
-    channel: &str,
+    kind: &EventKind,
     payload: &[u8],
     master_name: &str,
     expected: Option<Subject>,
@@ -267,7 +288,7 @@ fn instance(
         return None;
     }
     Some(Event {
-        kind: kind(channel)?,
+        kind: kind.clone(),
         subject,
         node: Some(node),
         master: Some(master),
@@ -280,46 +301,6 @@ fn take<'a, const N: usize>(words: &mut impl Iterator<Item = &'a [u8]>) -> Optio
         *word = words.next()?;
     }
     Some(taken)
-}
-
-fn kind(channel: &str) -> Option<EventKind> {
-    Some(match channel {
-        "+sdown" => EventKind::SubjectivelyDown,
-        "-sdown" => EventKind::SubjectivelyUp,
-        "+odown" => EventKind::ObjectivelyDown,
-        "-odown" => EventKind::ObjectivelyUp,
-        "+try-failover" => EventKind::TryFailover,
-        "+elected-leader" => EventKind::ElectedLeader,
-        "+failover-state-select-slave" => EventKind::SelectingReplica,
-        "+selected-slave" => EventKind::SelectedReplica,
-        "+failover-state-send-slaveof-noone" => EventKind::SendReplicaOfNoOne,
-        "+failover-state-wait-promotion" => EventKind::AwaitingPromotion,
-        "+promoted-slave" => EventKind::Promoted,
-        "+failover-state-reconf-slaves" => EventKind::RepointingReplicas,
-        "+fix-slave-config"
-        | "+slave-reconf-done"
-        | "+slave-reconf-inprog"
-        | "+slave-reconf-sent"
-        | "+slave-reconf-sent-be"
-        | "-slave-reconf-sent-timeout" => EventKind::RepointedReplica,
-        "+failover-end" | "+failover-end-for-timeout" => EventKind::FailoverEnded,
-        "+config-update-from" => EventKind::ConfigUpdated,
-        "-failover-abort-master-timeout"
-        | "-failover-abort-no-good-slave"
-        | "-failover-abort-not-elected"
-        | "-failover-abort-slave-timeout" => EventKind::Aborted,
-        "+slave" => EventKind::ReplicaAdded,
-        "+convert-to-slave" => EventKind::Demoted,
-        "+reboot" => EventKind::Rebooted,
-        "+role-change" | "-role-change" => EventKind::RoleChanged,
-        "+reset-master" => EventKind::Reset,
-        "+monitor" => EventKind::Monitored,
-        "-monitor" => EventKind::Unmonitored,
-        "+sentinel" | "+sentinel-address-switch" | "+sentinel-address-update" => {
-            EventKind::SentinelChanged
-        }
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ fn every_channel_has_a_kind_and_a_payload_it_takes() {
     for (channel, payload) in EVENTS {
         let line = match payload {
             Payload::Switch => "mymaster 10.0.0.1 6379 10.0.0.2 6380",
-            Payload::Tilt => "#tilt mode entered",
-            Payload::Instance(sort) | Payload::Explained(sort) => match sort {
+            Payload::Tilt(_) => "#tilt mode entered",
+            Payload::Instance(sort, _) | Payload::Explained(sort, _) => match sort {
                 Some(Subject::Master) => MASTER_PAYLOAD,
                 Some(Subject::Replica) | None => REPLICA_PAYLOAD,
                 Some(Subject::Sentinel) => SENTINEL_PAYLOAD,
