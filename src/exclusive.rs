@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod dialer;
 pub(crate) mod entry;
+pub(crate) mod keep;
 pub(crate) mod manager;
 #[cfg(test)]
 mod model;
@@ -225,7 +226,7 @@ impl ExclusivePool {
 
     /// Connections that are open and not lent.
     pub(crate) fn idle(&self) -> usize {
-        self.pool.retain(|_, _| true).retained + self.dialer().untaken()
+        manager::idle(&self.pool)
     }
 
     pub(crate) fn status(&self) -> PoolStatus {

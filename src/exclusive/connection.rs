@@ -16,6 +16,7 @@ use crate::{
     },
     exclusive::{
         entry::Entry,
+        keep::Moment,
         manager::{self, Manager},
         transaction::Effect,
     },
@@ -630,20 +631,11 @@ impl Drop for Connection {
 
 /// Why a connection that comes back must not be kept; `None` if it may.
 fn discard_on_return(object: &mut Object<Manager>, now: Instant) -> Option<Discard> {
-    if let Some(dirt) = object.dirt() {
-        return Some(dirt);
-    }
-    if !object.vet() {
-        return Some(object.role_pool().departed());
-    }
-    if object.expires_at.is_some_and(|at| at <= now) {
-        return Some(Discard::Lifetime);
-    }
-    if object.is_stale() {
-        return Some(Discard::Broken);
+    if let Some(reason) = object.reason_to_discard(Moment::Return, now) {
+        return Some(reason);
     }
     object.wire().trim();
-    let idle = || Object::pool(object).map_or(0, |pool| pool.status().available);
+    let idle = || Object::pool(object).map_or(0, |pool| manager::idle(&pool));
     object.role_pool().unwanted(&object.target.node, idle)
 }
 

@@ -18,6 +18,7 @@ use crate::{
     error::{DialState, Error},
     exclusive::{
         entry::Entry,
+        keep::Moment,
         wait_queue::{Arrival, WaitQueue},
     },
     role_pool::{RolePool, connect, slot::NodeSlot},
@@ -179,7 +180,7 @@ impl Dialer {
     }
 
     pub(crate) fn still_good(&self, mut entry: Box<Entry>) -> Option<Box<Entry>> {
-        match entry.discard_reason(self.role_pool.clock.now()) {
+        match entry.reason_to_discard(Moment::Checkout, self.role_pool.clock.now()) {
             None => Some(entry),
             Some(reason) => {
                 entry.close(reason);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits,
+    exclusive::keep::{self, Facts, Moment},
     role_pool::{RolePool, slot::NodeSlot},
     status::discard::Discard,
     topology::{Target, admission::Admission},
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     /// When the node said what makes this connection worthless.
     condemned: Option<Instant>,
     born: Instant,
-    pub(crate) expires_at: Option<Instant>,
+    expires_at: Option<Instant>,
     /// When it last came back; its creation until then.
     pub(crate) idle_since: Instant,
 }
@@ -56,22 +56,42 @@ impl Entry {
         &self.role_pool
     }
 
-    /// Why this idle connection must not be lent again; `None` if it may. Free checks come first.
-    pub(crate) fn discard_reason(&mut self, now: Instant) -> Option<Discard> {
-        if !self.vet() {
-            return Some(self.role_pool().departed());
-        }
-        expiry(
-            self.role_pool().limits(),
-            self.expires_at,
-            self.idle_since,
-            now,
-        )
-        .or_else(|| self.is_stale().then_some(Discard::Broken))
+    /// Why this connection must not be kept; `None` if it may.
+    pub(crate) fn reason_to_discard(&mut self, moment: Moment, now: Instant) -> Option<Discard> {
+        let dirt = match moment {
+            Moment::Return => self.dirt(),
+            Moment::Checkout | Moment::Reap => None,
+        };
+        let admission = self.admission();
+        self.reason_as(dirt, admission, moment, now)
+    }
+
+    /// As [`reason_to_discard`](Self::reason_to_discard), for the reaper, which has asked for all
+    /// nodes at once whether they are still wanted.
+    pub(crate) fn reason_to_prune(&self, admission: Admission, now: Instant) -> Option<Discard> {
+        self.reason_as(None, admission, Moment::Reap, now)
+    }
+
+    fn reason_as(
+        &self,
+        dirt: Option<Discard>,
+        admission: Admission,
+        moment: Moment,
+        now: Instant,
+    ) -> Option<Discard> {
+        let facts = Facts {
+            dirt,
+            admission,
+            departed: self.role_pool.departed(),
+            expires_at: self.expires_at,
+            idle_since: self.idle_since,
+        };
+        let limits = self.role_pool.limits();
+        keep::reason_to_discard(&facts, moment, limits, now, || self.is_stale())
     }
 
     /// Whether the server has closed it or has spoken out of turn. Costs no round trip.
-    pub(crate) fn is_stale(&self) -> bool {
+    fn is_stale(&self) -> bool {
         self.parts().0.is_stale()
     }
 
@@ -79,12 +99,6 @@ impl Entry {
     pub(crate) fn dirt(&self) -> Option<Discard> {
         let condemned = self.condemned.map(|_| self.role_pool.departed());
         self.parts().0.dirt().or(condemned)
-    }
-
-    /// Whether its node still is what this pool wants. Without a change of the topology since the
-    /// last check this costs one atomic load.
-    pub(crate) fn vet(&mut self) -> bool {
-        !matches!(self.admission(), Admission::Revoked)
     }
 
     /// Whether it may take its caller's next command as it is. While the topology does not change this
@@ -181,25 +195,3 @@ impl Drop for Entry {
         }
     }
 }
-
-/// The rule of `max_lifetime` and `idle_timeout`.
-pub(crate) fn expiry(
-    limits: &PoolLimits,
-    expires_at: Option<Instant>,
-    idle_since: Instant,
-    now: Instant,
-) -> Option<Discard> {
-    if expires_at.is_some_and(|at| at <= now) {
-        Some(Discard::Lifetime)
-    } else if limits
-        .idle_timeout
-        .is_some_and(|timeout| now.saturating_duration_since(idle_since) >= timeout)
-    {
-        Some(Discard::Idle)
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests;

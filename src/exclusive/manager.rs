@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     config::PoolLimits,
     error::{Error, denies_command},
-    exclusive::{dialer::Dialer, entry::Entry},
+    exclusive::{dialer::Dialer, entry::Entry, keep::Moment},
     node::Node,
     status::discard::Discard,
 };
@@ -107,7 +107,7 @@ impl managed::Manager for Manager {
         PERMIT.set(true);
         self.dialer.exchange(entry);
         let now = self.dialer.role_pool().clock.now();
-        let mut reason = entry.discard_reason(now);
+        let mut reason = entry.reason_to_discard(Moment::Checkout, now);
         if reason.is_none() && is_test_due(self.dialer.role_pool().limits(), entry.idle_since, now)
         {
             reason = Box::pin(self.test(entry)).await;
@@ -120,6 +120,12 @@ impl managed::Manager for Manager {
             }
         }
     }
+}
+
+/// Connections that are open and not lent: those in deadpool's queue, and those in the wait queue that
+/// nobody has taken yet.
+pub(crate) fn idle(pool: &managed::Pool<Manager>) -> usize {
+    pool.retain(|_, _| true).retained + pool.manager().dialer().untaken()
 }
 
 /// Gives idle connections to callers who found none and wait for a dial, which may take long or

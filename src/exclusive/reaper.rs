@@ -9,9 +9,9 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::PoolLimits,
-    exclusive::{ExclusivePool, entry::expiry},
+    exclusive::ExclusivePool,
     status::discard::Discard,
-    topology::Topology,
+    topology::{Topology, admission::Admission},
     util::abort_on_drop::AbortOnDrop,
 };
 
@@ -49,9 +49,12 @@ fn prune(pool: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
         // One that came after this round began may be of a newer topology.
         let gone = !targets.contains(&entry.target) && !role_pool.admits(&entry.target);
         *owed += usize::from(gone);
-        gone.then(|| role_pool.departed())
-            .or_else(|| expiry(limits, entry.expires_at, entry.idle_since, now))
-            .or_else(|| entry.is_stale().then_some(Discard::Broken))
+        let admission = if gone {
+            Admission::Revoked
+        } else {
+            Admission::Open
+        };
+        entry.reason_to_prune(admission, now)
     });
     pool.feed();
     let idle = pool.idle();
