@@ -1,6 +1,6 @@
 //! One connection on one socket, used by one caller at a time.
 //!
-//! The caller's own task writes the command and reads the reply: no driver task, no channel. What
+//! The caller's own task writes the command and reads the reply: no driver task, no queue. What
 //! makes that safe is one flag: from the first byte written until the last byte of the reply is
 //! read the connection is `Busy`, and a `Busy` connection whose future was dropped is never used
 //! again, so no reply reaches the wrong caller.
@@ -42,7 +42,7 @@ enum State {
 }
 
 pub(crate) struct WireConnection {
-    channel: Framed,
+    framed: Framed,
     node: Node,
     peer: Peer,
     session: Session,
@@ -81,7 +81,7 @@ impl WireConnection {
         timeout: Option<Duration>,
     ) -> Self {
         Self {
-            channel: Framed::new(stream, limits),
+            framed: Framed::new(stream, limits),
             node,
             peer,
             session: Session::new(db),
@@ -99,13 +99,13 @@ impl WireConnection {
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
         // The handshake's command and deadline are nothing that a caller's command could use.
-        self.channel.forget();
+        self.framed.forget();
         self
     }
 
     /// From now on callers on any runtime use it.
     pub(crate) fn live_on(&mut self, runtime: &Arc<Runtime>) {
-        self.channel.live_on(runtime);
+        self.framed.live_on(runtime);
     }
 
     /// Takes note of the protocol, which the reply to the handshake's `HELLO` shows.
@@ -114,8 +114,8 @@ impl WireConnection {
     }
 
     /// For a connection that from now on is shared, with the time that a command may take on it.
-    pub(super) fn into_channel(self) -> (Framed, Option<Duration>) {
-        (self.channel, self.timeout)
+    pub(super) fn into_framed(self) -> (Framed, Option<Duration>) {
+        (self.framed, self.timeout)
     }
 
     /// Sends one command and reads its reply. An error reply is a [`Value::ServerError`].
@@ -202,7 +202,7 @@ impl WireConnection {
             cmd.write_packed_command(out);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let deadline = self.channel.deadline(left);
+        let deadline = self.framed.deadline(left);
         self.receive_all(cmds.len(), deadline, Vec::new(), complaint)
             .await
     }
@@ -242,7 +242,7 @@ impl WireConnection {
 
     /// As [`Framed::is_stale`].
     pub(crate) fn is_stale(&self) -> bool {
-        self.channel.is_stale()
+        self.framed.is_stale()
     }
 
     /// Why this connection must not be lent to anybody else; `None` when it is provably clean.
@@ -251,7 +251,7 @@ impl WireConnection {
             State::Broken => Some(Discard::Broken),
             State::Busy => Some(Discard::Cancelled),
             State::Ready if self.owed > 0 || self.session.dirt().is_some() => Some(Discard::Dirty),
-            State::Ready if !self.channel.is_idle() => Some(Discard::Broken),
+            State::Ready if !self.framed.is_idle() => Some(Discard::Broken),
             State::Ready => None,
         }
     }
@@ -292,7 +292,7 @@ impl WireConnection {
 
     /// Gives back buffers that grew for one big command or reply.
     pub(crate) fn trim(&mut self) {
-        self.channel.trim();
+        self.framed.trim();
     }
 
     /// A command failed and nothing of it was written.
@@ -323,12 +323,12 @@ impl WireConnection {
         self.ensure_open()?;
         self.before = self.session;
         self.wrapped = false;
-        self.channel.begin();
-        if let Err(cause) = self.channel.look() {
+        self.framed.begin();
+        if let Err(cause) = self.framed.look() {
             return Err(self.fail(cause));
         }
-        while !self.channel.is_idle() {
-            match self.channel.decode() {
+        while !self.framed.is_idle() {
+            match self.framed.decode() {
                 Ok(Some(Value::Push { .. })) => {}
                 Ok(Some(value)) if self.session.is_message(&value) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
@@ -351,13 +351,13 @@ impl WireConnection {
     fn begin(&mut self, session: Session) -> &mut Vec<u8> {
         self.session = session;
         self.state = State::Busy;
-        self.channel.begin()
+        self.framed.begin()
     }
 
     fn begin_time(&mut self, block: Block) -> Option<Instant> {
         self.deadline = self.timeout.and_then(|timeout| match block {
-            Block::No => self.channel.deadline(timeout),
-            Block::For(time) => self.channel.deadline(timeout.saturating_add(time)),
+            Block::No => self.framed.deadline(timeout),
+            Block::For(time) => self.framed.deadline(timeout.saturating_add(time)),
             Block::Forever => None,
         });
         self.deadline
@@ -367,7 +367,7 @@ impl WireConnection {
     fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
         let mut failure = self.failure(cause);
-        if !self.channel.has_written() {
+        if !self.framed.has_written() {
             self.session = self.before;
         } else if failure.fate == Fate::NotExecuted {
             failure.fate = Fate::Unknown;
@@ -379,15 +379,15 @@ impl WireConnection {
     async fn flush(&mut self) -> RedisResult<Value> {
         let deadline = self.begin_time(Block::No);
         let result = poll_fn(|cx| {
-            if self.channel.poll_write(cx)?.is_ready() {
+            if self.framed.poll_write(cx)?.is_ready() {
                 return Poll::Ready(Ok(Value::Nil));
             }
-            if self.channel.hangup().is_some()
+            if self.framed.hangup().is_some()
                 && let Poll::Ready(last) = self.poll_last_word(cx)
             {
                 return Poll::Ready(last);
             }
-            self.channel.poll_deadline(cx, deadline).map(Err)
+            self.framed.poll_deadline(cx, deadline).map(Err)
         })
         .await;
         match result {
@@ -402,7 +402,7 @@ impl WireConnection {
     /// The peer has closed the connection under what we wrote: what it has to say to that.
     fn poll_last_word(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
         loop {
-            match ready!(self.channel.poll_decode(cx)) {
+            match ready!(self.framed.poll_decode(cx)) {
                 // What comes for a caller may be a late reply to something else.
                 Ok(error @ Value::ServerError(_)) if self.own => return Poll::Ready(Ok(error)),
                 Ok(_) => {}
@@ -423,7 +423,7 @@ impl WireConnection {
 
     /// A server that answers what it has not read to the end will not read what follows either.
     fn after_replies(&self) -> State {
-        if self.channel.is_flushed() {
+        if self.framed.is_flushed() {
             State::Ready
         } else {
             State::Broken
@@ -495,13 +495,13 @@ impl WireConnection {
             loop {
                 // Replies are read even while the socket takes no more of the command: a server
                 // whose own output is not read stops reading, and both sides would wait for ever.
-                if let Poll::Ready(Err(cause)) = self.channel.poll_write(cx) {
+                if let Poll::Ready(Err(cause)) = self.framed.poll_write(cx) {
                     return Poll::Ready(Err(cause));
                 }
                 // What still comes where nothing was written is no answer to a caller's command.
-                if let Some(cause) = self.channel.hangup()
+                if let Some(cause) = self.framed.hangup()
                     && !self.own
-                    && !self.channel.has_written()
+                    && !self.framed.has_written()
                 {
                     return Poll::Ready(Err(cause.clone()));
                 }
@@ -518,7 +518,7 @@ impl WireConnection {
                         left -= 1;
                     }
                     Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
-                    Poll::Pending => return self.channel.poll_deadline(cx, deadline).map(Err),
+                    Poll::Pending => return self.framed.poll_deadline(cx, deadline).map(Err),
                 }
             }
         })
@@ -532,7 +532,7 @@ impl WireConnection {
         pushes_count: bool,
     ) -> Poll<Result<Value, Cause>> {
         loop {
-            match ready!(self.channel.poll_decode(cx)) {
+            match ready!(self.framed.poll_decode(cx)) {
                 Ok(Value::Push { .. }) if !pushes_count => {}
                 Ok(value) if self.session.is_message(&value) => {}
                 result => return Poll::Ready(result),

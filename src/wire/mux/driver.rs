@@ -1,6 +1,7 @@
-//! Moves bytes between the request queue and the socket.
+//! Moves bytes between the shared state and the socket.
 
 use std::{
+    mem,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker, ready},
@@ -18,40 +19,50 @@ use crate::{
     topology::admission::Admission,
     wire::{
         framed::Framed,
-        mux::{Mux, queue::Ticked, wake},
+        mux::{
+            Mux,
+            state::{MuxState, Ticked},
+            wake,
+        },
     },
 };
 
-/// So many replies are handed out together at most, and then those whom they woke have their turn.
-/// tokio has room for 256 tasks in the queue of a worker; those beyond it wait until that is empty,
-/// which under load may be 20 ms.
+/// How many replies are delivered together at most, before the callers that they woke have their
+/// turn. tokio has room for 256 tasks in the queue of a worker. Those beyond it wait until that queue
+/// is empty, which under load may take 20 ms.
 const BATCH: usize = 128;
 
 /// The one task that uses the socket.
 pub(super) struct Driver<F> {
-    shared: Arc<Mux>,
-    channel: Framed,
-    /// How much of what is in the channel the queue knows to be written.
-    told: usize,
+    mux: Arc<Mux>,
     current: F,
+    io: Io,
     tick: Duration,
     limit: Duration,
-    /// Set while somebody waits, and for a tick after that.
+    /// Set while calls are under way, and for a tick after that.
     timer: Option<Pin<Box<Sleep>>>,
-    replies: Vec<Value>,
-    woken: Vec<Waker>,
-    /// Several callers were just answered, so several commands are likely to come.
-    crowd: bool,
-    yielded: bool,
-    heard: bool,
     over: bool,
 }
 
-/// What the driver does after its turn at the queue.
+/// The socket's side: what was read and not delivered, what is being written.
+struct Io {
+    framed: Framed,
+    /// How many of the bytes that `framed` has written the shared state knows of.
+    reported: usize,
+    replies: Vec<Value>,
+    woken: Vec<Waker>,
+    /// Something was read since the last turn.
+    heard: bool,
+    /// Several callers were just answered, so several commands are likely to come.
+    crowd: bool,
+    yielded: bool,
+}
+
+/// What the driver does after its turn under the lock.
 enum Next {
     Sleep,
     Write,
-    /// Has its turn at once again.
+    /// Has another turn at once.
     Again,
     /// Lets the callers who are about to come hand in first, so that all goes out with one write.
     Yield,
@@ -60,27 +71,29 @@ enum Next {
 
 impl<F: FnMut() -> Admission> Driver<F> {
     pub(super) fn new(
-        shared: Arc<Mux>,
-        mut channel: Framed,
+        mux: Arc<Mux>,
+        mut framed: Framed,
         tick: Duration,
         limit: Duration,
         current: F,
     ) -> Self {
-        channel.widen();
-        channel.begin();
+        framed.widen();
+        framed.begin();
         Self {
-            shared,
-            channel,
-            told: 0,
+            mux,
             current,
+            io: Io {
+                framed,
+                reported: 0,
+                replies: Vec::new(),
+                woken: Vec::new(),
+                heard: false,
+                crowd: false,
+                yielded: false,
+            },
             tick,
             limit,
             timer: None,
-            replies: Vec::new(),
-            woken: Vec::new(),
-            crowd: false,
-            yielded: false,
-            heard: false,
             over: false,
         }
     }
@@ -88,13 +101,13 @@ impl<F: FnMut() -> Admission> Driver<F> {
     /// Goes on until it needs the socket, a caller, or time to pass; ends when the connection does.
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
-            let read = self.read(cx);
+            let read = self.io.read(cx);
             let admission = (self.current)();
             let more = matches!(read, Ok(true));
             let next = self.turn(cx, admission, more);
-            wake(self.woken.drain(..));
+            wake(self.io.woken.drain(..));
             // Those that nobody waited for.
-            self.replies.clear();
+            self.io.replies.clear();
             if let Err(cause) = read {
                 return Poll::Ready(Err(cause));
             }
@@ -103,7 +116,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
                 Next::Again => continue,
                 Next::Sleep => return Poll::Pending,
                 Next::Yield => {}
-                Next::Write => match self.channel.poll_write(cx) {
+                Next::Write => match self.io.framed.poll_write(cx) {
                     Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
                     // More may have been handed in meanwhile.
                     Poll::Ready(Ok(())) if !more => continue,
@@ -111,94 +124,33 @@ impl<F: FnMut() -> Admission> Driver<F> {
                     _ => {}
                 },
             }
-            // Behind all who are ready to run, where `yield_now` would come back after 61 of them: by
-            // then it would only write less and wake more.
+            // Behind all tasks that are ready to run. `yield_now` would come back after 61 of them:
+            // by then it would only write less and wake more.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
     }
 
-    /// Takes in replies; says whether there may be more.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        loop {
-            while let Some(value) = self.channel.decode()? {
-                if !matches!(value, Value::Push { .. }) {
-                    self.replies.push(value);
-                }
-                if self.replies.len() == BATCH {
-                    return Ok(true);
-                }
-            }
-            match self.channel.poll_fill(cx) {
-                Poll::Ready(Ok(())) => self.heard = true,
-                Poll::Ready(Err(cause)) => return Err(cause),
-                Poll::Pending => return Ok(false),
-            }
-        }
-    }
-
-    /// Its turn at the queue: hands out what was read and takes what is to be written.
+    /// Its turn under the lock: delivers what was read and takes what is to be written.
     fn turn(&mut self, cx: &mut Context<'_>, admission: Admission, more: bool) -> Next {
-        let mut queue = self.shared.queue.lock();
-        queue.greet(cx.waker());
-        let written = self.channel.written();
-        queue.wrote(written - self.told, &mut self.woken);
-        self.told = written;
-        if std::mem::take(&mut self.heard) {
-            queue.heard();
+        let mut state = self.mux.state.lock();
+        state.greet(cx.waker());
+        let stopped = match self.io.deliver(&mut state) {
+            None => self.io.stop(&self.mux, &mut state, admission),
+            ended => ended,
+        };
+        if let Some(next) = stopped {
+            return next;
         }
-        if !self.replies.is_empty() {
-            self.crowd = self.replies.len() > 1;
-            if !queue.deliver(&mut self.replies, &mut self.woken) {
-                return Next::Close(Err(Cause::unasked()));
-            }
+        self.mux.publish(&state);
+        let (next, taken) = self.io.take(&mut state, more);
+        drop(state);
+        if taken {
+            let tick = self.tick;
+            self.timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(tick)));
         }
-        if admission == Admission::Fenced && !queue.is_held() {
-            self.shared.open.store(false, Relaxed);
-            if queue.hold(&Cause::Withdrawn, &mut self.woken) {
-                self.channel.begin();
-                self.told = 0;
-                self.shared.show(&queue);
-                // The fence may have been lifted meanwhile, and nobody would look again.
-                return Next::Again;
-            }
-        }
-        let stays = admission == Admission::Open || queue.is_held();
-        if admission == Admission::Revoked || !stays || queue.is_retired() {
-            self.shared.open.store(false, Relaxed);
-            self.shared.leaving.store(true, Relaxed);
-            queue.cut(&Cause::Withdrawn, &mut self.woken);
-            self.channel.begin();
-            self.told = 0;
-            if !queue.is_owed() {
-                return Next::Close(Ok(()));
-            }
-        }
-        self.shared.show(&queue);
-        if !self.channel.is_flushed() {
-            return Next::Write;
-        }
-        self.channel.begin();
-        self.told = 0;
-        if !queue.has_out() {
-            if more {
-                return Next::Yield;
-            }
-            queue.sleep();
-            return Next::Sleep;
-        }
-        if (self.crowd || queue.is_busy()) && !self.yielded {
-            self.yielded = true;
-            return Next::Yield;
-        }
-        self.yielded = false;
-        self.crowd = false;
-        queue.take_out(self.channel.begin());
-        drop(queue);
-        let tick = self.tick;
-        self.timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(tick)));
-        Next::Write
+        next
     }
 
     /// Counts the time that calls have been waiting.
@@ -207,24 +159,124 @@ impl<F: FnMut() -> Admission> Driver<F> {
             let Some(timer) = &mut self.timer else {
                 return Poll::Pending;
             };
-            // As in the channel: a peer that always has more to read must not hold up time.
+            // Unconstrained for the reason given at `Framed::poll_deadline`.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let now = Instant::now();
-            let mut queue = self.shared.queue.lock();
-            let ticked = queue.tick(now, &mut self.woken);
-            self.shared.show(&queue);
-            drop(queue);
-            wake(self.woken.drain(..));
+            let mut state = self.mux.state.lock();
+            let ticked = state.tick(now, &mut self.io.woken);
+            self.mux.publish(&state);
+            drop(state);
+            wake(self.io.woken.drain(..));
             match ticked {
                 Ticked::Busy => timer.as_mut().reset(now + self.tick),
                 Ticked::Idle => {
                     self.timer = None;
-                    self.channel.trim();
-                    (self.replies, self.woken) = (Vec::new(), Vec::new());
+                    self.io.trim();
                 }
                 Ticked::Stalled => return Poll::Ready(Cause::Timeout(self.limit)),
             }
         }
+    }
+}
+
+impl Io {
+    /// Reads replies; says whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        loop {
+            while let Some(value) = self.framed.decode()? {
+                if !matches!(value, Value::Push { .. }) {
+                    self.replies.push(value);
+                }
+                if self.replies.len() == BATCH {
+                    return Ok(true);
+                }
+            }
+            match self.framed.poll_fill(cx) {
+                Poll::Ready(Ok(())) => self.heard = true,
+                Poll::Ready(Err(cause)) => return Err(cause),
+                Poll::Pending => return Ok(false),
+            }
+        }
+    }
+
+    /// Tells the state what was written, and delivers what was read.
+    #[inline]
+    fn deliver(&mut self, state: &mut MuxState) -> Option<Next> {
+        let written = self.framed.written();
+        state.wrote(written - self.reported, &mut self.woken);
+        self.reported = written;
+        if mem::take(&mut self.heard) {
+            state.heard();
+        }
+        if !self.replies.is_empty() {
+            self.crowd = self.replies.len() > 1;
+            if !state.deliver(&mut self.replies, &mut self.woken) {
+                return Some(Next::Close(Err(Cause::unasked())));
+            }
+        }
+        None
+    }
+
+    /// Writes nothing more for now, or ever, where that is asked for.
+    #[inline]
+    fn stop(&mut self, mux: &Mux, state: &mut MuxState, admission: Admission) -> Option<Next> {
+        if admission == Admission::Fenced && !state.is_paused() {
+            mux.open.store(false, Relaxed);
+            if state.pause(&Cause::Withdrawn, &mut self.woken) {
+                self.begin();
+                mux.publish(state);
+                // The fence may have been lifted meanwhile, and nobody would check again.
+                return Some(Next::Again);
+            }
+        }
+        let stays = admission == Admission::Open || state.is_paused();
+        if admission == Admission::Revoked || !stays || state.is_retired() {
+            mux.open.store(false, Relaxed);
+            mux.leaving.store(true, Relaxed);
+            state.drain(&Cause::Withdrawn, &mut self.woken);
+            self.begin();
+            if !state.is_owed() {
+                return Some(Next::Close(Ok(())));
+            }
+        }
+        None
+    }
+
+    /// Takes what is to be written next; whether there was any.
+    #[inline]
+    fn take(&mut self, state: &mut MuxState, more: bool) -> (Next, bool) {
+        if !self.framed.is_flushed() {
+            return (Next::Write, false);
+        }
+        self.begin();
+        if !state.has_out() {
+            if more {
+                return (Next::Yield, false);
+            }
+            state.sleep();
+            return (Next::Sleep, false);
+        }
+        if (self.crowd || state.is_busy()) && !self.yielded {
+            self.yielded = true;
+            return (Next::Yield, false);
+        }
+        self.yielded = false;
+        self.crowd = false;
+        state.take_out(self.framed.begin());
+        (Next::Write, true)
+    }
+
+    /// Empties the buffer of what is being written.
+    #[inline]
+    fn begin(&mut self) {
+        self.framed.begin();
+        self.reported = 0;
+    }
+
+    /// Gives back what grew under load.
+    fn trim(&mut self) {
+        self.framed.trim();
+        (self.replies, self.woken) = (Vec::new(), Vec::new());
     }
 }
 
@@ -236,16 +288,17 @@ impl<F> Driver<F> {
 
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
-        let mut queue = self.shared.queue.lock();
-        // Under the lock, or the keeper might reopen it in between: a connection that looks open and
-        // takes nothing would have callers try it again and again.
-        self.shared.open.store(false, Relaxed);
-        self.shared.leaving.store(true, Relaxed);
-        queue.wrote(self.channel.written() - self.told, &mut self.woken);
-        queue.fail(cause, &mut self.woken);
-        self.shared.show(&queue);
-        drop(queue);
-        wake(self.woken.drain(..));
+        let io = &mut self.io;
+        let mut state = self.mux.state.lock();
+        // Under the lock, or the maintainer might reopen it in between: a connection that looks open
+        // and takes nothing in would have callers try it again and again.
+        self.mux.open.store(false, Relaxed);
+        self.mux.leaving.store(true, Relaxed);
+        state.wrote(io.framed.written() - io.reported, &mut io.woken);
+        state.fail(cause, &mut io.woken);
+        self.mux.publish(&state);
+        drop(state);
+        wake(io.woken.drain(..));
     }
 }
 
@@ -265,7 +318,7 @@ impl<F: FnMut() -> Admission + Unpin> Future for Driver<F> {
 }
 
 impl<F> Drop for Driver<F> {
-    /// The runtime ends, or the task panics: nobody must wait for ever.
+    /// The runtime ends, or the task panics: no caller may wait for ever.
     fn drop(&mut self) {
         if !self.over {
             let cause = if std::thread::panicking() {

@@ -1,21 +1,21 @@
-//! What a caller wants to hand in, in portions that the queue takes at once.
+//! A caller's command or pipeline, encoded in portions that are handed in at once.
 
 use std::{mem, task::Waker};
 
 use redis::{Cmd, Pipeline};
 
 use crate::wire::{
-    mux::queue::{BIG, RequestQueue},
+    mux::{outbox::BIG, state::MuxState},
     pipeline,
 };
 
-/// A pipeline is handed in so many commands at a time, so that whoever comes after a long one does
-/// not wait for all of it.
+/// How many commands of a pipeline are handed in at a time, so that a call that comes after a long
+/// pipeline does not wait for all of it.
 const PORTION: usize = 64;
 
 pub(super) struct Encoder<'a> {
     what: What<'a>,
-    /// Encoded outside of the lock, because it is long.
+    /// The next portion, where it was encoded ahead of the lock.
     encoded: Vec<u8>,
     /// How many commands are to be handed in next.
     wanted: usize,
@@ -40,12 +40,11 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// A pipeline from the command at `next` on. `limit` is how many commands may be on their way at
-    /// once.
+    /// A pipeline from the command at `next` on. `limit` is how many commands may be in flight.
     pub(super) fn many(pipeline: &'a Pipeline, next: usize, limit: usize) -> Self {
         let portion = limit.min(PORTION);
         let (what, wanted) = if pipeline.is_transaction() {
-            // Between MULTI and EXEC must be nobody else's command.
+            // No other caller's command may come between MULTI and EXEC.
             (What::Atomic(pipeline), pipeline::replies(pipeline))
         } else {
             let wanted = fitting(pipeline, next, portion);
@@ -59,7 +58,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Replies to expect together, before anything is handed in; `None` for a single command.
+    /// How many replies to a pipeline are expected; `None` for a single command. To be asked before
+    /// anything is handed in.
     pub(super) fn total(&self) -> Option<usize> {
         match &self.what {
             What::One(_) => None,
@@ -68,7 +68,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// How many commands are left to hand in, as far as they go together.
+    /// How many commands the next portion has; 0 when all have been handed in.
     #[inline]
     pub(super) fn wanted(&self) -> usize {
         self.wanted
@@ -80,7 +80,7 @@ impl<'a> Encoder<'a> {
         matches!(&self.what, What::One(cmd) if cmd.is_no_response())
     }
 
-    /// Encodes ahead of the lock what would take long under it.
+    /// Encodes the next portion where that would take long under the lock.
     #[inline]
     pub(super) fn prepare(&mut self) {
         if self.wanted == 0 || !self.encoded.is_empty() {
@@ -101,19 +101,19 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Hands in what was [`wanted`](Self::wanted).
+    /// Hands in the portion that the call was admitted for.
     #[inline]
-    pub(super) fn hand_in(&mut self, queue: &mut RequestQueue, key: usize) -> Option<Waker> {
+    pub(super) fn hand_in(&mut self, state: &mut MuxState, key: usize) -> Option<Waker> {
         let count = mem::take(&mut self.wanted);
         if let What::Plain { pipeline, next } = &mut self.what {
             *next += count;
-            // Counted now, because the queue must be asked for room for exactly as many.
+            // Counted now: the call asks for room for exactly this portion.
             self.wanted = fitting(pipeline, *next, self.portion);
         }
         if self.encoded.len() > BIG {
-            return queue.hand_in_big(key, mem::take(&mut self.encoded));
+            return state.hand_in_big(key, mem::take(&mut self.encoded));
         }
-        let driver = queue.hand_in(key, |out| match &self.what {
+        let driver = state.hand_in(key, |out| match &self.what {
             What::One(cmd) if self.encoded.is_empty() => cmd.write_packed_command(out),
             _ => out.extend_from_slice(&self.encoded),
         });
@@ -122,8 +122,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// How many commands from this one on go together: so many at most, and not much more than can be
-/// copied quickly.
+/// How many commands from the one at `from` on make a portion: at most `most`, and not much more
+/// bytes than can be copied quickly.
 fn fitting(pipeline: &Pipeline, from: usize, most: usize) -> usize {
     let mut bytes = 0;
     let rest = pipeline.cmd_iter().skip(from).take(most);

@@ -1,15 +1,14 @@
-//! Callers, driver and server in every order that a scheduler can think of.
+//! Callers, driver and server in many orders of their steps.
 //!
-//! All the code is the real one; what it runs on is not: shuttle decides after each step who goes
-//! next, where a step ends whenever somebody is about to take the lock, has just left it, uses the
-//! socket or wakes somebody. It fails when all that are left wait for each other, which is what a
-//! lost wake-up comes to.
+//! All the code is the real one, and runs on shuttle, which decides after each step who goes next. A
+//! step ends when a task is about to take the lock, has just released it, uses the socket or wakes
+//! another task. A test fails when all tasks that are left wait for each other: a wake-up was lost.
 //!
-//! It was seen to fail when the driver sleeps after a look at the queue that is not its last, when
-//! handing in wakes no driver, when the queue wakes nobody whom it lets in, when a call that was let
-//! in has no waker for its reply, when a call dropped then lets nobody else in, and when somebody is
-//! woken under the lock. It does not find a `retire` that is a flag beside the lock: the window is
-//! too small for so few orders.
+//! The models were seen to fail with each of these bugs: the driver does not check the state once more
+//! before it sleeps; handing in does not wake the driver; a call is admitted and not woken; an
+//! admitted call has no waker for its reply; a call that is dropped after that admits no other; a
+//! task is woken under the lock. They do not find a `retire` that is a flag beside the lock: the
+//! window is too small for so few orders.
 
 use redis::{Value, pipe};
 use shuttle::future::JoinHandle;
@@ -21,15 +20,15 @@ const ROOM: usize = 40;
 
 struct Model {
     wire: Arc<Mutex<Wire>>,
-    shared: Arc<Mux>,
+    mux: Arc<Mux>,
     driver: JoinHandle<Result<(), Cause>>,
     server: JoinHandle<Vec<String>>,
 }
 
-fn careful(shared: &Arc<Mux>) -> impl Fn() + Send + Sync + 'static {
-    let shared = Arc::clone(shared);
+fn careful(mux: &Arc<Mux>) -> impl Fn() + Send + Sync + 'static {
+    let mux = Arc::clone(mux);
     move || {
-        let free = shared.queue.try_lock().is_some();
+        let free = mux.state.try_lock().is_some();
         assert!(free, "woken under the lock");
         step();
     }
@@ -43,40 +42,40 @@ impl Model {
             max_in_flight,
             ..MultiplexedLimits::default()
         };
-        let (shared, driver) = Mux::open(socket.connection(), limits, || {
+        let (mux, driver) = Mux::open(socket.connection(), limits, || {
             step();
             Admission::Open
         });
-        let driver = go(careful(&shared), driver);
-        let server = go(careful(&shared), serve(Arc::clone(&wire)));
+        let driver = go(careful(&mux), driver);
+        let server = go(careful(&mux), serve(Arc::clone(&wire)));
         Self {
             wire,
-            shared,
+            mux,
             driver,
             server,
         }
     }
 
     fn call(&self, word: usize) -> JoinHandle<Result<Value, MuxError>> {
-        let shared = Arc::clone(&self.shared);
-        go(careful(&self.shared), async move {
-            shared.command(&echo(word), None).await
+        let mux = Arc::clone(&self.mux);
+        go(careful(&self.mux), async move {
+            mux.command(&echo(word), None).await
         })
     }
 
     /// A call that is dropped after so many polls.
     fn impatient(&self, word: usize, mut polls: usize) -> JoinHandle<()> {
-        let shared = Arc::clone(&self.shared);
-        go(careful(&self.shared), async move {
+        let mux = Arc::clone(&self.mux);
+        go(careful(&self.mux), async move {
             let cmd = echo(word);
-            let mut call = Box::pin(shared.command(&cmd, None));
+            let mut call = Box::pin(mux.command(&cmd, None));
             poll_fn(|cx| {
                 if polls == 0 {
                     return Poll::Ready(());
                 }
                 polls -= 1;
                 if polls == 0 {
-                    // It may have been let in by then, and is dropped all the same.
+                    // It may be admitted by then, and is dropped all the same.
                     cx.waker().wake_by_ref();
                 }
                 call.as_mut().poll(cx).map(drop)
@@ -86,28 +85,28 @@ impl Model {
     }
 
     fn pipeline(&self, words: std::ops::Range<usize>) -> JoinHandle<Result<Vec<Value>, MuxError>> {
-        let shared = Arc::clone(&self.shared);
-        go(careful(&self.shared), async move {
+        let mux = Arc::clone(&self.mux);
+        go(careful(&self.mux), async move {
             let mut pipeline = pipe();
             for word in words {
                 pipeline.add_command(echo(word));
             }
-            shared.pipeline(&pipeline, 0, None).await
+            mux.pipeline(&pipeline, 0, None).await
         })
     }
 
-    /// Everybody has gone: nothing may be left. Gives what the server was told.
+    /// Ends the connection, after which nothing may be left. Returns what the server was told.
     async fn end(self) -> Vec<String> {
-        self.shared.retire();
+        self.mux.retire();
         assert_eq!(self.driver.await.unwrap(), Ok(()));
         let heard = self.server.await.unwrap();
-        let queue = self.shared.queue.lock();
-        assert!(queue.is_empty(), "{queue:?}");
+        let state = self.mux.state.lock();
+        assert!(state.is_empty(), "{state:?}");
         heard
     }
 }
 
-/// Its own reply, or the word that it never went out.
+/// The call has its own reply, or an error that is right in saying that it was not written.
 fn assert_own(ended: &Result<Value, MuxError>, word: usize, heard: &[String]) {
     let told = heard.contains(&word.to_string());
     match ended {
@@ -166,7 +165,7 @@ fn a_connection_retired_under_load_ends_and_says_what_was_written() {
         let model = Model::new(2);
         let calls = [0, 1, 2].map(|word| model.call(word));
         let dropped = model.impatient(10, 1);
-        model.shared.retire();
+        model.mux.retire();
         let mut ended = Vec::new();
         for call in calls {
             ended.push(call.await.unwrap());
@@ -194,7 +193,7 @@ fn a_connection_retired_beside_its_last_call_ends() {
         let model = Model::new(1);
         let call = model.call(0);
         answered(&model.wire).await;
-        model.shared.retire();
+        model.mux.retire();
         let ended = call.await.unwrap();
         let heard = model.end().await;
         assert_own(&ended, 0, &heard);

@@ -47,8 +47,8 @@ type Ended = JoinHandle<Result<(), Cause>>;
 /// An open connection with its driver at work.
 fn open(limits: MultiplexedLimits) -> (Arc<Mux>, DuplexStream, Ended) {
     let (connection, server) = connection(64 * 1024, Some(LIMIT));
-    let (shared, driver) = Mux::open(connection, limits, || Admission::Open);
-    (shared, server, tokio::spawn(driver))
+    let (mux, driver) = Mux::open(connection, limits, || Admission::Open);
+    (mux, server, tokio::spawn(driver))
 }
 
 /// The server's end, command by command.
@@ -129,7 +129,7 @@ fn echo(word: impl ToString) -> Cmd {
     cmd
 }
 
-/// What it gives, in time.
+/// The future's output, within an hour.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(HOUR, future).await.expect("this must end")
 }
@@ -144,22 +144,22 @@ fn assert_within(waited: Duration, range: RangeInclusive<Duration>) {
 
 #[tokio::test(start_paused = true)]
 async fn callers_that_waited_in_line_get_their_replies() {
-    let (shared, server, _driver) = open(limits(1));
+    let (mux, server, _driver) = open(limits(1));
     echoing(server);
     let mut calls = JoinSet::new();
     for word in 0..10 {
-        let shared = Arc::clone(&shared);
+        let mux = Arc::clone(&mux);
         calls.spawn(async move {
-            assert_eq!(shared.command(&echo(word), None).await, Ok(text(word)));
+            assert_eq!(mux.command(&echo(word), None).await, Ok(text(word)));
         });
     }
     all(calls).await;
-    assert_eq!(shared.in_flight(), 0);
+    assert_eq!(mux.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn portions_of_long_values_are_counted_command_by_command() {
-    let (shared, server, _driver) = open(MultiplexedLimits::default());
+    let (mux, server, _driver) = open(MultiplexedLimits::default());
     echoing(server);
     let word = |place: usize| format!("{place}:{}", "x".repeat(3000));
     let mut pipeline = pipe();
@@ -167,20 +167,17 @@ async fn portions_of_long_values_are_counted_command_by_command() {
         pipeline.add_command(echo(word(place)));
     }
     let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
+    assert_eq!(soon(mux.pipeline(&pipeline, 0, None)).await, Ok(expected));
     assert_eq!(
-        soon(shared.pipeline(&pipeline, 0, None)).await,
-        Ok(expected)
-    );
-    assert_eq!(
-        soon(shared.command(&echo("mine"), None)).await,
+        soon(mux.command(&echo("mine"), None)).await,
         Ok(text("mine"))
     );
-    assert_eq!(shared.in_flight(), 0);
+    assert_eq!(mux.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
-    let (shared, stream, _driver) = open(limits(8));
+    let (mux, stream, _driver) = open(limits(8));
     let mut pipeline = pipe();
     for place in 0..50 {
         pipeline.add_command(echo(place));
@@ -203,34 +200,34 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
         }
     };
     let (replies, ()) =
-        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), serving) }).await;
+        soon(async { tokio::join!(mux.pipeline(&pipeline, 0, None), serving) }).await;
     assert_eq!(replies, Ok((0..50).map(text).collect()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_replies_of_dropped_calls_go_to_nobody() {
-    let (shared, server, _driver) = open(limits(2));
+    let (mux, server, _driver) = open(limits(2));
     let mut server = Server::new(server);
-    let dropped = timeout(LIMIT / 4, shared.command(&echo("dropped"), None)).await;
+    let dropped = timeout(LIMIT / 4, mux.command(&echo("dropped"), None)).await;
     assert!(dropped.is_err());
-    assert_eq!(shared.in_flight(), 1, "the server still owes its reply");
+    assert_eq!(mux.in_flight(), 1, "the server still owes its reply");
     server.command().await;
     server.say(b"$7\r\ndropped\r\n").await;
     tokio::spawn(server.echo());
     assert_eq!(
-        soon(shared.command(&echo("kept"), None)).await,
+        soon(mux.command(&echo("kept"), None)).await,
         Ok(text("kept"))
     );
-    assert_eq!(shared.in_flight(), 0);
+    assert_eq!(mux.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn room_that_a_dropped_call_was_given_goes_to_the_next() {
-    let (shared, server, _driver) = open(limits(1));
+    let (mux, server, _driver) = open(limits(1));
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
-        let shared = Arc::clone(&shared);
-        Box::pin(async move { shared.command(&echo(word), None).await })
+        let mux = Arc::clone(&mux);
+        Box::pin(async move { mux.command(&echo(word), None).await })
     });
     for call in &mut calls {
         assert!(timeout(Duration::ZERO, call).await.is_err());
@@ -239,27 +236,27 @@ async fn room_that_a_dropped_call_was_given_goes_to_the_next() {
     server.command().await;
     server.say(b"$5\r\nfirst\r\n").await;
     assert_eq!(soon(first).await, Ok(text("first")));
-    // It has been let in by now, and never comes to hand in.
+    // It has been admitted by now, and never comes to hand in.
     drop(second);
     tokio::spawn(server.echo());
     assert_eq!(soon(third).await, Ok(text("third")));
-    assert_eq!(shared.in_flight(), 0);
+    assert_eq!(mux.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_nobody_asked_for_ends_the_connection() {
-    let (shared, mut server, driver) = open(MultiplexedLimits::default());
+    let (mux, mut server, driver) = open(MultiplexedLimits::default());
     server.write_all(b"+SURPRISE\r\n").await.unwrap();
     assert!(matches!(soon(driver).await, Ok(Err(Cause::Protocol(_)))));
-    assert!(!shared.is_open());
-    let call = soon(shared.command(&echo("late"), None)).await;
+    assert!(!mux.is_open());
+    let call = soon(mux.command(&echo("late"), None)).await;
     assert_eq!(call, Err(MuxError::NotWritten));
 }
 
-/// A deadline as the caller sees it, for calls that come at any time of a tick.
+/// How long a call waits that comes at any time of a tick.
 async fn waited(limit: Duration, come: Duration) -> Duration {
     let (connection, stream) = connection(64 * 1024, Some(limit));
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
+    let (mux, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
     let driver = tokio::spawn(driver);
     let server = tokio::spawn(async move {
         let mut server = Server::new(stream);
@@ -269,18 +266,18 @@ async fn waited(limit: Duration, come: Duration) -> Duration {
         }
     });
     let earlier = tokio::spawn({
-        let shared = Arc::clone(&shared);
-        async move { shared.command(&echo("earlier"), None).await }
+        let mux = Arc::clone(&mux);
+        async move { mux.command(&echo("earlier"), None).await }
     });
     sleep(come).await;
     let began = Instant::now();
-    let ended = soon(shared.command(&echo("late"), None)).await;
+    let ended = soon(mux.command(&echo("late"), None)).await;
     let waited = began.elapsed();
     assert_eq!(
         ended,
         Err(MuxError::Failed(Cause::Timeout(limit), Fate::Unknown))
     );
-    assert!(shared.is_open(), "the server was heard");
+    assert!(mux.is_open(), "the server was heard");
     assert!(soon(earlier).await.unwrap().is_err());
     driver.abort();
     soon(server).await.unwrap();
@@ -304,11 +301,11 @@ async fn deadlines_pass_never_early_and_a_sixteenth_late_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_falls_silent_loses_the_connection() {
-    let (shared, server, driver) = open(limits(2));
+    let (mux, server, driver) = open(limits(2));
     let mut calls = JoinSet::new();
     for word in 0..5 {
-        let shared = Arc::clone(&shared);
-        calls.spawn(async move { shared.command(&echo(word), None).await });
+        let mux = Arc::clone(&mux);
+        calls.spawn(async move { mux.command(&echo(word), None).await });
     }
     let began = Instant::now();
     let mut ended = soon(calls.join_all()).await;
@@ -323,29 +320,27 @@ async fn a_server_that_falls_silent_loses_the_connection() {
 /// A driver in the test's own task, to be looked into.
 fn driven(room: usize) -> (Arc<Mux>, Driver<impl FnMut() -> Admission>, DuplexStream) {
     let (connection, server) = connection(room, Some(LIMIT));
-    let (channel, _) = connection.into_channel();
-    let shared = Arc::new(Mux {
-        queue: Mutex::new(RequestQueue::new(MultiplexedLimits::default(), Some(LIMIT))),
+    let (framed, _) = connection.into_framed();
+    let mux = Arc::new(Mux {
+        state: Mutex::new(MuxState::new(MultiplexedLimits::default(), Some(LIMIT))),
         in_flight: AtomicUsize::new(0),
         open: AtomicBool::new(true),
         leaving: AtomicBool::new(false),
         max_in_flight: 4096,
     });
     let tick = LIMIT / TICKS;
-    let driver = Driver::new(Arc::clone(&shared), channel, tick, LIMIT, || {
-        Admission::Open
-    });
-    (shared, driver, server)
+    let driver = Driver::new(Arc::clone(&mux), framed, tick, LIMIT, || Admission::Open);
+    (mux, driver, server)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_driver_has_no_timer_and_works_again_afterwards() {
-    let (shared, mut driver, server) = driven(1 << 20);
+    let (mux, mut driver, server) = driven(1 << 20);
     echoing(server);
     for round in 0..3 {
         let word = format!("{round}:{}", "x".repeat(100_000));
         let call = echo(&word);
-        let busy = async { assert_eq!(shared.command(&call, None).await, Ok(text(&word))) };
+        let busy = async { assert_eq!(mux.command(&call, None).await, Ok(text(&word))) };
         tokio::select! {
             () = soon(busy) => {}
             _ = &mut driver => panic!("the connection is lost"),
@@ -361,7 +356,7 @@ async fn an_idle_driver_has_no_timer_and_works_again_afterwards() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
-    let (shared, mut driver, mut server) = driven(1000);
+    let (mux, mut driver, mut server) = driven(1000);
     let big = echo("x".repeat(100_000));
     // The server answers what it has seen the beginning of.
     let refusal = async {
@@ -369,20 +364,20 @@ async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
         server.write_all(b"-ERR too long\r\n").await.unwrap();
     };
     let (answer, ()) = tokio::select! {
-        ended = soon(async { tokio::join!(shared.command(&big, None), refusal) }) => ended,
+        ended = soon(async { tokio::join!(mux.command(&big, None), refusal) }) => ended,
         _ = &mut driver => panic!("the connection is lost"),
     };
     assert!(matches!(answer, Ok(Value::ServerError(_))));
     assert!(timeout(LIMIT * 2, &mut driver).await.is_err());
     assert!(driver.is_ticking(), "there is something to write still");
-    let next = soon(async { tokio::join!(shared.command(&big, None), &mut driver) }).await;
+    let next = soon(async { tokio::join!(mux.command(&big, None), &mut driver) }).await;
     let ended = Err(Cause::Timeout(LIMIT));
     assert_eq!(next, (Err(MuxError::NotWritten), ended));
 }
 
 #[tokio::test(start_paused = true)]
 async fn long_pipelines_leave_room_for_others_between_their_portions() {
-    let (shared, server, _driver) = open(limits(64));
+    let (mux, server, _driver) = open(limits(64));
     let mut server = Server::new(server);
     let mut pipeline = pipe();
     for place in 0..1000 {
@@ -401,11 +396,11 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
     let others = async {
         for word in 0..10 {
             let word = format!("other {word}");
-            assert_eq!(shared.command(&echo(&word), None).await, Ok(text(&word)));
+            assert_eq!(mux.command(&echo(&word), None).await, Ok(text(&word)));
         }
     };
     let (replies, ()) =
-        soon(async { tokio::join!(shared.pipeline(&pipeline, 0, None), others) }).await;
+        soon(async { tokio::join!(mux.pipeline(&pipeline, 0, None), others) }).await;
     assert_eq!(replies, Ok((0..1000).map(text).collect()));
     let heard = soon(heard).await.unwrap();
     let last = heard.iter().rposition(|word| word.starts_with("other"));
@@ -415,16 +410,16 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
 
 #[tokio::test(start_paused = true)]
 async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
-    let (shared, server, driver) = open(limits(2));
+    let (mux, server, driver) = open(limits(2));
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word), None).await })
+        let mux = Arc::clone(&mux);
+        tokio::spawn(async move { mux.command(&echo(word), None).await })
     });
     server.command().await;
     server.command().await;
-    assert!(shared.retire());
-    assert!(!shared.retire(), "it was retired before");
+    assert!(mux.retire());
+    assert!(!mux.retire(), "it was retired before");
     let [first, second, third] = &mut calls;
     assert_eq!(soon(third).await.unwrap(), Err(MuxError::NotWritten));
     server.say(b"$5\r\nfirst\r\n$6\r\nsecond\r\n").await;
@@ -437,15 +432,15 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let (connection, server) = connection(10, None);
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
+    let (mux, driver) = Mux::open(connection, MultiplexedLimits::default(), || Admission::Open);
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word), None).await })
+        let mux = Arc::clone(&mux);
+        tokio::spawn(async move { mux.command(&echo(word), None).await })
     });
     advance(Duration::from_millis(1)).await;
     let before = Instant::now();
-    shared.retire();
+    mux.retire();
     let [first, second] = calls;
     assert_eq!(
         soon(first).await.unwrap(),
@@ -464,7 +459,7 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     let mut server = Server::new(server);
     let fenced = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&fenced);
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), move || {
+    let (mux, driver) = Mux::open(connection, MultiplexedLimits::default(), move || {
         if seen.load(Relaxed) {
             Admission::Fenced
         } else {
@@ -473,43 +468,43 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     });
     let driver = tokio::spawn(driver);
     let calls = ["1", "longer than there is room"].map(|word| {
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word), None).await })
+        let mux = Arc::clone(&mux);
+        tokio::spawn(async move { mux.command(&echo(word), None).await })
     });
     advance(Duration::from_millis(1)).await;
     fenced.store(true, Relaxed);
-    shared.nudge();
+    mux.nudge();
     let [whole, part] = calls;
     let unknown = MuxError::Failed(Cause::Withdrawn, Fate::Unknown);
     assert_eq!(soon(part).await.unwrap(), Err(unknown));
-    shared.nudge();
+    mux.nudge();
     advance(Duration::from_millis(1)).await;
     server.say(b"$1\r\n1\r\n").await;
     assert_eq!(soon(whole).await.unwrap(), Ok(text("1")));
     assert_eq!(soon(driver).await.unwrap(), Ok(()));
-    assert!(shared.is_leaving());
+    assert!(mux.is_leaving());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_retired_under_the_fence_ends() {
     let (connection, server) = connection(1024, None);
-    let (shared, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
+    let (mux, driver) = Mux::open(connection, MultiplexedLimits::default(), || {
         Admission::Fenced
     });
     let driver = tokio::spawn(driver);
     tokio::task::yield_now().await;
-    assert!(!shared.is_open());
-    shared.retire();
+    assert!(!mux.is_open());
+    mux.retire();
     assert_eq!(soon(driver).await.unwrap(), Ok(()));
     drop(server);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
-    let (shared, server, driver) = open(limits(1));
+    let (mux, server, driver) = open(limits(1));
     let calls = ["first", "second"].map(|word| {
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move { shared.command(&echo(word), None).await })
+        let mux = Arc::clone(&mux);
+        tokio::spawn(async move { mux.command(&echo(word), None).await })
     });
     Server::new(server).command().await;
     driver.abort();
@@ -519,30 +514,30 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
         Err(MuxError::Failed(Cause::RuntimeEnded, Fate::Unknown))
     );
     assert_eq!(soon(second).await.unwrap(), Err(MuxError::NotWritten));
-    assert!(!shared.is_open());
+    assert!(!mux.is_open());
 }
 
-/// The keeper may look at a connection at the very moment at which it is lost.
+/// The maintainer may reopen a connection at the very moment at which it is lost.
 #[tokio::test]
 async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
     for _ in 0..200 {
         let (connection, _server) = connection(1024, Some(LIMIT));
-        let (shared, driver) = Mux::open(connection, limits(1), || Admission::Open);
+        let (mux, driver) = Mux::open(connection, limits(1), || Admission::Open);
         let (began, begun) = std::sync::mpsc::channel();
         let maintainer = std::thread::spawn({
-            let shared = Arc::clone(&shared);
+            let mux = Arc::clone(&mux);
             move || {
-                shared.reopen();
+                mux.reopen();
                 let _ = began.send(());
-                while !shared.is_leaving() {
-                    shared.reopen();
+                while !mux.is_leaving() {
+                    mux.reopen();
                 }
-                shared.reopen();
+                mux.reopen();
             }
         });
         begun.recv().unwrap();
         drop(driver);
         maintainer.join().unwrap();
-        assert!(!shared.is_open(), "it takes nothing any more");
+        assert!(!mux.is_open(), "it takes nothing any more");
     }
 }

@@ -1,4 +1,4 @@
-//! Time in ticks: no call at the queue pays for a clock reading of its own.
+//! Time in ticks, so that no call pays for a clock reading of its own.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Ticks {
-    /// What has waited so long is overdue.
+    /// A call that has waited this long is overdue.
     timeout: Option<Duration>,
     now: u32,
-    /// When the ticks before this one ended, from `overdue` on.
+    /// When the past ticks ended, from the tick `overdue` on.
     ends: VecDeque<Instant>,
-    /// What came before this tick is overdue. Whether it came early or late in its own tick is not
-    /// known, so it counts as having come when that ended.
+    /// A call that came before this tick is overdue. Whether a call came early or late in its own
+    /// tick is not known, so it counts as having come when that tick ended.
     overdue: u32,
 }
 
@@ -26,7 +26,7 @@ impl Ticks {
         }
     }
 
-    /// The tick in which something comes now.
+    /// The current tick.
     #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.now
@@ -48,12 +48,12 @@ impl Ticks {
         }
     }
 
-    /// Whether what came in that tick has waited too long.
+    /// Whether a call that came in the tick `since` has waited too long.
     pub(crate) fn is_overdue(&self, since: u32) -> bool {
         self.now.wrapping_sub(since) > self.now.wrapping_sub(self.overdue)
     }
 
-    /// Nobody is there whose time would have to be known.
+    /// Forgets past ticks, because no call is left that came in one of them.
     pub(crate) fn forget(&mut self) {
         self.ends = VecDeque::new();
         self.overdue = self.now;

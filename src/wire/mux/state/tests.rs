@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -6,65 +6,65 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-fn queue(max_in_flight: usize, max_pending_bytes: usize) -> RequestQueue {
+fn state(max_in_flight: usize, max_pending_bytes: usize) -> MuxState {
     let limits = MultiplexedLimits {
         connections: 1,
         max_in_flight,
         max_pending_bytes,
     };
-    RequestQueue::new(limits, Some(TIMEOUT))
+    MuxState::new(limits, Some(TIMEOUT))
 }
 
-fn roomy() -> RequestQueue {
-    queue(100, 1 << 20)
+fn roomy() -> MuxState {
+    state(100, 1 << 20)
 }
 
-fn enter(queue: &mut RequestQueue, wanted: usize) -> usize {
-    queue.enter(wanted, None, Waker::noop()).unwrap()
+fn enter(state: &mut MuxState, wanted: usize) -> usize {
+    state.enter(wanted, None, Waker::noop()).unwrap()
 }
 
 /// A single call that hands in ten bytes at once.
-fn call(queue: &mut RequestQueue) -> usize {
-    let key = enter(queue, 1);
-    hand_in(queue, key);
+fn call(state: &mut MuxState) -> usize {
+    let key = enter(state, 1);
+    hand_in(state, key);
     key
 }
 
-fn hand_in(queue: &mut RequestQueue, key: usize) {
-    queue.hand_in(key, |out| out.extend([b'x'; 10]));
+fn hand_in(state: &mut MuxState, key: usize) {
+    state.hand_in(key, |out| out.extend([b'x'; 10]));
 }
 
-/// All that was handed in is on its way, and so many bytes have reached the socket.
-fn wrote(queue: &mut RequestQueue, bytes: usize) {
-    while queue.has_out() {
-        queue.take_out(&mut Vec::new());
+/// The driver has taken all that was handed in, and `bytes` of it have reached the socket.
+fn wrote(state: &mut MuxState, bytes: usize) {
+    while state.has_out() {
+        state.take_out(&mut Vec::new());
     }
-    queue.wrote(bytes, &mut Vec::new());
+    state.wrote(bytes, &mut Vec::new());
 }
 
-fn deliver(queue: &mut RequestQueue, ids: impl IntoIterator<Item = i64>) -> bool {
+fn deliver(state: &mut MuxState, ids: impl IntoIterator<Item = i64>) -> bool {
     let mut replies: Vec<_> = ids.into_iter().map(Value::Int).collect();
-    queue.deliver(&mut replies, &mut Vec::new())
+    state.deliver(&mut replies, &mut Vec::new())
 }
 
-fn abandon(queue: &mut RequestQueue, key: usize) {
-    queue.abandon(key, &mut Vec::new());
+fn abandon(state: &mut MuxState, key: usize) {
+    state.abandon(key, &mut Vec::new());
 }
 
-fn progress(queue: &mut RequestQueue, key: usize) -> Progress {
-    queue.progress(key, Waker::noop())
+fn progress(state: &mut MuxState, key: usize) -> Progress {
+    state.progress(key, Waker::noop())
 }
 
-fn reply(queue: &mut RequestQueue, key: usize) -> Option<i64> {
-    match progress(queue, key) {
-        Progress::Done(Answer::One(Value::Int(id))) => Some(id),
+fn reply(state: &mut MuxState, key: usize) -> Option<i64> {
+    match progress(state, key) {
+        Progress::Done(Completion::One(Value::Int(id))) => Some(id),
         _ => None,
     }
 }
 
-fn fault(queue: &mut RequestQueue, key: usize) -> Option<MuxError> {
-    match progress(queue, key) {
-        Progress::Done(Answer::Lost(fault)) => Some(fault),
+fn error_of(state: &mut MuxState, key: usize) -> Option<MuxError> {
+    match progress(state, key) {
+        Progress::Done(Completion::Error(error)) => Some(error),
         _ => None,
     }
 }
@@ -75,25 +75,25 @@ fn withdrawn() -> MuxError {
 
 #[test]
 fn replies_go_to_calls_in_the_order_in_which_they_handed_in() {
-    let mut queue = roomy();
-    let keys = [0; 3].map(|_| call(&mut queue));
-    wrote(&mut queue, 30);
-    assert!(deliver(&mut queue, [7, 8, 9]));
+    let mut state = roomy();
+    let keys = [0; 3].map(|_| call(&mut state));
+    wrote(&mut state, 30);
+    assert!(deliver(&mut state, [7, 8, 9]));
     assert_eq!(
-        keys.map(|key| reply(&mut queue, key)),
+        keys.map(|key| reply(&mut state, key)),
         [Some(7), Some(8), Some(9)]
     );
-    assert!(queue.is_empty());
+    assert!(state.is_empty());
 }
 
 #[test]
 fn a_reply_to_a_command_of_which_nothing_was_written_is_refused() {
-    let mut queue = roomy();
-    call(&mut queue);
-    let second = call(&mut queue);
-    wrote(&mut queue, 10);
-    assert!(!deliver(&mut queue, [1, 2]));
-    assert_eq!(reply(&mut queue, second), None);
+    let mut state = roomy();
+    call(&mut state);
+    let second = call(&mut state);
+    wrote(&mut state, 10);
+    assert!(!deliver(&mut state, [1, 2]));
+    assert_eq!(reply(&mut state, second), None);
 }
 
 #[test]
@@ -103,166 +103,166 @@ fn a_reply_is_refused_when_nothing_is_owed() {
 
 #[test]
 fn values_that_nobody_waits_for_are_left_to_be_dropped_without_the_lock() {
-    let mut queue = roomy();
-    let gone = call(&mut queue);
-    let kept = call(&mut queue);
-    wrote(&mut queue, 20);
-    abandon(&mut queue, gone);
+    let mut state = roomy();
+    let gone = call(&mut state);
+    let kept = call(&mut state);
+    wrote(&mut state, 20);
+    abandon(&mut state, gone);
     let mut replies = [1, 2].map(Value::Int);
-    assert!(queue.deliver(&mut replies, &mut Vec::new()));
+    assert!(state.deliver(&mut replies, &mut Vec::new()));
     assert_eq!(replies, [Value::Int(1), Value::Nil]);
-    assert_eq!(reply(&mut queue, kept), Some(2));
-    assert!(queue.is_empty());
+    assert_eq!(reply(&mut state, kept), Some(2));
+    assert!(state.is_empty());
 }
 
 #[test]
 fn a_dropped_call_gives_back_what_it_had_received() {
-    let mut queue = roomy();
-    let key = queue.enter(2, Some(2), Waker::noop()).unwrap();
-    hand_in(&mut queue, key);
-    wrote(&mut queue, 10);
-    deliver(&mut queue, [1]);
-    let (answer, replies) = queue.abandon(key, &mut Vec::new());
-    assert!(answer.is_none());
+    let mut state = roomy();
+    let key = state.enter(2, Some(2), Waker::noop()).unwrap();
+    hand_in(&mut state, key);
+    wrote(&mut state, 10);
+    deliver(&mut state, [1]);
+    let (completion, replies) = state.abandon(key, &mut Vec::new());
+    assert!(completion.is_none());
     assert_eq!(replies, [Value::Int(1)]);
-    deliver(&mut queue, [2]);
-    assert!(queue.is_empty());
+    deliver(&mut state, [2]);
+    assert!(state.is_empty());
 }
 
 #[test]
 fn nobody_overtakes_one_that_wants_much() {
-    let mut queue = queue(4, 100);
-    let first = enter(&mut queue, 3);
-    let much = enter(&mut queue, 4);
-    let little = enter(&mut queue, 1);
-    assert!(!queue.is_admitted(much) && !queue.is_admitted(little));
-    abandon(&mut queue, first);
-    assert!(queue.is_admitted(much) && !queue.is_admitted(little));
-    abandon(&mut queue, much);
-    assert!(queue.is_admitted(little));
+    let mut state = state(4, 100);
+    let first = enter(&mut state, 3);
+    let much = enter(&mut state, 4);
+    let little = enter(&mut state, 1);
+    assert!(!state.is_admitted(much) && !state.is_admitted(little));
+    abandon(&mut state, first);
+    assert!(state.is_admitted(much) && !state.is_admitted(little));
+    abandon(&mut state, much);
+    assert!(state.is_admitted(little));
 }
 
 #[test]
 fn what_is_larger_than_the_limit_goes_alone() {
-    let mut queue = queue(4, 100);
-    let first = enter(&mut queue, 1);
-    let huge = enter(&mut queue, 50);
-    assert!(!queue.is_admitted(huge));
-    abandon(&mut queue, first);
-    assert!(queue.is_admitted(huge));
-    assert_eq!(queue.in_flight(), 50);
+    let mut state = state(4, 100);
+    let first = enter(&mut state, 1);
+    let huge = enter(&mut state, 50);
+    assert!(!state.is_admitted(huge));
+    abandon(&mut state, first);
+    assert!(state.is_admitted(huge));
+    assert_eq!(state.in_flight(), 50);
 }
 
 #[test]
-fn bytes_not_yet_written_keep_others_in_line() {
-    let mut queue = queue(100, 10);
-    call(&mut queue);
-    let next = enter(&mut queue, 1);
-    assert!(!queue.is_admitted(next));
-    wrote(&mut queue, 1);
-    assert!(queue.is_admitted(next));
+fn bytes_not_yet_written_keep_others_waiting() {
+    let mut state = state(100, 10);
+    call(&mut state);
+    let next = enter(&mut state, 1);
+    assert!(!state.is_admitted(next));
+    wrote(&mut state, 1);
+    assert!(state.is_admitted(next));
 }
 
 #[test]
-fn those_who_give_up_in_line_leave_nothing_behind() {
-    let mut queue = queue(1, 100);
-    enter(&mut queue, 1);
+fn those_who_give_up_waiting_leave_nothing_behind() {
+    let mut state = state(1, 100);
+    enter(&mut state, 1);
     let last = [(); 1000].map(|()| {
-        let key = enter(&mut queue, 1);
-        let next = enter(&mut queue, 1);
-        abandon(&mut queue, key);
-        abandon(&mut queue, next);
-        queue.calls.len() + queue.line.len()
+        let key = enter(&mut state, 1);
+        let next = enter(&mut state, 1);
+        abandon(&mut state, key);
+        abandon(&mut state, next);
+        state.calls.len() + state.queue.len()
     });
     assert!(last[999] < 10, "{} are left", last[999]);
-    assert_eq!(queue.waiting(), 0);
+    assert_eq!(state.waiting(), 0);
 }
 
 #[test]
 fn a_cut_says_of_each_call_whether_anything_was_written() {
-    let mut queue = queue(4, 100);
-    let keys = [0; 3].map(|_| call(&mut queue));
-    let granted = enter(&mut queue, 1);
-    let in_line = enter(&mut queue, 1);
-    wrote(&mut queue, 11);
-    queue.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert!(queue.enter(1, None, Waker::noop()).is_none());
-    assert!(!queue.has_out());
-    assert!(deliver(&mut queue, [1]));
-    assert!(!queue.is_owed());
+    let mut state = state(4, 100);
+    let keys = [0; 3].map(|_| call(&mut state));
+    let granted = enter(&mut state, 1);
+    let waiting = enter(&mut state, 1);
+    wrote(&mut state, 11);
+    state.drain(&Cause::Withdrawn, &mut Vec::new());
+    assert!(state.enter(1, None, Waker::noop()).is_none());
+    assert!(!state.has_out());
+    assert!(deliver(&mut state, [1]));
+    assert!(!state.is_owed());
     let [written, partly, unwritten] = keys;
-    assert_eq!(reply(&mut queue, written), Some(1));
-    assert_eq!(fault(&mut queue, partly), Some(withdrawn()));
-    for key in [unwritten, granted, in_line] {
-        assert_eq!(fault(&mut queue, key), Some(MuxError::NotWritten));
+    assert_eq!(reply(&mut state, written), Some(1));
+    assert_eq!(error_of(&mut state, partly), Some(withdrawn()));
+    for key in [unwritten, granted, waiting] {
+        assert_eq!(error_of(&mut state, key), Some(MuxError::NotWritten));
     }
-    assert!(queue.is_empty());
+    assert!(state.is_empty());
 }
 
 #[test]
 fn a_desk_that_takes_nothing_more_cannot_be_held_and_opened_again() {
-    let mut queue = roomy();
-    let key = call(&mut queue);
-    wrote(&mut queue, 10);
-    queue.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert!(!queue.hold(&Cause::Withdrawn, &mut Vec::new()));
-    assert!(!queue.reopen());
-    assert!(queue.enter(1, None, Waker::noop()).is_none());
-    assert!(deliver(&mut queue, [1]));
-    assert_eq!(reply(&mut queue, key), Some(1));
+    let mut state = roomy();
+    let key = call(&mut state);
+    wrote(&mut state, 10);
+    state.drain(&Cause::Withdrawn, &mut Vec::new());
+    assert!(!state.pause(&Cause::Withdrawn, &mut Vec::new()));
+    assert!(!state.reopen());
+    assert!(state.enter(1, None, Waker::noop()).is_none());
+    assert!(deliver(&mut state, [1]));
+    assert_eq!(reply(&mut state, key), Some(1));
 }
 
 /// A pipeline of which one portion of two is written and the other not.
-fn half_written(queue: &mut RequestQueue) -> usize {
-    let key = queue.enter(2, Some(4), Waker::noop()).unwrap();
-    hand_in(queue, key);
-    queue.ask(key, 2);
-    wrote(queue, 10);
+fn half_written(state: &mut MuxState) -> usize {
+    let key = state.enter(2, Some(4), Waker::noop()).unwrap();
+    hand_in(state, key);
+    state.ask(key, 2);
+    wrote(state, 10);
     key
 }
 
 #[test]
 fn a_pipeline_cut_between_two_portions_gets_the_replies_to_what_was_written() {
-    // The second in line, admitted, and handed in.
+    // The second portion waits for room, is admitted, and is handed in.
     for stage in 0..3 {
-        let mut queue = queue(if stage == 0 { 2 } else { 4 }, 100);
-        let key = half_written(&mut queue);
+        let mut state = state(if stage == 0 { 2 } else { 4 }, 100);
+        let key = half_written(&mut state);
         if stage == 2 {
-            hand_in(&mut queue, key);
+            hand_in(&mut state, key);
         }
-        deliver(&mut queue, [1]);
-        queue.cut(&Cause::Withdrawn, &mut Vec::new());
-        assert!(matches!(progress(&mut queue, key), Progress::Waiting));
-        assert!(deliver(&mut queue, [2]));
-        let Progress::Done(Answer::Many(replies)) = progress(&mut queue, key) else {
+        deliver(&mut state, [1]);
+        state.drain(&Cause::Withdrawn, &mut Vec::new());
+        assert!(matches!(progress(&mut state, key), Progress::Waiting));
+        assert!(deliver(&mut state, [2]));
+        let Progress::Done(Completion::Many(replies)) = progress(&mut state, key) else {
             panic!("it has all that will come");
         };
         assert_eq!(replies, [1, 2].map(Value::Int));
-        assert!(queue.is_empty());
+        assert!(state.is_empty());
     }
 }
 
 #[test]
 fn a_pipeline_with_all_replies_to_what_was_written_is_answered_by_the_cut() {
-    let mut queue = queue(2, 100);
-    let key = half_written(&mut queue);
-    deliver(&mut queue, [1, 2]);
-    queue.cut(&Cause::Withdrawn, &mut Vec::new());
-    let answer = progress(&mut queue, key);
-    assert!(matches!(answer, Progress::Done(Answer::Many(replies)) if replies.len() == 2));
-    assert!(queue.is_empty());
+    let mut state = state(2, 100);
+    let key = half_written(&mut state);
+    deliver(&mut state, [1, 2]);
+    state.drain(&Cause::Withdrawn, &mut Vec::new());
+    let progress = progress(&mut state, key);
+    assert!(matches!(progress, Progress::Done(Completion::Many(replies)) if replies.len() == 2));
+    assert!(state.is_empty());
 }
 
 #[test]
 fn a_pipeline_cut_within_a_portion_is_unknown() {
-    let mut queue = queue(4, 100);
-    let key = half_written(&mut queue);
-    hand_in(&mut queue, key);
-    wrote(&mut queue, 1);
-    queue.cut(&Cause::Withdrawn, &mut Vec::new());
-    assert_eq!(fault(&mut queue, key), Some(withdrawn()));
-    assert!(deliver(&mut queue, [1, 2]));
-    assert!(queue.is_empty());
+    let mut state = state(4, 100);
+    let key = half_written(&mut state);
+    hand_in(&mut state, key);
+    wrote(&mut state, 1);
+    state.drain(&Cause::Withdrawn, &mut Vec::new());
+    assert_eq!(error_of(&mut state, key), Some(withdrawn()));
+    assert!(deliver(&mut state, [1, 2]));
+    assert!(state.is_empty());
 }
 
 #[test]
@@ -278,56 +278,56 @@ fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_serv
         (protocol.clone(), Cause::Withdrawn, false),
         (error("-ERR syntax error\r\n"), Cause::Closed, false),
     ] {
-        let mut queue = roomy();
-        let key = queue.enter(3, Some(3), Waker::noop()).unwrap();
-        hand_in(&mut queue, key);
-        wrote(&mut queue, 5);
+        let mut state = roomy();
+        let key = state.enter(3, Some(3), Waker::noop()).unwrap();
+        hand_in(&mut state, key);
+        wrote(&mut state, 5);
         let mut replies = [Value::Int(1), second];
-        assert!(queue.deliver(&mut replies, &mut Vec::new()));
-        queue.fail(&cause, &mut Vec::new());
-        match progress(&mut queue, key) {
-            Progress::Done(Answer::Many(replies)) if answered => {
+        assert!(state.deliver(&mut replies, &mut Vec::new()));
+        state.fail(&cause, &mut Vec::new());
+        match progress(&mut state, key) {
+            Progress::Done(Completion::Many(replies)) if answered => {
                 assert_eq!(replies, [Value::Int(1), protocol.clone(), protocol.clone()]);
             }
-            Progress::Done(Answer::Lost(MuxError::Failed(_, Fate::Unknown))) if !answered => {}
+            Progress::Done(Completion::Error(MuxError::Failed(_, Fate::Unknown))) if !answered => {}
             other => panic!("{cause}: {other:?}"),
         }
-        assert!(queue.is_empty());
+        assert!(state.is_empty());
     }
 }
 
 #[test]
 fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
-    let mut queue = queue(1, 100);
-    let handed_in = call(&mut queue);
-    let in_line = enter(&mut queue, 1);
-    wrote(&mut queue, 10);
+    let mut state = state(1, 100);
+    let handed_in = call(&mut state);
+    let waiting = enter(&mut state, 1);
+    wrote(&mut state, 10);
     let began = Instant::now();
     for quarter in 1..=5 {
-        queue.heard();
-        assert!(matches!(progress(&mut queue, in_line), Progress::Waiting));
+        state.heard();
+        assert!(matches!(progress(&mut state, waiting), Progress::Waiting));
         let now = began + TIMEOUT / 4 * quarter;
-        assert_eq!(queue.tick(now, &mut Vec::new()), Ticked::Busy);
+        assert_eq!(state.tick(now, &mut Vec::new()), Ticked::Busy);
     }
     let limit = Cause::Timeout(TIMEOUT);
     let unknown = MuxError::Failed(limit.clone(), Fate::Unknown);
     let not_executed = MuxError::Failed(limit, Fate::NotExecuted);
-    assert_eq!(fault(&mut queue, handed_in), Some(unknown));
-    assert_eq!(fault(&mut queue, in_line), Some(not_executed));
-    assert!(deliver(&mut queue, [1]));
-    assert!(queue.is_empty());
+    assert_eq!(error_of(&mut state, handed_in), Some(unknown));
+    assert_eq!(error_of(&mut state, waiting), Some(not_executed));
+    assert!(deliver(&mut state, [1]));
+    assert!(state.is_empty());
 }
 
 #[test]
 fn a_desk_is_idle_after_a_whole_tick_without_use() {
-    let mut queue = roomy();
-    let key = call(&mut queue);
-    wrote(&mut queue, 10);
-    deliver(&mut queue, [1]);
-    reply(&mut queue, key);
+    let mut state = roomy();
+    let key = call(&mut state);
+    wrote(&mut state, 10);
+    deliver(&mut state, [1]);
+    reply(&mut state, key);
     let ticks = [1, 2].map(|second| {
         let now = Instant::now() + TIMEOUT * second;
-        queue.tick(now, &mut Vec::new())
+        state.tick(now, &mut Vec::new())
     });
     assert_eq!(ticks, [Ticked::Busy, Ticked::Idle]);
 }
@@ -341,9 +341,9 @@ enum Step {
     Write(usize),
     Answer(usize),
     Tick,
-    Hold,
+    Pause,
     Reopen,
-    Cut,
+    Drain,
     Fail,
 }
 
@@ -355,10 +355,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..60_usize).prop_map(Step::Write),
         5 => (1..6_usize).prop_map(Step::Answer),
         2 => Just(Step::Tick),
-        1 => Just(Step::Hold),
+        1 => Just(Step::Pause),
         2 => Just(Step::Reopen),
     ];
-    let end = prop_oneof![3 => Just(None), 1 => Just(Some(Step::Cut)), 1 => Just(Some(Step::Fail))];
+    let end =
+        prop_oneof![3 => Just(None), 1 => Just(Some(Step::Drain)), 1 => Just(Some(Step::Fail))];
     (prop::collection::vec(step, 0..80), end, 0..80_usize).prop_map(|(mut steps, end, place)| {
         if let Some(end) = end {
             steps.insert(place.min(steps.len()), end);
@@ -379,7 +380,7 @@ struct Caller {
     ends: Vec<(usize, usize)>,
     start: Option<usize>,
     granted: usize,
-    /// Something of it was given back without being written.
+    /// A part of it was given back without being written.
     shortened: bool,
 }
 
@@ -391,10 +392,10 @@ struct Portion {
 }
 
 struct Model {
-    queue: RequestQueue,
+    state: MuxState,
     callers: Vec<Caller>,
     /// Keys that asked for room, in that order.
-    line: VecDeque<usize>,
+    waiting: VecDeque<usize>,
     owed: VecDeque<Portion>,
     /// The commands in the order of the stream, with the offset of their ends.
     stream: VecDeque<(i64, usize)>,
@@ -404,8 +405,8 @@ struct Model {
     handed_in: usize,
     now: Instant,
     next: i64,
-    held: bool,
-    cut: bool,
+    paused: bool,
+    draining: bool,
     over: bool,
 }
 
@@ -415,9 +416,9 @@ const MAX_PENDING: usize = 40;
 impl Model {
     fn new() -> Self {
         Self {
-            queue: queue(MAX_IN_FLIGHT, MAX_PENDING),
+            state: state(MAX_IN_FLIGHT, MAX_PENDING),
             callers: Vec::new(),
-            line: VecDeque::new(),
+            waiting: VecDeque::new(),
             owed: VecDeque::new(),
             stream: VecDeque::new(),
             taken: 0,
@@ -425,8 +426,8 @@ impl Model {
             handed_in: 0,
             now: Instant::now(),
             next: 0,
-            held: false,
-            cut: false,
+            paused: false,
+            draining: false,
             over: false,
         }
     }
@@ -441,15 +442,15 @@ impl Model {
             }),
             Step::Abandon(index) => any(index, callers).into_iter().for_each(|place| {
                 let caller = self.callers.swap_remove(place);
-                self.line.retain(|key| *key != caller.key);
-                abandon(&mut self.queue, caller.key);
+                self.waiting.retain(|key| *key != caller.key);
+                abandon(&mut self.state, caller.key);
             }),
             Step::Write(bytes) => self.write(bytes),
             Step::Answer(count) => self.answer(count),
             Step::Tick => self.tick(),
-            Step::Hold => self.hold(),
+            Step::Pause => self.pause(),
             Step::Reopen => self.reopen(),
-            Step::Cut => self.cut(),
+            Step::Drain => self.drain(),
             Step::Fail => self.fail(&Cause::Closed),
         }
         self.check();
@@ -461,11 +462,11 @@ impl Model {
             portions.push(1);
         }
         let total = (!single).then(|| portions.iter().sum());
-        let Some(key) = self.queue.enter(portions[0], total, Waker::noop()) else {
-            assert!(self.held || self.cut || self.over);
+        let Some(key) = self.state.enter(portions[0], total, Waker::noop()) else {
+            assert!(self.paused || self.draining || self.over);
             return;
         };
-        self.line.push_back(key);
+        self.waiting.push_back(key);
         self.callers.push(Caller {
             key,
             came: self.now,
@@ -481,16 +482,16 @@ impl Model {
 
     /// Does as a call does when it is polled; says whether it has left.
     fn progress(&mut self, place: usize) -> bool {
-        match progress(&mut self.queue, self.callers[place].key) {
+        match progress(&mut self.state, self.callers[place].key) {
             Progress::Waiting => false,
             Progress::Admitted => {
                 self.hand_in(place);
                 false
             }
-            Progress::Done(answer) => {
+            Progress::Done(completion) => {
                 let caller = self.callers.swap_remove(place);
-                self.line.retain(|key| *key != caller.key);
-                self.judge(&caller, answer);
+                self.waiting.retain(|key| *key != caller.key);
+                self.judge(&caller, completion);
                 true
             }
         }
@@ -512,9 +513,9 @@ impl Model {
         caller.ends.push((self.handed_in, count));
         let bytes = vec![b'x'; self.handed_in - before];
         if bytes.len().is_multiple_of(2) {
-            self.queue.hand_in_big(caller.key, bytes);
+            self.state.hand_in_big(caller.key, bytes);
         } else {
-            self.queue.hand_in(caller.key, |out| out.extend(&bytes));
+            self.state.hand_in(caller.key, |out| out.extend(&bytes));
         }
         self.owed.push_back(Portion {
             left: count,
@@ -522,19 +523,19 @@ impl Model {
             end: self.handed_in,
         });
         if let Some(more) = caller.portions.front() {
-            self.queue.ask(caller.key, *more);
-            self.line.push_back(caller.key);
+            self.state.ask(caller.key, *more);
+            self.waiting.push_back(caller.key);
         }
     }
 
-    fn judge(&self, caller: &Caller, answer: Answer) {
+    fn judge(&self, caller: &Caller, completion: Completion) {
         let untouched = caller.start.is_none_or(|start| start >= self.sent);
-        match answer {
-            Answer::One(value) => {
+        match completion {
+            Completion::One(value) => {
                 assert!(caller.single);
                 assert_eq!(value, Value::Int(caller.commands[0]));
             }
-            Answer::Many(values) => {
+            Completion::Many(values) => {
                 assert!(!caller.single);
                 let whole = caller.portions.is_empty() && values.len() == caller.commands.len();
                 // The rest was not written, and there is some of what was.
@@ -544,31 +545,31 @@ impl Model {
                 let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
                 assert_eq!(values, own[..written]);
             }
-            Answer::Lost(MuxError::NotWritten) => {
+            Completion::Error(MuxError::NotWritten) => {
                 assert!(untouched && (caller.shortened || self.over));
             }
-            Answer::Lost(MuxError::Failed(Cause::Timeout(_), fate)) => {
+            Completion::Error(MuxError::Failed(Cause::Timeout(_), fate)) => {
                 assert!(self.over || self.now - caller.came >= TIMEOUT);
                 assert_eq!(fate == Fate::NotExecuted, caller.start.is_none());
             }
-            Answer::Lost(MuxError::Failed(..)) => {
+            Completion::Error(MuxError::Failed(..)) => {
                 let ends = caller.ends.iter().map(|(end, _)| *end);
                 let partly = ends.clone().all(|end| end != self.sent)
                     && ends.max().is_some_and(|end| end > self.sent);
-                assert!(!untouched && (self.over || self.cut && partly));
+                assert!(!untouched && (self.over || self.draining && partly));
             }
         }
     }
 
     fn write(&mut self, bytes: usize) {
         let mut buffer = Vec::new();
-        while self.taken < self.sent + bytes && self.queue.has_out() {
-            self.queue.take_out(&mut buffer);
+        while self.taken < self.sent + bytes && self.state.has_out() {
+            self.state.take_out(&mut buffer);
             self.taken += buffer.len();
         }
         let bytes = bytes.min(self.taken - self.sent);
         self.sent += bytes;
-        self.queue.wrote(bytes, &mut Vec::new());
+        self.state.wrote(bytes, &mut Vec::new());
     }
 
     /// The server answers, of what it has been sent whole.
@@ -588,24 +589,24 @@ impl Model {
                 }
             }
         }
-        self.queue.heard();
-        assert!(deliver(&mut self.queue, ids));
+        self.state.heard();
+        assert!(deliver(&mut self.state, ids));
     }
 
     fn tick(&mut self) {
         self.now += TIMEOUT / 4;
-        if self.queue.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
+        if self.state.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
             assert!(!self.owed.is_empty());
             self.fail(&Cause::Timeout(TIMEOUT));
         }
     }
 
-    fn hold(&mut self) {
+    fn pause(&mut self) {
         let partly = |portion: &Portion| portion.start < self.sent && self.sent < portion.end;
-        let stops = !self.held && !self.cut && !self.over && !self.owed.iter().any(partly);
-        assert_eq!(self.queue.hold(&Cause::Withdrawn, &mut Vec::new()), stops);
-        self.held |= stops;
-        assert_eq!(self.queue.is_held(), self.held);
+        let stops = !self.paused && !self.draining && !self.over && !self.owed.iter().any(partly);
+        assert_eq!(self.state.pause(&Cause::Withdrawn, &mut Vec::new()), stops);
+        self.paused |= stops;
+        assert_eq!(self.state.is_paused(), self.paused);
         if stops {
             self.take_back();
             self.forget_unwritten();
@@ -625,13 +626,13 @@ impl Model {
     }
 
     fn reopen(&mut self) {
-        self.held = false;
-        assert_eq!(self.queue.reopen(), !self.cut && !self.over);
+        self.paused = false;
+        assert_eq!(self.state.reopen(), !self.draining && !self.over);
     }
 
-    fn cut(&mut self) {
-        self.queue.cut(&Cause::Withdrawn, &mut Vec::new());
-        (self.held, self.cut) = (false, true);
+    fn drain(&mut self) {
+        self.state.drain(&Cause::Withdrawn, &mut Vec::new());
+        (self.paused, self.draining) = (false, true);
         self.take_back();
     }
 
@@ -649,8 +650,8 @@ impl Model {
     }
 
     fn fail(&mut self, cause: &Cause) {
-        self.queue.fail(cause, &mut Vec::new());
-        (self.held, self.over) = (false, true);
+        self.state.fail(cause, &mut Vec::new());
+        (self.paused, self.over) = (false, true);
         // The driver has ended: what it had taken is never written.
         self.taken = self.sent;
         self.owed.clear();
@@ -660,47 +661,50 @@ impl Model {
 
     /// Nobody is let in any more.
     fn settle(&mut self) {
-        self.line.clear();
+        self.waiting.clear();
         self.callers
             .iter_mut()
             .for_each(|caller| caller.granted = 0);
     }
 
     fn check(&mut self) {
-        // Whoever was told that it failed has left the line and given its room back.
+        // Whoever was told that it failed has left the queue and given its room back.
         for caller in &mut self.callers {
-            if self.queue.calls[caller.key].answer.is_some() {
+            if self.state.calls[caller.key].completion.is_some() {
                 caller.granted = 0;
-                self.line.retain(|key| *key != caller.key);
+                self.waiting.retain(|key| *key != caller.key);
             }
         }
-        while let Some(&key) = self.line.front()
-            && self.queue.is_admitted(key)
+        while let Some(&key) = self.waiting.front()
+            && self.state.is_admitted(key)
         {
-            self.line.pop_front();
+            self.waiting.pop_front();
             let mut callers = self.callers.iter_mut();
             let caller = callers.find(|caller| caller.key == key).unwrap();
             caller.granted = caller.portions[0];
         }
-        let overtakes = |key: &&usize| self.queue.is_admitted(**key);
-        assert_eq!(self.line.iter().find(overtakes), None, "out of turn");
+        let overtakes = |key: &&usize| self.state.is_admitted(**key);
+        assert_eq!(self.waiting.iter().find(overtakes), None, "out of turn");
         let granted: usize = self.callers.iter().map(|caller| caller.granted).sum();
         let owed: usize = self.owed.iter().map(|portion| portion.left).sum();
-        assert_eq!(self.queue.in_flight(), granted + owed);
-        assert_eq!(self.queue.waiting(), self.line.len());
-        if let Some(key) = self.line.front() {
+        assert_eq!(self.state.in_flight(), granted + owed);
+        assert_eq!(self.state.waiting(), self.waiting.len());
+        if let Some(key) = self.waiting.front() {
             let mut callers = self.callers.iter();
             let first = callers.find(|caller| caller.key == *key).unwrap();
             let fits = granted + owed == 0 || granted + owed + first.portions[0] <= MAX_IN_FLIGHT;
             let room = fits && self.handed_in - self.sent < MAX_PENDING;
-            assert!(!room, "there is room, and the first in line was not let in");
+            assert!(
+                !room,
+                "there is room, and the first who waits was not let in"
+            );
         }
         let keys: HashSet<_> = self.callers.iter().map(|caller| caller.key).collect();
         assert_eq!(keys.len(), self.callers.len(), "two calls have one key");
     }
 
     /// Everybody goes on until all have left.
-    fn drain(&mut self) {
+    fn finish(&mut self) {
         for _ in 0..1000 {
             let mut place = 0;
             while place < self.callers.len() {
@@ -716,7 +720,7 @@ impl Model {
             }
         }
         assert!(self.callers.is_empty(), "a call was lost");
-        assert!(self.queue.is_empty(), "{:?}", self.queue);
+        assert!(self.state.is_empty(), "{:?}", self.state);
     }
 }
 
@@ -729,6 +733,6 @@ proptest! {
         for step in steps {
             model.take(step);
         }
-        model.drain();
+        model.finish();
     }
 }
