@@ -112,6 +112,7 @@ impl Framed {
     }
 
     /// The next reply that is here already.
+    #[inline]
     pub(super) fn decode(&mut self) -> Result<Option<Value>, Cause> {
         self.decoder.decode().map_err(|error| {
             Cause::Protocol(if self.discreet {

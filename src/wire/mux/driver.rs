@@ -181,6 +181,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
 
 impl Io {
     /// Reads replies; says whether there may be more.
+    #[inline]
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
         loop {
             while let Some(value) = self.framed.decode()? {
