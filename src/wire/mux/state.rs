@@ -365,7 +365,7 @@ impl MuxState {
         }
         let written = self.outbox.written();
         let next = self.in_flight.first_unwritten(written);
-        if next.unwrap_or(self.outbox.end()) != written {
+        if next.unwrap_or_else(|| self.outbox.end()) != written {
             return false;
         }
         self.phase = Phase::Paused;
