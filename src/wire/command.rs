@@ -2,84 +2,26 @@
 //! arguments.
 
 pub(crate) mod affinity;
+pub(crate) mod blocking;
 pub(crate) mod read_only;
 #[cfg(test)]
 mod table_tests;
 
-use std::{fmt, time::Duration};
-
 use redis::{Arg, Cmd};
 
-use crate::util::escape::escape;
-
-/// What a connection was left in that the next caller must not inherit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dirt {
-    /// `MULTI` without a proven `EXEC` or `DISCARD`.
-    Transaction,
-    /// `WATCH` without a proven `EXEC`, `DISCARD` or `UNWATCH`.
-    Watch,
-    /// A database other than the one the handshake selected, or an unknown one.
-    Database,
-    /// At least one subscription was asked for.
-    Subscribed,
-    /// `CLIENT REPLY OFF` or `SKIP`.
-    ReplyMode,
-    /// Another user, protocol or name than the handshake's.
-    Identity,
-    /// `CLIENT TRACKING` or `CACHING`.
-    Tracking,
-    /// A per-connection switch such as `READONLY`, `ASKING`, `CLIENT NO-EVICT` or `SCRIPT DEBUG`.
-    Mode,
-    /// The connection speaks the replication protocol, or its node was told to change its role.
-    Replication,
-    /// `QUIT` or `SHUTDOWN`: the server is about to close the socket.
-    Closing,
-}
-
-impl Dirt {
-    /// In the order in which they are reported when several apply: what would harm the next
-    /// caller most comes first.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Transaction,
-        Self::Subscribed,
-        Self::ReplyMode,
-        Self::Replication,
-        Self::Identity,
-        Self::Database,
-        Self::Watch,
-        Self::Tracking,
-        Self::Mode,
-        Self::Closing,
-    ];
-
-    pub(crate) const fn bit(self) -> u16 {
-        1 << self as u16
-    }
-}
-
-impl fmt::Display for Dirt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Transaction => "left in MULTI",
-            Self::Watch => "left with WATCHed keys",
-            Self::Database => "left on another database",
-            Self::Subscribed => "left subscribed",
-            Self::ReplyMode => "left with CLIENT REPLY OFF or SKIP",
-            Self::Identity => "left with another user, protocol or name",
-            Self::Tracking => "left with client tracking",
-            Self::Mode => "left in another mode",
-            Self::Replication => "left in replication",
-            Self::Closing => "being closed by the server",
-        })
-    }
-}
+use crate::{
+    util::escape::escape,
+    wire::{
+        command::blocking::{Block, Timeout},
+        session::dirt::Dirt,
+    },
+};
 
 /// What can be subscribed to; the server counts channels and patterns together and shard channels
 /// apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
-    Framed,
+    Channel,
     Pattern,
     Shard,
 }
@@ -90,36 +32,6 @@ pub(crate) enum Replies {
     On,
     Skip,
     Off,
-}
-
-/// Where a blocking command carries its timeout, and in which unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Timeout {
-    LastSeconds,
-    FirstSeconds,
-    Millis(usize),
-    Stream,
-}
-
-/// How long the server may keep a command waiting on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Block {
-    /// It answers at once, or refuses.
-    No,
-    For(Duration),
-    Forever,
-}
-
-impl Block {
-    /// How long two commands, one after the other, may be kept waiting.
-    pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Forever, _) | (_, Self::Forever) => Self::Forever,
-            (Self::For(one), Self::For(other)) => Self::For(one.saturating_add(other)),
-            (Self::For(time), Self::No) | (Self::No, Self::For(time)) => Self::For(time),
-            (Self::No, Self::No) => Self::No,
-        }
-    }
 }
 
 /// What a command does to its connection. Everything that is not listed by name does nothing: its
@@ -220,10 +132,10 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("SPUBLISH", Kind::Publishes),
     ("SSCAN", Kind::Walks(2)),
     ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
-    ("SUBSCRIBE", Kind::Subscribe(Topic::Framed)),
+    ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
     ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
     ("SYNC", Kind::Streams),
-    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Framed)),
+    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Channel)),
     ("UNWATCH", Kind::Unwatch),
     ("WAIT", Kind::Blocks(Timeout::Millis(2))),
     ("WAITAOF", Kind::Blocks(Timeout::Millis(3))),
@@ -412,7 +324,7 @@ pub(crate) fn shareable(cmd: &Cmd) -> Shareable {
         Kind::Publishes => Shareable::Publishes,
         Kind::NodeOwn => Shareable::OneNode,
         Kind::Empty => Shareable::Empty,
-        Kind::Blocks(timeout) if block(timeout, cmd) == Block::No => Shareable::Yes,
+        Kind::Blocks(timeout) if timeout.block(cmd) == Block::No => Shareable::Yes,
         _ => Shareable::No,
     }
 }
@@ -438,100 +350,6 @@ pub(crate) fn empty() -> redis::RedisError {
 /// The command's name, for an error that says what it is about.
 pub(crate) fn name(cmd: &Cmd) -> String {
     escape(arg(cmd, 0).unwrap_or_default())
-}
-
-/// How long the server may hold `cmd` back, for a connection that is not in a transaction.
-#[inline]
-pub(crate) fn block_of(kind: Kind, cmd: &Cmd) -> Block {
-    match kind {
-        Kind::Blocks(timeout) => block(timeout, cmd),
-        Kind::Debug => debug_sleep(cmd),
-        _ => Block::No,
-    }
-}
-
-#[cold]
-fn block(timeout: Timeout, cmd: &Cmd) -> Block {
-    match timeout {
-        Timeout::LastSeconds => match cmd.args_iter().len() {
-            // Without a key and a timeout the server refuses it.
-            0..=2 => Block::No,
-            len => seconds(arg(cmd, len - 1)),
-        },
-        Timeout::FirstSeconds => seconds(arg(cmd, 1)),
-        Timeout::Millis(index) => millis(arg(cmd, index)),
-        Timeout::Stream => stream(cmd),
-    }
-}
-
-/// Beyond this a timeout counts as for ever, so that no caller overflows an `Instant` by adding it.
-/// 30 years is also where tokio puts its far future.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
-fn wait(time: Duration) -> Block {
-    if time.is_zero() || time > FAR {
-        Block::Forever
-    } else {
-        Block::For(time)
-    }
-}
-
-fn number<T: std::str::FromStr>(arg: Option<&[u8]>) -> Option<T> {
-    std::str::from_utf8(arg?).ok()?.parse().ok()
-}
-
-// The server takes the seconds as a float and refuses what is negative, not a number, or more than
-// an i64 of milliseconds.
-fn seconds(arg: Option<&[u8]>) -> Block {
-    match number::<f64>(arg) {
-        Some(0.0) => Block::Forever,
-        // Since 7.0 anything above zero waits at least a millisecond; before, it was cut to zero,
-        // which is for ever.
-        Some(secs) if secs > 0.0 && secs < 0.001 => Block::For(Duration::from_millis(1)),
-        Some(secs) if secs > 0.0 && secs * 1000.0 < 9.2e18 => {
-            Duration::try_from_secs_f64(secs).map_or(Block::No, wait)
-        }
-        _ => Block::No,
-    }
-}
-
-fn millis(arg: Option<&[u8]>) -> Block {
-    match number::<i64>(arg).map(u64::try_from) {
-        Some(Ok(millis)) => wait(Duration::from_millis(millis)),
-        _ => Block::No,
-    }
-}
-
-/// Options stand before STREAMS, and a consumer group may be named after one, so their values are
-/// stepped over.
-fn stream(cmd: &Cmd) -> Block {
-    let mut block = Block::No;
-    let mut args = cmd.args_iter().skip(1);
-    while let Some(Arg::Simple(option)) = args.next() {
-        let option = Some(option);
-        if is(option, "BLOCK") {
-            block = match args.next() {
-                Some(Arg::Simple(value)) => millis(Some(value)),
-                _ => Block::No,
-            };
-        } else if is(option, "COUNT") || is(option, "CLAIM") {
-            args.next();
-        } else if is(option, "GROUP") {
-            args.nth(1);
-        } else if is(option, "STREAMS") {
-            break;
-        }
-    }
-    block
-}
-
-fn debug_sleep(cmd: &Cmd) -> Block {
-    match number::<f64>(arg(cmd, 2)) {
-        Some(secs) if secs > 0.0 && is(arg(cmd, 1), "SLEEP") => {
-            Duration::try_from_secs_f64(secs).map_or(Block::Forever, wait)
-        }
-        _ => Block::No,
-    }
 }
 
 #[cfg(test)]

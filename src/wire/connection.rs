@@ -1,9 +1,12 @@
 //! One connection on one socket, used by one caller at a time.
 //!
-//! The caller's own task writes the command and reads the reply: no driver task, no queue. What
-//! makes that safe is one flag: from the first byte written until the last byte of the reply is
-//! read the connection is `Busy`, and a `Busy` connection whose future was dropped is never used
-//! again, so no reply reaches the wrong caller.
+//! The caller's own task writes the command and reads the reply: no driver task, no queue. One flag
+//! makes that safe. From the first byte written until the last byte of the reply is read the
+//! connection is `Busy`. A `Busy` connection whose future was dropped is never used again, so no
+//! reply reaches the wrong caller.
+
+mod listen;
+mod noted;
 
 use std::{
     fmt,
@@ -23,10 +26,11 @@ use crate::{
     status::discard::Discard,
     util::runtime::Runtime,
     wire::{
-        command::{self, Block, Kind},
+        command::{self, blocking::Block},
+        connection::noted::{Sent, note_pipeline, uncountable},
         framed::Framed,
         handshake, pipeline,
-        session::{Claim, Expect, Session},
+        session::{Change, Expect, Session},
         stream::Stream,
     },
 };
@@ -35,7 +39,7 @@ use crate::{
 enum State {
     /// Between two commands.
     Ready,
-    /// A command is on its way; if nobody is waiting for it any more, it was cancelled.
+    /// A command is under way. If nobody waits for its reply any more, it was cancelled.
     Busy,
     /// The socket, the protocol or a deadline failed.
     Broken,
@@ -47,21 +51,21 @@ pub(crate) struct WireConnection {
     peer: Peer,
     session: Session,
     state: State,
-    /// Replies still to come that nobody waits for, because the command was sent without waiting.
+    /// How many replies are still to come to commands that were sent without waiting.
     owed: usize,
     timeout: Option<Duration>,
-    /// By when the exchange that began last must be over.
+    /// When the exchange that began last must be over.
     deadline: Option<Instant>,
-    /// The session before it.
+    /// The session before that exchange.
     before: Session,
-    /// Whether it is an atomic pipeline, of which `MULTI` and `EXEC` are our own.
+    /// Whether that exchange is an atomic pipeline, whose `MULTI` and `EXEC` the pool has added.
     wrapped: bool,
-    /// Until it is lent for the first time, what passes over it is our own business.
+    /// It was not lent yet: its commands are the pool's own.
     own: bool,
 }
 
 impl fmt::Debug for WireConnection {
-    /// Without its buffers, which hold what callers store.
+    /// Without buffers: they hold what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WireConnection")
             .field("node", &self.node)
@@ -95,25 +99,25 @@ impl WireConnection {
         }
     }
 
-    /// From now on it is callers' commands that pass over this connection.
+    /// From now on callers' commands pass over this connection.
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
-        // The handshake's command and deadline are nothing that a caller's command could use.
+        // The handshake's buffer and timer are of no use to a caller's command.
         self.framed.forget();
         self
     }
 
-    /// From now on callers on any runtime use it.
+    /// From now on callers on any runtime use it; its timers live on `runtime`.
     pub(crate) fn live_on(&mut self, runtime: &Arc<Runtime>) {
         self.framed.live_on(runtime);
     }
 
-    /// Takes note of the protocol, which the reply to the handshake's `HELLO` shows.
+    /// As [`Session::greeted`].
     pub(super) fn greeted(&mut self, hello: &Value) {
         self.session.greeted(hello);
     }
 
-    /// For a connection that from now on is shared, with the time that a command may take on it.
+    /// For a connection that is shared from now on. The duration is the time limit of its commands.
     pub(super) fn into_framed(self) -> (Framed, Option<Duration>) {
         (self.framed, self.timeout)
     }
@@ -126,47 +130,26 @@ impl WireConnection {
         }
         let mut session = self.session;
         let noted = session.note(cmd);
-        if noted.expect == Expect::Unframed {
-            return Err(unframed(cmd, Place::Alone));
+        if noted.expect == Expect::Uncountable {
+            return Err(uncountable(cmd, Sent::Alone));
         }
         cmd.write_packed_command(self.begin(session));
         let deadline = self.begin_time(noted.block);
         match noted.expect {
             Expect::None => self.flush().await,
-            // Confirmations are waited for all the same: nothing tells a late one, which RESP2
-            // spells like any array, from the reply to the next command.
-            Expect::One | Expect::Proof(_) if cmd.is_no_response() => {
+            // Confirmations are waited for all the same. In RESP2 they are arrays: a late one could
+            // not be told from the reply to the next command.
+            Expect::One | Expect::Change(_) if cmd.is_no_response() => {
                 self.owed += 1;
                 self.flush().await
             }
             Expect::Confirmations(count) => self.confirmations(count, deadline).await,
-            Expect::Proof(claim) => {
+            Expect::Change(change) => {
                 let reply = self.receive(false, deadline).await?;
-                self.session.settle(claim, &reply);
+                self.session.settle(change, &reply);
                 Ok(reply)
             }
             _ => self.receive(false, deadline).await,
-        }
-    }
-
-    /// Reads the confirmations of a subscription or of its end: so many, or one error in place of
-    /// all. Returns the last.
-    async fn confirmations(
-        &mut self,
-        count: usize,
-        deadline: Option<Instant>,
-    ) -> RedisResult<Value> {
-        let mut left = count;
-        loop {
-            let reply = self.receive(true, deadline).await?;
-            if !self.session.confirm(&reply) && matches!(reply, Value::Push { .. }) {
-                // What a subscription brings may come ahead of its own confirmations.
-                continue;
-            }
-            left -= 1;
-            if left == 0 || is_error(&reply) {
-                return Ok(reply);
-            }
         }
     }
 
@@ -177,20 +160,16 @@ impl WireConnection {
             return Err(command::empty());
         }
         self.wrapped = pipeline.is_transaction();
-        let Noted {
-            session,
-            claims,
-            block,
-        } = note_pipeline(self.session, pipeline)?;
-        pipeline::encode(pipeline, self.begin(session));
+        let noted = note_pipeline(self.session, pipeline)?;
+        pipeline::encode(pipeline, self.begin(noted.session));
         let total = pipeline::replies(pipeline);
-        let deadline = self.begin_time(block);
-        self.receive_all(total, deadline, claims, pipeline::last_word)
+        let deadline = self.begin_time(noted.block);
+        self.receive_all(total, deadline, noted.changes, pipeline::final_error)
             .await
     }
 
-    /// Sends commands of our own and reads a reply to each, within a deadline. A server that turns us
-    /// away says so once and closes the connection: that is its reply to each.
+    /// Sends the pool's own commands and reads a reply to each, within a deadline. A server that refuses
+    /// a connection says so once and closes it: then that is the reply to each command.
     pub(crate) async fn exchange(
         &mut self,
         cmds: &[Cmd],
@@ -205,34 +184,6 @@ impl WireConnection {
         let deadline = self.framed.deadline(left);
         self.receive_all(cmds.len(), deadline, Vec::new(), complaint)
             .await
-    }
-
-    /// Sends commands of our own whose replies come as [`message`](Self::message)s.
-    pub(crate) async fn send(&mut self, cmds: &[Cmd]) -> RedisResult<()> {
-        self.ensure_open()?;
-        let out = self.begin(self.session);
-        for cmd in cmds {
-            cmd.write_packed_command(out);
-        }
-        self.flush().await.map(drop)
-    }
-
-    /// Waits for what the server sends by itself on a subscribed connection; `None` when nothing
-    /// came until the deadline, which leaves the connection as it was.
-    pub(crate) async fn message(&mut self, deadline: Instant) -> RedisResult<Option<Value>> {
-        self.ensure_open()?;
-        let next = poll_fn(|cx| self.poll_reply(cx, true));
-        match tokio::time::timeout_at(deadline, next).await {
-            Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(cause)) => Err(self.fail(cause)),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Waits until the server closes the connection, or says what nobody asked for.
-    pub(crate) async fn closed(&mut self) {
-        while let Ok(Value::Push { .. }) = poll_fn(|cx| self.poll_reply(cx, true)).await {}
-        self.state = State::Broken;
     }
 
     /// Whether another command may be sent.
@@ -250,24 +201,24 @@ impl WireConnection {
         match self.state {
             State::Broken => Some(Discard::Broken),
             State::Busy => Some(Discard::Cancelled),
-            State::Ready if self.owed > 0 || self.session.dirt().is_some() => Some(Discard::Dirty),
+            State::Ready if self.owed > 0 || !self.session.is_clean() => Some(Discard::Dirty),
             State::Ready if !self.framed.is_idle() => Some(Discard::Broken),
             State::Ready => None,
         }
     }
 
-    /// Whether the caller would miss nothing on a fresh connection: no state was set up on this one,
-    /// neither before nor by a command that failed or was cancelled.
+    /// Whether a fresh connection would do as well: no state was set up on this one, neither before the
+    /// command sent last nor by it.
     pub(crate) fn is_replaceable(&self) -> bool {
         match self.state {
-            State::Ready => !self.session.lacks(false),
+            State::Ready => self.session.is_clean(),
             State::Busy | State::Broken => self.is_repeatable(),
         }
     }
 
     /// Whether the command sent last would mean the same on a fresh connection.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !self.before.lacks(false) && !self.session.lacks(self.wrapped)
+        self.before.is_clean() && self.session.is_clean_but_for(self.wrapped)
     }
 
     /// As [`Session::is_watching`].
@@ -280,12 +231,12 @@ impl WireConnection {
         self.session.is_only_watching()
     }
 
-    /// By when the command sent last must have been answered.
+    /// When the reply to the command sent last must be here.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Nobody waits any longer for the reply to the command on its way.
+    /// The command under way has taken too long, and nobody waits for its reply any more.
     pub(crate) fn expire(&mut self) -> redis::RedisError {
         self.fail(Cause::Timeout(self.timeout.unwrap_or_default()))
     }
@@ -295,7 +246,7 @@ impl WireConnection {
         self.framed.trim();
     }
 
-    /// A command failed and nothing of it was written.
+    /// The failure of a command of which nothing was written.
     pub(crate) fn failure(&self, cause: Cause) -> Failure {
         Failure {
             peer: self.peer,
@@ -317,14 +268,14 @@ impl WireConnection {
         }
     }
 
-    /// Finds out, before a byte is written, whether the server is already gone or has said
-    /// something out of turn: then the command is known not to have been executed.
+    /// Finds out, before a byte is written, whether the server has already closed the connection, or
+    /// has sent something that no command asked for. Then the command was surely not executed.
     fn ensure_usable(&mut self) -> RedisResult<()> {
         self.ensure_open()?;
         self.before = self.session;
         self.wrapped = false;
         self.framed.begin();
-        if let Err(cause) = self.framed.look() {
+        if let Err(cause) = self.framed.read_available() {
             return Err(self.fail(cause));
         }
         while !self.framed.is_idle() {
@@ -332,13 +283,13 @@ impl WireConnection {
                 Ok(Some(Value::Push { .. })) => {}
                 Ok(Some(value)) if self.session.is_message(&value) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
-                // It turns us away before we have said anything.
+                // The server refuses the connection before anything was written.
                 Ok(Some(Value::ServerError(error))) if self.own => {
                     self.state = State::Broken;
                     return Err(handshake::refusal(&error, None));
                 }
-                // A look takes what fits into the buffer, which may cut a push in two; and what a
-                // server says to turn us away may come in pieces.
+                // Only a part is here. What fitted into the buffer may have cut a push in two, and a
+                // server's refusal may come in pieces.
                 Ok(None) if self.own || self.owed > 0 || self.session.is_pushed_to() => break,
                 Ok(_) => return Err(self.fail(Cause::unasked())),
                 Err(cause) => return Err(self.fail(cause)),
@@ -347,7 +298,7 @@ impl WireConnection {
         Ok(())
     }
 
-    /// The buffer for what leaves the connection in this session.
+    /// The buffer for commands that leave the connection in this session.
     fn begin(&mut self, session: Session) -> &mut Vec<u8> {
         self.session = session;
         self.state = State::Busy;
@@ -363,7 +314,8 @@ impl WireConnection {
         self.deadline
     }
 
-    /// The connection failed: it is not used again, and what is told depends on what was written.
+    /// The connection failed and is not used again. Whether the command was executed is unknown, unless
+    /// nothing of it was written.
     fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
         let mut failure = self.failure(cause);
@@ -383,7 +335,7 @@ impl WireConnection {
                 return Poll::Ready(Ok(Value::Nil));
             }
             if self.framed.hangup().is_some()
-                && let Poll::Ready(last) = self.poll_last_word(cx)
+                && let Poll::Ready(last) = self.poll_final_error(cx)
             {
                 return Poll::Ready(last);
             }
@@ -395,15 +347,15 @@ impl WireConnection {
                 self.state = State::Broken;
                 Err(handshake::refusal(&error, None))
             }
-            result => self.conclude(result),
+            result => self.end_exchange(result),
         }
     }
 
-    /// The peer has closed the connection under what we wrote: what it has to say to that.
-    fn poll_last_word(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
+    /// The error that the peer sent before it closed the connection, while a command was being written.
+    fn poll_final_error(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
         loop {
             match ready!(self.framed.poll_decode(cx)) {
-                // What comes for a caller may be a late reply to something else.
+                // On a lent connection it may be a late reply to another command.
                 Ok(error @ Value::ServerError(_)) if self.own => return Poll::Ready(Ok(error)),
                 Ok(_) => {}
                 Err(cause) => return Poll::Ready(Err(cause)),
@@ -411,7 +363,7 @@ impl WireConnection {
         }
     }
 
-    fn conclude(&mut self, result: Result<Value, Cause>) -> RedisResult<Value> {
+    fn end_exchange(&mut self, result: Result<Value, Cause>) -> RedisResult<Value> {
         match result {
             Ok(value) => {
                 self.state = self.after_replies();
@@ -421,7 +373,7 @@ impl WireConnection {
         }
     }
 
-    /// A server that answers what it has not read to the end will not read what follows either.
+    /// A server that replies before it has read the whole command will not read what follows either.
     fn after_replies(&self) -> State {
         if self.framed.is_flushed() {
             State::Ready
@@ -430,22 +382,22 @@ impl WireConnection {
         }
     }
 
-    /// Writes what is in the buffer and reads so many replies, those at the places of `claims` as
-    /// their proof. Where the server closes the connection before it has sent them all, its
-    /// `last_word` among those that came takes the place of the rest.
+    /// Writes what is in the buffer and reads `total` replies. Those at the indices in `changes` may
+    /// prove a change of the session. Where the server closes the connection before it has sent all,
+    /// the `final_error` among those that came takes the place of the rest.
     async fn receive_all(
         &mut self,
         total: usize,
         deadline: Option<Instant>,
-        claims: Vec<(usize, Claim)>,
-        last_word: fn(&[Value]) -> Option<&Value>,
+        changes: Vec<(usize, Change)>,
+        final_error: fn(&[Value]) -> Option<&Value>,
     ) -> RedisResult<Vec<Value>> {
         let mut replies = Vec::with_capacity(total.min(1024));
-        let mut claims = claims.into_iter().peekable();
-        // Settled as they come: what the next reply looks like may depend on it.
+        let mut changes = changes.into_iter().peekable();
+        // The session learns of each reply as it comes: it says what the next one may look like.
         let mut take = |replies: &mut Vec<Value>, session: &mut Session, value: Value| {
-            if let Some((_, claim)) = claims.next_if(|(index, _)| *index == replies.len()) {
-                session.settle(claim, &value);
+            if let Some((_, change)) = changes.next_if(|(index, _)| *index == replies.len()) {
+                session.settle(change, &value);
             }
             replies.push(value);
         };
@@ -456,13 +408,13 @@ impl WireConnection {
                 self.state = self.after_replies();
             }
             Err(cause) => {
-                let word = last_word(&replies).filter(|_| cause.is_hangup()).cloned();
-                let Some(word) = word else {
+                let error = final_error(&replies).filter(|_| cause.is_hangup());
+                let Some(error) = error.cloned() else {
                     return Err(self.fail(cause));
                 };
                 self.state = State::Broken;
                 while replies.len() < total {
-                    take(&mut replies, &mut self.session, word.clone());
+                    take(&mut replies, &mut self.session, error.clone());
                 }
             }
         }
@@ -478,7 +430,7 @@ impl WireConnection {
         let result = self
             .exchange_bytes(1, pushes_count, deadline, |_, _| ())
             .await;
-        self.conclude(result)
+        self.end_exchange(result)
     }
 
     /// Writes what is in the buffer and reads `total` replies; all but the last go to `each`.
@@ -493,12 +445,12 @@ impl WireConnection {
         self.state = State::Busy;
         poll_fn(|cx| {
             loop {
-                // Replies are read even while the socket takes no more of the command: a server
-                // whose own output is not read stops reading, and both sides would wait for ever.
+                // Replies are read even while the socket takes no more of the command. A server
+                // whose output is not read stops reading, and both sides would wait for ever.
                 if let Poll::Ready(Err(cause)) = self.framed.poll_write(cx) {
                     return Poll::Ready(Err(cause));
                 }
-                // What still comes where nothing was written is no answer to a caller's command.
+                // Where nothing was written, what still comes is no reply to a caller's command.
                 if let Some(cause) = self.framed.hangup()
                     && !self.own
                     && !self.framed.has_written()
@@ -507,7 +459,7 @@ impl WireConnection {
                 }
                 match self.poll_reply(cx, pushes_count) {
                     Poll::Ready(Ok(value)) if left == 1 => return Poll::Ready(Ok(value)),
-                    // Waited for or not, it is no reply to what was sent before.
+                    // Even where pushes count, it is no reply to a command sent without waiting.
                     Poll::Ready(Ok(Value::Push { .. })) if left > total => {}
                     Poll::Ready(Ok(value)) => {
                         if left <= total {
@@ -525,7 +477,7 @@ impl WireConnection {
         .await
     }
 
-    /// The next reply; pushes are passed over unless they are what is waited for.
+    /// The next reply. Pushes are skipped unless they count as replies.
     fn poll_reply(
         &mut self,
         cx: &mut Context<'_>,
@@ -541,75 +493,11 @@ impl WireConnection {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Alone,
-    InPipeline,
-}
-
-/// Some commands change how replies are framed, so that the next reply would be taken for
-/// another's.
-#[cold]
-fn unframed(cmd: &Cmd, place: Place) -> redis::RedisError {
-    let way = match (Kind::of(cmd), place) {
-        (Kind::Empty, _) => return command::empty(),
-        (Kind::Streams, _) => "over a connection outside the pool",
-        (_, Place::InPipeline) => "by itself, not in a pipeline",
-        (_, Place::Alone) => "outside of MULTI, and while replies are on",
-    };
-    let name = command::name(cmd);
-    (
-        redis::ErrorKind::Client,
-        "replies could not be told apart after this command",
-        format!("send {name} {way}; nothing was executed"),
-    )
-        .into()
-}
-
-/// What a pipeline leaves behind, where its replies may prove it clean, and how long the server may
-/// block on it.
-struct Noted {
-    session: Session,
-    claims: Vec<(usize, Claim)>,
-    block: Block,
-}
-
-fn note_pipeline(mut session: Session, pipeline: &Pipeline) -> RedisResult<Noted> {
-    let mut claims = Vec::new();
-    let mut block = Block::No;
-    let mut replies = 0;
-    let mut take = |expect| {
-        if let Expect::Proof(claim) = expect {
-            claims.push((replies, claim));
-        }
-        replies += 1;
-        matches!(expect, Expect::One | Expect::Proof(_))
-    };
-    if pipeline.is_transaction() && !take(session.note_multi()) {
-        return Err(unframed(&redis::cmd("MULTI"), Place::InPipeline));
-    }
-    for cmd in pipeline.cmd_iter() {
-        let noted = session.note(cmd);
-        if !take(noted.expect) {
-            return Err(unframed(cmd, Place::InPipeline));
-        }
-        block = block.and(noted.block);
-    }
-    if pipeline.is_transaction() {
-        take(session.note_exec());
-    }
-    Ok(Noted {
-        session,
-        claims,
-        block,
-    })
-}
-
 fn is_error(value: &Value) -> bool {
     matches!(value, Value::ServerError(_))
 }
 
-/// Why a server closes a new connection, where it has said nothing but that.
+/// Why a server closes a new connection, where it has sent nothing but errors.
 fn complaint(replies: &[Value]) -> Option<&Value> {
     replies.first().filter(|_| replies.iter().all(is_error))
 }

@@ -101,7 +101,7 @@ impl Framed {
     }
 
     /// Takes in what has arrived without waiting for more.
-    pub(super) fn look(&mut self) -> Result<(), Cause> {
+    pub(super) fn read_available(&mut self) -> Result<(), Cause> {
         self.decoder.reserve();
         match self.stream.try_read(self.decoder.buf_mut()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),

@@ -4,12 +4,12 @@ pub(crate) mod abort_error;
 
 use redis::{Pipeline, RedisResult, ServerError, Value};
 
-/// How many replies it will have, those to `MULTI` and `EXEC` included.
+/// How many replies a pipeline will have, those to `MULTI` and `EXEC` included.
 pub(crate) fn replies(pipeline: &Pipeline) -> usize {
     pipeline.len() + if pipeline.is_transaction() { 2 } else { 0 }
 }
 
-/// Appends it as it goes over the wire.
+/// Appends the bytes of a pipeline to `out`.
 pub(super) fn encode(pipeline: &Pipeline, out: &mut Vec<u8>) {
     let atomic = pipeline.is_transaction();
     if atomic {
@@ -23,28 +23,28 @@ pub(super) fn encode(pipeline: &Pipeline, out: &mut Vec<u8>) {
     }
 }
 
-/// What a server that has closed the connection before it had answered everything says to the rest,
-/// where that is known.
+/// The error that stands for all later commands, where the server has closed the connection after
+/// these replies.
 ///
-/// After a protocol error (an argument longer than `proto-max-bulk-len`, for one) it reads nothing
-/// more: the rest has not been executed either.
-pub(super) fn last_word(replies: &[Value]) -> Option<&Value> {
+/// After a protocol error, such as that of an argument longer than `proto-max-bulk-len`, a server reads
+/// nothing more: the rest was not executed.
+pub(super) fn final_error(replies: &[Value]) -> Option<&Value> {
     replies.last().filter(|reply| is_protocol_error(reply))
 }
 
 fn is_protocol_error(reply: &Value) -> bool {
-    let said = |error: &ServerError| {
+    let is_one = |error: &ServerError| {
         let details = error.details().unwrap_or_default();
         error.code() == "ERR" && details.starts_with("Protocol error")
     };
-    matches!(reply, Value::ServerError(error) if said(error))
+    matches!(reply, Value::ServerError(error) if is_one(error))
 }
 
 /// Returns `count` of the replies from `offset` on.
 ///
 /// Fails as the redis crate does when the server refuses to queue a command of an atomic pipeline:
-/// with every refusal and its place. When it refuses the `EXEC` itself, that refusal is the error; so
-/// is a protocol error because of which nothing was executed at all.
+/// with every refusal and its index. When the server refuses the `EXEC` itself, that refusal is the
+/// error. So is a protocol error because of which nothing was executed at all.
 pub(crate) async fn conclude(
     pipeline: &Pipeline,
     replies: Vec<Value>,

@@ -1,39 +1,44 @@
 //! What the commands that passed over an exclusive connection left behind.
 //!
 //! A connection goes back to its pool only when it is provably as the handshake left it: the next
-//! caller of one left in MULTI or subscribed would read replies that are not its own. Every doubt
-//! counts as dirt, since closing a connection is cheap. So what makes a connection dirty counts
-//! from the moment the command is written, and what makes it clean again only once the server's
-//! reply has proved it: `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the
-//! watched keys in place.
+//! caller of a connection in `MULTI` or with a subscription would read replies that are not its own.
+//! When in doubt a connection is dirty, since closing it is cheap. So it counts as dirty from the
+//! moment the command is written, and as clean again only once the server's reply has proved it:
+//! `DISCARD` may be denied by an ACL, and `EXEC` without `MULTI` leaves the watched keys in place.
 //!
-//! Commands are noted on a copy of the session, which takes its place when their bytes go out. So one
-//! that is refused before it is sent has changed nothing.
+//! Commands are noted on a copy of the session, which takes its place when their bytes go out. So a
+//! command that is refused before it is sent has changed nothing.
+
+pub(crate) mod dirt;
 
 use redis::{Cmd, PushKind, ServerErrorKind, Value};
 
 use crate::{
     config::Protocol,
     wire::{
-        command::{Block, Dirt, Kind, Replies, Topic, arg, block_of},
+        command::{
+            Kind, Replies, Topic, arg,
+            blocking::{Block, block_of},
+        },
+        session::dirt::Dirt,
         value::{signed, text},
     },
 };
 
-/// What the wire must read for a command.
+/// What the connection must read for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
     One,
-    /// One reply, to be handed to [`Session::settle`] together with the claim.
-    Proof(Claim),
-    /// So many confirmations, or one error in place of all of them.
+    /// One reply, to be handed to [`Session::settle`] together with the change.
+    Change(Change),
+    /// This number of confirmations, or one error in place of all of them.
     Confirmations(usize),
     None,
-    /// From here on replies could not be counted, so the command must not be written, and the copy
-    /// that it was noted on must not be kept: MONITOR and PSYNC begin a stream, SUBSCRIBE in MULTI
-    /// puts one element for each channel behind EXEC's array header, CLIENT REPLY OFF in MULTI leaves
-    /// that array unfinished, HELLO in MULTI changes the protocol half way.
-    Unframed,
+    /// Replies could not be counted after this command. So it must not be written, and the copy of the
+    /// session on which it was noted must not be kept. `MONITOR` and `PSYNC` begin a stream. In
+    /// `MULTI`, `SUBSCRIBE` puts one element for each channel behind the array header of `EXEC`,
+    /// `CLIENT REPLY OFF` leaves that array unfinished, and `HELLO` changes the protocol half way.
+    Uncountable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +47,23 @@ pub(crate) struct Noted {
     pub(crate) block: Block,
 }
 
-/// That a connection is clean again in one respect, if the reply proves it.
+/// A change of the connection's state that counts once the reply proves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Claim {
-    what: Claimed,
-    // Replies to a pipeline come when later commands are already noted; a claim must not undo what
-    // those began.
+pub(crate) struct Change {
+    what: Changed,
+    // The count of transactions or `SELECT`s when the command was noted. Replies to a pipeline come
+    // when later commands are already noted, and must not undo what those began.
     at: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claimed {
-    /// `MULTI`; whether the connection was in a transaction before.
+enum Changed {
+    /// `MULTI`, and whether the connection was in a transaction before.
     Begun {
         queuing: bool,
     },
     Executed,
-    /// `DISCARD`; likewise.
+    /// `DISCARD`, and whether the connection was in a transaction before.
     Discarded {
         queuing: bool,
     },
@@ -69,23 +74,26 @@ enum Claimed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Answers,
+enum ReplyMode {
+    On,
+    /// The next command has no reply.
     SkipsNext,
-    Silent,
+    Off,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Session {
-    role_pool: i64,
+    initial_db: i64,
     // None while a SELECT is unproven.
     db: Option<i64>,
+    // The bits of `Dirt` that were left and not proved clean again.
     left: u16,
-    // As the commands were written. Whether the server saw it so is what `left` keeps account of.
+    // Whether the commands that were written leave the connection in MULTI. The server may have
+    // refused some of them; that is what `left` is for.
     queuing: bool,
-    framing: Framing,
+    reply_mode: ReplyMode,
     protocol: Protocol,
-    // How many the server said that it is subscribed to.
+    // How many subscriptions there are, by the server's last confirmation.
     channels: u32,
     patterns: u32,
     shards: u32,
@@ -97,11 +105,11 @@ impl Session {
     /// `db` is the database the handshake selected.
     pub(crate) fn new(db: i64) -> Self {
         Self {
-            role_pool: db,
+            initial_db: db,
             db: Some(db),
             left: 0,
             queuing: false,
-            framing: Framing::Answers,
+            reply_mode: ReplyMode::On,
             protocol: Protocol::Resp2,
             channels: 0,
             patterns: 0,
@@ -111,12 +119,12 @@ impl Session {
         }
     }
 
-    /// To be called for every command, in order, before it is written, on a copy that is kept if it
-    /// is written.
+    /// To be called for every command, in order, before it is written, on a copy of the session that
+    /// is kept if the command is written.
     #[inline]
     pub(crate) fn note(&mut self, cmd: &Cmd) -> Noted {
         let kind = Kind::of(cmd);
-        if kind == Kind::Plain && self.framing == Framing::Answers {
+        if kind == Kind::Plain && self.reply_mode == ReplyMode::On {
             return Noted {
                 expect: Expect::One,
                 block: Block::No,
@@ -133,39 +141,39 @@ impl Session {
         }
     }
 
-    /// The `MULTI` that the wire writes itself around an atomic pipeline.
+    /// The `MULTI` that the pool writes itself around an atomic pipeline.
     pub(crate) fn note_multi(&mut self) -> Expect {
-        self.framed(Kind::Multi, Self::multi)
+        self.counted(Kind::Multi, Self::multi)
     }
 
-    /// The `EXEC` that the wire writes itself around an atomic pipeline.
+    /// The `EXEC` that the pool writes itself around an atomic pipeline.
     pub(crate) fn note_exec(&mut self) -> Expect {
-        self.framed(Kind::Exec, Self::exec)
+        self.counted(Kind::Exec, Self::exec)
     }
 
     fn expect(&mut self, kind: Kind, cmd: &Cmd) -> Expect {
-        self.framed(kind, |session| session.apply(kind, cmd))
+        self.counted(kind, |session| session.apply(kind, cmd))
     }
 
-    fn framed(&mut self, kind: Kind, apply: impl FnOnce(&mut Self) -> Expect) -> Expect {
-        let before = self.framing;
-        if before == Framing::SkipsNext {
-            self.framing = Framing::Answers;
+    fn counted(&mut self, kind: Kind, apply: impl FnOnce(&mut Self) -> Expect) -> Expect {
+        let before = self.reply_mode;
+        if before == ReplyMode::SkipsNext {
+            self.reply_mode = ReplyMode::On;
         }
         let expect = apply(self);
-        if before == Framing::Answers {
+        if before == ReplyMode::On {
             return expect;
         }
         match (kind, expect) {
-            // Confirmations come even with replies off, RESET turns them on in 6.2 and later, and
-            // SKIP before it swallows its answer in some versions: too many cases to count on any.
+            // Confirmations come even with replies off. RESET turns replies on in 6.2 and later, and
+            // SKIP before it swallows its reply in some versions: too many cases to count on any.
             // Without the reply to HELLO nobody knows which protocol is spoken.
             (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset | Kind::Hello, _) => {
-                Expect::Unframed
+                Expect::Uncountable
             }
-            // The one command that is answered while replies are off.
+            // The only command that has a reply while replies are off.
             (Kind::Replies(Replies::On), expect) => expect,
-            (_, Expect::Unframed) => Expect::Unframed,
+            (_, Expect::Uncountable) => Expect::Uncountable,
             _ => Expect::None,
         }
     }
@@ -177,19 +185,19 @@ impl Session {
             Kind::Exec => return self.exec(),
             Kind::Discard => {
                 let queuing = std::mem::take(&mut self.queuing);
-                return self.claim(Claimed::Discarded { queuing }, self.transactions);
+                return self.change(Changed::Discarded { queuing }, self.transactions);
             }
             Kind::Watch => self.begin(Dirt::Watch),
-            Kind::Unwatch => return self.claim(Claimed::Unwatched, self.transactions),
+            Kind::Unwatch => return self.change(Changed::Unwatched, self.transactions),
             Kind::Select => return self.select(cmd),
             Kind::Subscribe(_) => return self.subscribe(cmd),
             Kind::Unsubscribe(topic) => return self.unsubscribe(topic, cmd),
-            Kind::Replies(replies) => return self.reply_mode(replies),
+            Kind::Replies(replies) => return self.set_reply_mode(replies),
             Kind::Leaves(dirt) => self.leave(dirt),
             Kind::Debug => self.leave(Dirt::Mode),
-            Kind::Streams => return Expect::Unframed,
-            Kind::Hello => return self.greet(Claimed::Greeted),
-            Kind::Reset => return self.greet(Claimed::Reset),
+            Kind::Streams => return Expect::Uncountable,
+            Kind::Hello => return self.greet(Changed::Greeted),
+            Kind::Reset => return self.greet(Changed::Reset),
             Kind::Plain
             | Kind::Blocks(_)
             | Kind::Walks(_)
@@ -211,8 +219,8 @@ impl Session {
         self.left |= dirt.bit();
     }
 
-    fn claim(&self, what: Claimed, at: u32) -> Expect {
-        Expect::Proof(Claim { what, at })
+    fn change(&self, what: Changed, at: u32) -> Expect {
+        Expect::Change(Change { what, at })
     }
 
     fn begin(&mut self, dirt: Dirt) {
@@ -223,26 +231,26 @@ impl Session {
     fn multi(&mut self) -> Expect {
         let queuing = std::mem::replace(&mut self.queuing, true);
         self.begin(Dirt::Transaction);
-        self.claim(Claimed::Begun { queuing }, self.transactions)
+        self.change(Changed::Begun { queuing }, self.transactions)
     }
 
     fn exec(&mut self) -> Expect {
         self.queuing = false;
-        self.claim(Claimed::Executed, self.transactions)
+        self.change(Changed::Executed, self.transactions)
     }
 
     fn select(&mut self, cmd: &Cmd) -> Expect {
         let wanted = arg(cmd, 1)
             .and_then(|db| std::str::from_utf8(db).ok())
             .and_then(|db| db.parse().ok());
-        if !self.queuing && wanted == self.db && self.db == Some(self.role_pool) {
-            // Refused or not, it stays where it is.
+        if !self.queuing && wanted == self.db && self.db == Some(self.initial_db) {
+            // Refused or not, the database stays the same.
             return Expect::One;
         }
         self.db = None;
         self.selects = self.selects.wrapping_add(1);
         match wanted {
-            Some(db) if !self.queuing => self.claim(Claimed::Selected(db), self.selects),
+            Some(db) if !self.queuing => self.change(Changed::Selected(db), self.selects),
             // In MULTI it happens at EXEC or not at all.
             _ => Expect::One,
         }
@@ -251,7 +259,7 @@ impl Session {
     fn subscribe(&mut self, cmd: &Cmd) -> Expect {
         self.leave(Dirt::Subscribed);
         if self.queuing {
-            return Expect::Unframed;
+            return Expect::Uncountable;
         }
         // Without a channel it is refused: one error.
         Expect::Confirmations((cmd.args_iter().len() - 1).max(1))
@@ -259,10 +267,10 @@ impl Session {
 
     fn unsubscribe(&self, topic: Topic, cmd: &Cmd) -> Expect {
         if self.queuing {
-            return Expect::Unframed;
+            return Expect::Uncountable;
         }
         let subscribed = match topic {
-            Topic::Framed => self.channels,
+            Topic::Channel => self.channels,
             Topic::Pattern => self.patterns,
             Topic::Shard => self.shards,
         };
@@ -270,85 +278,91 @@ impl Session {
             0 => subscribed as usize,
             named => named,
         };
-        // Where there is nothing to end, that is confirmed.
+        // One confirmation comes even where nothing was subscribed to.
         Expect::Confirmations(confirmations.max(1))
     }
 
-    fn reply_mode(&mut self, replies: Replies) -> Expect {
+    fn set_reply_mode(&mut self, replies: Replies) -> Expect {
         if self.queuing {
-            return Expect::Unframed;
+            return Expect::Uncountable;
         }
         if replies != Replies::On {
             self.leave(Dirt::ReplyMode);
         }
         match replies {
             Replies::On => {
-                self.framing = Framing::Answers;
+                self.reply_mode = ReplyMode::On;
                 return Expect::One;
             }
-            Replies::Skip if self.framing == Framing::Answers => self.framing = Framing::SkipsNext,
+            Replies::Skip if self.reply_mode == ReplyMode::On => {
+                self.reply_mode = ReplyMode::SkipsNext
+            }
             Replies::Skip => {}
-            Replies::Off => self.framing = Framing::Silent,
+            Replies::Off => self.reply_mode = ReplyMode::Off,
         }
         Expect::None
     }
 
-    /// `HELLO` with arguments, and `RESET`, which also takes the name, the user and the protocol that
-    /// the handshake set. Servers before 6.2 do not know it.
-    fn greet(&mut self, claimed: Claimed) -> Expect {
+    /// `HELLO` with arguments, and `RESET`, which undoes the name, the user and the protocol that the
+    /// handshake set. Servers before 6.2 do not know `RESET`.
+    fn greet(&mut self, changed: Changed) -> Expect {
         self.leave(Dirt::Identity);
         if self.queuing {
-            return Expect::Unframed;
+            return Expect::Uncountable;
         }
-        self.claim(claimed, self.transactions)
+        self.change(changed, self.transactions)
     }
 
-    /// What the reply to a command that expected [`Expect::Proof`] says. A server error belongs
-    /// here too.
-    pub(crate) fn settle(&mut self, claim: Claim, reply: &Value) {
+    /// Takes note of the reply to a command that expected [`Expect::Change`]. It may be an error.
+    pub(crate) fn settle(&mut self, change: Change, reply: &Value) {
         let done = matches!(reply, Value::Okay);
-        let same = claim.at == self.transactions;
-        match claim.what {
-            Claimed::Executed if same && ended(reply) => {
+        let same = change.at == self.transactions;
+        match change.what {
+            Changed::Executed if same && ended(reply) => {
                 self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
             }
-            Claimed::Discarded { .. } if same && done => {
+            Changed::Discarded { .. } if same && done => {
                 self.left &= !(Dirt::Transaction.bit() | Dirt::Watch.bit());
             }
-            // Refused, as by an ACL, it leaves the connection in MULTI or out of it, as it was.
-            Claimed::Begun { queuing } | Claimed::Discarded { queuing }
+            // Refused, as by an ACL: the connection is in MULTI, or not, as it was before.
+            Changed::Begun { queuing } | Changed::Discarded { queuing }
                 if same && matches!(reply, Value::ServerError(_)) =>
             {
                 self.queuing = queuing;
             }
-            Claimed::Greeted => self.greeted(reply),
-            Claimed::Reset if matches!(reply, Value::SimpleString(word) if word == "RESET") => {
+            Changed::Greeted => self.greeted(reply),
+            Changed::Reset if matches!(reply, Value::SimpleString(word) if word == "RESET") => {
                 self.protocol = Protocol::Resp2;
                 (self.channels, self.patterns, self.shards) = (0, 0, 0);
             }
-            Claimed::Unwatched if same && done => self.left &= !Dirt::Watch.bit(),
-            Claimed::Selected(db) if claim.at == self.selects && done => self.db = Some(db),
+            Changed::Unwatched if same && done => self.left &= !Dirt::Watch.bit(),
+            Changed::Selected(db) if change.at == self.selects && done => self.db = Some(db),
             _ => {}
         }
     }
 
-    /// What makes the connection unfit for another caller; `None` means it is provably clean.
-    pub(crate) fn dirt(&self) -> Option<Dirt> {
-        let mut left = self.left;
-        if self.db != Some(self.role_pool) {
-            left |= Dirt::Database.bit();
+    /// All that is left, as bits of [`Dirt`].
+    #[inline]
+    fn dirt(&self) -> u16 {
+        if self.db == Some(self.initial_db) {
+            self.left
+        } else {
+            self.left | Dirt::Database.bit()
         }
-        if left == 0 {
-            return None;
-        }
-        Dirt::ALL.into_iter().find(|dirt| left & dirt.bit() != 0)
     }
 
-    /// What a fresh connection would lack. The transaction that the wire itself `wrapped` around a
-    /// pipeline is nothing its caller counts on.
-    pub(crate) fn lacks(&self, wrapped: bool) -> bool {
+    /// Whether the connection is provably as the handshake left it.
+    #[inline]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.dirt() == 0
+    }
+
+    /// As [`is_clean`](Self::is_clean), except for the transaction that the pool itself `wrapped`
+    /// around a pipeline, which its caller does not count on.
+    #[inline]
+    pub(crate) fn is_clean_but_for(&self, wrapped: bool) -> bool {
         let own = if wrapped { Dirt::Transaction.bit() } else { 0 };
-        self.db != Some(self.role_pool) || self.left & !own != 0
+        self.dirt() & !own == 0
     }
 
     /// Whether keys may be watched.
@@ -356,27 +370,26 @@ impl Session {
         self.left & Dirt::Watch.bit() != 0
     }
 
-    /// Whether a transaction on watched keys is all that a fresh connection would lack.
+    /// Whether a transaction on watched keys is all that is left.
     pub(crate) fn is_only_watching(&self) -> bool {
         let transaction = Dirt::Watch.bit() | Dirt::Transaction.bit();
-        self.is_watching() && self.left & !transaction == 0 && self.db == Some(self.role_pool)
+        self.is_watching() && self.dirt() & !transaction == 0
     }
 
-    /// What the reply to a `HELLO` that named a protocol says.
+    /// Takes note of the reply to a `HELLO` that named a protocol.
     pub(crate) fn greeted(&mut self, hello: &Value) {
         match hello {
             Value::Map(_) => self.protocol = Protocol::Resp3,
             Value::Array(_) => self.protocol = Protocol::Resp2,
-            // It was refused, and all is as before.
+            // It was refused.
             _ => {}
         }
     }
 
-    /// Takes note of what is no reply but the confirmation of a subscription or of its end; whether
-    /// it is one.
+    /// Takes note of the confirmation that a subscription began or ended; false where `reply` is none.
     ///
-    /// The count in it says how many are left. That of channels and patterns is one number, so what
-    /// the one kind gained or lost is told by what the other one has.
+    /// Its count says how many subscriptions there are now. Channels and patterns are counted
+    /// together, so the number of the other kind is subtracted.
     pub(crate) fn confirm(&mut self, reply: &Value) -> bool {
         use PushKind::{
             PSubscribe, PUnsubscribe, SSubscribe, SUnsubscribe, Subscribe, Unsubscribe,
@@ -384,7 +397,7 @@ impl Session {
         let (topic, count) = match reply {
             Value::Push { kind, data } => {
                 let topic = match kind {
-                    Subscribe | Unsubscribe => Topic::Framed,
+                    Subscribe | Unsubscribe => Topic::Channel,
                     PSubscribe | PUnsubscribe => Topic::Pattern,
                     SSubscribe | SUnsubscribe => Topic::Shard,
                     _ => return false,
@@ -393,7 +406,7 @@ impl Session {
             }
             Value::Array(items) => {
                 let topic = match items.first().and_then(text) {
-                    Some(b"subscribe" | b"unsubscribe") => Topic::Framed,
+                    Some(b"subscribe" | b"unsubscribe") => Topic::Channel,
                     Some(b"psubscribe" | b"punsubscribe") => Topic::Pattern,
                     Some(b"ssubscribe" | b"sunsubscribe") => Topic::Shard,
                     _ => return false,
@@ -407,7 +420,7 @@ impl Session {
             .and_then(|count| count.try_into().ok());
         let count: u32 = count.unwrap_or_default();
         match topic {
-            Topic::Framed => self.channels = count.saturating_sub(self.patterns),
+            Topic::Channel => self.channels = count.saturating_sub(self.patterns),
             Topic::Pattern => self.patterns = count.saturating_sub(self.channels),
             Topic::Shard => self.shards = count,
         }
@@ -418,11 +431,11 @@ impl Session {
         self.channels > 0 || self.patterns > 0 || self.shards > 0
     }
 
-    /// Whether this is not a reply but what a subscription brings, in the shape of a reply.
+    /// Whether `reply` is a subscription's message in the shape of a reply.
     ///
-    /// Only RESP2 has such, and only while something is subscribed to. A server then answers nothing
-    /// but confirmations, `PING`, `RESET` and errors, so there is no data to be taken for a message.
-    /// In RESP3 messages are pushes and an array is always a reply.
+    /// Such messages come only in RESP2, and only while something is subscribed to. A server then
+    /// replies only to subscriptions, `PING` and `RESET`, and with errors, so no data can be mistaken
+    /// for a message. In RESP3 messages are pushes and an array is always a reply.
     pub(crate) fn is_message(&self, reply: &Value) -> bool {
         self.protocol == Protocol::Resp2
             && self.is_subscribed()
@@ -432,14 +445,14 @@ impl Session {
             ))
     }
 
-    /// Whether the server may say something that no command asked for.
+    /// Whether the server may send something that no command asked for.
     pub(crate) fn is_pushed_to(&self) -> bool {
         self.is_subscribed() || self.left & Dirt::Tracking.bit() != 0
     }
 }
 
-// EXECABORT closes the transaction as well; any other error, such as EXEC without MULTI, leaves the
-// watched keys.
+/// Whether the reply to `EXEC` proves that the transaction has ended. `EXECABORT` does; after another
+/// error, such as that of `EXEC` without `MULTI`, the watched keys stay.
 fn ended(reply: &Value) -> bool {
     match reply {
         Value::Array(_) | Value::Nil => true,

@@ -2,7 +2,7 @@
 
 use redis::{Arg, Cmd, Pipeline, Value};
 
-use crate::wire::command::{Kind, Timeout, read_only};
+use crate::wire::command::{Kind, blocking::Timeout, read_only};
 
 /// What a command goes on from, so that sent elsewhere it would do something else without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

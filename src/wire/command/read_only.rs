@@ -2,7 +2,10 @@
 
 use redis::Cmd;
 
-use crate::wire::command::{Block, Kind, arg, block_of};
+use crate::wire::command::{
+    Kind, arg,
+    blocking::{Block, block_of},
+};
 
 /// What the command tables of Redis and Valkey flag `readonly`, and three that touch no key at all. A
 /// command that is not here may write: scripts, whatever their text, `SORT`, which may store, `GETEX`,

@@ -81,11 +81,13 @@ impl Call {
     }
 
     /// Whether its caller still waits and has not been told how it ended.
+    #[inline]
     pub(super) fn is_pending(&self) -> bool {
         !self.abandoned && self.completion.is_none()
     }
 
-    /// Whether the ledger or the queue of those who wait for room still names it.
+    /// Whether the ledger or the queue still names it.
+    #[inline]
     pub(super) fn is_referenced(&self) -> bool {
         self.portions != 0 || self.wanted != 0
     }
@@ -149,9 +151,9 @@ impl Call {
 
     /// No further reply to it will come. `written` is how far the socket has taken the stream.
     pub(super) fn give_up(&mut self, cause: &Cause, written: u64, woken: &mut Vec<Waker>) {
-        let word = pipeline::last_word(&self.replies).filter(|_| cause.is_hangup());
-        if let Some((word, total)) = word.cloned().zip(self.total) {
-            self.replies.resize(total, word);
+        let error = pipeline::final_error(&self.replies).filter(|_| cause.is_hangup());
+        if let Some((error, total)) = error.cloned().zip(self.total) {
+            self.replies.resize(total, error);
             self.complete(woken);
         } else if self.completion.is_none() {
             let error = if self.start < written {
@@ -176,6 +178,7 @@ impl Call {
 }
 
 /// Removes a call that its caller has left, unless something still names it.
+#[inline]
 pub(super) fn forget(calls: &mut Calls, key: usize) {
     let call = &calls[key];
     if call.abandoned && !call.is_referenced() {

@@ -159,7 +159,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
             let Some(timer) = &mut self.timer else {
                 return Poll::Pending;
             };
-            // Unconstrained for the reason given at `Framed::poll_deadline`.
+            // As in `framed`: a peer that always has more to read must not hold up time.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let now = Instant::now();
             let mut state = self.mux.state.lock();

@@ -365,7 +365,8 @@ impl MuxState {
         }
         let written = self.outbox.written();
         let next = self.in_flight.first_unwritten(written);
-        if next.unwrap_or_else(|| self.outbox.end()) != written {
+        let boundary = next.unwrap_or_else(|| self.outbox.end());
+        if boundary != written {
             return false;
         }
         self.phase = Phase::Paused;
