@@ -202,7 +202,7 @@ fn judge(greeting: &Greeting) -> NodeReport {
         (_, Some(RoleReply::Sentinel)) => NodeReport::Failed("it is a Sentinel".to_owned()),
         (Some(Role::Master), _) | (_, Some(RoleReply::Master { .. })) => NodeReport::Master,
         (Some(Role::Replica), None) => NodeReport::SomeReplica,
-        (None, None) => NodeReport::Unprovable(greeting.silence()),
+        (None, None) => NodeReport::Unprovable(greeting.why_unproven()),
     }
 }
 

@@ -127,7 +127,7 @@ fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Opti
             _ => None,
         },
         (None, _) if trusted => None,
-        (None, _) => Some(greeting.silence()),
+        (None, _) => Some(greeting.why_unproven()),
     }
 }
 

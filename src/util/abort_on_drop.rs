@@ -6,7 +6,7 @@ use tokio::task::AbortHandle;
 
 use crate::util::runtime::Runtime;
 
-/// Aborts its task when dropped, so that nothing outlives what it works for.
+/// Aborts its task when dropped, so that a task never outlives its owner.
 #[derive(Debug)]
 pub(crate) struct AbortOnDrop(AbortHandle);
 
@@ -15,7 +15,7 @@ impl AbortOnDrop {
         Self(tokio::spawn(future).abort_handle())
     }
 
-    /// As [`spawn`](Self::spawn), for a task of its own that belongs to a pool.
+    /// As [`spawn`](Self::spawn), for a task that the pool's runtime counts.
     pub(crate) fn spawn_on(
         runtime: &Runtime,
         future: impl Future<Output = ()> + Send + 'static,

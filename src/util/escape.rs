@@ -1,18 +1,18 @@
-//! Text that came from a server, made fit for a log line.
+//! Makes a server's text fit for a log line.
 
 use std::fmt::Write;
 
-/// How much of a server's text is shown: the longest that an honest error or address needs.
+/// How many bytes of a server's text are shown: enough for every honest error or address.
 const MAX: usize = 256;
 
-/// At most 256 bytes of `text` with control characters and whatever is not UTF-8 escaped, so that
-/// it can neither forge a line in a log nor fill it.
+/// At most 256 bytes of `text`, with control characters and invalid UTF-8 escaped, so that it can
+/// neither forge a line in a log nor fill the log.
 pub(crate) fn escape(text: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len().min(MAX));
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
             let start = shown.len();
-            // Line and paragraph separators and the bidirectional marks rewrite a line as well as a
+            // Line and paragraph separators and bidirectional marks change how a line reads, as a
             // newline does.
             if c.is_control()
                 || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -37,7 +37,7 @@ pub(crate) fn escape(text: &[u8]) -> String {
     shown
 }
 
-/// Cuts a text that grew too long back to `start`, where its last character begins.
+/// Whether the text has grown too long. If so its last character, from `start` on, is cut off.
 fn full(shown: &mut String, start: usize) -> bool {
     if shown.len() <= MAX {
         return false;

@@ -1,28 +1,28 @@
-//! Chance, so that many clients do not do the same thing at the same moment.
+//! Random numbers, so that many clients do not do the same thing at the same moment.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-/// A duration drawn evenly from `base` ± `percent`.
+/// A random duration, evenly distributed over `base` ± `percent`.
 pub(crate) fn around(base: Duration, percent: u32) -> Duration {
     let share = f64::from(percent) / 100.0;
     base.mul_f64(1.0 - share + 2.0 * share * unit())
 }
 
-/// A duration drawn evenly from `low` to `high`.
+/// A random duration, evenly distributed from `low` to `high`.
 pub(crate) fn between(low: Duration, high: Duration) -> Duration {
     low + high.saturating_sub(low).mul_f64(unit())
 }
 
-/// A state for [`roll`] unlike any other.
+/// A random state for [`roll`].
 pub(crate) fn seed() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// The next 64 bits from this state (splitmix64, whose constants these are): chance enough to
-/// spread load, at the price of a few instructions a command.
+/// The next 64 random bits (splitmix64, with its constants): good enough to spread load, and only a few
+/// instructions for each command.
 #[inline]
 pub(crate) fn roll(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -32,8 +32,8 @@ pub(crate) fn roll(state: &mut u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// A number from 0 up to 1. Every `RandomState` has keys of its own, which is all the chance that
-/// spreading timers needs; a crate for it would earn nothing.
+/// A random number from 0 up to 1. Every `RandomState` has random keys, which is enough to spread
+/// timers without a dependency.
 fn unit() -> f64 {
     let bits = seed() >> 11;
     #[allow(

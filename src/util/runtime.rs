@@ -1,7 +1,8 @@
-//! The tokio runtime that a pool lives on: its tasks, sockets and timers, whoever uses them.
+//! The tokio runtime of a pool. All its tasks, sockets and timers live there, whichever runtime its
+//! callers are on.
 //!
-//! A web server may have a runtime for every worker. What a worker's runtime made would stand still
-//! while that worker is busy, and tokio panics where a timer is polled whose runtime has ended.
+//! A web server may have a runtime for every worker. A task or socket on a worker's runtime would stand
+//! still while that worker is busy. And tokio panics when a timer is polled whose runtime has ended.
 
 use std::{
     future::Future,
@@ -25,13 +26,13 @@ use tokio::{
 pub(crate) struct Runtime {
     handle: Handle,
     ended: AtomicBool,
-    /// Read while a timer is polled, written when the runtime ends.
+    /// Held for reading while a timer is polled, for writing when the runtime ends.
     timers: RwLock<()>,
     /// Has a receiver for every task and every socket of the pool.
     presence: watch::Sender<()>,
 }
 
-/// Held by what belongs to a pool for as long as it is there.
+/// Held by each task and socket of a pool for as long as it exists.
 #[derive(Debug)]
 pub(crate) struct Presence(#[expect(dead_code, reason = "held to be counted")] watch::Receiver<()>);
 
@@ -55,8 +56,8 @@ impl Runtime {
         self.ended.load(Relaxed)
     }
 
-    /// To be called when the runtime ends, before its timers do: tokio drops all tasks first. From
-    /// when this returns on no timer of it is polled.
+    /// To be called when the runtime ends, before its timers end: tokio drops all tasks first. No timer
+    /// of the runtime is polled after this has returned.
     pub(crate) fn end(&self) {
         let _nobody_polls = self.timers.write();
         self.ended.store(true, Relaxed);
@@ -67,9 +68,9 @@ impl Runtime {
         Box::pin(sleep_until(deadline))
     }
 
-    /// Makes or polls a timer; `None` once the runtime has ended.
+    /// Creates or polls a timer; `None` once the runtime has ended.
     pub(crate) fn with_timers<T>(&self, poll: impl FnOnce(&Self) -> T) -> Option<T> {
-        // A look alone would not do: the runtime may end between the look and the poll.
+        // The check alone is not enough: the runtime may end between the check and the poll.
         let _not_ending = self.timers.read();
         (!self.has_ended()).then(|| poll(self))
     }
@@ -87,7 +88,7 @@ impl Runtime {
         drop(self.handle.spawn(future));
     }
 
-    /// The same future, which is counted until it is dropped.
+    /// Counts the future until it is dropped.
     pub(crate) fn count<F: Future>(&self, future: F) -> Counted<F> {
         Counted {
             future: Box::pin(future),
@@ -99,7 +100,7 @@ impl Runtime {
         Presence(self.presence.subscribe())
     }
 
-    /// Waits until nothing is counted any more. Of use once nothing new can come.
+    /// Waits until nothing is counted any more. Only useful once nothing new can start.
     pub(crate) async fn vacated(&self) {
         self.presence.closed().await;
     }

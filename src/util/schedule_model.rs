@@ -1,9 +1,9 @@
-//! What the concurrency models stand on: tasks, sockets and servers of which shuttle decides after
-//! each step who goes next.
+//! The base of the concurrency models: tasks, sockets and servers on shuttle, which decides after each
+//! step who goes next.
 //!
-//! A step ends whenever a task is polled, uses a socket, or reaches a [`step`] of its own, and mostly
-//! when it wakes somebody. What lies between two of them runs as one, so what is not synchronised by ourselves (deadpool,
-//! tokio's channels) is taken for granted.
+//! A step ends when a task is polled, uses a socket or calls [`step`], and mostly when it wakes another
+//! task. The code between two steps runs as one. So the models do not test what others synchronise:
+//! deadpool and tokio's channels.
 
 use std::{
     cell::Cell,
@@ -36,7 +36,7 @@ thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Somebody else may go first. Nothing outside of a model.
+/// Lets another task go first. Does nothing outside of a model.
 pub(crate) fn step() {
     if RUNNING.get() {
         shuttle::sync::atomic::AtomicBool::new(false).load(SeqCst);
@@ -78,8 +78,8 @@ impl<F: Future> Future for Steps<F> {
     }
 }
 
-/// Starts a task. `before_wake` is called when it is about to be woken: a [`step`], unless that is
-/// done under a lock.
+/// Starts a task. `before_wake` is called when the task is about to be woken. It should be a [`step`],
+/// unless the task is woken under a lock.
 pub(crate) fn go<T: Send + 'static>(
     before_wake: impl Fn() + Send + Sync + 'static,
     future: impl Future<Output = T> + Send + 'static,
@@ -90,7 +90,7 @@ pub(crate) fn go<T: Send + 'static>(
     })
 }
 
-/// The two ends of a connection, whose socket takes so many bytes at a time.
+/// The two ends of a connection. Its socket takes at most `room` bytes until the server reads them.
 #[derive(Default)]
 pub(crate) struct Wire {
     room: usize,
@@ -115,7 +115,7 @@ impl Socket {
         })))
     }
 
-    /// As [`new`](Self::new), with somebody who looks just before anything is written.
+    /// As [`new`](Self::new), with a function that is called just before anything is written.
     pub(crate) fn witnessed(room: usize, witness: impl Fn() + Send + Sync + 'static) -> Self {
         let socket = Self::new(room);
         socket.0.lock().witness = Some(Arc::new(witness));
@@ -144,7 +144,7 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// Never under the lock: a waker may run code of whoever waits.
+/// Never called under the lock: a waker may run code of the task that it wakes.
 fn wake(woken: Option<Waker>) {
     if let Some(waker) = woken {
         waker.wake();
@@ -211,7 +211,7 @@ impl Drop for Socket {
     }
 }
 
-/// Answers each `ECHO` until the client has closed; gives what it was told.
+/// Answers each `ECHO` until the client has closed the connection. Returns what it was told.
 pub(crate) async fn serve(wire: Arc<Mutex<Wire>>) -> Vec<String> {
     let (mut heard, mut lines) = (Vec::new(), String::new());
     poll_fn(|cx| {
@@ -229,7 +229,7 @@ pub(crate) async fn serve(wire: Arc<Mutex<Wire>>) -> Vec<String> {
     heard
 }
 
-/// Ready when there is a whole command, answered already, or none will come.
+/// Ready when there is a whole command, which is then answered, or when none will come.
 fn poll_serve(wire: &Mutex<Wire>, cx: &mut Context<'_>, lines: &mut String) -> Poll<()> {
     let mut wire = wire.lock();
     lines.push_str(std::str::from_utf8(&wire.commands).unwrap());
@@ -259,7 +259,7 @@ fn poll_serve(wire: &Mutex<Wire>, cx: &mut Context<'_>, lines: &mut String) -> P
     }
 }
 
-/// Takes one command off: its argument.
+/// Removes one command and returns its argument.
 fn next(lines: &mut String) -> Option<String> {
     let (end, _) = lines.match_indices("\r\n").nth(4)?;
     let word = lines[..end].rsplit("\r\n").next().map(str::to_owned);
@@ -267,7 +267,7 @@ fn next(lines: &mut String) -> Option<String> {
     word
 }
 
-/// Ends when the server has answered something, which the client may not have seen yet.
+/// Ends when the server has answered something. The client may not have read it yet.
 pub(crate) async fn answered(wire: &Mutex<Wire>) {
     poll_fn(|cx| {
         let mut wire = wire.lock();
@@ -291,7 +291,7 @@ pub(crate) fn text(word: usize) -> Value {
 }
 
 fn run<S: Scheduler + 'static, F: Future<Output = ()> + 'static>(scheduler: S, model: fn() -> F) {
-    // For timers, which never fire: no time passes here.
+    // For timers. They never fire: no time passes here.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -304,7 +304,7 @@ fn run<S: Scheduler + 'static, F: Future<Output = ()> + 'static>(scheduler: S, m
     Runner::new(scheduler, config).run(move || block_on(model()));
 }
 
-/// Ends with the model, before the timers that it has left wake anybody.
+/// Marks that a model runs. Dropped before the timers that the model has left can wake a task.
 struct Running;
 
 impl Running {
@@ -320,15 +320,14 @@ impl Drop for Running {
     }
 }
 
-/// Runs a model in orders drawn at random, in such that change hands seldom, and in one after the
-/// other. Fails when all that are left wait for each other, which is what a lost wake-up comes to.
+/// Runs a model in random orders, in orders with few switches between tasks, and in the first 400 orders
+/// of a systematic search. Fails when all tasks that are left wait for each other: a wake-up was lost.
 pub(crate) fn explore<F: Future<Output = ()> + 'static>(model: fn() -> F) {
     explore_by_chance(model);
     run(DfsScheduler::new(Some(400), false), model);
 }
 
-/// As [`explore`], for models in which something is drawn by lot, which cannot be gone through in
-/// order.
+/// As [`explore`], for models with random choices, which cannot be searched systematically.
 pub(crate) fn explore_by_chance<F: Future<Output = ()> + 'static>(model: fn() -> F) {
     run(RandomScheduler::new_from_seed(7, 400), model);
     run(PctScheduler::new_from_seed(7, 3, 400), model);

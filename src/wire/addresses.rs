@@ -1,5 +1,5 @@
-//! The addresses of one name, tried side by side as RFC 8305 ("Happy Eyeballs") describes it: one that
-//! is dead must not hide the others.
+//! Connects to a name that has several addresses, as RFC 8305 ("Happy Eyeballs") describes it. A dead
+//! address must not delay the others for long.
 
 use std::{
     collections::VecDeque,
@@ -14,13 +14,13 @@ use std::{
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// An attempt goes on alone for this long, and then the next address is tried beside it: the
-/// "Connection Attempt Delay" that RFC 8305 recommends, and the least that it allows.
+/// How long an attempt goes on before the next address is tried beside it: the "Connection Attempt
+/// Delay" that RFC 8305 recommends, and the least that it allows.
 const LONGEST_DELAY: Duration = Duration::from_millis(250);
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 
-/// The order in which they are tried: as the resolver gave them, with IPv6 and IPv4 in turns, each
-/// once.
+/// The order in which addresses are tried: as the resolver gave them, with IPv6 and IPv4 in turns, and
+/// without duplicates.
 pub(super) fn in_turns(resolved: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut families = [VecDeque::new(), VecDeque::new()];
     let mut resolved = resolved.into_iter().peekable();
@@ -40,25 +40,24 @@ pub(super) fn in_turns(resolved: impl IntoIterator<Item = SocketAddr>) -> Vec<So
     order
 }
 
-/// How long an attempt goes on alone: short enough for the last address to have as much time as a
-/// fair share of all there is.
+/// How long an attempt goes on alone: short enough to leave the last address a fair share of the time.
 fn delay(within: Duration, addresses: usize) -> Duration {
     let shares = u32::try_from(addresses.saturating_add(1)).unwrap_or(u32::MAX);
     (within / shares).clamp(SHORTEST_DELAY, LONGEST_DELAY)
 }
 
-/// What is to be done while no attempt has succeeded.
+/// What to do while no attempt has succeeded.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     TryNext,
     /// The next address is tried after this long, or as soon as an attempt fails.
     Wait(Duration),
-    /// All are under way.
+    /// All addresses are being tried.
     WaitForThem,
     GiveUp,
 }
 
-/// `since` is when the last attempt began, unless it or another has failed after that.
+/// `since` is the time since the last attempt began; `None` if an attempt has failed after that.
 fn step(untried: usize, under_way: usize, since: Option<Duration>, delay: Duration) -> Step {
     let left = since.map_or(Duration::ZERO, |since| delay.saturating_sub(since));
     match (untried, under_way) {
@@ -70,7 +69,7 @@ fn step(untried: usize, under_way: usize, since: Option<Duration>, delay: Durati
     }
 }
 
-/// Connects to the first of these addresses that answers. The error has what became of each.
+/// Connects to the first of these addresses that answers. The error says what became of each.
 pub(super) async fn connect<T, F>(
     addresses: Vec<SocketAddr>,
     deadline: Instant,
@@ -142,11 +141,11 @@ where
         }
     }
 
-    /// Ready when an attempt has succeeded, or, with nothing, when one has failed.
+    /// Ready when an attempt has succeeded, or with `None` when one has failed.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        for place in 0..self.under_way.len() {
-            if let Poll::Ready(result) = self.under_way[place].1.as_mut().poll(cx) {
-                let (address, _) = self.under_way.remove(place);
+        for index in 0..self.under_way.len() {
+            if let Poll::Ready(result) = self.under_way[index].1.as_mut().poll(cx) {
+                let (address, _) = self.under_way.remove(index);
                 return Poll::Ready(match result {
                     Ok(connected) => Some(connected),
                     Err(error) => {
@@ -162,12 +161,12 @@ where
 
     fn all_failed(mut self) -> io::Error {
         match self.failed.pop() {
-            // Its address is known to whoever asked.
+            // The caller knows the only address.
             Some((_, error)) if self.failed.is_empty() => error,
             Some((address, error)) => {
                 let kind = error.kind();
                 self.failed.push((address, error));
-                io::Error::new(kind, self.told())
+                io::Error::new(kind, self.summary())
             }
             None => io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
         }
@@ -176,13 +175,13 @@ where
     fn out_of_time(&self) -> io::Error {
         let mut text = "no TCP connection within the deadline".to_owned();
         if self.failed.len() + self.under_way.len() + self.untried.len() > 1 {
-            text = format!("{text} ({})", self.told());
+            text = format!("{text} ({})", self.summary());
         }
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
     /// What became of each address.
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let mut text = String::new();
         let failed = self
             .failed

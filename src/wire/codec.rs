@@ -37,6 +37,7 @@ const LARGE_READ: usize = 64 * 1024;
 /// Dropping, cloning or printing a nested value takes stack for every level, so no setting may ask
 /// for more levels than a small thread stack can bear.
 const DEPTH_CEILING: usize = 512;
+
 /// Decodes the replies of one connection, in order.
 pub(crate) struct Decoder {
     limits: ReplyLimits,

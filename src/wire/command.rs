@@ -1,5 +1,4 @@
-//! What a command means to the connection it passes over, told by its name and, for a few, by its
-//! arguments.
+//! What a command does to its connection, told by its name and, for a few commands, by its arguments.
 
 pub(crate) mod affinity;
 pub(crate) mod blocking;
@@ -17,8 +16,8 @@ use crate::{
     },
 };
 
-/// What can be subscribed to; the server counts channels and patterns together and shard channels
-/// apart.
+/// What can be subscribed to. The server counts channels and patterns together, and shard channels
+/// separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     Channel,
@@ -34,12 +33,12 @@ pub(crate) enum Replies {
     Off,
 }
 
-/// What a command does to its connection. Everything that is not listed by name does nothing: its
-/// reply is one reply and nothing of it remains.
+/// What a command does to its connection. A command that is not listed by name does nothing to it: it
+/// has one reply and leaves no state behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
-    /// No arguments at all. The server skips such a command without an answer.
+    /// Not even a name. The server skips such a command without a reply.
     Empty,
     Multi,
     Exec,
@@ -52,15 +51,14 @@ pub(crate) enum Kind {
     Unsubscribe(Topic),
     Replies(Replies),
     Leaves(Dirt),
-    /// What follows is no longer one reply a command.
+    /// From here on commands do not have one reply each.
     Streams,
     Blocks(Timeout),
-    /// Goes on from a cursor, the argument at this index, which says how far one node's own table was
-    /// walked through.
+    /// Continues from a cursor, the argument at this index: a position in one node's own table.
     Walks(usize),
     /// Its reply has such a cursor.
     OpensCursor,
-    /// `PUBLISH` and `SPUBLISH`: a replica takes them, and passes the message on to nobody but its own
+    /// `PUBLISH` and `SPUBLISH`. A replica accepts them, and passes the message on only to its own
     /// subscribers.
     Publishes,
     /// Runs the script whose text is the argument at index 1.
@@ -69,15 +67,13 @@ pub(crate) enum Kind {
     EvalSha,
     /// `SCRIPT LOAD`.
     LoadsScript,
-    /// Acts on what one node keeps for itself: a client by the number that it has there, a running
-    /// script, a pause.
+    /// Acts on something that only one node has: a client by its id there, a running script, a pause.
     NodeOwn,
-    /// Which of its subcommands act on the connection changes with every version, so all of them
-    /// do.
+    /// Which of its subcommands act on the connection changes with every version, so all count.
     Debug,
     /// With arguments.
     Hello,
-    /// The next four are decided by their arguments; [`Kind::of`] never returns them.
+    /// The next four depend on their arguments; [`Kind::of`] never returns them.
     Aggregate,
     Client,
     Function,
@@ -150,8 +146,8 @@ const fn letter(first: u8) -> usize {
     (first & 31) as usize
 }
 
-/// For each first letter, which lengths its listed names have, as a bit set: the test that lets
-/// GET, SET, MGET, LRANGE and nearly every other command through without comparing a string.
+/// For each first letter, the lengths of the listed names, as a bit set. This test tells that GET, SET,
+/// MGET, LRANGE and nearly all other commands are not listed, without comparing a string.
 const LENGTHS: [u16; 32] = {
     let mut lengths = [0; 32];
     let mut i = 0;
@@ -216,8 +212,8 @@ impl Kind {
     }
 }
 
-/// The argument at `index`, 0 being the command's name. A cursor's value is not to be had from
-/// `Cmd`; none of the commands looked into takes one.
+/// The argument at `index`, where 0 is the command's name. `Cmd` does not show the value of a cursor, so
+/// this is `None` for one.
 pub(crate) fn arg(cmd: &Cmd, index: usize) -> Option<&[u8]> {
     match cmd.args_iter().nth(index) {
         Some(Arg::Simple(bytes)) => Some(bytes),
@@ -259,7 +255,7 @@ fn client(cmd: &Cmd) -> Kind {
     }
     if is(sub, "REPLY") {
         return match value {
-            // Anything but exactly one known word is refused with an error and changes nothing.
+            // The server refuses anything but one known word, and changes nothing.
             _ if args != 3 => Kind::Plain,
             on if is(on, "ON") => Kind::Replies(Replies::On),
             skip if is(skip, "SKIP") => Kind::Replies(Replies::Skip),
@@ -274,7 +270,7 @@ fn client(cmd: &Cmd) -> Kind {
     } else if switch("CACHING") || (switch("TRACKING") && !off) {
         Kind::Leaves(Dirt::Tracking)
     } else if off && ["TRACKING", "NO-EVICT", "NO-TOUCH"].into_iter().any(switch) {
-        // What a new connection has anyway; it does not undo an earlier ON, which stays noted.
+        // As on a new connection. It does not undo an earlier ON, which stays noted.
         Kind::Plain
     } else {
         // NO-EVICT, NO-TOUCH, and whatever later servers add.
@@ -284,10 +280,10 @@ fn client(cmd: &Cmd) -> Kind {
 
 /// Whether several callers may share the connection that a command goes over.
 ///
-/// The next command of the same caller may go to another node. So whatever goes on from an earlier
-/// command at the same node is kept together, refused, or harmless:
+/// The next command of the same caller may go to another node. So a command that depends on an earlier
+/// one at the same node is kept together with it, refused, or harmless:
 ///
-/// | command | goes on from | over a shared connection | over a lent one |
+/// | command | depends on | over a shared connection | over a lent one |
 /// |---|---|---|---|
 /// | `EVALSHA`, `EVALSHA_RO` | `SCRIPT LOAD`, `EVAL` | the node is given the script where it lacks it, see [`scripts`](crate::role_pool::scripts) | the connection stays; on a fresh one the caller is told `NOSCRIPT` |
 /// | `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `CLUSTERSCAN` | the cursor in its last reply | refused | refused at another node, see [`Affinity`](crate::wire::command::affinity::Affinity) |
@@ -297,21 +293,21 @@ fn client(cmd: &Cmd) -> Kind {
 /// | `EXEC`, `DISCARD`, `UNWATCH`, `UNSUBSCRIBE`, … | `MULTI`, `WATCH`, `SUBSCRIBE`, … | refused | the connection is not replaced |
 /// | `WAIT`, `WAITAOF` | the writes over the same connection | refused | refused on a fresh connection |
 /// | `DEBUG` | whatever it was told before | refused | the connection is not replaced |
-/// | `FCALL`, `FCALL_RO` | `FUNCTION LOAD` | harmless: functions are data, which the master takes and replicas have a moment later | harmless |
-/// | `SCRIPT EXISTS`, `SCRIPT FLUSH`, `FUNCTION LIST`, `FUNCTION STATS` | `SCRIPT LOAD`, … | harmless: an answer about one node, and what is missing at another is told or given | harmless |
+/// | `FCALL`, `FCALL_RO` | `FUNCTION LOAD` | harmless: functions are data, which the master replicates | harmless |
+/// | `SCRIPT EXISTS`, `SCRIPT FLUSH`, `FUNCTION LIST`, `FUNCTION STATS` | `SCRIPT LOAD`, … | harmless: the reply is about one node, and a missing script is given or reported | harmless |
 /// | `XREAD`, `XREADGROUP`, `XAUTOCLAIM` | ids of entries | harmless: they are data, the same everywhere | harmless |
 /// | `CONFIG`, `INFO`, `LATENCY`, `MEMORY`, `PUBSUB`, `ROLE`, `SLOWLOG`, `CLIENT LIST`, … | nothing | harmless: each is about the one node that it reaches | harmless |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shareable {
     Yes,
-    /// And it has a script's text, which the node may be asked for again by its digest.
+    /// Yes, and it has the text of a script that a later command may name by its digest.
     YesWithScript,
     /// Only where every command goes to the master.
     Publishes,
     /// Only where every command goes to the same node.
     OneNode,
-    /// It would change the connection for the others, or hold them up; or its caller needs the one to
-    /// which it was sent again.
+    /// It would change the connection for the others or keep them waiting, or a later command needs the
+    /// same connection.
     No,
     Empty,
 }
@@ -329,7 +325,7 @@ pub(crate) fn shareable(cmd: &Cmd) -> Shareable {
     }
 }
 
-/// The error of a `PUBLISH` or `SPUBLISH` over what may lead to a replica.
+/// The error of a `PUBLISH` or `SPUBLISH` that might go to a replica.
 #[cold]
 pub(crate) fn published_at_a_replica() -> redis::RedisError {
     (
@@ -342,12 +338,12 @@ pub(crate) fn published_at_a_replica() -> redis::RedisError {
         .into()
 }
 
-/// What the redis crate says of a command or a pipeline without a single word.
+/// The redis crate's error for an empty command or pipeline.
 pub(crate) fn empty() -> redis::RedisError {
     (redis::ErrorKind::Client, "empty command").into()
 }
 
-/// The command's name, for an error that says what it is about.
+/// The command's name, for an error.
 pub(crate) fn name(cmd: &Cmd) -> String {
     escape(arg(cmd, 0).unwrap_or_default())
 }

@@ -33,17 +33,17 @@ pub(super) struct Framed {
     stream: Stream,
     out: Vec<u8>,
     written: usize,
-    /// Why nothing can be written any more, while what the peer said before may still be read.
+    /// Why nothing can be written any more, while what the peer sent before may still be read.
     hangup: Option<Cause>,
     decoder: Decoder,
-    /// The time the current exchange was given, for the text of its error.
+    /// The time limit of the current exchange, for the text of its error.
     limit: Duration,
-    /// Registered once and pushed forward only when it fires, so that a command does not pay for
-    /// a timer of its own.
+    /// Registered once and moved on only when it fires, so that a command does not pay for a timer of
+    /// its own.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Where the timer lives; none while only tasks of that runtime use this.
+    /// Where the timer lives. `None` while only one runtime uses the connection.
     runtime: Option<Arc<Runtime>>,
-    /// From now on no error may show what comes: it may be what callers store.
+    /// No error may show received bytes any more: they may be what callers store.
     discreet: bool,
 }
 
@@ -62,7 +62,7 @@ impl Framed {
         }
     }
 
-    /// From now on callers on any runtime use it.
+    /// From now on callers on any runtime use it; its timer lives on `runtime`.
     pub(super) fn live_on(&mut self, runtime: &Arc<Runtime>) {
         self.runtime = Some(Arc::clone(runtime));
     }
@@ -79,7 +79,7 @@ impl Framed {
         self.written > 0
     }
 
-    /// How many bytes of what was begun last have reached the socket.
+    /// How many bytes of what was begun last the socket has taken.
     pub(super) fn written(&self) -> usize {
         self.written
     }
@@ -100,7 +100,7 @@ impl Framed {
         Instant::now().checked_add(limit)
     }
 
-    /// Takes in what has arrived without waiting for more.
+    /// Reads what has arrived without waiting for more.
     pub(super) fn read_available(&mut self) -> Result<(), Cause> {
         self.decoder.reserve();
         match self.stream.try_read(self.decoder.buf_mut()) {
@@ -123,14 +123,14 @@ impl Framed {
         })
     }
 
-    /// Whether everything that came has been taken.
+    /// Whether everything that came has been decoded.
     pub(super) fn is_idle(&self) -> bool {
         self.decoder.is_idle()
     }
 
-    /// A look at the socket that costs no round trip: whether the server has closed it, or has sent
-    /// what nobody asked for. Either way the connection must not be lent, and since a byte may have
-    /// been taken from the stream it must be closed.
+    /// Whether the server has closed the socket, or has sent something that nobody asked for. Costs no
+    /// round trip. A stale connection must not be lent. It must be closed, since a byte may have been
+    /// taken from the stream.
     pub(super) fn is_stale(&self) -> bool {
         let mut byte = [0_u8; 1];
         let looked = self.stream.try_read(&mut &mut byte[..]);
@@ -145,21 +145,21 @@ impl Framed {
         }
     }
 
-    /// The handshake is over: gives back what only it had a use for, and is discreet from now on.
+    /// The handshake is over: gives back its buffer and timer. From now on no error shows received bytes.
     pub(super) fn forget(&mut self) {
         self.discreet = true;
         self.out = Vec::new();
         self.timer = None;
     }
 
-    /// How the peer has closed the connection under a write, if it has.
+    /// The error of a write that failed because the peer has closed the connection.
     pub(super) fn hangup(&self) -> Option<&Cause> {
         self.hangup.as_ref()
     }
 
-    /// Writes what was begun. Where the peer closes the connection meanwhile this stays pending: a
-    /// server says why and closes without reading any further, and what it said is here or about to
-    /// be. [`poll_fill`](Self::poll_fill) gives first that and then the error.
+    /// Writes what was begun. Where the peer closes the connection meanwhile this stays pending. A
+    /// server that refuses says why and closes without reading on, so its reason is here or about to
+    /// come. [`poll_fill`](Self::poll_fill) gives the reason first, and then the error.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         if self.hangup.is_some() {
             return Poll::Pending;
@@ -168,8 +168,8 @@ impl Framed {
             let rest = &self.out[self.written..];
             let mut write = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest));
             let polled = if self.written == 0 {
-                // tokio makes a task that has done much in one go wait its turn. A command must not:
-                // by then the node that it was for may not be the master any more.
+                // tokio makes a task that has done much in one go wait its turn. A command must not
+                // wait: by then its node may not be the master any more.
                 pin!(unconstrained(write)).poll(cx)
             } else {
                 Pin::new(&mut write).poll(cx)
@@ -187,7 +187,7 @@ impl Framed {
         Poll::Ready(Ok(()))
     }
 
-    /// The next reply, here already or yet to come.
+    /// The next reply. Reads until it is complete.
     pub(super) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
         loop {
             match self.decode() {
@@ -213,6 +213,7 @@ impl Framed {
         Poll::Ready(Err(self.hangup.take().unwrap_or(cause)))
     }
 
+    /// Ready with the cause once the deadline has passed.
     pub(super) fn poll_deadline(
         &mut self,
         cx: &mut Context<'_>,
@@ -259,8 +260,8 @@ fn poll_timer(timer: &mut Pin<Box<Sleep>>, deadline: Instant, cx: &mut Context<'
         timer.as_mut().reset(deadline);
     }
     loop {
-        // tokio makes a task that has read much in one go wait its turn, and its timers with
-        // it: a peer that always has more to read would never be cut off.
+        // tokio makes a task that has read much in one go wait its turn, and its timers with it.
+        // A peer that always has more to read would never be cut off.
         ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
         if timer.deadline() >= deadline {
             return Poll::Ready(());

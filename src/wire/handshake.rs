@@ -1,8 +1,8 @@
-//! The first exchange on a new connection: who we are, and proof of what the node is.
+//! The first exchange on a new connection: signs in, and proves the node's role.
 //!
-//! `HELLO` answers with the node's role, so the proof costs nothing. Everything goes out in one
-//! write. Where `HELLO` is refused (a server before 6.0, an ACL without it, a command renamed away),
-//! a second exchange signs in with `AUTH` and asks `ROLE` instead.
+//! The reply to `HELLO` contains the node's role, so the proof costs nothing. All commands go out in
+//! one write. Where `HELLO` is refused (a server before 6.0, an ACL without it, a renamed command), a
+//! second exchange signs in with `AUTH` and asks `ROLE` instead.
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
@@ -20,28 +20,28 @@ use crate::{
     },
 };
 
-/// What a node revealed about itself.
+/// What a node said of itself in the handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Greeting {
     /// Its role, from `HELLO` or from `ROLE`.
     pub(crate) role: Option<Role>,
-    /// Its own `ROLE`, where it was asked for and given.
+    /// Its reply to `ROLE`, where it was asked.
     pub(crate) detail: Option<RoleReply>,
-    /// Why its role could not be had.
+    /// The error instead of its role.
     pub(crate) unproven: Option<String>,
 }
 
 impl Greeting {
-    /// Why its role is not known, where it is not.
-    pub(crate) fn silence(&self) -> String {
+    /// Why its role is not known, for a node that did not tell it.
+    pub(crate) fn why_unproven(&self) -> String {
         self.unproven
             .clone()
             .unwrap_or_else(|| "it does not tell its role".to_owned())
     }
 }
 
-/// Connects to a data node and signs in. `role` is what the node is expected to be; whether it is
-/// so is for the caller to judge from the [`Greeting`].
+/// Connects to a data node and signs in. `role` is what the node is expected to be; the caller finds in
+/// the [`Greeting`] whether it is.
 pub(crate) async fn connect(
     config: &Config,
     node: &Node,
@@ -86,10 +86,10 @@ pub(crate) async fn connect_sentinel(
     ))
 }
 
-/// A reply about 1 024 replicas with 40 fields each fits; a hostile one is cut off here.
+/// Room for 1 024 replicas with 40 fields each; the limit is for a hostile reply.
 const SENTINEL_REPLY_BYTES: usize = 4 << 20;
 
-/// Signs in, over a connection that may have been signed in before, and asks what the node is.
+/// Signs in and asks for the node's role. The connection may have been signed in before.
 pub(crate) async fn greet(
     config: &Config,
     conn: &mut WireConnection,
@@ -187,8 +187,8 @@ fn select(config: &Config) -> Option<Cmd> {
     (config.db != 0).then(|| cmd("SELECT").arg(config.db).take())
 }
 
-/// Shows in `CLIENT LIST` who is connected, from Redis 7.2 on; older servers refuse, which does
-/// no harm.
+/// Shows this library's name in `CLIENT LIST`, from Redis 7.2 on. Older servers refuse it, which does no
+/// harm.
 fn set_info() -> [Cmd; 2] {
     [
         ("LIB-NAME", env!("CARGO_PKG_NAME")),
@@ -197,12 +197,12 @@ fn set_info() -> [Cmd; 2] {
     .map(|(key, value)| cmd("CLIENT").arg("SETINFO").arg(key).arg(value).take())
 }
 
-/// Whether the server refused `HELLO` itself, as opposed to what we said with it.
+/// Whether the server refused `HELLO` itself, as opposed to its arguments.
 fn speaks_no_hello(error: &RedisError, with_password: bool) -> bool {
     match error.code() {
         Some("NOPROTO") => true,
-        // Valkey 9 asks who we are before it looks whether it knows the command. One that knows
-        // HELLO would have looked at the password that came with it.
+        // Valkey 9 asks for a password before it checks whether it knows the command. A server that
+        // knows HELLO would have checked the password that came with it.
         Some("NOAUTH") => with_password,
         code => denies_command(code.unwrap_or_default(), error.detail().unwrap_or_default()),
     }
@@ -215,11 +215,11 @@ fn refuse_error(reply: Option<Value>, secret: Option<&str>) -> RedisResult<()> {
     }
 }
 
-/// What a server said when it refused us, fit for a log.
+/// A server's error in the handshake, fit for a log.
 ///
-/// A server, or a proxy, that does not know a command repeats its arguments, and those of `AUTH`
-/// and `HELLO` are the credentials; Redis cuts them off somewhere, so what it repeats is not always
-/// found by looking for the secret.
+/// A server or a proxy that does not know a command repeats its arguments, and those of `AUTH` and
+/// `HELLO` are the credentials. Redis may cut them off in the middle, so a search for the secret does
+/// not always find them: the arguments go as a whole.
 pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
     let mut text = error.details().unwrap_or_default().to_owned();
     if let Some(args) = text.find(", with args beginning with") {
@@ -230,14 +230,14 @@ pub(crate) fn refusal(error: &ServerError, secret: Option<&str>) -> RedisError {
     }
     let code = escape(error.code().as_bytes());
     let line = format!("-{code} {}\r\n", escape(text.as_bytes()));
-    // Only the redis crate can build an error reply, and it takes every line that begins so.
+    // Only the redis crate can build an error reply. Its parser accepts every line with a leading '-'.
     match redis::parse_redis_value(line.as_bytes()) {
         Ok(Value::ServerError(error)) => error.into(),
         _ => (ErrorKind::Client, "the server refused").into(),
     }
 }
 
-/// `ROLE`, or why it is kept from us.
+/// The role from a reply to `ROLE`, or why the server does not allow the command.
 fn read_role(
     value: Value,
     secret: Option<&str>,

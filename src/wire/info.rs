@@ -4,10 +4,10 @@ use redis::Value;
 
 use crate::wire::value::text;
 
-/// An id has 40 characters; whatever is much longer is none.
+/// An id has 40 characters; a longer value than this is none.
 const MAX_FIELD: usize = 64;
 
-/// The value of one field; `None` where it is not there, empty, or no plain word.
+/// The value of one field; `None` where it is missing, empty, or not a plain word.
 pub(crate) fn field(reply: &Value, name: &str) -> Option<String> {
     let value = text(reply)?
         .split(|b| *b == b'\n')

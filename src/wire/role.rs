@@ -1,4 +1,4 @@
-//! What a node says of itself, understood without trusting it.
+//! The reply to `ROLE`, read without trusting it.
 
 use redis::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     wire::value::{Malformed, bad_address, node, plain, signed, text, unexpected},
 };
 
-/// What a node says of itself.
+/// A node's role, as the node itself reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RoleReply {
     Master {
@@ -32,7 +32,7 @@ pub(crate) enum LinkState {
     Other(String),
 }
 
-/// A node's own `ROLE`.
+/// Reads the reply to `ROLE`.
 pub(crate) fn parse(reply: &Value) -> Result<RoleReply, Malformed> {
     let malformed = |reason| Malformed::new("ROLE", reason);
     let items = match plain(reply) {
@@ -69,7 +69,7 @@ pub(crate) fn parse(reply: &Value) -> Result<RoleReply, Malformed> {
 }
 
 impl LinkState {
-    /// The state in Redis's words, unless the link is as it should be.
+    /// The state in Redis's words, unless the link is connected.
     pub(crate) fn trouble(&self) -> Option<&str> {
         match self {
             Self::Connected => None,

@@ -41,7 +41,6 @@ pub(crate) enum Expect {
     Uncountable,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) expect: Expect,
     pub(crate) block: Block,

@@ -1,4 +1,4 @@
-//! The byte stream under a connection: TCP or a Unix socket, and the place where TLS will go.
+//! The byte stream under a connection: TCP or a Unix socket. TLS will be added here.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use tokio::{
 
 use crate::{node::Node, wire::addresses};
 
-/// A peer that vanished without a word is noticed after 15 + 3 * 5 seconds on an idle connection.
+/// An idle connection whose peer has vanished fails after 15 + 3 * 5 seconds.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// The same limit for bytes that were sent and never acknowledged.
+/// The same time for bytes that were sent and never acknowledged.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -44,8 +44,8 @@ pub(crate) trait Memory:
 impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin> Memory for T {}
 
 impl Stream {
-    /// Connects. A host name is resolved anew each time, so a node may change its address; where it
-    /// has several, the first that answers is taken.
+    /// Connects. A host name is resolved each time, so a node may change its address. Of several
+    /// addresses the first that answers is taken.
     pub(crate) async fn connect(node: &Node, deadline: Instant) -> io::Result<Self> {
         if node.is_unix() {
             let connected = timeout_at(deadline, UnixStream::connect(node.host())).await;
@@ -74,8 +74,8 @@ impl Stream {
         Ok(Self::Tcp(tcp))
     }
 
-    /// Reads what is there without waiting. Costs no system call while tokio has not been told
-    /// that the socket became readable, which is what makes a look at every checkout free.
+    /// Reads what is there without waiting. Costs no system call until tokio is told that the socket is
+    /// readable, so the test at every checkout is free.
     pub(crate) fn try_read(&self, buf: &mut impl bytes::BufMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),

@@ -9,10 +9,10 @@ use crate::{
     util::escape::escape,
 };
 
-/// Three times what the newest Sentinel sends for its wordiest entry of a node, and more.
+/// More than three times the fields of the longest entry that the newest Sentinel sends.
 const MAX_FIELDS: usize = 256;
 
-/// An answer that does not say what was asked.
+/// A reply that does not have the form that its command promises.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed reply to {command}: {reason}")]
 pub(crate) struct Malformed {
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| bad_address(self.get("ip"), self.get("port")))
     }
 
-    /// Run ids and Sentinel ids are 40 hex digits; a node that has not been seen yet has an empty
+    /// A run id or a Sentinel id: 40 hex digits. A node that a Sentinel has not reached yet has an empty
     /// one.
     pub(crate) fn id(&self, name: &str) -> Option<String> {
         let id = self.get(name)?;
@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The address of a host and a port, if it is fit to be dialled.
+/// The address of a host and a port, if it can be connected to.
 pub(crate) fn node(host: &Value, port: &Value) -> Option<Node> {
     match plain(port) {
         // ROLE gives the port as an integer, Sentinel as text.

@@ -1,17 +1,16 @@
-//! What a command takes for granted from the one before it.
+//! Which earlier commands a command depends on.
 
 use redis::{Arg, Cmd, Pipeline, Value};
 
 use crate::wire::command::{Kind, blocking::Timeout, read_only};
 
-/// What a command goes on from, so that sent elsewhere it would do something else without a word.
+/// What a command depends on. Sent to another node or connection it would silently do something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Affinity {
     None,
-    /// A cursor says how far one node's own table was walked through, a client's number whom one node
-    /// means by it.
+    /// A cursor is a position in one node's own table. A client's id has a meaning only at one node.
     Node,
-    /// `WAIT` and `WAITAOF` are about what was written over the same connection before.
+    /// `WAIT` and `WAITAOF` are about earlier writes over the same connection.
     Connection,
 }
 
@@ -21,30 +20,31 @@ impl Affinity {
         match Kind::of(cmd) {
             Kind::Walks(cursor) => Self::of_cursor(cmd, cursor),
             Kind::NodeOwn => Self::Node,
-            // Nothing else has its timeout there: WAIT and WAITAOF.
+            // WAIT and WAITAOF: no other command has its timeout there.
             Kind::Blocks(Timeout::Millis(_)) => Self::Connection,
             _ => Self::None,
         }
     }
 
-    /// As [`of`](Self::of), for all of them together: what comes before a `WAIT` goes along with it.
+    /// As [`of`](Self::of), for a whole pipeline. A `WAIT` after a write of the same pipeline is about
+    /// that write, and depends on nothing before.
     #[cold]
     pub(crate) fn of_all(pipeline: &Pipeline) -> Self {
         let mut writes = false;
-        let ties = pipeline.cmd_iter().map(|cmd| match Self::of(cmd) {
+        let affinities = pipeline.cmd_iter().map(|cmd| match Self::of(cmd) {
             Self::Connection if writes => Self::None,
             affinity => {
                 writes |= affinity == Self::None && !read_only::is_read(cmd);
                 affinity
             }
         });
-        ties.max().unwrap_or(Self::None)
+        affinities.max().unwrap_or(Self::None)
     }
 
     fn of_cursor(cmd: &Cmd, index: usize) -> Self {
         let begins = match cmd.args_iter().nth(index) {
             Some(Arg::Simple(cursor)) => cursor == b"0",
-            // Where the redis crate keeps the cursor apart only the packed command has its value.
+            // The redis crate keeps some cursors apart. Only the packed command has the value.
             Some(_) => match redis::parse_redis_value(&cmd.get_packed_command()) {
                 Ok(Value::Array(args)) => {
                     matches!(args.get(index), Some(Value::BulkString(cursor)) if cursor == b"0")

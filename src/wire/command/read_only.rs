@@ -1,4 +1,4 @@
-//! Which commands only read: sending such a one twice does what sending it once does.
+//! Which commands only read: it does no harm to send them twice.
 
 use redis::Cmd;
 
@@ -7,9 +7,10 @@ use crate::wire::command::{
     blocking::{Block, block_of},
 };
 
-/// What the command tables of Redis and Valkey flag `readonly`, and three that touch no key at all. A
-/// command that is not here may write: scripts, whatever their text, `SORT`, which may store, `GETEX`,
-/// and every module's: the search module flags `FT.ALIASADD` and `FT.DICTADD` as `readonly`.
+/// The commands that Redis and Valkey flag `readonly`, and three that touch no key at all. A command
+/// that is not here may write: every script, `SORT`, which may store, `GETEX`, and every module's
+/// commands. A module's flags prove nothing: the search module flags `FT.ALIASADD` and `FT.DICTADD` as
+/// `readonly`.
 pub(crate) const READS: &[&str] = &[
     "BITCOUNT",
     "BITFIELD_RO",
@@ -114,7 +115,7 @@ pub(crate) const READS: &[&str] = &[
     "ZUNION",
 ];
 
-/// The same where it is the subcommand that decides. Those of `SCRIPT` touch no key.
+/// The same for subcommands. Those of `SCRIPT` touch no key.
 pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
     ("MEMORY", "USAGE"),
     ("OBJECT", "ENCODING"),
@@ -142,7 +143,7 @@ pub(crate) fn is_read(cmd: &Cmd) -> bool {
     listed && block_of(Kind::of(cmd), cmd) == Block::No
 }
 
-/// Whether a command runs code of the caller's, which may give any reply after having done anything.
+/// Whether a command runs the caller's own code, which may do anything and then reply with anything.
 #[cold]
 pub(crate) fn is_script(cmd: &Cmd) -> bool {
     let name = arg(cmd, 0).unwrap_or_default();

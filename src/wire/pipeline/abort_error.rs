@@ -1,4 +1,4 @@
-//! The error of an atomic pipeline of which the server refused to queue a command.
+//! The error of an atomic pipeline when the server refused to queue one of its commands.
 
 use redis::{
     ErrorKind, Pipeline, RedisConnectionInfo, RedisError, Value,
@@ -8,10 +8,9 @@ use tokio::io::AsyncWriteExt;
 
 /// Builds the error that the redis crate gives for these replies to an atomic pipeline.
 ///
-/// Callers take it apart with [`RedisError::into_server_errors`], and the redis crate keeps its
-/// constructor to itself. So the redis crate is shown the same replies again, over a pipe in
-/// memory: slow, but it happens only where a transaction was refused, and the error is the real
-/// one.
+/// Callers take the error apart with [`RedisError::into_server_errors`], and the redis crate has no
+/// public constructor for it. So the redis crate reads the same replies again, over a pipe in memory.
+/// That is slow, but happens only where a transaction was refused.
 pub(crate) async fn error(pipeline: &Pipeline, replies: Vec<Value>) -> RedisError {
     let mut bytes = Vec::new();
     for reply in &replies {
@@ -39,7 +38,7 @@ pub(crate) async fn error(pipeline: &Pipeline, replies: Vec<Value>) -> RedisErro
 }
 
 async fn replay(pipeline: &Pipeline, replies: &[u8]) -> Result<Vec<Value>, RedisError> {
-    // Room for everything at once, so that neither side ever waits for the other.
+    // Room for all bytes, so that neither side ever waits for the other.
     let room = replies.len() + pipeline.get_packed_pipeline().len() + 1024;
     let (ours, theirs) = tokio::io::duplex(room);
     let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
