@@ -204,17 +204,16 @@ impl ExclusivePool {
     /// Closes every idle connection that the rule speaks against.
     pub(crate) fn prune(&self, mut rule: impl FnMut(&Entry) -> Option<Discard>) {
         let dialer = self.dialer();
-        let mut reasons = Vec::new();
+        let mut discarded = Vec::new();
         let pruned = self.pool.retain(|entry, _| match rule(entry) {
             None => true,
             Some(reason) => {
-                dialer.hold();
-                reasons.push(reason);
+                discarded.push((reason, dialer.hold()));
                 false
             }
         });
-        for (mut entry, reason) in pruned.removed.into_iter().zip(reasons) {
-            dialer.close_held(&mut entry, reason);
+        for (mut entry, (reason, held)) in pruned.removed.into_iter().zip(discarded) {
+            dialer.close_held(&mut entry, reason, held);
         }
         dialer.prune(rule);
     }

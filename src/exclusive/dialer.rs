@@ -5,9 +5,8 @@
 //! dial that hangs delays one caller at most. When the caller of a dial has gone, its connection
 //! stays in the wait queue for the next one.
 //!
-//! `max_active` holds without a lock around deadpool. Each caller in the wait queue has a permit of
-//! the pool. A dial for a caller begins only while fewer dials are pending than callers wait. A dial
-//! ahead of demand (`min_idle`, a replica without connections) begins only while there is room.
+//! Some dials begin ahead of demand: for `min_idle`, and for a replica without connections. Why there
+//! are never more than `max_active` connections is said in [`wait_queue`](super::wait_queue).
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -19,7 +18,7 @@ use crate::{
     exclusive::{
         entry::Entry,
         keep::Moment,
-        wait_queue::{Arrival, WaitQueue},
+        wait_queue::{Arrival, Pending, WaitQueue},
     },
     role_pool::{RolePool, connect, slot::NodeSlot},
     status::discard::Discard,
@@ -34,15 +33,14 @@ const HEDGE: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(crate) struct Dialer {
     role_pool: Arc<RolePool>,
-    wait_queue: WaitQueue,
+    wait_queue: Arc<WaitQueue>,
 }
 
 impl Dialer {
     pub(crate) fn new(role_pool: Arc<RolePool>) -> Arc<Self> {
-        let wait_queue = WaitQueue::default();
         Arc::new(Self {
             role_pool,
-            wait_queue,
+            wait_queue: Arc::default(),
         })
     }
 
@@ -79,8 +77,8 @@ impl Dialer {
                 Arrival::InLine(place, dial) => (place, dial),
             };
             self.role_pool.set_awaited(true);
-            if dial {
-                self.spawn_dial();
+            if let Some(pending) = dial {
+                self.spawn_dial(pending);
             }
             if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
                 return self.fresh(result);
@@ -90,8 +88,8 @@ impl Dialer {
             }
             // The caller's deadline ends this, see `ExclusivePool::dialled`.
             loop {
-                if self.wait_queue.lacks_dial() {
-                    self.spawn_dial();
+                if let Some(pending) = self.wait_queue.missing_dial() {
+                    self.spawn_dial(pending);
                 }
                 if let Ok(result) = tokio::time::timeout(HEDGE, place.arrival()).await {
                     return self.fresh(result);
@@ -105,10 +103,10 @@ impl Dialer {
         let max_active = self.role_pool.limits().max_active;
         let room = |pending| self.role_pool.open() + pending < max_active;
         for _ in 0..count {
-            if !self.wait_queue.reserve(room) {
+            let Some(pending) = self.wait_queue.reserve(room) else {
                 return;
-            }
-            self.spawn_dial();
+            };
+            self.spawn_dial(pending);
         }
     }
 
@@ -131,43 +129,41 @@ impl Dialer {
 
     /// Closes the connections in the wait queue that the rule discards.
     pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Entry) -> Option<Discard>) {
-        for (mut entry, reason) in self.wait_queue.prune(rule) {
-            self.close_held(&mut entry, reason);
+        for (mut entry, reason, held) in self.wait_queue.prune(rule) {
+            self.close_held(&mut entry, reason, held);
         }
     }
 
-    /// Counts a connection that is taken out of the pool as a dial until it is closed. Otherwise a
+    /// Counts a connection that is taken out of the pool as pending until it is closed. Otherwise a
     /// caller that finds none idle now could have another dialled, and there would be one too many.
-    pub(crate) fn hold(&self) {
-        self.wait_queue.hold();
+    pub(crate) fn hold(&self) -> Pending {
+        self.wait_queue.hold()
     }
 
-    /// Closes a connection that is counted by [`hold`](Self::hold).
-    pub(crate) fn close_held(self: &Arc<Self>, entry: &mut Entry, reason: Discard) {
+    /// Closes a connection that [`hold`](Self::hold) counts.
+    pub(crate) fn close_held(self: &Arc<Self>, entry: &mut Entry, reason: Discard, held: Pending) {
         entry.close(reason);
-        if self.wait_queue.release() {
-            self.spawn_dial();
+        if let Some(dial) = held.closed() {
+            self.spawn_dial(dial);
         }
     }
 
     /// Gives idle connections to callers that wait for a dial.
     pub(crate) fn feed(&self, mut idle: impl FnMut() -> Option<Box<Entry>>) {
         loop {
-            let awaited = self.wait_queue.announce();
-            self.role_pool.set_awaited(awaited);
-            if !awaited {
+            let announced = self.wait_queue.announce();
+            self.role_pool.set_awaited(announced.is_some());
+            let Some(announced) = announced else {
                 return;
-            }
-            let entry = idle();
-            let more = entry.is_some();
-            self.wait_queue.bring(entry);
-            if !more {
+            };
+            let Some(entry) = idle() else {
                 return;
-            }
+            };
+            announced.bring(entry);
         }
     }
 
-    /// Connections being dialled.
+    /// Connections being dialled, about to be brought to a waiter, or about to be closed.
     pub(crate) fn pending(&self) -> usize {
         self.wait_queue.pending()
     }
@@ -189,47 +185,43 @@ impl Dialer {
         }
     }
 
-    /// As when a dial that somebody began has ended well.
+    /// As when a dial that somebody began has succeeded.
     #[cfg(test)]
     pub(crate) fn bring(&self, wire: WireConnection, target: Target) {
-        assert!(self.wait_queue.reserve(|_| true), "not closed");
-        let place = NodeSlot::take(&self.role_pool, vec![target]);
-        let (target, place) = place.expect("there is a target");
-        self.wait_queue
-            .arrive(Entry::new(wire, place.opened(), target));
+        let pending = self.wait_queue.reserve(|_| true).expect("not closed");
+        let slot = NodeSlot::take(&self.role_pool, vec![target]);
+        let (target, slot) = slot.expect("there is a target");
+        pending.arrive(Entry::new(wire, slot.opened(), target));
     }
 
-    fn spawn_dial(self: &Arc<Self>) {
-        let under_way = UnderWay(Some(Arc::clone(self)));
+    /// A dial is dropped in the middle when the pool's runtime ends; `pending` is uncounted then too.
+    fn spawn_dial(self: &Arc<Self>, pending: Pending) {
         let dialer = Arc::clone(self);
         self.role_pool.runtime.spawn(async move {
-            let connected = dialer.dial().await;
-            under_way.over();
-            if connected {
+            if dialer.dial(pending).await {
                 dialer.balance();
             }
         });
     }
 
-    /// Dials until there is a connection, nobody waits for one any more, or it is hopeless. Says
+    /// Dials until there is a connection, nobody waits for one any more, or the error is final. Says
     /// whether there is a connection.
-    async fn dial(self: &Arc<Self>) -> bool {
+    async fn dial(self: &Arc<Self>, mut pending: Pending) -> bool {
         loop {
             match self.attempt().await {
                 Ok(entry) => {
                     self.role_pool.stats.created.fetch_add(1, Relaxed);
-                    self.wait_queue.arrive(entry);
+                    pending.arrive(entry);
                     return true;
                 }
                 Err(error) if self.role_pool.is_final(&error) => {
-                    self.wait_queue.refused(&error);
+                    pending.refused(&error);
                     return false;
                 }
-                Err(error) => {
-                    if !self.wait_queue.failed(error) {
-                        return false;
-                    }
-                }
+                Err(error) => match pending.failed(error) {
+                    Some(again) => pending = again,
+                    None => return false,
+                },
             }
         }
     }
@@ -238,15 +230,15 @@ impl Dialer {
         let mut changes = self.role_pool.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let targets = snapshot.targets(self.role_pool.policy());
-        let Some((target, place)) = NodeSlot::take(&self.role_pool, targets) else {
+        let Some((target, slot)) = NodeSlot::take(&self.role_pool, targets) else {
             if snapshot.in_motion() {
-                // A replica is about to be readable; the pace is that of the looks at it.
+                // A replica is about to be readable, which a refresh of the topology will tell.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
             return Err(self.role_pool.nowhere_to_go());
         };
         let wire = connect::attempt(&self.role_pool, &target).await?;
-        Ok(Entry::new(wire, place.opened(), target))
+        Ok(Entry::new(wire, slot.opened(), target))
     }
 
     /// What arrived for a caller in the wait queue. The channel closes only when the pool is closed.
@@ -267,24 +259,5 @@ impl Dialer {
     pub(crate) fn timed_out(&self, waited: Duration) -> Error {
         self.role_pool
             .timed_out(self.wait_queue.last_error(), waited)
-    }
-}
-
-/// A dial that counts as under way until it says that it is over. One that is dropped before, because
-/// the pool's runtime ends, must not count for ever.
-#[derive(Debug)]
-struct UnderWay(Option<Arc<Dialer>>);
-
-impl UnderWay {
-    fn over(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        if let Some(dialer) = &self.0 {
-            dialer.wait_queue.abandoned();
-        }
     }
 }

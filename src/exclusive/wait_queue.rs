@@ -1,9 +1,27 @@
 //! Callers that wait for a connection, and connections that nobody has taken yet.
+//!
+//! # Why there are never more than `max_active`
+//!
+//! Three counts make up a pool. Their sum never exceeds `max_active`:
+//!
+//! - *held*: connections that are lent or given to a waiter, and those in deadpool's queue;
+//! - *untaken*: connections that arrived here while nobody waited;
+//! - *pending*: dials under way, and open connections that are neither held nor untaken, because they
+//!   are on their way to a waiter or about to be closed. Each of them has a [`Pending`].
+//!
+//! Every waiter has a permit of deadpool and no connection, and deadpool has `max_active` permits. So
+//! held + waiters never exceeds `max_active` either. A dial for a waiter begins only while nothing is
+//! untaken and fewer are pending than callers wait, so the sum stays within the limit. A dial ahead of
+//! demand begins only while the sum is below the limit. Everything else moves a connection from one
+//! count to another: it enters the new count before it leaves the old one, or under the same lock.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -22,8 +40,7 @@ struct State {
     waiters: BTreeMap<u64, Waiter>,
     /// Tickets given out so far.
     tickets: u64,
-    /// Dials under way, idle connections that are announced to a caller, and connections taken out to
-    /// be closed.
+    /// How many [`Pending`] there are.
     pending: usize,
     last_error: Option<Error>,
     closed: bool,
@@ -42,8 +59,8 @@ pub(crate) struct WaitQueue {
 #[derive(Debug)]
 pub(crate) enum Arrival<'a> {
     Here(Box<Entry>),
-    /// A place in the wait queue, and whether a dial has to begin for it.
-    InLine(InLine<'a>, bool),
+    /// A place in the wait queue, and the dial that has to begin for it, if any.
+    InLine(InLine<'a>, Option<Pending>),
     Closed,
 }
 
@@ -73,9 +90,94 @@ impl Drop for InLine<'_> {
     }
 }
 
+/// Counts one connection that is being dialled, is on its way to a waiter, or is about to be closed.
+/// When it is dropped, it counts no more.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Pending {
+    wait_queue: Arc<WaitQueue>,
+    /// Until an end of its own has uncounted it.
+    counted: bool,
+}
+
+/// What a dial comes to.
+impl Pending {
+    /// The dial has succeeded: its connection goes to the first waiter, or stays untaken.
+    pub(crate) fn arrive(mut self, entry: Box<Entry>) {
+        self.counted = false;
+        let mut state = self.wait_queue.state.lock();
+        state.pending -= 1;
+        state.last_error = None;
+        self.wait_queue.pass_on(state, entry);
+    }
+
+    /// The dial has failed. Gives it back to be tried again, if somebody waits for it.
+    pub(crate) fn failed(mut self, error: Error) -> Option<Self> {
+        let mut state = self.wait_queue.state.lock();
+        state.last_error = Some(error);
+        let again = state.is_dial_wanted(state.pending - 1);
+        state.pending -= usize::from(!again);
+        drop(state);
+        self.counted = again;
+        again.then_some(self)
+    }
+
+    /// The dial has failed, and another would fail too: every waiter gets the error.
+    pub(crate) fn refused(mut self, error: &Error) {
+        self.counted = false;
+        let mut state = self.wait_queue.state.lock();
+        state.pending -= 1;
+        state.last_error = Some(error.clone());
+        state.tell_waiters(error);
+    }
+}
+
+/// What an open connection comes to.
+impl Pending {
+    /// The announced connection goes to the first waiter, or stays untaken.
+    pub(crate) fn bring(mut self, entry: Box<Entry>) {
+        self.counted = false;
+        let mut state = self.wait_queue.state.lock();
+        state.pending -= 1;
+        self.wait_queue.pass_on(state, entry);
+    }
+
+    /// The connection is closed. What is given back is a dial in its place, if a waiter lacks one.
+    pub(crate) fn closed(mut self) -> Option<Self> {
+        let mut state = self.wait_queue.state.lock();
+        let dial = state.is_dial_wanted(state.pending - 1);
+        state.pending -= usize::from(!dial);
+        drop(state);
+        self.counted = dial;
+        dial.then_some(self)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.counted {
+            self.wait_queue.state.lock().pending -= 1;
+        }
+    }
+}
+
+impl State {
+    /// Whether a waiter lacks a dial, where so many are pending for all of them.
+    fn is_dial_wanted(&self, pending: usize) -> bool {
+        !self.closed && pending < self.waiters.len()
+    }
+
+    fn tell_waiters(&mut self, error: &Error) {
+        for waiter in mem::take(&mut self.waiters).into_values() {
+            // A waiter that is just leaving needs no answer.
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+}
+
 impl WaitQueue {
     /// Takes a connection that nobody has taken yet, or a place in the line.
-    pub(crate) fn enter(&self) -> Arrival<'_> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Arrival<'_> {
         let mut state = self.state.lock();
         if state.closed {
             return Arrival::Closed;
@@ -88,63 +190,67 @@ impl WaitQueue {
         let ticket = state.tickets;
         state.tickets += 1;
         state.waiters.insert(ticket, sender);
-        // Callers who left have made room: their dials serve those who come now.
-        let dial = state.pending < state.waiters.len();
+        // The dials of waiters that left serve those that come now.
+        let dial = state.is_dial_wanted(state.pending);
         state.pending += usize::from(dial);
+        drop(state);
         let place = InLine {
             wait_queue: self,
             ticket,
             arrival,
         };
-        Arrival::InLine(place, dial)
+        Arrival::InLine(place, dial.then(|| self.pending_one()))
     }
 
-    /// Reserves a dial that nobody in line asked for, if `room` allows it given the dials under
-    /// way.
-    pub(crate) fn reserve(&self, room: impl FnOnce(usize) -> bool) -> bool {
-        let mut state = self.state.lock();
-        let reserve = !state.closed && room(state.pending);
-        state.pending += usize::from(reserve);
-        reserve
+    /// A dial ahead of demand, if `room` allows one more beside those pending.
+    pub(crate) fn reserve(self: &Arc<Self>, room: impl FnOnce(usize) -> bool) -> Option<Pending> {
+        self.count_if(|state| !state.closed && room(state.pending))
     }
 
-    /// Announces an idle connection that the caller is about to bring, if somebody is in line.
-    /// Until it is brought or called off it counts as a dial, so that no dial takes its place
-    /// meanwhile.
-    pub(crate) fn announce(&self) -> bool {
-        let mut state = self.state.lock();
-        let awaited = !state.waiters.is_empty();
-        state.pending += usize::from(awaited);
-        awaited
+    /// A dial for a waiter whose own was abandoned.
+    pub(crate) fn missing_dial(self: &Arc<Self>) -> Option<Pending> {
+        self.count_if(|state| state.is_dial_wanted(state.pending))
     }
 
-    /// Brings the connection that was announced, or says that there is none.
-    pub(crate) fn bring(&self, entry: Option<Box<Entry>>) {
+    /// Announces an idle connection, if somebody waits. It counts from now on, so that no dial
+    /// takes its place until it is [brought](Pending::bring).
+    pub(crate) fn announce(self: &Arc<Self>) -> Option<Pending> {
+        self.count_if(|state| !state.waiters.is_empty())
+    }
+
+    /// Counts an open connection that is taken out of its queue to be closed, so that no dial takes
+    /// its place until it is [closed](Pending::closed).
+    pub(crate) fn hold(self: &Arc<Self>) -> Pending {
+        self.state.lock().pending += 1;
+        self.pending_one()
+    }
+
+    fn count_if(self: &Arc<Self>, rule: impl FnOnce(&State) -> bool) -> Option<Pending> {
         let mut state = self.state.lock();
-        state.pending -= 1;
-        if let Some(entry) = entry {
-            self.pass_on(state, entry);
+        let counts = rule(&state);
+        state.pending += usize::from(counts);
+        drop(state);
+        counts.then(|| self.pending_one())
+    }
+
+    /// For one that is in the count already.
+    fn pending_one(self: &Arc<Self>) -> Pending {
+        Pending {
+            wait_queue: Arc::clone(self),
+            counted: true,
         }
     }
 
-    /// A dial has ended with a connection: it goes to the first in line, or stays.
-    pub(crate) fn arrive(&self, entry: Box<Entry>) {
-        let mut state = self.state.lock();
-        state.pending -= 1;
-        state.last_error = None;
-        self.pass_on(state, entry);
-    }
-
-    /// Under the same lock as what counted the connection before: at no moment may it count
-    /// nowhere, or a dial would take its place.
+    /// Under the lock under which the connection left its former count: at no moment may it be in
+    /// none, or a dial would take its place.
     fn pass_on(&self, mut state: MutexGuard<'_, State>, mut entry: Box<Entry>) {
         if state.closed {
             drop(state);
             entry.close(Discard::PoolClosed);
             return;
         }
-        while let Some((_, ticket)) = state.waiters.pop_first() {
-            match ticket.send(Ok(entry)) {
+        while let Some((_, waiter)) = state.waiters.pop_first() {
+            match waiter.send(Ok(entry)) {
                 Ok(()) => return,
                 Err(refused) => match refused {
                     Ok(back) => entry = back,
@@ -156,54 +262,7 @@ impl WaitQueue {
         self.untaken.store(state.untaken.len(), Relaxed);
     }
 
-    /// A dial has failed; says whether it should be tried again, because somebody waits for it.
-    pub(crate) fn failed(&self, error: Error) -> bool {
-        let mut state = self.state.lock();
-        state.last_error = Some(error);
-        let again = !state.closed && state.pending <= state.waiters.len();
-        state.pending -= usize::from(!again);
-        again
-    }
-
-    /// Takes note of a connection that is taken out of its queue to be closed. Until it is closed it
-    /// counts as a dial, so that no dial takes its place meanwhile.
-    pub(crate) fn hold(&self) {
-        self.state.lock().pending += 1;
-    }
-
-    /// It is closed. Says whether a dial is to take its place, because somebody in line has none.
-    pub(crate) fn release(&self) -> bool {
-        let mut state = self.state.lock();
-        let dial = !state.closed && state.pending <= state.waiters.len();
-        state.pending -= usize::from(!dial);
-        dial
-    }
-
-    /// A dial has been dropped in the middle.
-    pub(crate) fn abandoned(&self) {
-        self.state.lock().pending -= 1;
-    }
-
-    /// Reserves a dial for somebody in line whose own was abandoned.
-    pub(crate) fn lacks_dial(&self) -> bool {
-        let mut state = self.state.lock();
-        let lacks = !state.closed && state.pending < state.waiters.len();
-        state.pending += usize::from(lacks);
-        lacks
-    }
-
-    /// A dial has failed for good: everybody in line gets the error.
-    pub(crate) fn refused(&self, error: &Error) {
-        let mut state = self.state.lock();
-        state.pending -= 1;
-        state.last_error = Some(error.clone());
-        for ticket in mem::take(&mut state.waiters).into_values() {
-            // Whoever is just leaving needs no answer.
-            let _ = ticket.send(Err(error.clone()));
-        }
-    }
-
-    /// Exchanges a connection for the one that has waited longest for a taker, if there is one.
+    /// Exchanges a connection for the one that has been untaken longest, if there is one.
     pub(crate) fn exchange(&self, entry: &mut Box<Entry>) {
         if self.untaken.load(Relaxed) == 0 {
             return;
@@ -214,12 +273,12 @@ impl WaitQueue {
         }
     }
 
-    /// Takes out the connections without a taker that the rule discards, each counted as by
+    /// Takes out the untaken connections that the rule discards, each counted as by
     /// [`hold`](Self::hold).
     pub(crate) fn prune<R>(
-        &self,
+        self: &Arc<Self>,
         mut rule: impl FnMut(&Entry) -> Option<R>,
-    ) -> Vec<(Box<Entry>, R)> {
+    ) -> Vec<(Box<Entry>, R, Pending)> {
         let mut out = Vec::new();
         let mut state = self.state.lock();
         let mut keep = VecDeque::with_capacity(state.untaken.len());
@@ -232,7 +291,10 @@ impl WaitQueue {
         state.untaken = keep;
         state.pending += out.len();
         self.untaken.store(state.untaken.len(), Relaxed);
-        out
+        drop(state);
+        out.into_iter()
+            .map(|(entry, reason)| (entry, reason, self.pending_one()))
+            .collect()
     }
 
     pub(crate) fn untaken(&self) -> usize {
@@ -247,13 +309,11 @@ impl WaitQueue {
         self.state.lock().last_error.clone()
     }
 
-    /// Ends every wait and gives out the connections that nobody has taken, to be closed.
+    /// Ends every wait, and gives out the untaken connections to be closed.
     pub(crate) fn close(&self, end: &Error) -> VecDeque<Box<Entry>> {
         let mut state = self.state.lock();
         state.closed = true;
-        for ticket in mem::take(&mut state.waiters).into_values() {
-            let _ = ticket.send(Err(end.clone()));
-        }
+        state.tell_waiters(end);
         self.untaken.store(0, Relaxed);
         mem::take(&mut state.untaken)
     }
