@@ -2,6 +2,7 @@
 
 pub(crate) mod abort_on_drop;
 pub(crate) mod escape;
+pub(crate) mod far;
 pub(crate) mod jitter;
 pub(crate) mod runtime;
 #[cfg(test)]

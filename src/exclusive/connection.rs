@@ -28,6 +28,7 @@ use crate::{
     },
     status::discard::Discard,
     topology::{Target, admission::Admission},
+    util::far::FAR,
     wire::{
         command::{self, affinity::Affinity},
         pipeline,
@@ -559,9 +560,6 @@ impl Connection {
     }
 }
 
-/// 30 years is where tokio puts its far future, too.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.remember(cmd);
@@ -604,7 +602,7 @@ impl Drop for Connection {
             return;
         };
         if !object.is_open() {
-            // Its permit goes back, and there is nothing to keep.
+            // deadpool gets its permit back, and nothing to keep.
             drop(Object::take(object));
             return;
         }
@@ -622,7 +620,7 @@ impl Drop for Connection {
             }
             Some(reason) => {
                 object.close(reason);
-                // Taken out of the pool for good; what is dropped here has no socket any more.
+                // deadpool gets its permit back, and nothing to keep.
                 drop(Object::take(object));
             }
         }

@@ -4,7 +4,10 @@ use std::{str::FromStr, time::Duration};
 
 use redis::{Arg, Cmd};
 
-use crate::wire::command::{Kind, arg, is};
+use crate::{
+    util::far::FAR,
+    wire::command::{Kind, arg, is},
+};
 
 /// Where a blocking command carries its timeout, and in which unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +68,6 @@ impl Timeout {
         }
     }
 }
-
-/// A longer timeout counts as for ever, so that adding it to an `Instant` cannot overflow. 30 years is
-/// also where tokio puts its far future.
-const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 fn wait(time: Duration) -> Block {
     if time.is_zero() || time > FAR {
