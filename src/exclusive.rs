@@ -1,4 +1,4 @@
-//! One of the two pools: a deadpool pool, and the way a connection is taken out of it.
+//! Exclusive connections of one role: a deadpool pool, and how a connection is taken out of it.
 
 pub(crate) mod connection;
 pub(crate) mod dialer;
@@ -26,33 +26,36 @@ use tokio::time::Instant;
 use crate::{
     error::{Error, PoolName},
     exclusive::{connection::Connection, dialer::Dialer, entry::Entry, manager::Manager},
-    role_pool::lazy_timeout::Elapsed,
+    role_pool::{RolePool, lazy_timeout::Elapsed},
     status::{PoolStatus, discard::Discard},
 };
 
+/// One for each role.
 #[derive(Debug, Clone)]
 pub(crate) struct ExclusivePool {
+    role_pool: Arc<RolePool>,
+    dialer: Arc<Dialer>,
     pool: managed::Pool<Manager>,
 }
 
-/// Stand in line for a permit; the limit is ours.
-const IN_LINE: Timeouts = Timeouts {
+/// Wait for a permit. The limit on that is ours, not deadpool's.
+const WAIT: Timeouts = Timeouts {
     wait: None,
     create: None,
     recycle: None,
 };
 
-/// Take a free permit or fail at once: the common case pays for no line.
+/// Take a free permit or fail at once. Most checkouts find one, and need no place in line.
 const NO_WAIT: Timeouts = Timeouts {
     wait: Some(Duration::ZERO),
     create: None,
     recycle: None,
 };
 
-/// What comes of a checkout from deadpool.
+/// What deadpool gives.
 type Taken = Result<Object<Manager>, PoolError<Error>>;
 
-/// Polls once, whatever comes of it.
+/// Polls a single time, ready or not.
 async fn once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
     let mut poll = Some(poll);
     poll_fn(|cx| match poll.take() {
@@ -63,69 +66,81 @@ async fn once<T>(poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
 }
 
 impl ExclusivePool {
-    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
-        let mut config = PoolConfig::new(dialer.role_pool().limits().max_active);
-        // Writes reuse the connection returned last, so that those too many grow old and are
-        // pruned; reads take turns, so that every replica gets its share.
-        config.queue_mode = match dialer.role_pool().name {
+    pub(crate) fn new(role_pool: Arc<RolePool>) -> Self {
+        let dialer = Dialer::new(Arc::clone(&role_pool));
+        let mut config = PoolConfig::new(role_pool.limits().max_active);
+        // Writes reuse the connection returned last, so that connections nobody needs grow old and
+        // are pruned. Reads take turns, so that every replica gets its share.
+        config.queue_mode = match role_pool.name {
             PoolName::Write => QueueMode::Lifo,
             PoolName::Read => QueueMode::Fifo,
         };
-        let pool = managed::Pool::builder(Manager::new(dialer))
+        let manager = Manager::new(Arc::clone(&role_pool), Arc::clone(&dialer));
+        let pool = managed::Pool::builder(manager)
             .config(config)
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .expect("BUG: a pool with a runtime can be built");
-        Self { pool }
+        Self {
+            role_pool,
+            dialer,
+            pool,
+        }
+    }
+
+    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
+        &self.role_pool
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
     }
 
     pub(crate) async fn checkout(&self) -> Result<Connection, Error> {
-        let role_pool = self.dialer().role_pool();
-        let may_wait = role_pool.limits().wait_timeout != Some(Duration::ZERO);
-        // Where others stand in line there is no free permit to try for.
-        if may_wait && role_pool.stats.waiting.load(Relaxed) > 0 {
-            return self.stand_in_line().await;
+        let may_wait = self.role_pool.limits().wait_timeout != Some(Duration::ZERO);
+        // While others wait there is no free permit to try for.
+        if may_wait && self.role_pool.stats.waiting.load(Relaxed) > 0 {
+            return self.wait_for_permit().await;
         }
         let mut get = pin!(self.pool.timeout_get(&NO_WAIT));
         // An idle connection is there at once, and a deadline costs more than taking it.
         match once(|cx| get.as_mut().poll(cx)).await {
             Poll::Ready(Err(PoolError::Timeout(TimeoutType::Wait))) if may_wait => {
-                self.stand_in_line().await
+                self.wait_for_permit().await
             }
             Poll::Ready(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(self.exhausted()),
-            Poll::Ready(result) => self.finish(result),
-            Poll::Pending => self.dialled(get).await,
+            Poll::Ready(taken) => self.lend(taken),
+            Poll::Pending => self.wait_for_connection(get).await,
         }
     }
 
-    /// All connections are in use, or were a moment ago: waits in line for one of them.
-    async fn stand_in_line(&self) -> Result<Connection, Error> {
-        let role_pool = self.dialer().role_pool();
-        let mut get = pin!(self.pool.timeout_get(&IN_LINE));
+    /// All connections are in use, or were a moment ago: waits in line for a permit.
+    async fn wait_for_permit(&self) -> Result<Connection, Error> {
+        let mut get = pin!(self.pool.timeout_get(&WAIT));
         let polled = once(|cx| manager::watch_for_permit(|| get.as_mut().poll(cx))).await;
         match polled {
-            (Poll::Ready(result), _) => return self.finish(result),
-            (Poll::Pending, true) => return self.dialled(get).await,
+            (Poll::Ready(taken), _) => return self.lend(taken),
+            (Poll::Pending, true) => return self.wait_for_connection(get).await,
             (Poll::Pending, false) => {}
         }
-        let waiting = role_pool.stats.wait();
+        let waiting = self.role_pool.stats.wait();
         let began = waiting.since;
         let mut waiting = Some(waiting);
-        let limit = role_pool.limits().wait_timeout;
+        let limit = self.role_pool.limits().wait_timeout;
         let deadline = limit.and_then(|limit| began.checked_add(limit));
-        let line = role_pool.lazy_timeout.limit(deadline, |cx| {
-            let (polled, served) = manager::watch_for_permit(|| get.as_mut().poll(cx));
-            if served {
+        let line = self.role_pool.lazy_timeout.limit(deadline, |cx| {
+            let (polled, has_permit) = manager::watch_for_permit(|| get.as_mut().poll(cx));
+            if has_permit {
                 waiting = None;
             }
             match polled {
-                Poll::Pending if served => Poll::Ready(None),
+                Poll::Pending if has_permit => Poll::Ready(None),
                 polled => polled.map(Some),
             }
         });
         match line.await {
-            Ok(Some(result)) => self.finish(result),
-            Ok(None) => self.dialled(get).await,
+            Ok(Some(taken)) => self.lend(taken),
+            Ok(None) => self.wait_for_connection(get).await,
             Err(Elapsed) => {
                 drop(waiting);
                 Err(self.waited_too_long(began.elapsed()))
@@ -133,89 +148,84 @@ impl ExclusivePool {
         }
     }
 
-    /// Out of the line, with a permit, and no idle connection was good enough: from here one
-    /// deadline covers every test and dial, of which deadpool limits only each.
-    async fn dialled(
+    /// With a permit, and no idle connection was good enough. From here one deadline covers every
+    /// test and dial; deadpool could only limit each of them.
+    async fn wait_for_connection(
         &self,
         mut get: Pin<&mut impl Future<Output = Taken>>,
     ) -> Result<Connection, Error> {
-        let acquire_timeout = self.dialer().acquire_timeout();
+        let acquire_timeout = self.role_pool.acquire_timeout();
         let deadline = Instant::now() + acquire_timeout;
-        let lazy_timeout = &self.dialer().role_pool().lazy_timeout;
+        let lazy_timeout = &self.role_pool.lazy_timeout;
         let taken = lazy_timeout.limit(Some(deadline), |cx| get.as_mut().poll(cx));
         match taken.await {
-            Ok(result) => self.finish(result),
-            Err(Elapsed) => Err(self.dialer().timed_out(acquire_timeout)),
+            Ok(taken) => self.lend(taken),
+            Err(Elapsed) => Err(self.dialer.timed_out(acquire_timeout)),
+        }
+    }
+
+    fn lend(&self, taken: Taken) -> Result<Connection, Error> {
+        match taken {
+            // A checkout that had its permit when the pool was closed still gets a connection from
+            // deadpool; it must not be lent any more.
+            Ok(mut object) if self.pool.is_closed() => {
+                object.close(Discard::PoolClosed);
+                drop(Object::take(object));
+                Err(self.role_pool.ending())
+            }
+            Ok(object) => Ok(Connection::new(object)),
+            Err(PoolError::Backend(error)) => Err(error),
+            // Only that deadpool is closed: its own timeouts and hooks are not used.
+            Err(_) => Err(self.role_pool.ending()),
         }
     }
 
     fn exhausted(&self) -> Error {
         let status = self.status();
         Error::Exhausted {
-            pool: self.dialer().role_pool().name,
+            pool: self.role_pool.name,
             max_active: status.max_active,
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
-            dials: self.dialer().dials(),
+            dials: self.dialer.dials(),
         }
     }
 
-    /// What kept a checkout waiting that has been given up.
+    /// The error of a checkout that has waited for so long in vain.
     pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
         let status = self.status();
         tracing::warn!(
-            pool = %self.dialer().role_pool().name,
+            pool = %self.role_pool.name,
             ?waited,
             max_active = status.max_active,
             waiting = status.waiting,
             "no connection came free in time"
         );
         Error::WaitTimeout {
-            pool: self.dialer().role_pool().name,
+            pool: self.role_pool.name,
             waited,
             max_active: status.max_active,
             open: status.active,
             in_use: status.active.saturating_sub(status.idle),
             waiting: status.waiting,
-            dials: self.dialer().dials(),
+            dials: self.dialer.dials(),
         }
     }
 
-    fn finish(&self, result: Taken) -> Result<Connection, Error> {
-        match result {
-            // A checkout that had its permit when the pool was closed gets a connection all the
-            // same; it must not be lent any more.
-            Ok(mut object) if self.pool.is_closed() => {
-                object.close(Discard::PoolClosed);
-                drop(Object::take(object));
-                Err(self.dialer().role_pool().ending())
-            }
-            Ok(object) => Ok(Connection::new(object)),
-            Err(PoolError::Backend(error)) => Err(error),
-            // Without deadpool's own timeouts and hooks nothing else is left.
-            Err(_) => Err(self.dialer().role_pool().ending()),
-        }
-    }
-
-    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
-        self.pool.manager().dialer()
-    }
-
-    /// Closes every idle connection that the rule speaks against.
+    /// Closes every idle connection that the rule discards.
     pub(crate) fn prune(&self, mut rule: impl FnMut(&Entry) -> Option<Discard>) {
-        let dialer = self.dialer();
         let mut discarded = Vec::new();
         let pruned = self.pool.retain(|entry, _| match rule(entry) {
             None => true,
             Some(reason) => {
-                discarded.push((reason, dialer.hold()));
+                discarded.push((reason, self.dialer.hold()));
                 false
             }
         });
         for (mut entry, (reason, held)) in pruned.removed.into_iter().zip(discarded) {
-            dialer.close_held(&mut entry, reason, held);
+            self.dialer.close_held(&mut entry, reason, held);
         }
-        dialer.prune(rule);
+        self.dialer.prune(rule);
     }
 
     /// As [`manager::feed`].
@@ -223,18 +233,17 @@ impl ExclusivePool {
         manager::feed(&self.pool);
     }
 
-    /// Connections that are open and not lent.
+    /// As [`manager::idle`].
     pub(crate) fn idle(&self) -> usize {
         manager::idle(&self.pool)
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
-        let dialer = self.dialer();
-        let stats = &dialer.role_pool().stats;
+        let stats = &self.role_pool.stats;
         PoolStatus {
-            max_active: dialer.role_pool().limits().max_active,
+            max_active: self.role_pool.limits().max_active,
             idle: self.idle(),
-            active: dialer.role_pool().open(),
+            active: self.role_pool.open(),
             waiting: stats.waiting.load(Relaxed),
             wait_count: stats.wait_count.load(Relaxed),
             wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),
@@ -245,9 +254,10 @@ impl ExclusivePool {
     }
 
     pub(crate) fn close(&self) {
-        // First those at the wait queue are told, so that nothing is dialled nor kept any more. Then
-        // deadpool drops what is idle, each counted as closed with the pool, and tells who waits.
-        self.dialer().close();
+        // The wait queue first, so that nothing is dialled and nothing that arrives is kept. deadpool
+        // then drops its idle connections, each counted as closed with the pool, and ends every wait
+        // for a permit.
+        self.dialer.close();
         self.pool.close();
         self.prune(|_| Some(Discard::PoolClosed));
     }

@@ -11,7 +11,6 @@ use crate::{
     exclusive::{
         ExclusivePool,
         connection::Connection,
-        dialer::Dialer,
         reaper,
         retry_write::{self, Retry},
     },
@@ -386,13 +385,10 @@ impl Connections {
                 Arc::clone(runtime),
                 Arc::clone(&scripts),
             );
-            ExclusivePool::new(Dialer::new(Arc::new(role_pool)))
+            ExclusivePool::new(Arc::new(role_pool))
         };
-        let connections = |side: &ExclusivePool| {
-            Arc::new(SharedConnections::new(Arc::clone(
-                side.dialer().role_pool(),
-            )))
-        };
+        let connections =
+            |side: &ExclusivePool| Arc::new(SharedConnections::new(Arc::clone(side.role_pool())));
         let (write, read) = (side(PoolName::Write), side(PoolName::Read));
         Self {
             writer: connections(&write),
@@ -404,7 +400,7 @@ impl Connections {
 
     /// That of the pool that writes, for what is true of both.
     fn role_pool(&self) -> &Arc<RolePool> {
-        self.write.dialer().role_pool()
+        self.write.role_pool()
     }
 
     /// Starts what looks after them.
@@ -412,7 +408,7 @@ impl Connections {
         let (runtime, topology) = (&self.role_pool().runtime, &self.role_pool().topology);
         let reaper = |side: &ExclusivePool| reaper::spawn(side.clone(), topology.subscribe());
         let lazy_timeout = |side: &ExclusivePool| {
-            let role_pool = Arc::clone(side.dialer().role_pool());
+            let role_pool = Arc::clone(side.role_pool());
             AbortOnDrop::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
         };
         let connections = |connections: &Arc<SharedConnections>| {

@@ -44,10 +44,6 @@ impl Dialer {
         })
     }
 
-    pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
-        &self.role_pool
-    }
-
     pub(crate) fn untaken(&self) -> usize {
         self.wait_queue.untaken()
     }
@@ -61,11 +57,12 @@ impl Dialer {
         }
     }
 
-    /// A new connection, or one that was dialled before and never used.
+    /// A new connection, or one that arrived in the wait queue while nobody waited. Says also whether
+    /// it was idle there.
     ///
-    /// The caller must hold a permit of the pool: each call may lead to one more connection. It has
-    /// a deadline of its own, [`acquire_timeout`](Self::acquire_timeout) from when it got the permit. Says also
-    /// whether the connection was idle in the wait queue.
+    /// The caller must have a permit of deadpool, since each call may lead to one more connection. The
+    /// caller also sets the deadline, [`acquire_timeout`](RolePool::acquire_timeout) after it got the
+    /// permit.
     pub(crate) async fn obtain(self: &Arc<Self>) -> Result<(Box<Entry>, bool), Error> {
         loop {
             let (mut place, dial) = match self.wait_queue.enter() {
@@ -86,7 +83,6 @@ impl Dialer {
             if self.role_pool.is_read_pool() {
                 self.dial_ahead(1);
             }
-            // The caller's deadline ends this, see `ExclusivePool::dialled`.
             loop {
                 if let Some(pending) = self.wait_queue.missing_dial() {
                     self.spawn_dial(pending);
@@ -248,11 +244,6 @@ impl Dialer {
     ) -> Result<(Box<Entry>, bool), Error> {
         let entry = arrival.unwrap_or_else(|_| Err(self.role_pool.ending()))?;
         Ok((entry, false))
-    }
-
-    /// How long a caller who has a permit may take to get a connection.
-    pub(crate) fn acquire_timeout(&self) -> Duration {
-        self.role_pool.acquire_timeout()
     }
 
     /// Why a caller got no connection in all that time.

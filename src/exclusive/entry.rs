@@ -22,11 +22,11 @@ pub(crate) struct Entry {
     pub(crate) target: Target,
     /// The topology version under which `target` was last known to be good and open to commands.
     vetted: u64,
-    /// When the node said what makes this connection worthless.
+    /// When its node gave a reply that makes this connection worthless.
     condemned: Option<Instant>,
     born: Instant,
     expires_at: Option<Instant>,
-    /// When it last came back; its creation until then.
+    /// When it was last returned; until the first return, when it was made.
     pub(crate) idle_since: Instant,
 }
 
@@ -90,19 +90,20 @@ impl Entry {
         keep::reason_to_discard(&facts, moment, limits, now, || self.is_stale())
     }
 
-    /// Whether the server has closed it or has spoken out of turn. Costs no round trip.
+    /// Whether the server has closed it or has sent something unasked. Costs no round trip.
     fn is_stale(&self) -> bool {
         self.parts().0.is_stale()
     }
 
-    /// What its last user left behind that nobody else must see.
+    /// What its last caller left behind that no other caller must see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
         let condemned = self.condemned.map(|_| self.role_pool.departed());
         self.parts().0.dirt().or(condemned)
     }
 
     /// Whether it may take its caller's next command as it is. While the topology does not change this
-    /// costs two atomic loads, and one in the read pool.
+    /// costs two atomic loads, and one in the read pool: a lent connection to read from stays with its
+    /// node whatever the topology says.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
         let vetted =
@@ -155,7 +156,7 @@ impl Entry {
         admission
     }
 
-    /// What the node itself said that makes this connection worthless; nothing is closed yet.
+    /// Its node gave a reply that makes this connection worthless. Nothing is closed yet.
     pub(crate) fn condemn(&mut self) {
         self.condemned = Some(Instant::now());
     }

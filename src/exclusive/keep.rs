@@ -60,5 +60,14 @@ pub(crate) fn reason_to_discard(
     is_stale().then_some(Discard::Broken)
 }
 
+/// Whether an idle connection that is kept has to prove with a PING that it works, before a caller
+/// gets it.
+#[inline]
+pub(crate) fn is_test_due(limits: &PoolLimits, idle_since: Instant, now: Instant) -> bool {
+    limits
+        .test_idle_after
+        .is_some_and(|after| now.saturating_duration_since(idle_since) >= after)
+}
+
 #[cfg(test)]
 mod tests;

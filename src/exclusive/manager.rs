@@ -1,6 +1,7 @@
-//! What deadpool asks of us: make a connection, and say whether an idle one may be lent again.
+//! What deadpool asks for: a new connection, and whether an idle one may be lent again. And what is
+//! asked of deadpool beyond its checkout.
 
-use std::{cell::Cell, collections::HashMap, sync::Arc};
+use std::{cell::Cell, collections::HashMap, mem, sync::Arc};
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use parking_lot::Mutex;
@@ -8,38 +9,44 @@ use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::PoolLimits,
     error::{Error, denies_command},
-    exclusive::{dialer::Dialer, entry::Entry, keep::Moment},
+    exclusive::{
+        dialer::Dialer,
+        entry::Entry,
+        keep::{self, Moment},
+    },
     node::Node,
+    role_pool::RolePool,
     status::discard::Discard,
 };
 
 thread_local! {
-    /// Set when deadpool turns to its manager, which it does once a checkout has its permit.
+    /// Set when deadpool calls its manager, which it does once a checkout has its permit.
     static PERMIT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs one poll of a deadpool checkout, and says whether it has left the line. deadpool does not
-/// tell, and both the wait statistics and the deadline depend on it.
+/// Runs one poll of a deadpool checkout, and says whether it has its permit. deadpool does not tell,
+/// and both the wait statistics and the deadline depend on it.
 pub(crate) fn watch_for_permit<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     PERMIT.set(false);
     let polled = poll();
     (polled, PERMIT.get())
 }
 
-/// One type for both pools; which of them it serves is data in its [`Dialer`].
+/// One type for both roles: which of them it serves is data in its [`RolePool`].
 #[derive(Debug)]
 pub(crate) struct Manager {
+    role_pool: Arc<RolePool>,
     dialer: Arc<Dialer>,
-    /// When a node last failed a test: what has been idle since before then would only fail too,
-    /// one timeout after another.
+    /// When a node last failed a test. Connections that have been idle since before then would only
+    /// fail too, one timeout after another.
     silent_since: Mutex<HashMap<Node, Instant>>,
 }
 
 impl Manager {
-    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+    pub(crate) fn new(role_pool: Arc<RolePool>, dialer: Arc<Dialer>) -> Self {
         Self {
+            role_pool,
             dialer,
             silent_since: Mutex::default(),
         }
@@ -49,23 +56,27 @@ impl Manager {
         &self.dialer
     }
 
+    fn is_test_due(&self, entry: &Entry, now: Instant) -> bool {
+        keep::is_test_due(self.role_pool.limits(), entry.idle_since, now)
+    }
+
     /// The PING that `test_idle_after` asks for.
     async fn test(&self, entry: &mut Entry) -> Option<Discard> {
         let node = entry.target.node.clone();
-        let silent = self.silent_since.lock().get(&node).copied();
-        if silent.is_some_and(|silent| entry.idle_since < silent) {
+        let silent_since = self.silent_since.lock().get(&node).copied();
+        if silent_since.is_some_and(|since| entry.idle_since < since) {
             return Some(Discard::TestFailed);
         }
         // Half the caller's time at most: the other half is for the dial that follows a failure.
-        let connect_timeout = self.dialer.role_pool().config.connect_timeout;
+        let connect_timeout = self.role_pool.config.connect_timeout;
         let began = Instant::now();
-        let deadline = began + connect_timeout.min(self.dialer.acquire_timeout() / 2);
+        let deadline = began + connect_timeout.min(self.role_pool.acquire_timeout() / 2);
         let pong = entry.wire().exchange(&[cmd("PING")], deadline).await;
         match pong.as_deref() {
             Ok([reply]) if proves_alive(reply) => None,
             failed => {
                 self.silent_since.lock().insert(node.clone(), began);
-                let topology = &self.dialer.role_pool().topology;
+                let topology = &self.role_pool.topology;
                 match failed {
                     Err(error) if error.is_timeout() => topology.silence(&node, deadline - began),
                     _ => topology.suspect(&node),
@@ -76,8 +87,8 @@ impl Manager {
     }
 }
 
-/// What takes long is boxed: in place, the future of every checkout would have room for it, and a
-/// caller who waits in line would take twice the memory.
+/// Futures that take long are boxed. In place, the future of every checkout would have room for them,
+/// and a waiting caller would take twice the memory.
 impl managed::Manager for Manager {
     /// Boxed, since deadpool moves it by value again and again.
     type Type = Box<Entry>;
@@ -87,11 +98,9 @@ impl managed::Manager for Manager {
         PERMIT.set(true);
         loop {
             let (mut entry, untaken) = Box::pin(self.dialer.obtain()).await?;
-            let role_pool = self.dialer.role_pool();
-            // One that was dialled ahead of demand may have been idle for as long as any other.
-            let due = is_test_due(role_pool.limits(), entry.idle_since, role_pool.clock.now());
+            // It may have been idle in the wait queue for as long as any in deadpool's.
             if untaken
-                && due
+                && self.is_test_due(&entry, self.role_pool.clock.now())
                 && let Some(reason) = Box::pin(self.test(&mut entry)).await
             {
                 entry.close(reason);
@@ -101,15 +110,14 @@ impl managed::Manager for Manager {
         }
     }
 
-    /// Free checks only, unless the connection has been idle for longer than `test_idle_after`.
-    /// deadpool drops what is refused without a word, so the reason is counted here.
+    /// Checks without a round trip, unless the connection has been idle for `test_idle_after`.
+    /// deadpool drops a connection that is refused here, so it is closed with its reason before.
     async fn recycle(&self, entry: &mut Box<Entry>, _: &Metrics) -> RecycleResult<Error> {
         PERMIT.set(true);
         self.dialer.exchange(entry);
-        let now = self.dialer.role_pool().clock.now();
+        let now = self.role_pool.clock.now();
         let mut reason = entry.reason_to_discard(Moment::Checkout, now);
-        if reason.is_none() && is_test_due(self.dialer.role_pool().limits(), entry.idle_since, now)
-        {
+        if reason.is_none() && self.is_test_due(entry, now) {
             reason = Box::pin(self.test(entry)).await;
         }
         match reason {
@@ -128,16 +136,19 @@ pub(crate) fn idle(pool: &managed::Pool<Manager>) -> usize {
     pool.retain(|_, _| true).retained + pool.manager().dialer().untaken()
 }
 
-/// Gives idle connections to callers who found none and wait for a dial, which may take long or
-/// fail where these are at hand.
+/// Gives idle connections to callers that found none and wait for a dial: a dial may take long, or
+/// fail.
 pub(crate) fn feed(pool: &managed::Pool<Manager>) {
-    pool.manager().dialer().feed(|| {
+    let dialer = pool.manager().dialer();
+    let first_idle = || {
+        let mut taken = false;
+        let split = pool.retain(|_, _| mem::replace(&mut taken, true));
+        split.removed.into_iter().next()
+    };
+    dialer.feed(|| {
         loop {
-            let mut taken = false;
-            let swept = pool.retain(|_, _| std::mem::replace(&mut taken, true));
-            let idle = swept.removed.into_iter().next()?;
             // As at every checkout: its node may have been replaced, or have closed it.
-            if let Some(good) = pool.manager().dialer().still_good(idle) {
+            if let Some(good) = dialer.still_good(first_idle()?) {
                 return Some(good);
             }
         }
@@ -146,10 +157,10 @@ pub(crate) fn feed(pool: &managed::Pool<Manager>) {
 
 /// Whether the reply to a PING comes from a server that would take a caller's command.
 ///
-/// Some take others and refuse PING: to a user who lacks the permission, where it was renamed away,
-/// and a master that cannot save (`MISCONF`). While a script runs too long (`BUSY`) a fresh
-/// connection would be no better. `LOADING` and `MASTERDOWN` are said to almost every command, and
-/// what else is said comes from something that is no Redis, or cannot reach it.
+/// A server may refuse PING and take other commands: where the user lacks the permission, where PING
+/// was renamed, and on a master that cannot save (`MISCONF`). While a script runs too long (`BUSY`) a
+/// fresh connection would be no better. `LOADING` and `MASTERDOWN` are the reply to almost every
+/// command. Any other error comes from something that is no Redis, or cannot reach one.
 fn proves_alive(reply: &Value) -> bool {
     match reply {
         Value::SimpleString(pong) => pong == "PONG",
@@ -160,13 +171,6 @@ fn proves_alive(reply: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-/// The rule of `test_idle_after`.
-fn is_test_due(limits: &PoolLimits, idle_since: Instant, now: Instant) -> bool {
-    limits
-        .test_idle_after
-        .is_some_and(|after| now.saturating_duration_since(idle_since) >= after)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Model {
         );
         let role_pool = Arc::new(role_pool);
         Self {
-            side: ExclusivePool::new(Dialer::new(Arc::clone(&role_pool))),
+            side: ExclusivePool::new(Arc::clone(&role_pool)),
             handle,
             role_pool,
             up: Arc::default(),

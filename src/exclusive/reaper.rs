@@ -1,9 +1,9 @@
 //! Closes idle and aged connections in the background, keeps `min_idle` ready and warms a new master up.
 //!
-//! deadpool looks at a connection only when it is checked out, so without this task a pool without
-//! traffic would keep everything for ever.
+//! deadpool tests a connection only at its checkout. Without this task a pool without traffic would keep
+//! every connection for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -11,110 +11,141 @@ use crate::{
     config::PoolLimits,
     exclusive::ExclusivePool,
     status::discard::Discard,
-    topology::{Topology, admission::Admission},
+    topology::{Target, Topology, admission::Admission},
     util::abort_on_drop::AbortOnDrop,
 };
 
-/// A round looks at memory only; even so there is no need for more than this many in a second.
+/// A round reads memory only. Even so nobody needs more than a hundred a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the task. It lives until the returned guard is dropped.
 pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>>) -> AbortOnDrop {
-    let runtime = Arc::clone(&pool.dialer().role_pool().runtime);
-    AbortOnDrop::spawn_on(&runtime, run(pool, topology))
+    let runtime = Arc::clone(&pool.role_pool().runtime);
+    let reaper = Reaper {
+        pool,
+        demand: Demand::new(Instant::now()),
+        owed: 0,
+    };
+    AbortOnDrop::spawn_on(&runtime, reaper.run(topology))
 }
 
-async fn run(pool: ExclusivePool, mut topology: watch::Receiver<Arc<Topology>>) {
-    let pause = pause(pool.dialer().role_pool().limits());
-    let mut demand = Demand::new(Instant::now());
-    let mut owed = 0;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            // A node that left is drained at once, one that joined gets its share soon.
-            changed = topology.changed() => if changed.is_err() { return },
+struct Reaper {
+    pool: ExclusivePool,
+    demand: Demand,
+    /// How many idle connections a node had that the pool may not go to any more: a new master is to
+    /// have as many.
+    owed: usize,
+}
+
+impl Reaper {
+    async fn run(mut self, mut topology: watch::Receiver<Arc<Topology>>) {
+        let pause = pause(self.pool.role_pool().limits());
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Connections to a node that left are closed at once, and a node that joined gets its
+                // share soon.
+                changed = topology.changed() => if changed.is_err() { return },
+            }
+            self.round();
         }
-        prune(&pool, &mut demand, &mut owed);
+    }
+
+    fn round(&mut self) {
+        let now = self.pool.role_pool().clock.tick();
+        let targets = self.pool.role_pool().targets();
+        self.prune(&targets, now);
+        self.pool.feed();
+        self.prune_surplus(now);
+        self.dial_ahead(!targets.is_empty());
+    }
+
+    /// Closes what the keep-or-discard rule discards.
+    fn prune(&mut self, targets: &[Target], now: Instant) {
+        let role_pool = self.pool.role_pool();
+        self.pool.prune(|entry| {
+            // A connection that came after this round began may be of a newer topology.
+            let gone = !targets.contains(&entry.target) && !role_pool.admits(&entry.target);
+            self.owed += usize::from(gone);
+            let admission = if gone {
+                Admission::Revoked
+            } else {
+                Admission::Open
+            };
+            entry.reason_to_prune(admission, now)
+        });
+    }
+
+    /// Closes idle connections that are too many, whatever the state of each.
+    fn prune_surplus(&mut self, now: Instant) {
+        let (pool, role_pool) = (&self.pool, self.pool.role_pool());
+        let limits = role_pool.limits();
+        let idle = pool.idle();
+        if role_pool.is_read_pool()
+            && let Some(window) = limits.idle_timeout
+            && let Some(surplus) = self.demand.observe(idle, window, now)
+        {
+            shrink(pool, surplus);
+        }
+        // Returns at the same moment do not see each other, so one too many may have been kept.
+        let mut excess = pool.idle().saturating_sub(limits.effective_max_idle());
+        pool.prune(|_| {
+            let surplus = excess > 0;
+            excess = excess.saturating_sub(1);
+            surplus.then_some(Discard::MaxIdle)
+        });
+    }
+
+    fn dial_ahead(&mut self, has_target: bool) {
+        let (pool, role_pool, dialer) = (&self.pool, self.pool.role_pool(), self.pool.dialer());
+        let limits = role_pool.limits();
+        // A dial under way is an idle connection soon.
+        let ready = pool.idle() + dialer.pending();
+        dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
+        if role_pool.is_read_pool() {
+            // It has other nodes, and `balance` evens their shares out.
+            self.owed = 0;
+        } else if has_target {
+            dialer.dial_ahead(warmth(mem::take(&mut self.owed), ready, limits));
+        }
+        // An unused pool is left to shrink, and a connection beyond `max_idle` would be closed at once.
+        let in_use = role_pool.open() > pool.idle();
+        if (role_pool.take_used() || in_use) && ready < limits.effective_max_idle() {
+            dialer.balance();
+        }
     }
 }
 
-fn prune(pool: &ExclusivePool, demand: &mut Demand, owed: &mut usize) {
-    let dialer = pool.dialer();
-    let role_pool = dialer.role_pool();
-    let now = role_pool.clock.tick();
-    let limits = role_pool.limits();
-    let targets = role_pool.targets();
-    pool.prune(|entry| {
-        // One that came after this round began may be of a newer topology.
-        let gone = !targets.contains(&entry.target) && !role_pool.admits(&entry.target);
-        *owed += usize::from(gone);
-        let admission = if gone {
-            Admission::Revoked
-        } else {
-            Admission::Open
-        };
-        entry.reason_to_prune(admission, now)
-    });
-    pool.feed();
-    let idle = pool.idle();
-    if role_pool.is_read_pool()
-        && let Some(window) = limits.idle_timeout
-        && let Some(surplus) = demand.observe(idle, window, now)
-    {
-        shrink(pool, surplus);
-    }
-    // Returns at the same moment do not see each other, so one too many may have been kept.
-    let mut excess = pool.idle().saturating_sub(limits.effective_max_idle());
-    pool.prune(|_| {
-        let surplus = excess > 0;
-        excess = excess.saturating_sub(1);
-        surplus.then_some(Discard::MaxIdle)
-    });
-    // Dials under way are idle connections soon.
-    let ready = pool.idle() + dialer.pending();
-    dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
-    if role_pool.is_read_pool() {
-        *owed = 0;
-    } else if !targets.is_empty() {
-        dialer.dial_ahead(warmth(std::mem::take(owed), ready, limits));
-    }
-    // What nobody uses is left to grow old, and one more than may stay idle would only be closed.
-    let in_use = role_pool.open() > pool.idle();
-    if (role_pool.take_used() || in_use) && ready < limits.effective_max_idle() {
-        dialer.balance();
-    }
-}
-
-/// How many connections to dial to a new master: those that were idle when the old one went are
-/// `owed`, or the first callers after a failover would all wait for a dial. Those in use go over by
-/// themselves. A pool that reads has other nodes, and evens their shares out in its own time.
+/// How many connections to dial to a new master. `owed` is how many were idle when the old one went:
+/// without them the first callers after a failover would all wait for a dial. Connections in use move
+/// to the new master by themselves.
 fn warmth(owed: usize, ready: usize, limits: &PoolLimits) -> usize {
     let ready = ready.max(limits.min_idle);
     owed.min(limits.effective_max_idle()).saturating_sub(ready)
 }
 
-/// Closes up to `surplus` idle connections, from the nodes that have most, and leaves every node
-/// with the same number.
+/// Closes up to `surplus` idle connections, of the nodes with the most, and leaves every node with the
+/// same number.
 fn shrink(pool: &ExclusivePool, surplus: usize) {
-    let role_pool = pool.dialer().role_pool();
+    let role_pool = pool.role_pool();
     let mut shares = role_pool.shares();
-    let open: usize = shares.iter().map(|(_, places)| places).sum();
+    let open: usize = shares.iter().map(|(_, slots)| slots).sum();
     let nodes = shares.len().max(1);
     let floor = role_pool.limits().min_idle.max(1);
     let keep = open.saturating_sub(surplus).max(floor).div_ceil(nodes);
     pool.prune(|entry| {
         let share = shares
             .iter_mut()
-            .find(|(node, places)| *node == entry.target.node && *places > keep)?;
+            .find(|(node, slots)| *node == entry.target.node && *slots > keep)?;
         share.1 -= 1;
         Some(Discard::Surplus)
     });
 }
 
-/// How many of the connections that take turns are more than were ever needed at once.
+/// How many connections of the read pool are more than were ever needed at once.
 ///
-/// Taking turns keeps every connection in use now and then, so none of them ever looks idle. What
+/// Connections take turns there, so each is used now and then and none reaches `idle_timeout`. What
 /// counts is how many were idle at the busiest moment of the last `idle_timeout`.
 #[derive(Debug)]
 struct Demand {
@@ -130,7 +161,7 @@ impl Demand {
         }
     }
 
-    /// Takes note of the idle connections; at the end of a window says how many are surplus.
+    /// Takes note of the number of idle connections. At the end of a window says how many are surplus.
     fn observe(&mut self, idle: usize, window: Duration, now: Instant) -> Option<usize> {
         self.fewest_idle = self.fewest_idle.min(idle);
         if now.saturating_duration_since(self.window_began) < window {
@@ -142,7 +173,7 @@ impl Demand {
     }
 }
 
-/// Often enough to be a small part late, seldom enough to cost nothing.
+/// A tenth of the shortest limit: limits hold nearly to the moment, and rounds cost nothing.
 fn pause(limits: &PoolLimits) -> Duration {
     [
         limits.idle_timeout,

@@ -1,8 +1,9 @@
 //! The time as of the reaper's last round.
 //!
-//! Asking the operating system takes 30 ns, twice for every checkout: a quarter of what a checkout
-//! may cost. The limits on idleness are seconds and minutes, so the pools read the time that the
-//! reaper leaves here, late by its pause between two rounds: a tenth of the shortest limit.
+//! To ask the operating system takes 30 ns, and a checkout with its return would do so twice: a
+//! quarter of what a checkout may cost. The limits on idle time are seconds and minutes. So the pools
+//! read the time that the reaper leaves here. It is late by the pause between two rounds at most, which
+//! is a tenth of the shortest limit.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

@@ -1,4 +1,4 @@
-//! One attempt to connect to a node, which must prove on that very connection what it is.
+//! One attempt to connect to a node, which must prove its role on that same connection.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -19,14 +19,14 @@ use crate::{
 
 /// Connects to a target of this pool, when its turn comes.
 ///
-/// A failure makes the node rest for a while, and has it looked at.
+/// After a failure the node is not dialled for a while, and is probed.
 pub(crate) async fn attempt(
     role_pool: &RolePool,
     target: &Target,
 ) -> Result<WireConnection, Error> {
     let mut changes = role_pool.topology.subscribe();
     let dialled = tokio::select! {
-        // A dial to a node that has been replaced may hang for long, and its caller need not.
+        // A dial to a node that has been replaced may hang for long. Its caller must not.
         () = departure(role_pool, &mut changes, target) => None,
         dialled = connect_in_turn(role_pool, target) => dialled,
     };
@@ -69,7 +69,7 @@ async fn departure(
     while is_wanted(role_pool, target) && changes.changed().await.is_ok() {}
 }
 
-/// Nothing where the target is not wanted any more when its turn comes.
+/// `None` if the target is not wanted any more when its turn comes.
 async fn connect_in_turn(
     role_pool: &RolePool,
     target: &Target,
@@ -77,8 +77,8 @@ async fn connect_in_turn(
     let gate = role_pool.node_table.gate(&target.node);
     let _turn = gate.acquire().await;
     let mut changes = role_pool.topology.subscribe();
-    // Those ahead may have failed meanwhile: the pause after that is for all, or everybody who
-    // waits would try at once.
+    // The dials before this one may have failed. The pause after that is for all dials, or those that
+    // wait here would all begin at once.
     while let Some(until) = role_pool.node_table.paused_until(&target.node)
         && until > Instant::now()
     {
@@ -114,9 +114,9 @@ async fn connect(role_pool: &RolePool, target: &Target) -> RedisResult<WireConne
     }
 }
 
-/// What speaks against taking a node for what it should be, by its own greeting on this very
-/// socket. `trusted` says that the deployment's nodes may not tell their role, `orphaned` that this
-/// one may be read although it has lost its master.
+/// Why the node is not what it should be, by its greeting on this same connection; `None` if it is.
+/// `trusted`: nodes of this deployment may hide their role. `orphaned`: this replica may be read
+/// although it has lost its master.
 fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),

@@ -1,8 +1,8 @@
-//! Deadlines for waits that are mostly over before a timer would have been worth its cost.
+//! Deadlines for waits that are mostly over before a timer would be worth its cost.
 //!
-//! A timer takes two clock readings and two turns of the runtime's timer lock, as much as the whole
-//! checkout it guards. So a wait begins without one: it listens for the next tick of its pool's
-//! alarm, and only a wait that is still there when the tick comes sets a timer, an exact one.
+//! A timer reads the clock twice and takes the runtime's timer lock twice: that costs as much as the
+//! whole checkout. So a wait begins without a timer and listens for the next tick, which is one for all
+//! waits of a pool. A wait that is not over at the tick sets a timer of its own, an exact one.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,24 +17,24 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Longer than nearly every wait for a connection, shorter than any limit that somebody would set;
-/// the documentation of `wait_timeout` names it.
+/// Longer than nearly every wait for a connection, shorter than any sensible limit. The documentation
+/// of `wait_timeout` names it.
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(crate) struct LazyTimeout {
-    /// Somebody listens for a tick that has not come yet.
+    /// A wait listens for a tick that has not come yet.
     wanted: AtomicBool,
     called: Notify,
     tick: Notify,
 }
 
-/// That the deadline passed before the future was ready.
+/// The deadline passed before the future was ready.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
 impl LazyTimeout {
-    /// Ticks a little after somebody has begun to listen, and rests while nobody does.
+    /// Ticks a little after a wait has begun to listen, and sleeps while none does.
     pub(crate) async fn run(&self) {
         loop {
             self.called.notified().await;
@@ -44,7 +44,7 @@ impl LazyTimeout {
         }
     }
 
-    /// Polls until there is a result or the deadline has passed; without one, until there is a
+    /// Polls until there is a result or the deadline has passed. Without a deadline, until there is a
     /// result.
     pub(crate) async fn limit<T>(
         &self,
@@ -59,8 +59,8 @@ impl LazyTimeout {
                 return Poll::Ready(Ok(result));
             }
             if timer.is_none() && tick.as_mut().poll(cx).is_pending() {
-                // First listen, then call: whoever finds the alarm called already is sure to hear
-                // the tick, since the alarm forgets the call before it ticks.
+                // First listen, then call. A wait that finds the tick called for already will hear
+                // it, since the call is forgotten before the tick.
                 if !listening && !self.wanted.swap(true, SeqCst) {
                     self.called.notify_one();
                 }

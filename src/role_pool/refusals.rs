@@ -1,8 +1,9 @@
-//! Nodes that refuse to serve for now, who may try one again, and how often one is looked at.
+//! Nodes that refuse to serve for now: when a caller may try one again, and when one is reason to
+//! refresh the topology.
 //!
-//! A master that is loading its data says so to every command, over any connection, for as long as
-//! that takes. So callers who were refused wait together: one of them tries, and the others go on
-//! when the node has served that one.
+//! A master that loads its data refuses every command over every connection until it is done. So
+//! callers that were refused wait together: one of them tries, and the others go on when the node has
+//! served that one.
 
 use std::{collections::HashMap, pin::pin, time::Duration};
 
@@ -15,15 +16,15 @@ use crate::{
     util::jitter,
 };
 
-/// Between two looks at the Sentinels for one node that keeps saying the same: soon at first, since
-/// it may just have been replaced, and in the long run as seldom as they are polled.
-const FIRST_LOOK: Duration = Duration::from_millis(25);
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// Between two refreshes because of one node that keeps refusing. Short at first, since the node may
+/// just have been replaced; in the long run as long as the pause between two polls of the Sentinels.
+const FIRST_REFRESH: Duration = Duration::from_millis(25);
+const LONGEST_REFRESH: Duration = Duration::from_secs(5);
 
 /// Ever longer pauses.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    /// When the pause ends that began last, and how long it is at most.
+    /// When the current pause ends, and how long it is at most.
     until: Instant,
     pause: Duration,
 }
@@ -34,7 +35,7 @@ impl Pace {
         Self { until, pause }
     }
 
-    /// Where the pause has ended, the next and longer one begins.
+    /// If the pause is over, begins the next one, which is longer. Says whether it was over.
     fn step(&mut self, longest: Duration, now: Instant) -> bool {
         let over = self.until <= now;
         if over {
@@ -43,7 +44,7 @@ impl Pace {
         over
     }
 
-    /// Whether it ended so long ago that what comes now is another story.
+    /// Whether it ended so long ago that a refusal now has nothing to do with it.
     fn is_past(&self, longest: Duration, now: Instant) -> bool {
         self.until + longest <= now
     }
@@ -51,20 +52,20 @@ impl Pace {
 
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    /// The nodes that refused, and when each may be tried again.
+    /// When each node that refused may be tried again.
     tries: Mutex<HashMap<Node, Pace>>,
-    /// The nodes that gave reason to ask the Sentinels, and when each is reason to ask again.
+    /// When each node that was reason for a refresh may be reason for another.
     refreshes: Mutex<HashMap<Node, Pace>>,
     served: Notify,
 }
 
 impl Refusals {
-    /// The node has refused a command. Those that were on their way together are refused together,
+    /// The node has refused a command. Commands that were on their way together are refused together,
     /// and that is one refusal.
     pub(crate) fn refused(&self, node: &Node) {
         let now = Instant::now();
         let mut tries = self.tries.lock();
-        // Nodes come and go; a story that has ended is not worth its memory.
+        // Nodes come and go: those that refused long ago are forgotten.
         tries.retain(|_, pace| !pace.is_past(LONGEST_PAUSE, now));
         tries
             .entry(node.clone())
@@ -79,7 +80,7 @@ impl Refusals {
         }
     }
 
-    /// Whether the node refused the last command that somebody tried.
+    /// Whether the node refused the last command that was tried.
     pub(crate) fn contains(&self, node: &Node) -> bool {
         let now = Instant::now();
         let tries = self.tries.lock();
@@ -88,12 +89,12 @@ impl Refusals {
             .is_some_and(|pace| !pace.is_past(LONGEST_PAUSE, now))
     }
 
-    /// Waits until the caller may try a node that has refused: one at a time, after ever longer
-    /// pauses, and everybody when it has served one.
+    /// Waits until the caller may try a node that has refused. One caller may at a time, after ever
+    /// longer pauses, and all of them when the node has served one.
     pub(crate) async fn turn(&self, node: &Node) {
         loop {
             let mut served = pin!(self.served.notified());
-            // First listen, then look, so that the moment cannot pass in between.
+            // First listen, then check, so that no notice is lost in between.
             served.as_mut().enable();
             let Some(until) = self.try_again(node) else {
                 return;
@@ -105,7 +106,7 @@ impl Refusals {
         }
     }
 
-    /// `None` where it is the caller's turn, and otherwise when it may be.
+    /// `None` if the caller may try now, and otherwise when to ask again.
     fn try_again(&self, node: &Node) -> Option<Instant> {
         let mut tries = self.tries.lock();
         let pace = tries.get_mut(node)?;
@@ -113,15 +114,15 @@ impl Refusals {
         (!turn).then_some(pace.until)
     }
 
-    /// Whether what the node keeps saying is worth a look at the Sentinels now.
-    pub(crate) fn is_look_due(&self, node: &Node) -> bool {
+    /// Whether a node that keeps refusing is reason to refresh the topology now.
+    pub(crate) fn is_refresh_due(&self, node: &Node) -> bool {
         let now = Instant::now();
         let mut refreshes = self.refreshes.lock();
-        refreshes.retain(|_, pace| !pace.is_past(LONGEST_LOOK, now));
+        refreshes.retain(|_, pace| !pace.is_past(LONGEST_REFRESH, now));
         match refreshes.get_mut(node) {
-            Some(pace) => pace.step(LONGEST_LOOK, now),
+            Some(pace) => pace.step(LONGEST_REFRESH, now),
             None => {
-                refreshes.insert(node.clone(), Pace::new(FIRST_LOOK, now));
+                refreshes.insert(node.clone(), Pace::new(FIRST_REFRESH, now));
                 true
             }
         }

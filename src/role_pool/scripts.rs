@@ -1,4 +1,4 @@
-//! The texts of scripts, for nodes that are asked to run one by its digest and do not know it.
+//! The texts of scripts, for nodes that are to run one by its digest and do not know it.
 //!
 //! A script is loaded at one node. The next command of the same caller may go to another, and a node
 //! forgets its scripts when it restarts. `NOSCRIPT` says that nothing was executed, so the script may
@@ -11,14 +11,14 @@ use redis::{Cmd, Pipeline, ServerErrorKind, Value};
 
 use crate::wire::command::{Kind, arg, read_only::is_read};
 
-/// Many more than programs have, and nothing that a process would notice.
+/// Many more scripts than programs have, and little memory.
 const LOADED: Limits = Limits {
     scripts: 512,
     bytes: 4 << 20,
 };
 
-/// Texts sent with `EVAL` are kept apart: some programs make a new one for every call, and those must
-/// not drive out the ones that were loaded on purpose.
+/// Texts sent with `EVAL` are kept apart. Some programs make a new one for every call, and those must
+/// not push out the ones that were loaded on purpose.
 const EVALUATED: Limits = Limits {
     scripts: 64,
     bytes: 512 << 10,
@@ -47,8 +47,8 @@ impl Default for Scripts {
 }
 
 impl Scripts {
-    /// Remembers the text in a `SCRIPT LOAD` or an `EVAL`. Whether the server takes it does not
-    /// matter: nobody has the digest of a script that does not compile.
+    /// Remembers the text in a `SCRIPT LOAD` or an `EVAL`. It does not matter whether the server accepts
+    /// it: nobody calls the digest of a script that does not compile.
     #[inline]
     pub(crate) fn remember(&self, cmd: &Cmd) {
         if matches!(Kind::of(cmd), Kind::LoadsScript | Kind::Eval) {
@@ -77,8 +77,8 @@ impl Scripts {
         });
     }
 
-    /// These commands again, behind a `SCRIPT LOAD` of every script that they call and that is known
-    /// here; `None` where none is.
+    /// These commands again, after a `SCRIPT LOAD` of every script that they call and that is known
+    /// here; `None` if none is known.
     pub(crate) fn loading(&self, cmds: &[&Cmd]) -> Option<Pipeline> {
         let calls = cmds.iter().filter(|cmd| Kind::of(cmd) == Kind::EvalSha);
         let mut digests: Vec<_> = calls.filter_map(|cmd| arg(cmd, 1)).collect();
@@ -103,10 +103,10 @@ impl Scripts {
     }
 }
 
-/// Whether a node says that it does not know the script it was asked to run.
+/// Whether a node replies that it does not know the script it should run.
 ///
-/// In the server's own words: a script may answer with an error of this code after having done
-/// anything.
+/// The server's text is compared too: a script itself may return an error with this code, after it has
+/// written something.
 #[inline]
 pub(crate) fn is_unknown(reply: &Value) -> bool {
     match reply {
@@ -120,9 +120,9 @@ pub(crate) fn is_unknown(reply: &Value) -> bool {
     }
 }
 
-/// From where on commands may be sent again, because a script was missing: from the first that
-/// missed it, if all that come after it missed one too or only read. Otherwise something was executed
-/// that should have come behind it.
+/// From which command on a pipeline may be sent again, because a script was missing: from the first
+/// command that missed one, if each command after it missed one too or only reads. Otherwise a write
+/// was executed that should have come after it.
 pub(crate) fn first_to_send_again(cmds: &[&Cmd], replies: &[Value]) -> Option<usize> {
     let missed =
         |(cmd, reply): (&&Cmd, &Value)| Kind::of(cmd) == Kind::EvalSha && is_unknown(reply);
@@ -145,7 +145,7 @@ struct Script {
     text: String,
 }
 
-/// The texts used last, the oldest of them first.
+/// The texts used most recently, the oldest of them first.
 struct Texts {
     limits: Limits,
     scripts: VecDeque<Script>,
@@ -161,7 +161,7 @@ impl Texts {
         }
     }
 
-    /// Whether a text is known already; then it is the one used last.
+    /// Whether a text is known already. If so, it becomes the one used most recently.
     fn touch(&mut self, text: &str) -> bool {
         // Repeated calls are most often of the script that was called last.
         let Some(place) = self.scripts.iter().rposition(|known| known.text == text) else {

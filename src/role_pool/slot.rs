@@ -1,10 +1,10 @@
-//! The place of one connection in its pool.
+//! The slot of one connection on its node.
 
 use std::sync::Arc;
 
 use crate::{node::Node, role_pool::RolePool, topology::Target, util::runtime::Presence};
 
-/// One connection's place in the count of its node, from before the dial until it is closed.
+/// Counts one connection on its node, from before the dial until it is closed.
 #[derive(Debug)]
 pub(crate) struct NodeSlot {
     role_pool: Arc<RolePool>,
@@ -14,7 +14,7 @@ pub(crate) struct NodeSlot {
 }
 
 impl NodeSlot {
-    /// Takes a place on the target with the fewest connections; those that have trouble come last.
+    /// Takes a slot on the target with the fewest. Nodes in trouble come last.
     pub(crate) fn take(role_pool: &Arc<RolePool>, targets: Vec<Target>) -> Option<(Target, Self)> {
         let target = role_pool.node_table.join(targets)?;
         let slot = Self {
@@ -26,7 +26,7 @@ impl NodeSlot {
         Some((target, slot))
     }
 
-    /// The dial succeeded: from now on this is an open connection.
+    /// The dial has succeeded: from now on the connection counts as open.
     pub(crate) fn opened(mut self) -> Self {
         self.role_pool.node_table.opened();
         self.open = true;

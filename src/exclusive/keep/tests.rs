@@ -57,81 +57,35 @@ async fn the_first_reason_counts_at_every_moment() {
         idle_timeout: Some(10 * SECOND),
         ..PoolLimits::default()
     };
+    // Everything that can be wrong but the dirt and the node: expired, idle, stale.
+    const NOTHING: [bool; 3] = [false; 3];
+    const ALL: [bool; 3] = [true; 3];
+    const IDLE_AND_STALE: [bool; 3] = [false, true, true];
+    const IDLE: [bool; 3] = [false, true, false];
+    const STALE: [bool; 3] = [false, false, true];
     let dirty = Some(Discard::Dirty);
-    for (moment, dirt, admission, aged, idle, stale, expected) in [
-        (Checkout, None, Open, false, false, false, None),
-        (Checkout, None, Fenced, false, false, false, None),
-        (
-            Checkout,
-            None,
-            Revoked,
-            true,
-            true,
-            true,
-            Some(Discard::NodeGone),
-        ),
-        (
-            Checkout,
-            None,
-            Open,
-            true,
-            true,
-            true,
-            Some(Discard::Lifetime),
-        ),
-        (Checkout, None, Open, false, true, true, Some(Discard::Idle)),
-        (
-            Checkout,
-            None,
-            Open,
-            false,
-            false,
-            true,
-            Some(Discard::Broken),
-        ),
-        (
-            Reap,
-            None,
-            Revoked,
-            true,
-            true,
-            true,
-            Some(Discard::NodeGone),
-        ),
-        (Reap, None, Open, true, true, true, Some(Discard::Lifetime)),
-        (Reap, None, Open, false, true, true, Some(Discard::Idle)),
-        (
-            Reap,
-            None,
-            Fenced,
-            false,
-            false,
-            true,
-            Some(Discard::Broken),
-        ),
-        (Return, None, Fenced, false, false, false, None),
-        (Return, dirty, Revoked, true, true, true, dirty),
-        (
-            Return,
-            None,
-            Revoked,
-            true,
-            true,
-            true,
-            Some(Discard::NodeGone),
-        ),
-        (
-            Return,
-            None,
-            Open,
-            true,
-            true,
-            true,
-            Some(Discard::Lifetime),
-        ),
+    let node_gone = Some(Discard::NodeGone);
+    let lifetime = Some(Discard::Lifetime);
+    let idle_too_long = Some(Discard::Idle);
+    let broken = Some(Discard::Broken);
+    for (moment, dirt, admission, [aged, idle, stale], expected) in [
+        (Checkout, None, Open, NOTHING, None),
+        (Checkout, None, Fenced, NOTHING, None),
+        (Checkout, None, Revoked, ALL, node_gone),
+        (Checkout, None, Open, ALL, lifetime),
+        (Checkout, None, Open, IDLE_AND_STALE, idle_too_long),
+        (Checkout, None, Open, STALE, broken),
+        (Reap, None, Revoked, ALL, node_gone),
+        (Reap, None, Open, ALL, lifetime),
+        (Reap, None, Open, IDLE_AND_STALE, idle_too_long),
+        (Reap, None, Fenced, STALE, broken),
+        (Return, None, Fenced, NOTHING, None),
+        (Return, dirty, Revoked, ALL, dirty),
+        (Return, None, Revoked, ALL, node_gone),
+        (Return, None, Open, ALL, lifetime),
         // It was in use for all that time.
-        (Return, None, Open, false, true, false, None),
-        (Return, None, Open, false, true, true, Some(Discard::Broken)),
+        (Return, None, Open, IDLE, None),
+        (Return, None, Open, IDLE_AND_STALE, broken),
     ] {
         let facts = Facts {
             dirt,
@@ -147,7 +101,7 @@ async fn the_first_reason_counts_at_every_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_socket_is_asked_only_when_nothing_else_speaks_against_the_connection() {
+async fn the_socket_is_read_only_when_there_is_no_other_reason() {
     let now = Instant::now();
     let limits = PoolLimits::default();
     let facts = Facts {
@@ -156,4 +110,19 @@ async fn the_socket_is_asked_only_when_nothing_else_speaks_against_the_connectio
     };
     let asked = || unreachable!("it costs a system call");
     reason_to_discard(&facts, Moment::Checkout, &limits, now, asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {
+    let since = Instant::now();
+    let mut limits = PoolLimits {
+        test_idle_after: Some(SECOND),
+        ..PoolLimits::default()
+    };
+    assert!(!is_test_due(&limits, since, since));
+    assert!(is_test_due(&limits, since, since + SECOND));
+    limits.test_idle_after = Some(Duration::ZERO);
+    assert!(is_test_due(&limits, since, since));
+    limits.test_idle_after = None;
+    assert!(!is_test_due(&limits, since, since + 1_000_000 * SECOND));
 }

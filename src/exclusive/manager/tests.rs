@@ -1,8 +1,4 @@
-use std::time::Duration;
-
 use super::*;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_refused_ping_is_an_answer_where_the_server_takes_other_commands() {
@@ -42,19 +38,4 @@ fn a_refused_ping_is_an_answer_where_the_server_takes_other_commands() {
         let reply = redis::parse_redis_value(format!("{line}\r\n").as_bytes()).unwrap();
         assert_eq!(proves_alive(&reply), alive, "{line}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_test_is_due_only_after_the_threshold_and_never_without_one() {
-    let since = Instant::now();
-    let mut limits = PoolLimits {
-        test_idle_after: Some(SECOND),
-        ..PoolLimits::default()
-    };
-    assert!(!is_test_due(&limits, since, since));
-    assert!(is_test_due(&limits, since, since + SECOND));
-    limits.test_idle_after = Some(Duration::ZERO);
-    assert!(is_test_due(&limits, since, since));
-    limits.test_idle_after = None;
-    assert!(!is_test_due(&limits, since, since + 1_000_000 * SECOND));
 }

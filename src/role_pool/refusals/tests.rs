@@ -91,14 +91,14 @@ async fn a_node_that_keeps_saying_the_same_is_looked_at_ever_less_often() {
     let refusals = Refusals::default();
     let mut refreshes = 0;
     for _ in 0..20_000 {
-        refreshes += u32::from(refusals.is_look_due(&node()));
+        refreshes += u32::from(refusals.is_refresh_due(&node()));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!((8..=16).contains(&refreshes), "{refreshes}");
     assert!(
-        refusals.is_look_due(&Node::new("10.0.0.2", 6379)),
+        refusals.is_refresh_due(&Node::new("10.0.0.2", 6379)),
         "of another"
     );
-    tokio::time::sleep(3 * LONGEST_LOOK).await;
-    assert!(refusals.is_look_due(&node()), "another story");
+    tokio::time::sleep(3 * LONGEST_REFRESH).await;
+    assert!(refusals.is_refresh_due(&node()), "another story");
 }
