@@ -1,4 +1,7 @@
 //! Whether a connection is kept or closed, at each moment at which that is decided.
+//!
+//! The rule judges a connection by itself. Whether there are too many of them is judged by
+//! [`RolePool::unwanted`](crate::role_pool::RolePool::unwanted) at the return, and by the reaper.
 
 use tokio::time::Instant;
 

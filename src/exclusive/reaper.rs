@@ -33,8 +33,8 @@ pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>
 struct Reaper {
     pool: ExclusivePool,
     demand: Demand,
-    /// How many idle connections a node had that the pool may not go to any more: a new master is to
-    /// have as many.
+    /// How many idle connections were closed because their node is not the master any more. The next
+    /// master is to get as many.
     owed: usize,
 }
 
