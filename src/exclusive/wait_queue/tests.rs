@@ -68,6 +68,7 @@ fn a_dial_that_fails_is_tried_again_only_while_somebody_waits_for_it() {
 const MAX_ACTIVE: usize = 4;
 
 /// A wait queue with a deadpool and a dialer around it, of which every part is in plain sight.
+#[expect(clippy::vec_box, reason = "the wait queue takes and gives boxes")]
 struct Pool<'a> {
     wait_queue: &'a Arc<WaitQueue>,
     role_pool: Arc<RolePool>,
