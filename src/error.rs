@@ -1,7 +1,9 @@
 //! What can go wrong, said so that the reader knows what to do.
 
+pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod outcome;
+pub(crate) mod reply_class;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -9,7 +11,7 @@ use redis::RedisError;
 
 use crate::{
     config::ConfigError,
-    error::failure::Failure,
+    error::{code::Setup, failure::Failure},
     node::{Node, Role},
 };
 
@@ -174,50 +176,14 @@ fn no_sentinel(refused: bool) -> &'static str {
     }
 }
 
-/// Whether the server understood the handshake and said no, so that asking again would only repeat the
-/// refusal.
+/// Whether the server understood a command of ours and refused it, so that the next try would only
+/// repeat the refusal.
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
     use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig};
     matches!(error.kind(), AuthenticationFailed | InvalidClientConfig)
-        || error
-            .code()
-            .is_some_and(|code| refuses(code, error.detail().unwrap_or_default()))
-}
-
-/// Whether a server would answer a handshake so until somebody changes its configuration or ours.
-///
-/// What is not listed may pass (`LOADING`, too many clients, what a proxy says whose server is away),
-/// and is tried again: to take that for final would end calls that a failover only delays.
-fn refuses(code: &str, detail: &str) -> bool {
-    match code {
-        "WRONGPASS" | "NOAUTH" | "DENIED" => true,
-        "ERR" if FOR_GOOD.iter().any(|words| detail.starts_with(words)) => true,
-        _ => denies_command(code, detail),
-    }
-}
-
-/// What Redis says to `AUTH` and `SELECT`, where it has no code of its own for it.
-const FOR_GOOD: [&str; 8] = [
-    "DB index is out of range",
-    "invalid DB index",
-    "SELECT is not allowed in cluster mode",
-    // Before 6.0.
-    "invalid password",
-    "Client sent AUTH, but no password is set",
-    "wrong number of arguments for 'auth' command",
-    // With a password, to a server that wants none.
-    "AUTH <password> called without any password configured",
-    "AUTH called without any password configured",
-];
-
-/// Whether the server does not let us use this command at all: a user who lacks the permission, one
-/// that was renamed away, a server or a proxy that does not know it.
-pub(crate) fn denies_command(code: &str, detail: &str) -> bool {
-    match code {
-        "NOPERM" => true,
-        "ERR" => detail.to_ascii_lowercase().contains("unknown command"),
-        _ => false,
-    }
+        || error.code().is_some_and(|code| {
+            code::setup(code, error.detail().unwrap_or_default()) != Setup::MayPass
+        })
 }
 
 /// What went wrong, for a text that names the node already.

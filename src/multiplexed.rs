@@ -13,11 +13,11 @@ use crate::{
     error::{
         PoolName,
         failure::{self, Cause, Failure, Fate, Peer},
+        reply_class::ReplyClass,
     },
     multiplexed::connections::{ConnectionSet, SharedConnection, SharedConnections},
     retry::{
         attempt::{AttemptEnd, MOST_LOSSES},
-        reply_class::ReplyClass,
         request::{PipelineRequest, Request},
     },
     role_pool::scripts,
@@ -200,7 +200,7 @@ impl Multiplexed {
             .over_shared(&self.seen.open[chosen].shared, None)
             .await;
         match outcome {
-            Ok(reply) if request.class(&reply) == ReplyClass::None => Ok(reply),
+            Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
             outcome => {
                 let line = Arc::clone(&self.seen.open[chosen]);
                 Box::pin(self.retry_loop(request, Some(TryResult { line, outcome }))).await

@@ -1,5 +1,4 @@
 //! What an error says, and whether to send again.
 
 pub(crate) mod attempt;
-pub(crate) mod reply_class;
 pub(crate) mod request;

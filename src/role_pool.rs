@@ -25,9 +25,8 @@ use tokio::sync::Notify;
 
 use crate::{
     config::{Config, PoolLimits, ReadFrom},
-    error::{Error, PoolName},
+    error::{Error, PoolName, reply_class::ReplyClass},
     node::Node,
-    retry::reply_class::ReplyClass,
     role_pool::{
         balance::Balance, coarse_clock::CoarseClock, lazy_timeout::LazyTimeout,
         node_table::NodeTable, refusals::Refusals, scripts::Scripts,
@@ -191,14 +190,14 @@ impl RolePool {
     #[cold]
     pub(crate) fn report(&self, class: ReplyClass, target: &Target) {
         let node = &target.node;
-        if class == ReplyClass::Service {
+        if class == ReplyClass::NotServing {
             self.refusals.refused(node);
         }
         let suspect = match class {
-            ReplyClass::None => false,
-            ReplyClass::Role => class.condemns(target.role),
+            ReplyClass::NoSignal => false,
+            ReplyClass::ReadOnly => class.retires(target.role),
             // The node may reply so to every command for a long time.
-            ReplyClass::Node | ReplyClass::Service => self.refusals.is_refresh_due(node),
+            ReplyClass::CheckNode | ReplyClass::NotServing => self.refusals.is_refresh_due(node),
         };
         if suspect {
             self.topology.suspect(node);

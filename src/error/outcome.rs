@@ -4,6 +4,7 @@ use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::error::{
     Error,
+    code::{self, Execution},
     failure::{self, Failure, Fate},
 };
 
@@ -155,67 +156,12 @@ impl Verdict {
     }
 
     fn of_reply(reply: &ServerError) -> Self {
-        Self::of_text(reply.code(), reply.details().unwrap_or_default())
-    }
-
-    /// What Redis looks at before it begins with a command, and what a script may not meet once it
-    /// has written.
-    fn of_text(code: &str, details: &str) -> Self {
-        match code {
-            "READONLY" | "REDIRECT" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF"
-            | "OOM" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" => Self::Hindered,
-            "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" | "NOPROTO" | "NOSCRIPT" | "MOVED"
-            | "ASK" | "CROSSSLOT" => Self::Refused,
-            "EXECABORT" => match details.split_once("because of: ") {
-                Some((_, reason)) if Self::of_line(reason) == Self::Hindered => Self::Hindered,
-                _ => Self::Refused,
-            },
-            "ERR" if is_from_script(details) => Self::Answered,
-            "ERR" if begins(details, "max number of clients") => Self::Hindered,
-            "ERR" if REFUSALS.iter().any(|words| begins(details, words)) => Self::Refused,
-            _ => Self::Answered,
+        match code::execution(reply.code(), reply.details().unwrap_or_default()) {
+            Execution::NotNow => Self::Hindered,
+            Execution::Never => Self::Refused,
+            Execution::Done => Self::Answered,
         }
     }
-
-    fn of_line(line: &str) -> Self {
-        let (code, details) = line.split_once(' ').unwrap_or((line, ""));
-        Self::of_text(code, details)
-    }
-}
-
-/// How the texts begin, in whichever case, that say before a command is executed that it will not be,
-/// and have no code of their own.
-const REFUSALS: [&str; 14] = [
-    "unknown command",
-    // Before 7.0 "Unknown subcommand or wrong number of arguments for …".
-    "unknown subcommand",
-    "wrong number of arguments",
-    "function not found",
-    // After this the server closes the connection.
-    "protocol error",
-    // Subscribed under RESP2; the second is Redis 5.
-    "can't execute '",
-    "only (p)subscribe",
-    "command not allowed inside a transaction",
-    // What a script's own flags speak against is found before it runs.
-    "can not run script",
-    "can not execute a script with write flag",
-    "debug command not allowed",
-    "module command not allowed",
-    "replica can't interact with the keyspace",
-    // Redis 5, which has no WRONGPASS.
-    "invalid password",
-];
-
-/// Whether a command within a script met this, which may have written by then. Redis 7 appends
-/// `script: <hash>, on @user_script:<line>.` to it.
-fn is_from_script(details: &str) -> bool {
-    details.contains("called from script") || details.contains(", on @user_")
-}
-
-fn begins(details: &str, words: &str) -> bool {
-    let head = details.get(..words.len());
-    head.is_some_and(|head| head.eq_ignore_ascii_case(words))
 }
 
 /// The redis crate gives every command of it that was not queued, and calls the whole an abort.

@@ -13,6 +13,7 @@ use crate::{
     error::{
         Error,
         failure::{Cause, Failure, Fate, Peer},
+        reply_class::ReplyClass,
     },
     exclusive::{
         entry::Entry,
@@ -23,7 +24,6 @@ use crate::{
     node::{Node, Role},
     retry::{
         attempt::{AttemptEnd, Backoff, MOST_LOSSES},
-        reply_class::ReplyClass,
         request::{PipelineRequest, Request},
     },
     status::discard::Discard,
@@ -227,7 +227,7 @@ impl Connection {
             // Refused before it was sent: all is as it was.
             return result;
         }
-        if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::None) {
+        if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::NoSignal) {
             result = Box::pin(self.retry(request, result)).await;
             if result.is_err() && request.affinity() == Affinity::Connection {
                 self.start_over();
@@ -476,7 +476,7 @@ impl Connection {
                 role_pool.report(class, &target);
                 // A node that is loading is left for another one, where there is one.
                 let leaves = class.refuses(target.role) && role_pool.has_alternative(&target.node);
-                if leaves || class.condemns(target.role) {
+                if leaves || class.retires(target.role) {
                     entry.condemn();
                 }
             }

@@ -9,7 +9,7 @@ use redis::{Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    error::{Error, denies_command},
+    error::{Error, code::denies_command},
     exclusive::{
         dialer::Dialer,
         entry::Entry,

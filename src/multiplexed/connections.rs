@@ -26,12 +26,12 @@ use tokio::{
 };
 
 use crate::{
+    error::reply_class::ReplyClass,
     error::{
         Error,
         failure::{Cause, Failure, Fate, Peer},
     },
     node::{Node, Role},
-    retry::reply_class::ReplyClass,
     role_pool::{RolePool, connect},
     status::MultiplexedStatus,
     topology::{Target, Topology, admission::Admission},
@@ -138,7 +138,7 @@ impl SharedConnections {
     /// Acts on what a reply says about the node that sent it.
     pub(crate) fn report(&self, doubt: ReplyClass, line: &SharedConnection) {
         // Many replies may say the same at once, and it is one failure.
-        if doubt.condemns(line.target.role) && line.shared.retire() {
+        if doubt.retires(line.target.role) && line.shared.retire() {
             self.role_pool.node_table.failed(&line.target.node);
             self.ended.notify_one();
         }

@@ -3,7 +3,7 @@
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use crate::{
-    retry::reply_class::{self, ReplyClass},
+    error::reply_class::{self, ReplyClass},
     wire::{
         command::{
             Kind,
@@ -142,7 +142,7 @@ impl Request for PipelineRequest<'_> {
         let refused = |reply| {
             matches!(
                 ReplyClass::of(reply),
-                ReplyClass::Service | ReplyClass::Role
+                ReplyClass::NotServing | ReplyClass::ReadOnly
             )
         };
         reply.iter().all(refused) && !self.pipeline.cmd_iter().any(is_script)

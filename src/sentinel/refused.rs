@@ -7,7 +7,7 @@ use std::fmt;
 
 use redis::RedisError;
 
-use crate::error::denies_command;
+use crate::error::code::denies_command;
 
 /// A command that a Sentinel refuses, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::{Config, Protocol, ReplyLimits},
-    error::{denies_command, failure::Peer},
+    error::{code::denies_command, failure::Peer},
     node::{Node, Role},
     util::escape::escape,
     wire::{
