@@ -1,30 +1,27 @@
 //! The handle by which many callers share a few connections.
 
 pub(crate) mod connections;
+mod retry;
+mod retry_budget;
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use crate::{
-    error::{
-        PoolName,
-        failure::{self, Cause, Failure, Fate, Peer},
-        reply_class::ReplyClass,
+    error::{PoolName, failure, reply_class::ReplyClass},
+    multiplexed::{
+        connections::{ConnectionSet, SharedConnection, SharedConnections},
+        retry::Tried,
     },
-    multiplexed::connections::{ConnectionSet, SharedConnection, SharedConnections},
-    retry::{
-        attempt::{AttemptEnd, MOST_LOSSES},
-        request::{PipelineRequest, Request},
-    },
+    retry::request::{PipelineRequest, Request},
     role_pool::scripts,
     util::jitter,
     wire::{
         command::{self, Shareable},
-        mux::{Limit, MuxError},
         pipeline,
     },
 };
@@ -136,8 +133,8 @@ use crate::{
 /// fail.
 pub struct Multiplexed {
     connections: Arc<SharedConnections>,
-    lines: watch::Receiver<Arc<ConnectionSet>>,
-    /// What `lines` held when it was looked at last.
+    sets: watch::Receiver<Arc<ConnectionSet>>,
+    /// What `sets` held when it was looked at last.
     seen: Arc<ConnectionSet>,
     /// The state of a small generator: which two connections are compared.
     dice: u64,
@@ -154,20 +151,20 @@ impl Multiplexed {
         connections: Arc<SharedConnections>,
         pool: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        let lines = connections.subscribe();
+        let sets = connections.subscribe();
         let mut handle = Self {
             connections,
-            lines,
+            sets,
             seen: Arc::default(),
             dice: jitter::seed(),
             pool,
         };
-        handle.look();
+        handle.update();
         handle
     }
 
-    fn look(&mut self) {
-        self.seen = Arc::clone(&self.lines.borrow_and_update());
+    fn update(&mut self) {
+        self.seen = Arc::clone(&self.sets.borrow_and_update());
     }
 
     /// The place of the connection for the next command: of two drawn at random the one with less
@@ -176,13 +173,13 @@ impl Multiplexed {
     #[inline]
     fn choose(&mut self) -> Option<usize> {
         // An error says that the pool is gone, and so are its connections.
-        if self.lines.has_changed().unwrap_or(true) {
-            self.look();
+        if self.sets.has_changed().unwrap_or(true) {
+            self.update();
         }
         let open = &self.seen.open;
         match open.len() {
             0 => None,
-            1 => open[0].shared.is_open().then_some(0),
+            1 => open[0].mux.is_open().then_some(0),
             count => {
                 let drawn = jitter::roll(&mut self.dice);
                 less_busy(open, draw(drawn, count), draw(drawn >> 32, count))
@@ -192,161 +189,21 @@ impl Multiplexed {
 
     /// Sends it over the connections there are until there is a result.
     #[inline]
-    async fn send<E: Request>(&mut self, request: E) -> RedisResult<E::Reply> {
+    async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
         let Some(chosen) = self.choose() else {
-            return Box::pin(self.retry_loop(request, None)).await;
+            return Box::pin(self.retry(request, None)).await;
         };
-        let outcome = request
-            .over_shared(&self.seen.open[chosen].shared, None)
-            .await;
+        let outcome = request.over_shared(&self.seen.open[chosen].mux, None).await;
         match outcome {
             Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
             outcome => {
-                let line = Arc::clone(&self.seen.open[chosen]);
-                Box::pin(self.retry_loop(request, Some(TryResult { line, outcome }))).await
+                let connection = Arc::clone(&self.seen.open[chosen]);
+                let tried = Tried {
+                    connection,
+                    outcome,
+                };
+                Box::pin(self.retry(request, Some(tried))).await
             }
-        }
-    }
-
-    /// As [`send`](Self::send), where there was no connection or the first was of no use.
-    async fn retry_loop<E: Request>(
-        &mut self,
-        request: E,
-        first: Option<TryResult<E::Reply>>,
-    ) -> RedisResult<E::Reply> {
-        let timeout = self.connections.role_pool().config.command_timeout;
-        let mut budget = RetryBudget::default();
-        let mut last = None;
-        let mut attempted = first;
-        loop {
-            if let Some(TryResult { line, outcome }) = attempted {
-                match self.judge(request, &line, outcome) {
-                    NextStep::Final(result) => {
-                        if budget.refused && result.is_ok() {
-                            self.connections
-                                .role_pool()
-                                .refusals
-                                .served(&line.target.node);
-                        }
-                        return result;
-                    }
-                    NextStep::NotWritten => budget.not_written(),
-                    NextStep::Lost(error) => {
-                        budget.lost();
-                        if budget.losses > MOST_LOSSES {
-                            return Err(error);
-                        }
-                        last = Some(Err(error));
-                    }
-                    NextStep::Refused(reply) => {
-                        let since = budget.refused();
-                        let until = since + self.acquire_timeout(&budget);
-                        self.outwait(&line, until).await;
-                        last = Some(Ok(reply));
-                    }
-                }
-            }
-            let acquire_timeout = self.acquire_timeout(&budget);
-            if let Some(result) = last.take_if(|_| budget.is_over(acquire_timeout)) {
-                return result;
-            }
-            let line = match self.line(&mut budget, acquire_timeout).await {
-                Ok(line) => line,
-                // What the server itself said is more than that nobody else was there.
-                Err(error) => return last.unwrap_or(Err(error)),
-            };
-            if budget.losses > 0 && !self.connections.role_pool().needs_master() {
-                budget.count_waits();
-            }
-            tracing::debug!(node = %line.target.node, losses = budget.losses, "a command takes another connection");
-            let began = Instant::now();
-            let limit = budget.limit(timeout);
-            let outcome = request.over_shared(&line.shared, limit).await;
-            budget.spend(began.elapsed());
-            attempted = Some(TryResult { line, outcome });
-        }
-    }
-
-    /// How long to look for a connection in all.
-    fn acquire_timeout(&self, budget: &RetryBudget) -> Duration {
-        let role_pool = self.connections.role_pool();
-        match role_pool.config.command_timeout {
-            // Other replicas are there now or not at all; the next master is worth waiting for.
-            Some(timeout) if budget.losses > 0 && !role_pool.needs_master() => timeout,
-            _ => role_pool.acquire_timeout(),
-        }
-    }
-
-    /// Waits until the node that refused may be asked again, unless there is another one to ask.
-    async fn outwait(&mut self, line: &SharedConnection, until: Instant) {
-        while !line.shared.is_leaving() && self.serving().is_none() {
-            tokio::select! {
-                () = self.connections.role_pool().refusals.turn(&line.target.node) => return,
-                () = tokio::time::sleep_until(until) => return,
-                changed = self.lines.changed() => match changed {
-                    Ok(()) => self.look(),
-                    Err(_) => return,
-                },
-            }
-        }
-    }
-
-    /// The place of the connection with the least to do, of those whose node does not refuse.
-    fn serving(&self) -> Option<usize> {
-        let (role_pool, open) = (self.connections.role_pool(), &self.seen.open);
-        let serves = |place: &usize| {
-            let line = &open[*place];
-            line.shared.is_open() && !role_pool.refusals.contains(&line.target.node)
-        };
-        let places = (0..open.len()).filter(serves);
-        places.min_by_key(|place| open[*place].shared.in_flight())
-    }
-
-    fn judge<E: Request>(
-        &self,
-        request: E,
-        line: &SharedConnection,
-        outcome: Result<E::Reply, MuxError>,
-    ) -> NextStep<E::Reply> {
-        match outcome {
-            Ok(reply) => {
-                let class = request.class(&reply);
-                self.connections.report(class, line);
-                if class.refuses(line.target.role) && request.is_refused(&reply) {
-                    NextStep::Refused(reply)
-                } else {
-                    NextStep::Final(Ok(reply))
-                }
-            }
-            Err(MuxError::NotWritten) => NextStep::NotWritten,
-            Err(MuxError::Failed(cause, fate)) => {
-                let again = AttemptEnd::failed(&cause, fate).allows_another(|| request.is_read());
-                let error = lost(line, cause, fate);
-                if again {
-                    NextStep::Lost(error)
-                } else {
-                    NextStep::Final(Err(error))
-                }
-            }
-        }
-    }
-
-    /// A connection that takes commands; waits for one where there is none.
-    async fn line(
-        &mut self,
-        budget: &mut RetryBudget,
-        acquire_timeout: Duration,
-    ) -> RedisResult<Arc<SharedConnection>> {
-        loop {
-            if let Some(chosen) = self.choose() {
-                let chosen = self.serving().unwrap_or(chosen);
-                return Ok(Arc::clone(&self.seen.open[chosen]));
-            }
-            let since = budget.begin();
-            self.connections
-                .wait(&mut self.lines, since, acquire_timeout)
-                .await?;
-            self.look();
         }
     }
 
@@ -426,81 +283,6 @@ impl Multiplexed {
     }
 }
 
-/// What became of something on one connection.
-struct TryResult<R> {
-    line: Arc<SharedConnection>,
-    outcome: Result<R, MuxError>,
-}
-
-/// What is to be done after an attempt.
-enum NextStep<R> {
-    Final(RedisResult<R>),
-    NotWritten,
-    /// It may be sent again although it was on its way; this is the error where that comes to
-    /// nothing.
-    Lost(RedisError),
-    /// The node has executed nothing, and this is what it said.
-    Refused(R),
-}
-
-/// A command on its way from one connection to the next.
-#[derive(Debug, Default)]
-struct RetryBudget {
-    /// When it first found no connection, or one that was of no use.
-    began: Option<Instant>,
-    /// How long connections were silent about it since it was handed back or answered. They have
-    /// one deadline together: each may be silent, and whoever stands in line would wait for every
-    /// one of them.
-    spent: Option<Duration>,
-    losses: u32,
-    refused: bool,
-}
-
-impl RetryBudget {
-    fn begin(&mut self) -> Instant {
-        *self.began.get_or_insert_with(Instant::now)
-    }
-
-    fn is_over(&self, acquire_timeout: Duration) -> bool {
-        self.began
-            .is_some_and(|began| began.elapsed() >= acquire_timeout)
-    }
-
-    fn not_written(&mut self) {
-        self.spent.get_or_insert_default();
-    }
-
-    fn lost(&mut self) {
-        self.begin();
-        self.spent.get_or_insert_default();
-        self.losses += 1;
-    }
-
-    /// An answer, so nobody was silent; says when the journey began.
-    fn refused(&mut self) -> Instant {
-        self.refused = true;
-        self.spent = Some(Duration::ZERO);
-        self.begin()
-    }
-
-    /// The first connection has a deadline of its own.
-    fn spend(&mut self, time: Duration) {
-        self.spent = self.spent.map(|spent| spent + time);
-    }
-
-    /// Has the waits between the connections count, too.
-    fn count_waits(&mut self) {
-        self.spent = self.began.map(|began| began.elapsed());
-    }
-
-    /// What is left for the next connection, where this is not the first.
-    fn limit(&self, timeout: Option<Duration>) -> Option<Limit> {
-        let (spent, whole) = (self.spent?, timeout?);
-        let left = whole.saturating_sub(spent);
-        Some(Limit { left, whole })
-    }
-}
-
 /// One of `count`, evenly enough, from 32 random bits.
 fn draw(bits: u64, count: usize) -> usize {
     let scaled = (bits & 0xffff_ffff) * count as u64;
@@ -509,23 +291,12 @@ fn draw(bits: u64, count: usize) -> usize {
 
 /// Of these two that take commands the one with fewer on their way; any other where neither does.
 fn less_busy(open: &[Arc<SharedConnection>], first: usize, second: usize) -> Option<usize> {
-    let usable = |place: &usize| open[*place].shared.is_open();
+    let usable = |index: &usize| open[*index].mux.is_open();
     [first, second]
         .into_iter()
         .filter(usable)
-        .min_by_key(|place| open[*place].shared.in_flight())
+        .min_by_key(|index| open[*index].mux.in_flight())
         .or_else(|| (0..open.len()).find(usable))
-}
-
-/// How a command ended that some connection took.
-fn lost(line: &SharedConnection, cause: Cause, fate: Fate) -> RedisError {
-    let failure = Failure {
-        peer: Peer::Node(line.target.role),
-        node: line.target.node.clone(),
-        cause,
-        fate,
-    };
-    failure.into()
 }
 
 impl ConnectionLike for Multiplexed {
@@ -573,7 +344,7 @@ impl Clone for Multiplexed {
     fn clone(&self) -> Self {
         Self {
             connections: Arc::clone(&self.connections),
-            lines: self.lines.clone(),
+            sets: self.sets.clone(),
             seen: Arc::clone(&self.seen),
             // Two handles that draw the same would crowd where they meet.
             dice: jitter::seed(),
@@ -584,8 +355,9 @@ impl Clone for Multiplexed {
 
 impl fmt::Debug for Multiplexed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = Arc::clone(&self.lines.borrow());
-        let nodes = lines.open.iter().map(|line| line.target.node.to_string());
+        let set = Arc::clone(&self.sets.borrow());
+        let open = set.open.iter();
+        let nodes = open.map(|connection| connection.target.node.to_string());
         let nodes: Vec<_> = nodes.collect();
         f.debug_struct("Multiplexed")
             .field("pool", &self.connections.role_pool().name)

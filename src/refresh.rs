@@ -32,14 +32,12 @@ use crate::{
         resolver::{Resolved, Resolver},
         sentinels::SentinelSet,
     },
+    retry::backoff::{self, FIRST_REFRESH},
     sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
     topology::{Handle, Topology},
     util::{abort_on_drop::AbortOnDrop, jitter, runtime::Runtime},
 };
 
-/// Where things are in motion (a claim to settle, a replica about to be readable), the next refresh
-/// comes this soon, and then ever later up to the poll interval.
-const QUICK: Duration = Duration::from_millis(100);
 /// Suspicions that come sooner than this after a refresh share the next one: under load every command
 /// may be one, and looks as frequent as commands would be a storm of their own.
 const REST: Duration = Duration::from_millis(25);
@@ -85,7 +83,7 @@ impl Refresh {
             round: 0,
             refresh_began: None,
             next_refresh: Instant::now(),
-            quick: QUICK,
+            quick: FIRST_REFRESH,
         };
         AbortOnDrop::spawn_on(runtime, refresh.run(inbox, probes, lookups, closing))
     }
@@ -174,7 +172,7 @@ impl Refresh {
         let closed = probed.reason == Reason::Closed;
         self.probe_cache.note(probed);
         if closed {
-            self.quick = QUICK;
+            self.quick = FIRST_REFRESH;
             self.refresh_soon();
         }
     }
@@ -193,7 +191,7 @@ impl Refresh {
             Some(node) => self.probe_cache.doubt(node),
             None => {}
         }
-        self.quick = QUICK;
+        self.quick = FIRST_REFRESH;
         self.begin_refresh();
     }
 
@@ -239,7 +237,7 @@ impl Refresh {
             now,
         );
         if next.master != current.master {
-            self.quick = QUICK;
+            self.quick = FIRST_REFRESH;
         }
         // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
@@ -322,10 +320,11 @@ impl Refresh {
 
     fn schedule(&mut self, unsettled: bool) {
         if !unsettled {
-            self.quick = QUICK;
+            self.quick = FIRST_REFRESH;
         } else if self.next_refresh > Instant::now() + self.quick {
-            self.next_refresh = Instant::now() + jitter::around(self.quick, 20);
-            self.quick = (self.quick * 3 / 2).min(self.config.refresh_interval);
+            let policy = backoff::refresh(self.config.refresh_interval);
+            self.next_refresh = Instant::now() + policy.draw(self.quick);
+            self.quick = policy.grow(self.quick);
         }
     }
 

@@ -160,6 +160,12 @@ pub(crate) fn denies_command(code: &str, details: &str) -> bool {
     setup(code, details) == CommandDenied
 }
 
+/// The codes of the table.
+#[cfg(test)]
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    CODES.iter().map(|(code, ..)| *code)
+}
+
 fn row(code: &str) -> Option<&'static (&'static str, Execution, ReplyClass, Setup)> {
     CODES.iter().find(|(known, ..)| *known == code)
 }

@@ -48,6 +48,16 @@ impl ReplyClass {
         // A replica that takes no writes is what it should be.
         self == Self::ReadOnly && role == Role::Master
     }
+
+    /// Whether an exclusive connection must be given up: where another node serves, a refusal is reason
+    /// enough. A multiplexed handle has connections to that node, too, and need not give this one up.
+    pub(crate) fn retires_exclusive(
+        self,
+        role: Role,
+        has_alternative: impl FnOnce() -> bool,
+    ) -> bool {
+        self.retires(role) || self.refuses(role) && has_alternative()
+    }
 }
 
 /// Whether a transaction was given up, so that nothing of it was executed.

@@ -1,5 +1,8 @@
 //! The guard: what a caller holds.
 
+mod lease;
+mod retry;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
@@ -11,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::{
     error::{
-        Error,
         failure::{Cause, Failure, Fate, Peer},
         reply_class::ReplyClass,
     },
@@ -22,13 +24,9 @@ use crate::{
         transaction::Effect,
     },
     node::{Node, Role},
-    retry::{
-        attempt::{AttemptEnd, Backoff, MOST_LOSSES},
-        request::{PipelineRequest, Request},
-    },
+    retry::request::{PipelineRequest, Request},
     status::discard::Discard,
-    topology::{Target, admission::Admission},
-    util::far::FAR,
+    topology::Target,
     wire::{
         command::{self, affinity::Affinity},
         pipeline,
@@ -118,13 +116,6 @@ pub struct Connection {
     until: Option<Instant>,
 }
 
-/// How long a command may wait for what it needs.
-#[derive(Debug, Clone, Copy)]
-struct Wait {
-    until: Instant,
-    whole: Duration,
-}
-
 impl Connection {
     pub(crate) fn new(object: Object<Manager>) -> Self {
         Self {
@@ -144,16 +135,6 @@ impl Connection {
     pub(crate) fn until(mut self, moment: Option<Instant>) -> Self {
         self.until = moment;
         self
-    }
-
-    fn wait(&self) -> Wait {
-        let (now, acquire_timeout) = (Instant::now(), self.entry().role_pool().acquire_timeout());
-        let left = self.until.map(|until| until.saturating_duration_since(now));
-        let whole = left.map_or(acquire_timeout, |left| left.min(acquire_timeout));
-        Wait {
-            until: now + whole.min(FAR),
-            whole,
-        }
     }
 
     /// The address of the node at the other end, as the Sentinels announce it.
@@ -185,7 +166,7 @@ impl Connection {
         self.object()
     }
 
-    fn pooled_mut(&mut self) -> &mut Entry {
+    fn entry_mut(&mut self) -> &mut Entry {
         let object = self.object.as_mut();
         object.expect("BUG: a guard is used while it is being dropped")
     }
@@ -207,7 +188,7 @@ impl Connection {
     }
 
     #[inline]
-    async fn send<E: Request>(&mut self, request: E) -> RedisResult<E::Reply> {
+    async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
         if self.is_away() {
             return Err(self.failure(Cause::Unusable));
         }
@@ -222,7 +203,7 @@ impl Connection {
             self.start_over();
             return Err(self.failure(Cause::Severed));
         }
-        let mut result = request.over(self.pooled_mut().wire()).await;
+        let mut result = request.over(self.entry_mut().wire()).await;
         if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
             // Refused before it was sent: all is as it was.
             return result;
@@ -252,243 +233,6 @@ impl Connection {
     /// The caller is told, once, that a `WAIT` is not about what was written before.
     fn start_over(&mut self) {
         (self.used, self.severed) = (false, false);
-    }
-
-    /// Holds the command back while the master is being replaced, and takes a fresh connection where
-    /// this one is of no use any more. Nothing has been written yet.
-    async fn wait_until_usable(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.entry().role_pool());
-        let mut changes = role_pool.topology.subscribe();
-        loop {
-            if role_pool.runtime.has_ended() {
-                return Err(Error::RuntimeEnded.into());
-            }
-            changes.mark_unchanged();
-            if self.entry().is_fit() || self.is_bound() {
-                return Ok(());
-            }
-            match self.pooled_mut().admission() {
-                Admission::Open => return Ok(()),
-                Admission::Revoked => self.replace_connection(affinity, wait).await?,
-                Admission::Fenced => {
-                    let changed = tokio::time::timeout_at(wait.until, changes.changed());
-                    tokio::select! {
-                        lifted = changed => if !matches!(lifted, Ok(Ok(()))) {
-                            let sign = role_pool.topology.snapshot().fence.clone();
-                            let cause = Cause::Fenced(sign.unwrap_or_default(), wait.whole);
-                            return Err(self.failure(cause));
-                        },
-                        () = role_pool.closing() => return Err(role_pool.ending().into()),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the caller has set up something on this connection to a node that is only read from:
-    /// that its node fell ill does not end it.
-    fn is_bound(&self) -> bool {
-        let entry = self.entry();
-        entry.role_pool().is_read_pool() && entry.is_open() && !entry.is_replaceable()
-    }
-
-    /// Takes a fresh connection in place of this one. The permit stays where it is, so that a pool of
-    /// one cannot wait for itself. Dropped half way it leaves a guard that begins anew.
-    async fn replace_connection(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        if !self.entry().is_replaceable() {
-            return Err(self.failure(self.why_stuck()));
-        }
-        if affinity == Affinity::Connection {
-            self.start_over();
-            return Err(self.failure(Cause::Severed));
-        }
-        let entry = self.pooled_mut();
-        if entry.is_open() {
-            // Closed before another is made, so that the limit holds at every moment.
-            let reason = entry.why_replaced();
-            entry.close(reason);
-        }
-        let (role_pool, before) = (Arc::clone(entry.role_pool()), entry.target.node.clone());
-        let condemned = entry.condemned();
-        let Some(pool) = Object::pool(self.object()) else {
-            return Err(role_pool.ending().into());
-        };
-        let dialer = Arc::clone(pool.manager().dialer());
-        drop(pool);
-        loop {
-            let mut fresh = match tokio::time::timeout_at(wait.until, dialer.obtain()).await {
-                Ok(obtained) => obtained?.0,
-                Err(_) => return Err(dialer.timed_out(wait.whole).into()),
-            };
-            // What its node said speaks against this one too, where it was made before.
-            if fresh.target.node == before && condemned.is_some_and(|at| fresh.is_older_than(at)) {
-                fresh.close(role_pool.departed());
-                continue;
-            }
-            let moved = fresh.target.node != before;
-            *self.pooled_mut() = *fresh;
-            self.severed |= self.used;
-            return if moved && affinity == Affinity::Node {
-                Err(self.failure(Cause::Elsewhere(before)))
-            } else {
-                Ok(())
-            };
-        }
-    }
-
-    fn why_stuck(&self) -> Cause {
-        let entry = self.entry();
-        let master = entry.role_pool().topology.snapshot().master.clone();
-        if entry.role_pool().is_read_pool() || master.as_ref() == Some(&entry.target.node) {
-            Cause::Unusable
-        } else {
-            Cause::Superseded(master)
-        }
-    }
-
-    /// What becomes of a command that did not simply succeed: sends it again as long as that is sure to
-    /// do no harm and there is time.
-    async fn retry<E: Request>(
-        &mut self,
-        request: E,
-        mut result: RedisResult<E::Reply>,
-    ) -> RedisResult<E::Reply> {
-        let role_pool = Arc::clone(self.entry().role_pool());
-        let mut wait = self.wait();
-        // A read that was on its way has no more than the time it had then, unless it has to wait
-        // for the next master.
-        let mut cut = None;
-        let mut pause = None;
-        let mut losses = 0;
-        let mut refused = false;
-        loop {
-            self.report(request, &result);
-            let attempt = AttemptEnd::of(request, &result, self.role());
-            if refused && attempt == AttemptEnd::Settled && result.is_ok() {
-                role_pool.refusals.served(&self.entry().target.node);
-            }
-            refused |= attempt == AttemptEnd::Refused;
-            losses += u32::from(attempt == AttemptEnd::Lost);
-            let again = attempt.allows_another(|| request.is_read())
-                && losses <= MOST_LOSSES
-                && self.pooled_mut().wire().is_repeatable()
-                && request.affinity() != Affinity::Connection;
-            if !again {
-                return result;
-            }
-            if attempt == AttemptEnd::Lost && !role_pool.needs_master() {
-                cut = cut.or_else(|| self.pooled_mut().wire().deadline());
-                wait.until = cut.map_or(wait.until, |cut| cut.min(wait.until));
-            }
-            if Instant::now() >= wait.until {
-                return result;
-            }
-            let moved = if attempt == AttemptEnd::Refused && self.entry().condemned().is_none() {
-                self.outwait(request.affinity(), wait).await
-            } else {
-                let pause = pause.get_or_insert_with(|| Backoff::after(attempt));
-                self.pause_and_replace(request.affinity(), attempt, pause, wait)
-                    .await
-            };
-            match moved {
-                Ok(()) => {}
-                Err(error) if attempt == AttemptEnd::NotWritten => return Err(error),
-                Err(_) => return result,
-            }
-            // What is known now would be unknown while it is on its way again.
-            if attempt != AttemptEnd::NotWritten && Instant::now() >= wait.until {
-                return result;
-            }
-            tracing::debug!(node = %self.node(), ?attempt, "a command is sent again");
-            result = self.send_until(request, cut).await;
-        }
-    }
-
-    /// Waits until the node that refused may be asked again. The connection stays: any other would
-    /// only lead to the same node.
-    async fn outwait(&mut self, affinity: Affinity, wait: Wait) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.entry().role_pool());
-        let node = self.node();
-        let mut changes = role_pool.topology.subscribe();
-        while self.pooled_mut().admission() == Admission::Open && !role_pool.has_alternative(&node)
-        {
-            tokio::select! {
-                () = role_pool.refusals.turn(&node) => break,
-                () = tokio::time::sleep_until(wait.until) => break,
-                changed = changes.changed() => if changed.is_err() { break },
-                () = role_pool.closing() => return Err(Error::Closed.into()),
-            }
-        }
-        self.wait_until_usable(affinity, wait).await
-    }
-
-    /// Takes another connection after one that was of no use.
-    async fn pause_and_replace(
-        &mut self,
-        affinity: Affinity,
-        attempt: AttemptEnd,
-        pause: &mut Backoff,
-        wait: Wait,
-    ) -> RedisResult<()> {
-        let role_pool = Arc::clone(self.entry().role_pool());
-        let before = self.node();
-        let mut changes = role_pool.topology.subscribe();
-        changes.mark_unchanged();
-        if attempt != AttemptEnd::NotWritten {
-            role_pool.node_table.shun(&before);
-        }
-        self.replace_connection(affinity, wait).await?;
-        let pause = pause.next(self.entry().target.node == before);
-        if !pause.is_zero() {
-            let until = Instant::now() + pause;
-            tokio::select! {
-                () = tokio::time::sleep_until(until.min(wait.until)) => {}
-                _ = changes.changed() => {}
-                () = role_pool.closing() => return Err(role_pool.ending().into()),
-            }
-        }
-        self.wait_until_usable(affinity, wait).await
-    }
-
-    async fn send_until<E: Request>(
-        &mut self,
-        request: E,
-        cut: Option<Instant>,
-    ) -> RedisResult<E::Reply> {
-        let wire = self.pooled_mut().wire();
-        let Some(cut) = cut else {
-            return request.over(wire).await;
-        };
-        match tokio::time::timeout_at(cut, request.over(wire)).await {
-            Ok(result) => result,
-            Err(_) => Err(self.pooled_mut().wire().expire()),
-        }
-    }
-
-    /// Has the node looked at when what it said, or did not say, puts its role in doubt.
-    fn report<E: Request>(&mut self, request: E, result: &RedisResult<E::Reply>) {
-        let entry = self.pooled_mut();
-        let target = entry.target.clone();
-        match result {
-            Ok(reply) => {
-                let class = request.class(reply);
-                let role_pool = entry.role_pool();
-                role_pool.report(class, &target);
-                // A node that is loading is left for another one, where there is one.
-                let leaves = class.refuses(target.role) && role_pool.has_alternative(&target.node);
-                if leaves || class.retires(target.role) {
-                    entry.condemn();
-                }
-            }
-            Err(error) => {
-                let topology = &entry.role_pool().topology;
-                match Failure::of(error).map(|failure| &failure.cause) {
-                    None | Some(Cause::Unusable) => {}
-                    Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
-                    Some(_) => topology.suspect(&target.node),
-                }
-            }
-        }
     }
 }
 
@@ -537,12 +281,12 @@ impl Connection {
         self.entry().is_replaceable()
     }
 
-    pub(crate) fn is_condemned(&self) -> bool {
-        !self.is_away() && self.entry().condemned().is_some()
+    pub(crate) fn is_retired(&self) -> bool {
+        !self.is_away() && self.entry().retired_at().is_some()
     }
 
     pub(crate) fn is_watching(&mut self) -> bool {
-        !self.is_away() && self.entry().is_open() && self.pooled_mut().wire().is_watching()
+        !self.is_away() && self.entry().is_open() && self.entry_mut().wire().is_watching()
     }
 
     /// What the next user of the connection must not see.
@@ -553,9 +297,9 @@ impl Connection {
 
     /// The next command goes over a fresh connection instead.
     pub(crate) fn close_if_only_watching(&mut self) {
-        if self.is_watching() && self.pooled_mut().wire().is_only_watching() {
+        if self.is_watching() && self.entry_mut().wire().is_only_watching() {
             let reason = self.dirt().unwrap_or(Discard::Dirty);
-            self.pooled_mut().close(reason);
+            self.entry_mut().close(reason);
         }
     }
 }

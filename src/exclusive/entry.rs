@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     /// The topology version under which `target` was last known to be good and open to commands.
     vetted: u64,
     /// When its node gave a reply that makes this connection worthless.
-    condemned: Option<Instant>,
+    retired_at: Option<Instant>,
     born: Instant,
     expires_at: Option<Instant>,
     /// When it was last returned; until the first return, when it was made.
@@ -40,7 +40,7 @@ impl Entry {
             open: Some((wire, slot)),
             target,
             vetted: 0,
-            condemned: None,
+            retired_at: None,
             born: now,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             idle_since: now,
@@ -97,8 +97,8 @@ impl Entry {
 
     /// What its last caller left behind that no other caller must see.
     pub(crate) fn dirt(&self) -> Option<Discard> {
-        let condemned = self.condemned.map(|_| self.role_pool.departed());
-        self.parts().0.dirt().or(condemned)
+        let retired = self.retired_at.map(|_| self.role_pool.departed());
+        self.parts().0.dirt().or(retired)
     }
 
     /// Whether it may take its caller's next command as it is. While the topology does not change this
@@ -109,7 +109,7 @@ impl Entry {
         let vetted =
             || self.role_pool.is_read_pool() || self.vetted == self.role_pool.topology.version();
         let alive = !self.role_pool.runtime.has_ended();
-        self.is_open() && self.condemned.is_none() && vetted() && alive
+        self.is_open() && self.retired_at.is_none() && vetted() && alive
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -128,8 +128,8 @@ impl Entry {
         self.born <= moment
     }
 
-    pub(crate) fn condemned(&self) -> Option<Instant> {
-        self.condemned
+    pub(crate) fn retired_at(&self) -> Option<Instant> {
+        self.retired_at
     }
 
     /// Why it is closed when a fresh connection takes its place.
@@ -142,7 +142,7 @@ impl Entry {
 
     /// Whether a command may be written to it now.
     pub(crate) fn admission(&mut self) -> Admission {
-        if !self.is_open() || self.condemned.is_some() && self.is_replaceable() {
+        if !self.is_open() || self.retired_at.is_some() && self.is_replaceable() {
             return Admission::Revoked;
         }
         let version = self.role_pool().topology.version();
@@ -157,8 +157,8 @@ impl Entry {
     }
 
     /// Its node gave a reply that makes this connection worthless. Nothing is closed yet.
-    pub(crate) fn condemn(&mut self) {
-        self.condemned = Some(Instant::now());
+    pub(crate) fn retire(&mut self) {
+        self.retired_at = Some(Instant::now());
     }
 
     /// Closes the socket and counts why.

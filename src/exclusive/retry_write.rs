@@ -12,7 +12,7 @@ use crate::{
     },
     exclusive::{ExclusivePool, connection::Connection},
     node::Role,
-    util::jitter,
+    retry::backoff,
 };
 
 /// How long and how often [`Pool::retry_write`](crate::Pool::retry_write) tries.
@@ -66,6 +66,10 @@ impl Default for Retry {
 const SLACK: Duration = Duration::from_millis(50);
 
 impl Retry {
+    fn backoff(&self) -> backoff::Policy {
+        backoff::retry_write(self.first_delay, self.max_delay)
+    }
+
     fn slack(&self) -> Duration {
         SLACK.min(self.deadline / 10)
     }
@@ -75,12 +79,7 @@ impl Retry {
 fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
     match verdict {
         Verdict::Refused | Verdict::Answered => None,
-        Verdict::Hindered | Verdict::Lost | Verdict::Torn => {
-            let doublings = failures.saturating_sub(1);
-            let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-            let longest = policy.first_delay.saturating_mul(factor);
-            Some(longest.min(policy.max_delay))
-        }
+        Verdict::Hindered | Verdict::Lost | Verdict::Torn => Some(policy.backoff().after(failures)),
     }
 }
 
@@ -119,7 +118,7 @@ where
         };
         failures = failures.saturating_add(1);
         let longest = again(policy, failures, Verdict::of(&error));
-        let pause = longest.map(|longest| jitter::between(Duration::ZERO, longest));
+        let pause = longest.map(|longest| policy.backoff().draw(longest));
         let error = telling(told.take(), error);
         let left = policy.deadline.saturating_sub(began.elapsed());
         match pause {

@@ -12,15 +12,12 @@ use crate::{
         outcome::{Outcome, Verdict, outcome},
     },
     exclusive::connection::Connection,
-    retry::request::Request,
+    retry::{backoff::TRANSACTION, request::Request},
     status::discard::Discard,
-    util::jitter,
 };
 
 /// So often is the work done at most; the documentation of `transaction` names it.
 const MOST_ROUNDS: u32 = 100;
-/// Pauses grow up to this, so that of many who change the same keys most are waiting at any moment.
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// What became of the commands that were sent since the keys were watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,7 +133,7 @@ impl Connection {
                 let contended = || self.failure(Cause::Contended(MOST_ROUNDS));
                 return Err(error.unwrap_or_else(contended));
             }
-            let pause = jitter::between(Duration::ZERO, longest_pause(round));
+            let pause = TRANSACTION.draw(longest_pause(round));
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
@@ -223,7 +220,7 @@ impl Round<'_> {
             }
             Ok(None) => Ended::Conflict,
             Err(error) => {
-                let refused = connection.is_condemned() && Verdict::of(&error) == Verdict::Hindered;
+                let refused = connection.is_retired() && Verdict::of(&error) == Verdict::Hindered;
                 let again = self.fresh && !cut && effect == Effect::Nothing;
                 if again && (refused || may_pass(&error)) {
                     Ended::Hindered(error)
@@ -281,11 +278,7 @@ fn not_executed(error: RedisError) -> RedisError {
 
 /// After so many rounds: the second begins at once.
 fn longest_pause(rounds: u32) -> Duration {
-    let doublings = rounds.saturating_sub(2).min(16);
-    match rounds {
-        0 | 1 => Duration::ZERO,
-        _ => Duration::from_millis(1 << doublings).min(LONGEST_PAUSE),
-    }
+    TRANSACTION.after(rounds.saturating_sub(1))
 }
 
 #[cfg(test)]

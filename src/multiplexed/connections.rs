@@ -1,9 +1,9 @@
-//! Keeps the connections that the multiplexed handles of one role share: one, or a few, to every
-//! node that the role may use.
+//! The connections that the multiplexed handles of one role share: one, or a few, to every node that
+//! the role may use.
 //!
-//! A task of its own dials what is missing and retires what is not wanted any more, and publishes
-//! what is there as a snapshot. It rests until the first command asks for a connection; from then on
-//! it keeps connections ready, so that a command after a failover finds one.
+//! One task, the maintainer, dials the missing connections, retires those that are not wanted any
+//! more, and publishes the open ones as a snapshot. It rests until the first command asks for a
+//! connection. From then on it keeps connections ready, so that a command after a failover finds one.
 
 #[cfg(test)]
 mod model;
@@ -38,22 +38,22 @@ use crate::{
     wire::{connection::WireConnection, mux::Mux},
 };
 
-/// A connection that is lost sooner than this is not dialled again at once: a server may take
-/// connections only to close them.
+/// A connection that was lost sooner than this counts as a failed dial, so that the next one waits: a
+/// server may take connections only to close them.
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// A shared connection and its target.
 #[derive(Debug)]
 pub(crate) struct SharedConnection {
-    pub(crate) shared: Arc<Mux>,
+    pub(crate) mux: Arc<Mux>,
     pub(crate) target: Target,
 }
 
-/// The connections there are, at one moment.
+/// A snapshot of the open connections.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionSet {
     pub(crate) open: Vec<Arc<SharedConnection>>,
-    /// What the last dial met, while there is no connection.
+    /// Why the last dial failed, while there is no connection.
     trouble: Option<Error>,
     closed: bool,
 }
@@ -61,8 +61,8 @@ pub(crate) struct ConnectionSet {
 #[derive(Debug)]
 pub(crate) struct SharedConnections {
     role_pool: Arc<RolePool>,
-    lines: watch::Sender<Arc<ConnectionSet>>,
-    /// Somebody wants a connection.
+    set: watch::Sender<Arc<ConnectionSet>>,
+    /// A command waits for a connection.
     wanted: Notify,
     /// A connection has ended.
     ended: Notify,
@@ -73,7 +73,7 @@ impl SharedConnections {
     pub(crate) fn new(role_pool: Arc<RolePool>) -> Self {
         Self {
             role_pool,
-            lines: watch::Sender::default(),
+            set: watch::Sender::default(),
             wanted: Notify::new(),
             ended: Notify::new(),
             created: AtomicU64::new(0),
@@ -85,28 +85,33 @@ impl SharedConnections {
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ConnectionSet>> {
-        self.lines.subscribe()
+        self.set.subscribe()
     }
 
-    /// Waits until there are other connections than those that the caller has seen, which were of no
-    /// use. `since` is when it began to wait.
+    /// Waits until a connection takes commands: none did of those that the caller has seen. `since` is
+    /// when the wait began.
     pub(crate) async fn wait(
         &self,
-        lines: &mut watch::Receiver<Arc<ConnectionSet>>,
+        sets: &mut watch::Receiver<Arc<ConnectionSet>>,
         since: Instant,
         acquire_timeout: Duration,
     ) -> RedisResult<()> {
         self.wanted.notify_one();
         loop {
-            if let Some(error) = self.hopeless(&lines.borrow_and_update()) {
+            if let Some(error) = self.hopeless(&sets.borrow_and_update()) {
                 return Err(error.into());
             }
-            if lines.borrow().open.iter().any(|line| line.shared.is_open()) {
+            if sets
+                .borrow()
+                .open
+                .iter()
+                .any(|connection| connection.mux.is_open())
+            {
                 return Ok(());
             }
-            let changed = tokio::time::timeout_at(since + acquire_timeout, lines.changed()).await;
+            let changed = tokio::time::timeout_at(since + acquire_timeout, sets.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
-                let trouble = lines.borrow().trouble.clone();
+                let trouble = sets.borrow().trouble.clone();
                 return Err(self.timed_out(trouble, since.elapsed()));
             }
         }
@@ -127,71 +132,71 @@ impl SharedConnections {
     }
 
     /// Why waiting for a connection is in vain.
-    fn hopeless(&self, lines: &ConnectionSet) -> Option<Error> {
-        if lines.closed {
+    fn hopeless(&self, set: &ConnectionSet) -> Option<Error> {
+        if set.closed {
             return Some(self.role_pool.ending());
         }
-        let trouble = lines.trouble.as_ref()?;
+        let trouble = set.trouble.as_ref()?;
         self.role_pool.is_final(trouble).then(|| trouble.clone())
     }
 
     /// Acts on what a reply says about the node that sent it.
-    pub(crate) fn report(&self, doubt: ReplyClass, line: &SharedConnection) {
-        // Many replies may say the same at once, and it is one failure.
-        if doubt.retires(line.target.role) && line.shared.retire() {
-            self.role_pool.node_table.failed(&line.target.node);
+    pub(crate) fn report(&self, class: ReplyClass, connection: &SharedConnection) {
+        // Many replies may say the same at once, and that is one failure.
+        if class.retires(connection.target.role) && connection.mux.retire() {
+            self.role_pool.node_table.failed(&connection.target.node);
             self.ended.notify_one();
         }
-        self.role_pool.report(doubt, &line.target);
+        self.role_pool.report(class, &connection.target);
     }
 
     pub(crate) fn status(&self) -> MultiplexedStatus {
-        let lines = self.lines.borrow().clone();
-        let shared = || lines.open.iter().map(|line| &line.shared);
+        let set = self.set.borrow().clone();
+        let muxes = || set.open.iter().map(|connection| &connection.mux);
         MultiplexedStatus {
-            connections: shared().filter(|shared| !shared.is_leaving()).count(),
-            in_flight: shared().map(|shared| shared.in_flight()).sum(),
-            waiting: shared().map(|shared| shared.waiting()).sum(),
+            connections: muxes().filter(|mux| !mux.is_leaving()).count(),
+            in_flight: muxes().map(|mux| mux.in_flight()).sum(),
+            waiting: muxes().map(|mux| mux.waiting()).sum(),
             created: self.created.load(Relaxed),
         }
     }
 
-    /// Nothing is sent any more; what was sent is still answered.
+    /// No more commands are sent. Those that were sent are still answered.
     pub(crate) fn close(&self) {
-        let lines = self.lines.send_replace(Arc::new(ConnectionSet {
+        let before = self.set.send_replace(Arc::new(ConnectionSet {
             closed: true,
             ..ConnectionSet::default()
         }));
-        retire(&lines.open);
+        retire(&before.open);
     }
 
-    /// Publishes what there is now, unless the pool was closed meanwhile.
+    /// Publishes the connections, unless the pool was closed meanwhile.
     fn publish(&self, open: &[Arc<SharedConnection>], trouble: Option<Error>) {
-        let published = self.lines.send_if_modified(|lines| {
-            if !lines.closed {
-                *lines = Arc::new(ConnectionSet {
+        let published = self.set.send_if_modified(|set| {
+            if !set.closed {
+                *set = Arc::new(ConnectionSet {
                     open: open.to_vec(),
                     trouble,
                     closed: false,
                 });
             }
-            !lines.closed
+            !set.closed
         });
         if !published {
             retire(open);
         }
     }
 
-    /// Keeps connections ready, from when the first is wanted on.
+    /// Keeps connections ready as soon as the first is wanted.
     pub(crate) async fn run(self: Arc<Self>) {
         self.wanted.notified().await;
         Maintainer::new(self).run().await;
     }
 }
 
-fn retire(lines: &[Arc<SharedConnection>]) {
-    for line in lines {
-        line.shared.retire();
+fn retire(connections: &[Arc<SharedConnection>]) {
+    for connection in connections {
+        connection.mux.retire();
     }
 }
 
@@ -201,7 +206,7 @@ type Dialled = (Target, Result<WireConnection, Error>);
 #[derive(Debug)]
 struct Maintainer {
     connections: Arc<SharedConnections>,
-    lines: Vec<Arc<SharedConnection>>,
+    open: Vec<Arc<SharedConnection>>,
     dials: JoinSet<Dialled>,
     /// The node of each dial.
     under_way: HashMap<task::Id, Node>,
@@ -212,7 +217,7 @@ impl Maintainer {
     fn new(connections: Arc<SharedConnections>) -> Self {
         Self {
             connections,
-            lines: Vec::new(),
+            open: Vec::new(),
             dials: JoinSet::new(),
             under_way: HashMap::new(),
             trouble: None,
@@ -224,7 +229,7 @@ impl Maintainer {
         let mut topology = connections.role_pool.topology.subscribe();
         loop {
             let snapshot = Arc::clone(&topology.borrow_and_update());
-            self.settle(&snapshot);
+            self.maintain(&snapshot);
             tokio::select! {
                 changed = topology.changed() => if changed.is_err() { return },
                 Some(dialled) = self.dials.join_next_with_id(), if !self.dials.is_empty() => {
@@ -236,25 +241,27 @@ impl Maintainer {
     }
 
     /// Retires the connections that are not wanted any more, and dials those that are missing.
-    fn settle(&mut self, topology: &Topology) {
+    fn maintain(&mut self, topology: &Topology) {
         let role_pool = &self.connections.role_pool;
         let targets = topology.targets(role_pool.policy());
-        self.lines.retain(|line| {
-            let wanted = targets.contains(&line.target);
+        self.open.retain(|connection| {
+            let wanted = targets.contains(&connection.target);
             if !wanted {
-                line.shared.retire();
+                connection.mux.retire();
             }
-            wanted && !line.shared.is_leaving()
+            wanted && !connection.mux.is_leaving()
         });
-        for line in &self.lines {
-            match role_pool.admission(&line.target) {
-                Admission::Open => line.shared.reopen(),
-                _ => line.shared.nudge(),
+        for connection in &self.open {
+            match role_pool.admission(&connection.target) {
+                Admission::Open => connection.mux.reopen(),
+                _ => connection.mux.nudge(),
             }
         }
         for target in &targets {
-            let lines = self.lines.iter();
-            let have = lines.filter(|line| line.target == *target).count();
+            let open = self.open.iter();
+            let have = open
+                .filter(|connection| connection.target == *target)
+                .count();
             let dials = self.under_way.values();
             let under_way = dials.filter(|node| **node == target.node).count();
             for _ in have + under_way..role_pool.config.multiplexed.connections {
@@ -269,12 +276,12 @@ impl Maintainer {
                 self.under_way.insert(dial.id(), node);
             }
         }
-        if !self.lines.is_empty() {
+        if !self.open.is_empty() {
             self.trouble = None;
         } else if targets.is_empty() {
             self.trouble = Some(role_pool.nowhere_to_go());
         }
-        self.connections.publish(&self.lines, self.trouble.clone());
+        self.connections.publish(&self.open, self.trouble.clone());
     }
 
     fn dialled(&mut self, dialled: Result<(task::Id, Dialled), JoinError>) {
@@ -286,7 +293,7 @@ impl Maintainer {
         match dialled {
             Ok((_, (target, Ok(connection)))) => self.open(connection, target),
             Ok((_, (_, Err(error)))) => self.trouble = Some(error),
-            // It panicked, which has been printed.
+            // The dial panicked, which the runtime has printed.
             Err(_) => {}
         }
     }
@@ -295,10 +302,10 @@ impl Maintainer {
         let connections = Arc::clone(&self.connections);
         let limits = connections.role_pool.config.multiplexed;
         let current = admission(Arc::clone(&connections), target.clone());
-        let (shared, driver) = Mux::open(connection, limits, current);
+        let (mux, driver) = Mux::open(connection, limits, current);
         connections.created.fetch_add(1, Relaxed);
-        self.lines.push(Arc::new(SharedConnection {
-            shared,
+        self.open.push(Arc::new(SharedConnection {
+            mux,
             target: target.clone(),
         }));
         let born = Instant::now();
@@ -320,8 +327,8 @@ impl Maintainer {
     }
 }
 
-/// What may be done on a connection to this target; one atomic load while the topology does not
-/// change.
+/// Whether a connection to this target may be written to. Costs one atomic load while the topology
+/// does not change.
 fn admission(connections: Arc<SharedConnections>, target: Target) -> impl FnMut() -> Admission {
     let mut vetted = 0;
     let mut fenced = false;
@@ -334,7 +341,8 @@ fn admission(connections: Arc<SharedConnections>, target: Target) -> impl FnMut(
         if admission == Admission::Open {
             vetted = version;
         }
-        // The maintainer may have looked before the driver had stopped, and must look again.
+        // When the fence comes down, the maintainer may have asked the driver to go on before it had
+        // stopped; then it must ask again.
         if mem::replace(&mut fenced, admission == Admission::Fenced) && !fenced {
             connections.ended.notify_one();
         }

@@ -1,6 +1,4 @@
-//! How an attempt to get something done ended, and whether another connection may be tried.
-
-use std::{mem, time::Duration};
+//! How one attempt to send a request ended.
 
 use redis::RedisResult;
 
@@ -8,42 +6,51 @@ use crate::{
     error::failure::{Cause, Failure, Fate},
     node::Role,
     retry::request::Request,
-    util::jitter,
 };
-
-/// Before something that was refused is sent again.
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(5);
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-
-/// A read that makes its server crash must not be taken round all of them for as long as there is time.
-pub(crate) const MOST_LOSSES: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttemptEnd {
-    /// The caller has the answer, or an error about which nothing can be done.
+    /// With a reply for the caller, or an error that no other connection would mend.
     Settled,
-    /// The connection was of no use, and nothing was written to it.
+    /// The connection failed, and nothing was written to it.
     NotWritten,
     /// The server executed nothing; another one may, or this one later.
     Refused,
-    /// The connection was lost with the command on its way.
+    /// The connection was lost after the request was written.
     Lost,
 }
 
 impl AttemptEnd {
+    /// The name in events.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::NotWritten => "not_written",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+        }
+    }
+
     /// On an exclusive connection to a node with this role.
-    pub(crate) fn of<E: Request>(request: E, result: &RedisResult<E::Reply>, role: Role) -> Self {
+    pub(crate) fn of<R: Request>(request: R, result: &RedisResult<R::Reply>, role: Role) -> Self {
         match result {
-            Ok(reply) if request.class(reply).refuses(role) && request.is_refused(reply) => {
-                Self::Refused
-            }
-            Ok(_) => Self::Settled,
+            Ok(reply) => Self::answered(request, reply, role),
             Err(error) => Failure::of(error).map_or(Self::Settled, |failure| {
                 Self::failed(&failure.cause, failure.fate)
             }),
         }
     }
 
+    /// With a reply, from a node with this role.
+    pub(crate) fn answered<R: Request>(request: R, reply: &R::Reply, role: Role) -> Self {
+        if request.class(reply).refuses(role) && request.is_refused(reply) {
+            Self::Refused
+        } else {
+            Self::Settled
+        }
+    }
+
+    /// With a failure of the connection.
     pub(crate) fn failed(cause: &Cause, fate: Fate) -> Self {
         match (cause, fate) {
             (
@@ -54,52 +61,11 @@ impl AttemptEnd {
                 | Cause::RuntimeEnded,
                 Fate::NotExecuted,
             ) => Self::NotWritten,
-            // A reply too large or malformed would be so again, and a deadline has passed for good.
+            // A reply that is too large or malformed would be so again, and after a deadline there is
+            // no time left.
             (Cause::Closed | Cause::Io(..) | Cause::Withdrawn, Fate::Unknown) => Self::Lost,
             _ => Self::Settled,
         }
-    }
-
-    /// Whether the same may be sent again.
-    pub(crate) fn allows_another(self, is_read: impl FnOnce() -> bool) -> bool {
-        match self {
-            Self::Settled => false,
-            Self::NotWritten | Self::Refused => true,
-            Self::Lost => is_read(),
-        }
-    }
-}
-
-/// How long to wait before another attempt: ever longer.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    longest: Duration,
-    /// Another node was tried already.
-    moved: bool,
-}
-
-impl Backoff {
-    /// A lost connection alone says little against its node, a refusal much.
-    pub(crate) fn after(attempt: AttemptEnd) -> Self {
-        let longest = match attempt {
-            AttemptEnd::Refused => FIRST_PAUSE,
-            _ => Duration::ZERO,
-        };
-        Self {
-            longest,
-            moved: false,
-        }
-    }
-
-    /// The first node after the one that was of no use is tried at once, but two that both take
-    /// connections only to close them are not tried in turns as fast as they can be.
-    pub(crate) fn next(&mut self, same_node: bool) -> Duration {
-        if !same_node && !mem::replace(&mut self.moved, true) {
-            return Duration::ZERO;
-        }
-        let longest = self.longest;
-        self.longest = (longest * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        jitter::between(longest / 2, longest)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a caller wants done: one command, or a pipeline.
+//! What a caller sends: one command, or a pipeline.
 
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
@@ -6,7 +6,7 @@ use crate::{
     error::reply_class::{self, ReplyClass},
     wire::{
         command::{
-            Kind,
+            self, Kind,
             affinity::Affinity,
             read_only::{is_read, is_script},
         },
@@ -30,10 +30,10 @@ pub(crate) trait Request: Copy + Send + Sync {
         limit: Option<Limit>,
     ) -> impl Future<Output = Result<Self::Reply, MuxError>> + Send;
 
-    /// The gravest doubt that the reply raises.
+    /// What the reply says about its node; of the replies to a pipeline the gravest.
     fn class(self, reply: &Self::Reply) -> ReplyClass;
 
-    /// Whether the reply, which raises doubt, says that nothing at all was executed.
+    /// Whether the reply, whose class is a refusal, says that nothing at all was executed.
     fn is_refused(self, reply: &Self::Reply) -> bool;
 
     /// Whether the reply to something that does not only read leaves it possible that anything was
@@ -47,6 +47,9 @@ pub(crate) trait Request: Copy + Send + Sync {
 
     /// Whether it publishes a message.
     fn publishes(self) -> bool;
+
+    /// What it is, for an event.
+    fn name(self) -> String;
 }
 
 impl Request for &Cmd {
@@ -90,6 +93,10 @@ impl Request for &Cmd {
     #[inline]
     fn publishes(self) -> bool {
         Kind::of(self) == Kind::Publishes
+    }
+
+    fn name(self) -> String {
+        command::name(self)
     }
 }
 
@@ -166,6 +173,10 @@ impl Request for PipelineRequest<'_> {
 
     fn publishes(self) -> bool {
         self.pipeline.cmd_iter().any(Request::publishes)
+    }
+
+    fn name(self) -> String {
+        "pipeline".to_owned()
     }
 }
 

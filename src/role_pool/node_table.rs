@@ -12,13 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{node::Node, topology::Target, util::jitter};
+use crate::{node::Node, retry::backoff::DIAL, topology::Target};
 
 /// Dials to one node at a time. The pools of all clients together must not overload a server that
 /// just came up.
 const DIALS_PER_NODE: usize = 4;
-const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// Long enough for a dial that somebody waits for to go to another node, too short to make shares
 /// uneven.
 const SHUNNED: Duration = Duration::from_millis(50);
@@ -158,11 +156,9 @@ impl NodeTable {
     }
 }
 
-/// The pause after one of this length that did not help: decorrelated jitter. It is drawn from within
-/// the limit and not cut to it, or all clients that reached the limit would keep step.
+/// The pause after one of this length that did not help.
 fn backoff(before: Option<Duration>) -> Duration {
-    let longest = before.unwrap_or(FIRST_BACKOFF) * 3;
-    jitter::between(FIRST_BACKOFF, longest.min(LONGEST_BACKOFF))
+    DIAL.draw(DIAL.grow(before.unwrap_or(DIAL.first)))
 }
 
 #[cfg(test)]

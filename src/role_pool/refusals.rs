@@ -12,41 +12,44 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     node::Node,
-    retry::attempt::{FIRST_PAUSE, LONGEST_PAUSE},
-    util::jitter,
+    retry::backoff::{Policy, REFRESH_FOR_REFUSAL, RESEND},
 };
-
-/// Between two refreshes because of one node that keeps refusing. Short at first, since the node may
-/// just have been replaced; in the long run as long as the pause between two polls of the Sentinels.
-const FIRST_REFRESH: Duration = Duration::from_millis(25);
-const LONGEST_REFRESH: Duration = Duration::from_secs(5);
 
 /// Ever longer pauses.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
+    policy: Policy,
     /// When the current pause ends, and how long it is at most.
     until: Instant,
     pause: Duration,
 }
 
 impl Pace {
-    fn new(pause: Duration, now: Instant) -> Self {
-        let until = now + jitter::between(pause / 2, pause);
-        Self { until, pause }
+    fn new(policy: Policy, now: Instant) -> Self {
+        Self::with(policy, policy.first, now)
+    }
+
+    fn with(policy: Policy, pause: Duration, now: Instant) -> Self {
+        let until = now + policy.draw(pause);
+        Self {
+            policy,
+            until,
+            pause,
+        }
     }
 
     /// If the pause is over, begins the next one, which is longer. Says whether it was over.
-    fn step(&mut self, longest: Duration, now: Instant) -> bool {
+    fn step(&mut self, now: Instant) -> bool {
         let over = self.until <= now;
         if over {
-            *self = Self::new((self.pause * 2).min(longest), now);
+            *self = Self::with(self.policy, self.policy.grow(self.pause), now);
         }
         over
     }
 
     /// Whether it ended so long ago that a refusal now has nothing to do with it.
-    fn is_past(&self, longest: Duration, now: Instant) -> bool {
-        self.until + longest <= now
+    fn is_past(&self, now: Instant) -> bool {
+        self.until + self.policy.longest <= now
     }
 }
 
@@ -66,10 +69,10 @@ impl Refusals {
         let now = Instant::now();
         let mut tries = self.tries.lock();
         // Nodes come and go: those that refused long ago are forgotten.
-        tries.retain(|_, pace| !pace.is_past(LONGEST_PAUSE, now));
+        tries.retain(|_, pace| !pace.is_past(now));
         tries
             .entry(node.clone())
-            .or_insert_with(|| Pace::new(FIRST_PAUSE, now));
+            .or_insert_with(|| Pace::new(RESEND, now));
     }
 
     /// The node has executed a command that it had refused before.
@@ -84,9 +87,7 @@ impl Refusals {
     pub(crate) fn contains(&self, node: &Node) -> bool {
         let now = Instant::now();
         let tries = self.tries.lock();
-        tries
-            .get(node)
-            .is_some_and(|pace| !pace.is_past(LONGEST_PAUSE, now))
+        tries.get(node).is_some_and(|pace| !pace.is_past(now))
     }
 
     /// Waits until the caller may try a node that has refused. One caller may at a time, after ever
@@ -110,7 +111,7 @@ impl Refusals {
     fn try_again(&self, node: &Node) -> Option<Instant> {
         let mut tries = self.tries.lock();
         let pace = tries.get_mut(node)?;
-        let turn = pace.step(LONGEST_PAUSE, Instant::now());
+        let turn = pace.step(Instant::now());
         (!turn).then_some(pace.until)
     }
 
@@ -118,11 +119,11 @@ impl Refusals {
     pub(crate) fn is_refresh_due(&self, node: &Node) -> bool {
         let now = Instant::now();
         let mut refreshes = self.refreshes.lock();
-        refreshes.retain(|_, pace| !pace.is_past(LONGEST_REFRESH, now));
+        refreshes.retain(|_, pace| !pace.is_past(now));
         match refreshes.get_mut(node) {
-            Some(pace) => pace.step(LONGEST_REFRESH, now),
+            Some(pace) => pace.step(now),
             None => {
-                refreshes.insert(node.clone(), Pace::new(FIRST_REFRESH, now));
+                refreshes.insert(node.clone(), Pace::new(REFRESH_FOR_REFUSAL, now));
                 true
             }
         }

@@ -11,17 +11,16 @@ use tokio::{
 use crate::{
     config::Config,
     node::Node,
+    retry::backoff::{self, FIRST_SUBSCRIBE},
     sentinel::{
         client::{self, Contact},
         event,
         message::{Message, Silence},
         refused::{Refused, is_about_the_command},
     },
-    util::jitter,
     wire::{connection::WireConnection, handshake},
 };
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// One that turned us away is tried again ever more seldom up to this, in case that the permission
 /// is given: each attempt is a line in its ACL log.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -33,7 +32,7 @@ pub(crate) async fn run(
     listened: watch::Sender<Option<String>>,
     out: mpsc::Sender<Message>,
 ) {
-    let mut backoff = FIRST_BACKOFF;
+    let mut pause = FIRST_SUBSCRIBE;
     loop {
         let since = Instant::now();
         let listener = Listener {
@@ -52,17 +51,18 @@ pub(crate) async fn run(
             return;
         }
         let longest = if refused {
-            backoff = backoff.max(config.refresh_interval);
+            pause = pause.max(config.refresh_interval);
             LONGEST_BACKOFF.max(config.refresh_interval)
         } else {
             config.refresh_interval
         };
         // A subscription that held for a while was a good one: start anew, do not punish it.
         if !refused && since.elapsed() > config.refresh_interval {
-            backoff = FIRST_BACKOFF;
+            pause = FIRST_SUBSCRIBE;
         }
-        tokio::time::sleep(jitter::around(backoff, 30)).await;
-        backoff = (backoff * 2).min(longest);
+        let policy = backoff::subscribe(longest);
+        tokio::time::sleep(policy.draw(pause)).await;
+        pause = policy.grow(pause);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! It was seen to fail when the version is raised before its snapshot is in place, when the keeper
 //! does not open again what was held, when it is not told that a fence has ended which the driver saw
-//! late, when the driver sleeps after it has stopped, and when lines are retired under their lock.
+//! late, when the driver sleeps after it has stopped, and when connections are retired under their lock.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -101,7 +101,7 @@ impl Model {
         });
         let server = serve(socket.wire());
         let limits = self.connections.role_pool.config.multiplexed;
-        let (shared, driver) = Mux::open(socket.connection(), limits, look);
+        let (mux, driver) = Mux::open(socket.connection(), limits, look);
         let connections = Arc::clone(&self.connections);
         self.drivers.push(go(step, async move {
             assert_eq!(driver.await, Ok(()));
@@ -109,8 +109,8 @@ impl Model {
         }));
         self.servers.push(go(step, server));
         self.maintainer()
-            .lines
-            .push(Arc::new(SharedConnection { shared, target }));
+            .open
+            .push(Arc::new(SharedConnection { mux, target }));
     }
 
     fn maintainer(&mut self) -> &mut Maintainer {
@@ -121,7 +121,7 @@ impl Model {
 
     fn settle(&mut self) {
         let snapshot = self.handle.snapshot();
-        self.maintainer().settle(&snapshot);
+        self.maintainer().maintain(&snapshot);
         step();
     }
 

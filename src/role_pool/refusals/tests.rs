@@ -13,18 +13,18 @@ fn node() -> Node {
 #[tokio::test(start_paused = true)]
 async fn a_pause_ends_once_and_the_next_is_longer_up_to_a_limit() {
     let mut now = Instant::now();
-    let mut pace = Pace::new(FIRST_PAUSE, now);
+    let mut pace = Pace::new(RESEND, now);
     let mut steps = 0;
-    while pace.pause < LONGEST_PAUSE {
-        assert!(!pace.step(LONGEST_PAUSE, now), "it has just begun");
+    while pace.pause < RESEND.longest {
+        assert!(!pace.step(now), "it has just begun");
         assert!((now + pace.pause / 2..=now + pace.pause).contains(&pace.until));
         now = pace.until;
-        assert!(pace.step(LONGEST_PAUSE, now));
+        assert!(pace.step(now));
         steps += 1;
     }
     assert_eq!(steps, 6);
-    assert!(!pace.is_past(LONGEST_PAUSE, pace.until));
-    assert!(pace.is_past(LONGEST_PAUSE, pace.until + LONGEST_PAUSE));
+    assert!(!pace.is_past(pace.until));
+    assert!(pace.is_past(pace.until + RESEND.longest));
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +47,7 @@ async fn those_who_were_refused_try_one_at_a_time() {
     }
     // Each of them was on its way to the last one when the time was over.
     let tries: usize = callers.join_all().await.into_iter().sum::<usize>() - 100;
-    let fewest = LONG.as_millis() / LONGEST_PAUSE.as_millis();
+    let fewest = LONG.as_millis() / RESEND.longest.as_millis();
     assert!(tries as u128 >= fewest, "{tries}");
     assert!(tries as u128 <= 2 * fewest + 6, "{tries}");
 }
@@ -78,12 +78,12 @@ async fn what_was_long_ago_is_forgotten() {
     for _ in 0..10 {
         refusals.turn(&node()).await;
     }
-    tokio::time::sleep(3 * LONGEST_PAUSE).await;
+    tokio::time::sleep(3 * RESEND.longest).await;
     assert!(!refusals.contains(&node()));
     refusals.refused(&node());
     let began = Instant::now();
     refusals.turn(&node()).await;
-    assert!(began.elapsed() <= FIRST_PAUSE + Duration::from_millis(1));
+    assert!(began.elapsed() <= RESEND.first + Duration::from_millis(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,6 +99,6 @@ async fn a_node_that_keeps_saying_the_same_is_looked_at_ever_less_often() {
         refusals.is_refresh_due(&Node::new("10.0.0.2", 6379)),
         "of another"
     );
-    tokio::time::sleep(3 * LONGEST_REFRESH).await;
+    tokio::time::sleep(3 * REFRESH_FOR_REFUSAL.longest).await;
     assert!(refusals.is_refresh_due(&node()), "another story");
 }

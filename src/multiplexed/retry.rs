@@ -1,0 +1,197 @@
+//! Sends a command again that found no connection, or whose first attempt did not simply succeed:
+//! carries out what [`retry::next_step`] says.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{RedisError, RedisResult};
+use tokio::time::Instant;
+
+use crate::{
+    error::failure::{Cause, Failure, Fate, Peer},
+    multiplexed::{Multiplexed, connections::SharedConnection, retry_budget::RetryBudget},
+    retry::{self, Facts, NextStep, Spent, attempt::AttemptEnd, request::Request},
+    wire::mux::MuxError,
+};
+
+/// How an attempt over one connection ended.
+pub(super) struct Tried<R> {
+    pub(super) connection: Arc<SharedConnection>,
+    pub(super) outcome: Result<R, MuxError>,
+}
+
+impl Multiplexed {
+    /// Sends the request over one connection after the other, as long as that is sure to do no harm and
+    /// there is time.
+    pub(super) async fn retry<R: Request>(
+        &mut self,
+        request: R,
+        first: Option<Tried<R::Reply>>,
+    ) -> RedisResult<R::Reply> {
+        let role_pool = Arc::clone(self.connections.role_pool());
+        let timeout = role_pool.config.command_timeout;
+        let mut budget = RetryBudget::default();
+        // What the caller gets when time is up: the last reply, or the last loss.
+        let mut last = None;
+        let mut tried = first;
+        loop {
+            let mut after = None;
+            if let Some(Tried {
+                connection,
+                outcome,
+            }) = tried
+            {
+                let (attempt, result) = self.judge(request, &connection, outcome);
+                after = Some(attempt);
+                budget.note(attempt);
+                last = result.or(last);
+                match self.next_step(request, &connection, attempt, &budget, last.is_some()) {
+                    NextStep::Return => {
+                        let result = last.expect("BUG: nothing was written, and there is time");
+                        let served = attempt == AttemptEnd::Settled && result.is_ok();
+                        if served && budget.was_refused() {
+                            role_pool.refusals.served(&connection.target.node);
+                        }
+                        return result;
+                    }
+                    NextStep::WaitForNode => {
+                        let until = budget.begin() + self.acquire_timeout(&budget);
+                        self.wait_for_node(&connection, until).await;
+                    }
+                    NextStep::TakeAnother => {}
+                }
+            }
+            let acquire_timeout = self.acquire_timeout(&budget);
+            if let Some(result) = last.take_if(|_| budget.is_over(acquire_timeout)) {
+                return result;
+            }
+            let connection = match self.usable(&mut budget, acquire_timeout).await {
+                Ok(connection) => connection,
+                // What the server said tells more than that there was no other connection.
+                Err(error) => return last.unwrap_or(Err(error)),
+            };
+            if budget.losses() > 0 && !role_pool.needs_master() {
+                budget.count_waits();
+            }
+            if let Some(attempt) = after {
+                let node = &connection.target.node;
+                retry::announce(request, attempt, budget.losses(), role_pool.name, node);
+            }
+            let began = Instant::now();
+            let limit = budget.limit(timeout);
+            let outcome = request.over_shared(&connection.mux, limit).await;
+            budget.spend(began.elapsed());
+            tried = Some(Tried {
+                connection,
+                outcome,
+            });
+        }
+    }
+
+    fn next_step<R: Request>(
+        &self,
+        request: R,
+        connection: &SharedConnection,
+        attempt: AttemptEnd,
+        budget: &RetryBudget,
+        has_result: bool,
+    ) -> NextStep {
+        let facts = Facts {
+            is_read: request.is_read(),
+            // A command that depends on its connection is refused before it is sent.
+            is_bound: false,
+            is_retired: connection.mux.is_leaving(),
+        };
+        let spent = Spent {
+            losses: budget.losses(),
+            is_over: has_result && budget.is_over(self.acquire_timeout(budget)),
+        };
+        retry::next_step(attempt, facts, spent)
+    }
+
+    /// How an attempt ended, and what the caller gets if it was the last. Nothing is said of an attempt
+    /// that was not written: the next one will tell more.
+    fn judge<R: Request>(
+        &self,
+        request: R,
+        connection: &SharedConnection,
+        outcome: Result<R::Reply, MuxError>,
+    ) -> (AttemptEnd, Option<RedisResult<R::Reply>>) {
+        match outcome {
+            Ok(reply) => {
+                self.connections.report(request.class(&reply), connection);
+                let attempt = AttemptEnd::answered(request, &reply, connection.target.role);
+                (attempt, Some(Ok(reply)))
+            }
+            Err(MuxError::NotWritten) => (AttemptEnd::NotWritten, None),
+            Err(MuxError::Failed(cause, fate)) => {
+                let attempt = AttemptEnd::failed(&cause, fate);
+                (attempt, Some(Err(failure(connection, cause, fate))))
+            }
+        }
+    }
+
+    /// How long to look for a connection in all.
+    fn acquire_timeout(&self, budget: &RetryBudget) -> Duration {
+        let role_pool = self.connections.role_pool();
+        match role_pool.config.command_timeout {
+            // Other replicas are there now or not at all; the next master is worth waiting for.
+            Some(timeout) if budget.losses() > 0 && !role_pool.needs_master() => timeout,
+            _ => role_pool.acquire_timeout(),
+        }
+    }
+
+    /// Waits until the node that refused may be tried again, or another one can serve.
+    async fn wait_for_node(&mut self, connection: &SharedConnection, until: Instant) {
+        while !connection.mux.is_leaving() && self.serving().is_none() {
+            tokio::select! {
+                () = self.connections.role_pool().refusals.turn(&connection.target.node) => return,
+                () = tokio::time::sleep_until(until) => return,
+                changed = self.sets.changed() => match changed {
+                    Ok(()) => self.update(),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// The index of the connection with the least to do, of those whose node does not refuse.
+    fn serving(&self) -> Option<usize> {
+        let (role_pool, open) = (self.connections.role_pool(), &self.seen.open);
+        let serves = |index: &usize| {
+            let connection = &open[*index];
+            connection.mux.is_open() && !role_pool.refusals.contains(&connection.target.node)
+        };
+        let indices = (0..open.len()).filter(serves);
+        indices.min_by_key(|index| open[*index].mux.in_flight())
+    }
+
+    /// A connection that takes commands; waits for one where there is none.
+    async fn usable(
+        &mut self,
+        budget: &mut RetryBudget,
+        acquire_timeout: Duration,
+    ) -> RedisResult<Arc<SharedConnection>> {
+        loop {
+            if let Some(chosen) = self.choose() {
+                let chosen = self.serving().unwrap_or(chosen);
+                return Ok(Arc::clone(&self.seen.open[chosen]));
+            }
+            let since = budget.begin();
+            self.connections
+                .wait(&mut self.sets, since, acquire_timeout)
+                .await?;
+            self.update();
+        }
+    }
+}
+
+/// How a command failed that a connection had taken.
+fn failure(connection: &SharedConnection, cause: Cause, fate: Fate) -> RedisError {
+    let failure = Failure {
+        peer: Peer::Node(connection.target.role),
+        node: connection.target.node.clone(),
+        cause,
+        fate,
+    };
+    failure.into()
+}
