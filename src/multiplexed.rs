@@ -1,4 +1,4 @@
-//! The handle by which many callers share a few connections.
+//! The handle through which many callers share a few connections.
 
 pub(crate) mod connections;
 mod retry;
@@ -31,8 +31,8 @@ use crate::{
 /// From [`Pool::writer`](crate::Pool::writer), to the master, and
 /// [`Pool::reader`](crate::Pool::reader), to the nodes that
 /// [`read_from`](crate::Config::read_from) allows. Commands that are sent at the same time travel
-/// together: one system call writes many, another reads as many replies. Nothing is checked out and
-/// nothing is returned; clone the handle for every task, it is cheap.
+/// together: one system call writes many, another reads many replies. Nothing is checked out or
+/// returned. Clone the handle for every task; a clone is cheap.
 ///
 /// ```no_run
 /// use redis::AsyncCommands;
@@ -54,96 +54,96 @@ use crate::{
 /// Single commands, pipelines and atomic pipelines ([`redis::pipe`] with `atomic`). A command that
 /// would change the connection for its other users or hold them up is refused before it is sent,
 /// with an error that names [`Pool::write`](crate::Pool::write) or
-/// [`Pool::read`](crate::Pool::read): those that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
+/// [`Pool::read`](crate::Pool::read): commands that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
 /// `WATCH` outside of an atomic pipeline, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY`
-/// and the like. So are `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN` and `FT.CURSOR`: a cursor is worth something
-/// at the node that gave it only, and on another one keys would be skipped without a word.
+/// and the like. `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN` and `FT.CURSOR` are refused, too: a cursor is valid
+/// only at the node that gave it, and another node would silently skip keys.
 ///
 /// A reader whose commands may go to replicas also refuses `PUBLISH` and `SPUBLISH`, since a replica
-/// passes a message on to its own subscribers only, and what is about one node's own clients and
-/// scripts (`CLIENT KILL`, `CLIENT UNBLOCK`, `CLIENT PAUSE`, `SCRIPT KILL`, `FUNCTION KILL`).
+/// passes a message on to its own subscribers only. It refuses commands about one node's own clients
+/// and scripts as well (`CLIENT KILL`, `CLIENT UNBLOCK`, `CLIENT PAUSE`, `SCRIPT KILL`,
+/// `FUNCTION KILL`).
 ///
-/// A reply comes behind those to the commands sent before it over the same connection, however
-/// slow they are or however large their replies. Keep `KEYS`, long scripts and values of many
-/// megabytes to connections of their own.
+/// A reply comes after those to the commands that were sent before it over the same connection, however
+/// slow they are or however large their replies. Send `KEYS`, long scripts and values of many megabytes
+/// over exclusive connections.
 ///
 /// # Scripts
 ///
 /// [`redis::Script`] and `EVALSHA` work whichever node a command goes to. The pool remembers the texts
 /// that were sent to it with `SCRIPT LOAD` (up to 512, 4 MiB together; the oldest are forgotten)
-/// and with `EVAL` (64, 512 KiB), of those that are UTF-8. Where a node then answers an `EVALSHA` with
-/// `NOSCRIPT`, which says that it executed nothing, the pool loads the script there and sends the
-/// command again: after a restart, a failover or a `SCRIPT FLUSH` as well.
+/// and with `EVAL` (64, 512 KiB), if they are UTF-8. If a node answers an `EVALSHA` with `NOSCRIPT`,
+/// which says that it executed nothing, the pool loads the script there and sends the command again.
+/// So scripts also work after a restart, a failover or a `SCRIPT FLUSH`.
 ///
-/// In a plain pipeline it does so where every other command from that one on only reads; they are
-/// then sent again with it. Elsewhere, and in atomic pipelines, the others have been executed already
-/// and the caller has the `NOSCRIPT`: put the `SCRIPT LOAD` into the pipeline
+/// In a plain pipeline the pool does so if every later command only reads; these are then sent again,
+/// too. Otherwise, and in atomic pipelines, the other commands have been executed already, and the
+/// caller gets the `NOSCRIPT`. Put the `SCRIPT LOAD` into the pipeline
 /// ([`Pipeline::load_script`](redis::Pipeline::load_script)), ahead of the `EVALSHA`.
 ///
 /// # Limits
 ///
-/// [`MultiplexedLimits`](crate::MultiplexedLimits) bounds what is on its way; callers beyond it wait
-/// in line, in the order in which they came. A long pipeline goes in portions, between which others
-/// have their turn.
+/// [`MultiplexedLimits`](crate::MultiplexedLimits) bounds the commands on their way. Further callers
+/// wait in a queue, in the order in which they came. A long pipeline goes in portions, and others have
+/// their turn in between.
 ///
 /// Connections are made when the first command asks for one, and kept from then on. They do not
 /// count towards `max_active`; [`Status`](crate::Status) has their number.
 ///
 /// # Reads
 ///
-/// Each command of a reader goes to the less busy of two connections drawn at random. So two reads
-/// one after the other may see different replicas, the second an older state than the first.
+/// Each command of a reader goes to the less busy of two connections drawn at random. So two successive
+/// reads may see different replicas, and the second may see an older state than the first.
 ///
 /// # Failover
 ///
-/// Before each write to a socket the pool checks that its node still is what it was connected for.
-/// While the master is being replaced nothing is written to it. When the node is not what it was, or
+/// Before each write to a socket the pool checks that the node still has the role for which it was
+/// connected. Nothing is written to a master that is being replaced. If the node has lost the role, or
 /// the connection is lost,
 ///
-/// - commands of which nothing was written go to the next connection, as soon as there is one; they
+/// - commands of which nothing was written go to the next connection, as soon as there is one. They
 ///   wait up to [`failover_timeout`](crate::Config::failover_timeout). So does the rest of a long
 ///   pipeline;
-/// - those that were written are answered, or fail as *unknown*: they may have been executed, and
-///   are never sent again for the caller. Only those that are known to read only, and were lost with
-///   their connection, go over another. Where a replica may serve them they have one
-///   `command_timeout` for that; where only the master may, they wait for the next one as a write
-///   does;
-/// - those of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`, `LOADING`,
-///   `MASTERDOWN`) are sent again, within the time that others wait for a connection. When time is up
-///   the caller has the node's reply, of which [`outcome`](crate::outcome()) says *not executed*.
-///   While a node refuses to serve, those who were refused wait together, and one of them tries it
-///   after ever longer pauses, at most 250 ms.
+/// - commands that were written are answered, or fail as *unknown*: they may have been executed, and
+///   are never sent again for the caller. Only commands that are known to read only, and were lost with
+///   their connection, go over another one. If a replica may serve them, all attempts share one
+///   `command_timeout`. If only the master may, they wait for the next master as a write does;
+/// - commands of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`,
+///   `LOADING`, `MASTERDOWN`) are sent again, within the time that others wait for a connection. When
+///   time is up the caller gets the node's reply, of which [`outcome`](crate::outcome()) says *not
+///   executed*. While a node refuses to serve, the refused callers wait together, and one of them tries
+///   it after ever longer pauses, at most 250 ms.
 ///
 /// [`Connection`](crate::Connection) has the rules in full.
 ///
 /// A command that has no reply after [`command_timeout`](crate::Config::command_timeout) fails as
 /// unknown, at most a sixteenth late. If by then the server has sent nothing at all, the
-/// connection is closed and every command that was written to it fails so. One that was still in
-/// line there has as much time again, for all further connections together.
+/// connection is closed and every command that was written to it fails so. A command that was still
+/// queued there has as much time again, for all further connections together.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of a command disturbs nobody else: its reply is dropped when it comes. If it
-/// was handed in already it may be executed.
+/// Dropping the future of a command disturbs no other caller: its reply is dropped when it comes. A
+/// command that was queued already may be executed.
 ///
 /// # Life
 ///
 /// Every handle keeps the pool alive, as a [`Pool`](crate::Pool) does. After
-/// [`Pool::close`](crate::Pool::close) commands that were written are still answered, and others
+/// [`Pool::close`](crate::Pool::close) commands that were written are still answered, and all others
 /// fail.
 pub struct Multiplexed {
     connections: Arc<SharedConnections>,
     sets: watch::Receiver<Arc<ConnectionSet>>,
-    /// What `sets` held when it was looked at last.
+    /// The newest of `sets` that this handle has seen.
     seen: Arc<ConnectionSet>,
-    /// The state of a small generator: which two connections are compared.
-    dice: u64,
+    /// The state of the random numbers that choose which two connections are compared.
+    rng: u64,
     /// Keeps the pool's tasks running.
     pool: Arc<dyn Any + Send + Sync>,
 }
 
-/// A node may lose a script again at once, to a `SCRIPT FLUSH`, and a pipeline may be divided between
-/// two nodes.
+/// More than one: a node may lose a script again at once, to a `SCRIPT FLUSH`, and a pipeline may be
+/// divided between two nodes.
 const MOST_LOADS: u32 = 3;
 
 impl Multiplexed {
@@ -156,7 +156,7 @@ impl Multiplexed {
             connections,
             sets,
             seen: Arc::default(),
-            dice: jitter::seed(),
+            rng: jitter::seed(),
             pool,
         };
         handle.update();
@@ -167,9 +167,9 @@ impl Multiplexed {
         self.seen = Arc::clone(&self.sets.borrow_and_update());
     }
 
-    /// The place of the connection for the next command: of two drawn at random the one with less
-    /// to do, which spreads nearly as well as the best of all and does not send everybody there at
-    /// once.
+    /// The index of the connection for the next command: of two drawn at random, the one with less to
+    /// do. That spreads commands nearly as well as to take the least busy of all, and does not send all
+    /// callers to the same one at once.
     #[inline]
     fn choose(&mut self) -> Option<usize> {
         // An error says that the pool is gone, and so are its connections.
@@ -181,13 +181,13 @@ impl Multiplexed {
             0 => None,
             1 => open[0].mux.is_open().then_some(0),
             count => {
-                let drawn = jitter::roll(&mut self.dice);
+                let drawn = jitter::roll(&mut self.rng);
                 less_busy(open, draw(drawn, count), draw(drawn >> 32, count))
             }
         }
     }
 
-    /// Sends it over the connections there are until there is a result.
+    /// Sends the request over one connection, and again where [`retry`](crate::retry) allows it.
     #[inline]
     async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
         let Some(chosen) = self.choose() else {
@@ -228,19 +228,19 @@ impl Multiplexed {
         }
     }
 
-    /// Sends a pipeline, in as many parts as there are connections withdrawn meanwhile.
+    /// Sends a pipeline: in one part, and one more for each connection that is retired meanwhile.
     async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let mut replies = self.send(PipelineRequest::of(pipeline)).await?;
         while replies.len() < pipeline::replies(pipeline) {
-            // Its connection was withdrawn between two portions: the rest is not written yet.
+            // The connection was retired between two portions: the rest is not written yet.
             let rest = PipelineRequest::rest(pipeline, replies.len());
             replies.extend(self.send(rest).await.map_err(failure::partly)?);
         }
         Ok(replies)
     }
 
-    /// Loads the scripts that the node did not know, and sends again what executed nothing without
-    /// them. Each time it goes over one connection, unless that is withdrawn in between.
+    /// Loads the scripts that the node did not know, and sends the commands again that needed them. All
+    /// of that goes over one connection, unless the connection is retired in between.
     async fn load_scripts(
         &mut self,
         cmds: &[&Cmd],
@@ -283,13 +283,14 @@ impl Multiplexed {
     }
 }
 
-/// One of `count`, evenly enough, from 32 random bits.
+/// A number below `count`, from 32 random bits. Even enough for a few connections.
 fn draw(bits: u64, count: usize) -> usize {
     let scaled = (bits & 0xffff_ffff) * count as u64;
     usize::try_from(scaled >> 32).expect("BUG: less than `count`, which is a usize")
 }
 
-/// Of these two that take commands the one with fewer on their way; any other where neither does.
+/// The one of these two that has fewer commands on their way, if it takes commands. Where neither does,
+/// any other that takes them.
 fn less_busy(open: &[Arc<SharedConnection>], first: usize, second: usize) -> Option<usize> {
     let usable = |index: &usize| open[*index].mux.is_open();
     [first, second]
@@ -326,7 +327,7 @@ impl ConnectionLike for Multiplexed {
                 return Err(command::empty());
             }
             let mut replies = self.send_all(pipeline).await?;
-            // Within a transaction the others were executed together with it.
+            // In a transaction the other commands were executed together with it.
             if !pipeline.is_transaction() && replies.iter().any(scripts::is_unknown) {
                 let cmds: Vec<_> = pipeline.cmd_iter().collect();
                 replies = Box::pin(self.load_scripts(&cmds, replies)).await?;
@@ -346,8 +347,8 @@ impl Clone for Multiplexed {
             connections: Arc::clone(&self.connections),
             sets: self.sets.clone(),
             seen: Arc::clone(&self.seen),
-            // Two handles that draw the same would crowd where they meet.
-            dice: jitter::seed(),
+            // Two handles with the same numbers would choose the same connections.
+            rng: jitter::seed(),
             pool: Arc::clone(&self.pool),
         }
     }

@@ -186,7 +186,7 @@ impl RolePool {
         (max_idle < limits.max_active && idle() >= max_idle).then_some(Discard::MaxIdle)
     }
 
-    /// Passes on what the class of a reply says about the node that sent it.
+    /// Acts on what a reply says about the node that sent it.
     #[cold]
     pub(crate) fn report(&self, class: ReplyClass, target: &Target) {
         let node = &target.node;

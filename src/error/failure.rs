@@ -1,4 +1,4 @@
-//! How a command fails on its connection, and what is known of it then.
+//! How a command fails on its connection, and what is then known about it.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ use crate::node::{Node, Role};
 
 /// How a command failed on the connection, as opposed to an error reply of the server.
 ///
-/// Travels inside [`RedisError`] as the payload of an [`io::Error`]. Whether the server may have
-/// executed the command decides if a caller may send it again, so every text says it.
+/// [`RedisError`] carries it as the payload of an [`io::Error`]. A caller may send the command again only
+/// if the server cannot have executed it, so every text says whether it can.
 #[derive(Debug, thiserror::Error)]
 #[error("{peer} {node}: {cause}{fate}")]
 pub(crate) struct Failure {
@@ -42,7 +42,7 @@ pub(crate) enum Fate {
     NotExecuted,
     /// The server may have executed it.
     Unknown,
-    /// It was one of our own, which a caller knows nothing of.
+    /// It was a command of the pool's own, so the text says nothing about it.
     Own,
 }
 
@@ -85,12 +85,12 @@ pub(crate) enum Cause {
     RuntimeEnded,
 }
 
-/// A pipeline of which the first part was executed, and what became of the rest.
+/// The error of a pipeline whose first part was executed and whose rest failed.
 #[derive(Debug, thiserror::Error)]
 #[error("a part of the pipeline was executed; of the rest is known: {0}")]
 struct Partly(RedisError);
 
-/// What a pipeline fails with whose rest failed.
+/// The error of a pipeline whose first part was executed, from the error of the rest.
 pub(crate) fn partly(rest: RedisError) -> RedisError {
     io::Error::other(Partly(rest)).into()
 }
@@ -100,7 +100,7 @@ impl Cause {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())
     }
 
-    /// Whether it was the peer that closed the connection, so that what it said last may tell why.
+    /// Whether the peer closed the connection. What it sent last may then tell why.
     pub(crate) fn is_hangup(&self) -> bool {
         match self {
             Self::Closed => true,
@@ -123,7 +123,7 @@ impl Failure {
     }
 }
 
-/// What this crate gave the redis crate to carry, as the payload of an I/O error.
+/// This crate's own error, which the redis crate carries as the payload of an I/O error.
 pub(crate) fn carried<T: Error + 'static>(error: &RedisError) -> Option<&T> {
     let shared = error
         .source()?

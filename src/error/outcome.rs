@@ -1,4 +1,4 @@
-//! What became of a command that failed, told from its error.
+//! Whether a command that failed was executed, as its error tells.
 
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
@@ -8,7 +8,7 @@ use crate::error::{
     failure::{self, Failure, Fate},
 };
 
-/// What is known of a command that failed: whether the server has executed it.
+/// Whether the server has executed a command that failed.
 ///
 /// From [`outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,11 +19,11 @@ use crate::error::{
 pub enum Outcome {
     /// It was not executed, and sending it again cannot execute it twice.
     NotExecuted,
-    /// It was sent and no answer came: it may have been executed, or may still be. Only what can be
-    /// executed twice without harm should be sent again.
+    /// It was sent and has no reply: it may have been executed, or may yet be. Send it again only if it
+    /// does no harm when it is executed twice.
     Unknown,
-    /// The server has answered: the command ran, and failed or did what the answer says. Sending it
-    /// again would in general fail again.
+    /// The server has replied: the command ran, and failed or did what the reply says. Sent again, it
+    /// would in general fail again.
     Executed,
 }
 
@@ -41,29 +41,29 @@ impl Outcome {
 
 /// Tells from an error whether the command was executed.
 ///
-/// For every error of a [`Connection`](crate::Connection) and of a
-/// [`Multiplexed`](crate::Multiplexed) handle, and for this crate's own [`Error`], converted into a
-/// [`RedisError`]. It speaks of the command, the pipeline or the script that failed, not of those
-/// that the caller sent before it.
+/// Takes every error of a [`Connection`](crate::Connection) and of a
+/// [`Multiplexed`](crate::Multiplexed) handle, and this crate's own [`Error`], converted into a
+/// [`RedisError`]. The answer is about the command, the pipeline or the script that failed, not about
+/// those that the caller sent before it.
 ///
 /// - Not executed: the pool could not lend a connection; nothing of the command was written;
-///   the crate refused to send it; or the server refused to begin with it, by `READONLY`, `REDIRECT`,
+///   the crate refused to send it; or the server refused to begin with it, with `READONLY`, `REDIRECT`,
 ///   `LOADING`, `MASTERDOWN`, `NOREPLICAS`, `MISCONF`, `OOM`, `BUSY`, `NOAUTH`, `NOPERM`, `NOSCRIPT`,
-///   as an unknown command, subcommand or function or one with the wrong number of arguments, by
-///   `Protocol error`, by `max number of clients reached`, and the like. An atomic pipeline that the
-///   server discarded (`EXECABORT`).
-/// - Executed: any other error reply, `WRONGTYPE` for one; a reply that could not be converted into
+///   as an unknown command, subcommand or function or one with the wrong number of arguments, with
+///   `Protocol error`, with `max number of clients reached`, and the like. So is an atomic pipeline that
+///   the server discarded (`EXECABORT`).
+/// - Executed: any other error reply, for example `WRONGTYPE`; a reply that could not be converted into
 ///   the type that was asked for; a plain pipeline in which any command had an error reply, since the
-///   others were executed. [`RedisError::into_server_errors`] says which had.
+///   others were executed. [`RedisError::into_server_errors`] says which ones had an error.
 /// - Unknown: everything else. The connection was lost, or the time was up, after the command was
 ///   written; and errors that come neither from this crate nor from a server.
 ///
-/// A script that itself returns an error in the words of such a refusal is judged by them.
+/// If a script itself returns an error in the words of such a refusal, it counts as one.
 ///
-/// A transaction that is undone because a watched key changed is no error in Redis: its reply is
-/// nil. Ask for an `Option`, or it is an error of conversion. An error within the reply to an `EXEC`
-/// that was sent by hand is judged as if it were the whole reply; send atomic pipelines
-/// ([`redis::Pipeline::atomic`]), of which this is right.
+/// If the server undoes a transaction because a watched key changed, that is no error in Redis: the
+/// reply is nil. Ask for an `Option`, or it becomes an error of conversion. An error within the reply to
+/// an `EXEC` that was sent by hand counts as if it were the whole reply. Send atomic pipelines
+/// ([`redis::Pipeline::atomic`]) instead: for them the answer is right.
 ///
 /// ```
 /// use redis_rw_pool::{Connection, Outcome, outcome, redis::AsyncCommands};
@@ -90,18 +90,18 @@ pub fn outcome(error: &RedisError) -> Outcome {
     }
 }
 
-/// The outcome, and whether trying again may end better.
+/// The outcome, and whether another try may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Not executed, for a reason that may pass.
     Hindered,
-    /// Not executed, and nothing but a change of the caller or the configuration will help.
+    /// Not executed, and only a change of the command or of a configuration will help.
     Refused,
     /// Sent, and never answered.
     Lost,
-    /// A pipeline of which some commands were hindered and the others executed.
+    /// A pipeline: some of its commands were hindered, and the others executed.
     Torn,
-    /// The server has answered and would answer so again.
+    /// Executed; the server would answer so again.
     Answered,
 }
 
@@ -139,7 +139,7 @@ impl Verdict {
             return Self::Lost;
         };
         let hindered = |(_, reply): &(usize, ServerError)| Self::of_reply(reply) == Self::Hindered;
-        // Only a single reply is a cause of its own in the redis crate.
+        // In the redis crate, the error of a single reply has a source, and that of a pipeline has none.
         if let (true, [(_, reply)]) = (has_source(error), &*replies) {
             Self::of_reply(reply)
         } else if is_discarded_transaction(error, &replies) {
@@ -164,7 +164,8 @@ impl Verdict {
     }
 }
 
-/// The redis crate gives every command of it that was not queued, and calls the whole an abort.
+/// Whether the error is that of an atomic pipeline that the server discarded. The redis crate lists
+/// the replies to the commands that were not queued, and gives the whole the kind of an abort.
 fn is_discarded_transaction(error: &RedisError, replies: &[(usize, ServerError)]) -> bool {
     let abort = ServerErrorKind::ExecAbort;
     let first = replies.first().and_then(|(_, reply)| reply.kind());

@@ -37,8 +37,8 @@ use crate::{
 ///
 /// Use it with the redis crate's own commands, pipelines and scripts: it implements
 /// [`redis::aio::ConnectionLike`]. It goes back to its pool when it is dropped, at once and without
-/// a task. It is kept there only if it is provably clean: no command on its way, no `MULTI`,
-/// `WATCH`, `SELECT`, `SUBSCRIBE` or the like left behind; otherwise it is closed.
+/// a task. The pool keeps it only if it is provably clean: no command is on its way, and no `MULTI`,
+/// `WATCH`, `SELECT`, `SUBSCRIBE` or the like is left behind. Otherwise the pool closes it.
 ///
 /// ```no_run
 /// use redis::AsyncCommands;
@@ -53,66 +53,67 @@ use crate::{
 ///
 /// # Failover
 ///
-/// A guard is a lease on a role, not on a socket. When its connection is lost, closed or led to a node
-/// that is not the master any more, the next command goes over a fresh connection, which takes the
-/// place of the old one in the pool: [`node`](Self::node) then names the node that it goes to. That
-/// waits as long as a checkout does, up to the longer of
+/// The guard is a lease on a role, not on a socket. If its connection was lost or closed, or its node is
+/// not the master any more, the next command goes over a fresh connection. The fresh connection takes
+/// the place of the old one in the pool, and [`node`](Self::node) then names its node. The command
+/// waits for it as long as a checkout does: up to the longer of
 /// [`failover_timeout`](crate::Config::failover_timeout) and
 /// [`connect_timeout`](crate::Config::connect_timeout), also while the master is being replaced.
 ///
-/// Where the caller would miss something on a fresh connection it is not replaced: in `MULTI`, under
-/// `WATCH`, subscribed, on another database and the like. The same holds for `WAIT`, which is about what
-/// was written over the same connection; and where the fresh one goes to another node, for a `SCAN`
-/// with the cursor of the former node and for what is about its clients and scripts (`CLIENT KILL`,
-/// `CLIENT UNBLOCK`, `SCRIPT KILL`). Then the command fails, and was not executed.
+/// The connection is not replaced where the caller would miss something on a fresh one: in `MULTI`,
+/// under `WATCH`, subscribed, on another database and the like. Nor is it replaced for a `WAIT`, which
+/// is about the writes over the same connection. Some commands depend on the node: a `SCAN` with a
+/// cursor, and commands about the node's clients and scripts (`CLIENT KILL`, `CLIENT UNBLOCK`,
+/// `SCRIPT KILL`). They do not go over a fresh connection to another node. In all these cases the
+/// command fails, and was not executed.
 ///
 /// # Over a connection to read from
 ///
 /// `PUBLISH` and `SPUBLISH` over a connection from [`Pool::read`](crate::Pool::read) are refused before
 /// they are sent, unless [`read_from`](crate::Config::read_from) is
-/// [`Master`](crate::ReadFrom::Master): a replica takes them, and nobody but that replica's own
-/// subscribers gets the message. A script that publishes is not looked into.
+/// [`Master`](crate::ReadFrom::Master). A replica would take them, but only its own subscribers would
+/// get the message. The pool does not look into scripts: one that publishes is sent.
 ///
 /// # What is sent again
 ///
 /// A command that was sent is sent again only
 ///
-/// - where the server said that it executed nothing of it, because it is no master (`READONLY`, or
-///   Valkey's `REDIRECT`), is loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). That
-///   goes on for as long as a command waits for a connection; then the caller has the server's reply.
-///   A node that is loading is asked over the same connection, by one caller at a time, after pauses
-///   of at most 250 ms;
-/// - where the connection was lost and the command is known to read only (by name: `GET`, `HGETALL`,
-///   `EVAL_RO`, …; no script otherwise, nothing that blocks). Where a replica may serve it, it has one
-///   [`command_timeout`](crate::Config::command_timeout) for all attempts together. Where only the
-///   master may, it waits for the next one as a write does.
+/// - if the server said that it executed nothing of it, because it is no master (`READONLY`, or
+///   Valkey's `REDIRECT`), is loading its data (`LOADING`) or has lost its master (`MASTERDOWN`). The
+///   command is sent again for as long as it may wait for a connection; after that the caller gets the
+///   server's reply. A node that is loading is tried over the same connection, by one caller at a time,
+///   after pauses of at most 250 ms;
+/// - if the connection was lost and the command is known to read only. Commands are known by name:
+///   `GET`, `HGETALL`, `EVAL_RO`, …, no other script, and nothing that blocks. If a replica may serve
+///   the command, all attempts share one [`command_timeout`](crate::Config::command_timeout). If only
+///   the master may, the command waits for the next master as a write does.
 ///
-/// A pipeline is sent again where that holds for every command in it. Any other command that was on its
-/// way when the connection was lost has failed as *unknown*: it may have been executed, and is never
-/// sent a second time.
+/// A pipeline is sent again if that holds for every command in it. Any other command that was on its
+/// way when the connection was lost fails as *unknown*: it may have been executed, and is never sent a
+/// second time.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of a command closes its connection before anybody uses it again, since its
+/// Dropping the future of a command closes its connection before anybody uses it again, since the
 /// reply would reach somebody else. A command that was on its way may have been executed, or may yet
-/// be. The next command on the guard goes over a fresh connection, or fails, not executed, where the
-/// caller would miss something there.
+/// be. The next command on the guard goes over a fresh connection. Where the caller would miss
+/// something there, it fails, and was not executed.
 #[must_use = "a connection goes back to its pool as soon as it is dropped"]
 pub struct Connection {
-    /// `None` while being dropped, and while a transaction has it.
+    /// `None` while the guard is being dropped, and while a transaction has the connection.
     object: Option<Object<Manager>>,
-    /// Whom the connection goes to that a transaction has.
+    /// The target of the connection while a transaction has it.
     away: Option<Box<Target>>,
-    /// Of a connection that a transaction lends: where it goes when it is dropped.
+    /// In the guard that a transaction gives to its work: where the connection goes on drop.
     owner: Option<Arc<Mutex<Option<Self>>>>,
     /// In a transaction: what became of its commands so far.
     pub(crate) effect: Option<Effect>,
     db: i64,
-    /// The caller has sent something.
+    /// The caller has sent a command.
     used: bool,
-    /// The connection was replaced since: a `WAIT` would not be about all that was written.
+    /// The connection was replaced after that: a `WAIT` would not be about all the writes.
     severed: bool,
-    /// Nothing is waited for longer than this, where the caller has no more time.
+    /// No wait lasts longer than this; set where the caller has a deadline.
     until: Option<Instant>,
 }
 
@@ -130,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// Commands over it wait no longer than this for a connection, the end of a fence, or a node that
+    /// Commands wait no longer than this for a connection, for the end of a fence, or for a node that
     /// refuses to serve.
     pub(crate) fn until(mut self, moment: Option<Instant>) -> Self {
         self.until = moment;
@@ -142,9 +143,9 @@ impl Connection {
         self.target().node.clone()
     }
 
-    /// The role of the node at the other end, when the connection was made.
+    /// The role that the node at the other end had when the connection was made.
     ///
-    /// A connection from [`Pool::read`](crate::Pool::read) is to a master where the read policy
+    /// A connection from [`Pool::read`](crate::Pool::read) goes to the master where the read policy
     /// says so.
     pub fn role(&self) -> Role {
         self.target().role
@@ -171,7 +172,7 @@ impl Connection {
         object.expect("BUG: a guard is used while it is being dropped")
     }
 
-    /// A command failed of which nothing was written.
+    /// The error of a command of which nothing was written.
     pub(crate) fn failure(&self, cause: Cause) -> RedisError {
         self.failure_with(cause, Fate::NotExecuted)
     }
@@ -205,7 +206,7 @@ impl Connection {
         }
         let mut result = request.over(self.entry_mut().wire()).await;
         if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
-            // Refused before it was sent: all is as it was.
+            // The crate refused it before it was sent, and nothing has changed.
             return result;
         }
         if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::NoSignal) {
@@ -222,7 +223,7 @@ impl Connection {
         result
     }
 
-    /// The text of a script, in case a shared connection goes to a node that does not know it.
+    /// Keeps the text of a script: a shared connection may go to a node that does not know it.
     #[inline]
     fn remember(&self, cmd: &Cmd) {
         if let Some(object) = &self.object {
@@ -230,7 +231,8 @@ impl Connection {
         }
     }
 
-    /// The caller is told, once, that a `WAIT` is not about what was written before.
+    /// Forgets the writes over the former connection. A `WAIT` fails once, which tells the caller that it
+    /// is not about them; the next `WAIT` is about later writes.
     fn start_over(&mut self) {
         (self.used, self.severed) = (false, false);
     }
@@ -238,8 +240,7 @@ impl Connection {
 
 /// What a transaction needs.
 impl Connection {
-    /// Gives the connection away until the guard that this makes is dropped, which leaves it with
-    /// the owner.
+    /// Gives the connection to a second guard, which puts it into `owner` when it is dropped.
     pub(crate) fn lend(&mut self, owner: Arc<Mutex<Option<Self>>>) -> Self {
         let away = Box::new(self.target().clone());
         let lent = Self {
@@ -295,7 +296,8 @@ impl Connection {
         open.then(|| self.entry().dirt()).flatten()
     }
 
-    /// The next command goes over a fresh connection instead.
+    /// Closes the connection if `WATCH` is all that was set up on it. The next command goes over a fresh
+    /// one.
     pub(crate) fn close_if_only_watching(&mut self) {
         if self.is_watching() && self.entry_mut().wire().is_only_watching() {
             let reason = self.dirt().unwrap_or(Discard::Dirty);

@@ -1,4 +1,4 @@
-//! Work that is done again until it succeeds: for what may be done twice without harm.
+//! Work that is done again until it succeeds: for work that does no harm if it is done twice.
 
 use std::{future::Future, time::Duration};
 
@@ -29,20 +29,20 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// The time for everything: every attempt, the one under way included, and the pauses between
-    /// them. A command that still waits by then for a master, or for one that is loading, ends as
-    /// not executed. Defaults to 10 s.
+    /// The time for everything: all attempts, the last one included, and the pauses between them. A
+    /// command that still waits by then for a master, or for a master that is loading, ends as not
+    /// executed. Defaults to 10 s.
     pub deadline: Duration,
-    /// The longest that the first pause may be; each one after it may be twice as long as the one
-    /// before. The pause itself is drawn anew each time, from nothing up to that, so that many
-    /// callers that failed together do not come back together. Defaults to 10 ms.
+    /// The limit of the first pause; each later limit is twice the one before. The pause itself is
+    /// drawn at random from zero to the limit, so that many callers that failed together do not come
+    /// back together. Defaults to 10 ms.
     pub first_delay: Duration,
     /// No pause is longer than this. Defaults to 500 ms.
     pub max_delay: Duration,
 }
 
 impl Retry {
-    /// As the default, with this deadline.
+    /// The default policy with this deadline.
     pub fn within(deadline: Duration) -> Self {
         Self {
             deadline,
@@ -61,8 +61,8 @@ impl Default for Retry {
     }
 }
 
-/// So much before the deadline nothing more is sent or waited for: more than timers are late by, and
-/// time for the reply to what was sent just before.
+/// No command is sent, and none waits, this shortly before the deadline. It is more than timers are late
+/// by, and leaves time for the reply to the command that was sent last.
 const SLACK: Duration = Duration::from_millis(50);
 
 impl Retry {
@@ -75,7 +75,8 @@ impl Retry {
     }
 }
 
-/// Whether to try again after so many failures, and after how long a pause at most.
+/// The longest pause before the next attempt, after so many failures; `None` where there must not be
+/// one.
 fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
     match verdict {
         Verdict::Refused | Verdict::Answered => None,
@@ -83,9 +84,9 @@ fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
     }
 }
 
-/// What to tell the caller of all attempts: the last error, except that one which says "not
-/// executed" does not hide an earlier one which does not.
-fn telling(earlier: Option<RedisError>, last: RedisError) -> RedisError {
+/// The error that the caller gets for all attempts: the last one. But an error that says "not executed"
+/// must not hide an earlier one of an attempt that may have been executed.
+fn overall(earlier: Option<RedisError>, last: RedisError) -> RedisError {
     match earlier {
         Some(earlier) if outcome(&last) == Outcome::NotExecuted => {
             if outcome(&earlier) == Outcome::NotExecuted {
@@ -98,9 +99,9 @@ fn telling(earlier: Option<RedisError>, last: RedisError) -> RedisError {
     }
 }
 
-/// Does the work on a connection of this side, again and again as the policy says.
+/// Does the work on a connection of this pool, again and again as the policy says.
 pub(crate) async fn run<T, F, Fut>(
-    side: &ExclusivePool,
+    pool: &ExclusivePool,
     policy: &Retry,
     mut work: F,
 ) -> RedisResult<T>
@@ -110,27 +111,27 @@ where
 {
     let began = Instant::now();
     let mut failures = 0_u32;
-    let mut told = None;
+    let mut so_far = None;
     loop {
-        let error = match attempt(side, policy, began, &mut work).await {
+        let error = match attempt(pool, policy, began, &mut work).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
         failures = failures.saturating_add(1);
         let longest = again(policy, failures, Verdict::of(&error));
         let pause = longest.map(|longest| policy.backoff().draw(longest));
-        let error = telling(told.take(), error);
+        let error = overall(so_far.take(), error);
         let left = policy.deadline.saturating_sub(began.elapsed());
         match pause {
             Some(pause) if pause + policy.slack() < left => tokio::time::sleep(pause).await,
             _ => return Err(error),
         }
-        told = Some(error);
+        so_far = Some(error);
     }
 }
 
 async fn attempt<T, F, Fut>(
-    side: &ExclusivePool,
+    pool: &ExclusivePool,
     policy: &Retry,
     began: Instant,
     work: &mut F,
@@ -145,15 +146,15 @@ where
     let until = began.checked_add(policy.deadline - policy.slack());
     let mut lent = None;
     let attempt = async {
-        let connection = side.checkout().await?;
+        let connection = pool.checkout().await?;
         lent = Some(connection.node());
         work(connection.until(until)).await
     };
     let ended = tokio::time::timeout(left, attempt).await;
     ended.unwrap_or_else(|_| {
         Err(match lent {
-            None => side.waited_too_long(policy.deadline).into(),
-            // Nobody knows how far it got.
+            None => pool.waited_too_long(policy.deadline).into(),
+            // The work was cut off, and may have sent a command.
             Some(node) => {
                 let failure = Failure {
                     peer: Peer::Node(Role::Master),

@@ -1,4 +1,4 @@
-//! Optimistic locking: work on watched keys, done again until nobody has come in between.
+//! Optimistic locking: work on watched keys, done again until no other client changed them meanwhile.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{
     status::discard::Discard,
 };
 
-/// So often is the work done at most; the documentation of `transaction` names it.
+/// The work is done at most so often. The documentation of `transaction` names this number.
 const MOST_ROUNDS: u32 = 100;
 
 /// What became of the commands that were sent since the keys were watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
-    /// Nothing was changed.
+    /// They changed nothing.
     Nothing,
     Executed,
-    /// Something may have been changed: the reply was lost.
+    /// They may have changed something: a reply was lost.
     Unknown,
 }
 
@@ -45,26 +45,26 @@ impl Effect {
 /// How the work ended that was done under watched keys.
 enum Ended<T> {
     Done(T),
-    /// Somebody has changed a watched key, so nothing was executed.
+    /// Another client changed a watched key, so nothing was executed.
     Conflict,
-    /// Nothing was executed, and another connection may serve better.
+    /// Nothing was executed, and the work may succeed over another connection.
     Hindered(RedisError),
     Failed(RedisError),
 }
 
 impl Connection {
-    /// Does work on keys that nobody else must change meanwhile, with `WATCH`, again and again until
-    /// nobody does.
+    /// Does work on keys that no other client must change meanwhile. It uses `WATCH`, and does the work
+    /// again until no other client has changed them.
     ///
     /// Watches the keys and calls `work` with this connection and an empty atomic pipeline. `work`
-    /// reads what it needs over the connection, fills the pipeline and sends it, which must be the
-    /// last that it does. When a watched key was changed meanwhile the server executes nothing of the
-    /// pipeline and says nil, which is `None` if an `Option` is asked for. Then everything begins
+    /// reads what it needs over the connection, fills the pipeline and sends it. The pipeline must be
+    /// the last that it sends. If a watched key was changed meanwhile, the server executes nothing of
+    /// the pipeline and replies nil, which is `None` if an `Option` is asked for. Then everything begins
     /// anew, up to 100 times in all, with pauses that grow up to 64 ms.
     ///
-    /// `work` may be done several times, so what it does apart from its pipeline must do no harm if
-    /// repeated. `Ok(None)` asks for another time, `Ok(Some(value))` and `Err` end the transaction,
-    /// with `UNWATCH` where the pipeline was not sent. The shape is that of
+    /// `work` may be done several times, so all that it does apart from its pipeline must do no harm if
+    /// it is repeated. `Ok(None)` asks for another time. `Ok(Some(value))` and `Err` end the
+    /// transaction, with `UNWATCH` if the pipeline was not sent. The signature is like that of
     /// [`redis::aio::transaction_async`], which needs a connection that can be cloned.
     ///
     /// ```no_run
@@ -85,19 +85,19 @@ impl Connection {
     ///
     /// # Failover
     ///
-    /// What is watched is lost with its connection. When the master is replaced or the connection lost
-    /// in the middle, the next command of `work` fails, *not executed*, and the transaction begins
-    /// anew, on the new master and within the time that a checkout has, as long as nothing of it can
-    /// have been executed. So it does where the master refuses the pipeline because it takes no writes
-    /// any more (`READONLY`).
+    /// The server forgets the watched keys when the connection is lost. If the master is replaced or the
+    /// connection is lost during the work, the next command of `work` fails, *not executed*. The
+    /// transaction then begins anew on the new master, within the time that a checkout has, as long as
+    /// nothing of it can have been executed. It also begins anew if the master refuses the pipeline
+    /// because it takes no writes any more (`READONLY`).
     ///
-    /// A pipeline that was sent and whose reply never came is *unknown*: it is not sent again, and the
-    /// transaction ends with that error, even if `work` asks for another time.
+    /// A pipeline that was sent and has no reply is *unknown*. It is not sent again, and the transaction
+    /// ends with that error, even if `work` asks for another time.
     ///
     /// # Errors
     ///
-    /// - *not executed*, if after the last time a watched key was changed by somebody else;
-    /// - what `work` fails with, unless the transaction begins anew as said above;
+    /// - *not executed*, if another client changed a watched key the last time, too;
+    /// - the error of `work`, unless the transaction begins anew as described above;
     /// - as any command, if the keys could not be watched. Then nothing was executed;
     /// - a client error without a single key, and within the `work` of another transaction.
     ///
@@ -105,8 +105,8 @@ impl Connection {
     ///
     /// Dropping the future closes the connection, unless the caller had set up other state on it. If
     /// the pipeline was on its way it may be executed. The next command on the guard goes over a fresh
-    /// connection. `work` must drop the connection that it was given before it ends: one that is kept
-    /// leaves this guard without any, and its commands fail, not executed.
+    /// connection. `work` must drop the connection that it was given before it ends. If it keeps the
+    /// connection, this guard has none, and its commands fail, not executed.
     pub async fn transaction<K, T, F, Fut>(&mut self, keys: K, mut work: F) -> RedisResult<T>
     where
         K: ToRedisArgs,
@@ -189,13 +189,13 @@ impl Connection {
     }
 }
 
-/// One time that the work is done. However it ends, no key stays watched: what `UNWATCH` has not
-/// mended is closed.
+/// One round of the work. However it ends, no key stays watched: if `UNWATCH` did not do it, the
+/// connection is closed.
 struct Round<'a> {
     connection: &'a mut Connection,
     /// Where the work's connection goes when it is dropped.
     returned: Arc<Mutex<Option<Connection>>>,
-    /// The caller had set up nothing on the connection, so that another will do as well.
+    /// The caller had set up nothing on the connection, so that another one serves as well.
     fresh: bool,
 }
 
@@ -211,7 +211,7 @@ impl Round<'_> {
 
     fn judge<T>(&self, worked: RedisResult<Option<T>>, effect: Effect) -> Ended<T> {
         let connection = &*self.connection;
-        // A command that the work itself has given up.
+        // The work itself has cancelled a command.
         let cut = connection.is_away() || connection.dirt() == Some(Discard::Cancelled);
         match worked {
             Ok(Some(value)) => Ended::Done(value),
@@ -233,7 +233,7 @@ impl Round<'_> {
 
     async fn unwatch(&mut self) {
         if self.connection.is_watching() && self.connection.is_fit() {
-            // Where it fails the connection is closed.
+            // If it fails, the connection is closed.
             let _ = self.connection.command(&cmd("UNWATCH")).await;
         }
     }
@@ -248,7 +248,7 @@ impl Drop for Round<'_> {
     }
 }
 
-/// Whether a command failed with its connection, and another connection may serve better.
+/// Whether a command failed together with its connection, so that it may succeed over another one.
 fn may_pass(error: &RedisError) -> bool {
     Failure::of(error).is_some_and(|failure| {
         matches!(
@@ -262,7 +262,7 @@ fn may_pass(error: &RedisError) -> bool {
     })
 }
 
-/// A `WATCH` that may have been executed has changed nothing.
+/// The error of a `WATCH` as *not executed*: even if the server executed it, it changed nothing.
 fn not_executed(error: RedisError) -> RedisError {
     match Failure::of(&error) {
         Some(failure) => Failure {
@@ -276,7 +276,7 @@ fn not_executed(error: RedisError) -> RedisError {
     }
 }
 
-/// After so many rounds: the second begins at once.
+/// The longest pause after so many rounds. The second round begins at once.
 fn longest_pause(rounds: u32) -> Duration {
     TRANSACTION.after(rounds.saturating_sub(1))
 }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// All that differs between sending one command and sending a pipeline.
+/// What the rules of sending need to know of a command or of a pipeline.
 pub(crate) trait Request: Copy + Send + Sync {
     type Reply: Send;
 
@@ -36,8 +36,8 @@ pub(crate) trait Request: Copy + Send + Sync {
     /// Whether the reply, whose class is a refusal, says that nothing at all was executed.
     fn is_refused(self, reply: &Self::Reply) -> bool;
 
-    /// Whether the reply to something that does not only read leaves it possible that anything was
-    /// changed.
+    /// Whether the reply leaves it possible that the server changed anything. Asked only of requests
+    /// that do not just read.
     fn has_effect(self, reply: &Self::Reply) -> bool;
 
     /// Whether it is known to read only.
@@ -73,7 +73,7 @@ impl Request for &Cmd {
     }
 
     fn is_refused(self, reply: &Value) -> bool {
-        // The transaction that an EXEC ends is gone, whatever it says.
+        // An EXEC ends its transaction, whatever its reply says.
         let abort = matches!(reply, Value::ServerError(error) if reply_class::is_abort(error));
         !abort && !is_script(self)
     }
@@ -100,7 +100,7 @@ impl Request for &Cmd {
     }
 }
 
-/// A pipeline, or what is left of it to send.
+/// A pipeline, or the rest of it that is still to be sent.
 #[derive(Clone, Copy)]
 pub(crate) struct PipelineRequest<'a> {
     pipeline: &'a Pipeline,

@@ -45,7 +45,7 @@ fn an_attempt_that_may_have_been_executed_is_not_hidden_by_one_that_was_not() {
     ];
     for (earlier, last, expected) in table {
         let case = format!("{earlier:?}, {last:?}");
-        let told = telling(earlier, last);
-        assert_eq!(told.to_string(), expected.to_string(), "{case}");
+        let got = overall(earlier, last);
+        assert_eq!(got.to_string(), expected.to_string(), "{case}");
     }
 }
