@@ -23,7 +23,7 @@ pub(crate) enum Setup {
     /// This is so for every code and every text that the table does not have (what a proxy says whose
     /// server is away, for one). To call it final would end calls that a failover only delays.
     MayPass,
-    /// The server repeats the refusal until somebody changes its configuration or ours.
+    /// The server repeats the refusal until its configuration or ours is changed.
     Final,
     /// The server does not let us use this one command: the user lacks the permission, or the server
     /// or a proxy does not know it. Final, too.

@@ -95,7 +95,7 @@ use crate::{
 /// # Cancel safety
 ///
 /// Dropping the future of a command closes its connection before anybody uses it again, since the
-/// reply would reach somebody else. A command that was on its way may have been executed, or may yet
+/// reply would reach another caller. A command that was on its way may have been executed, or may yet
 /// be. The next command on the guard goes over a fresh connection. Where the caller would miss
 /// something there, it fails, and was not executed.
 #[must_use = "a connection goes back to its pool as soon as it is dropped"]

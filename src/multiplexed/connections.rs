@@ -58,6 +58,12 @@ pub(crate) struct ConnectionSet {
     closed: bool,
 }
 
+impl ConnectionSet {
+    fn takes_commands(&self) -> bool {
+        self.open.iter().any(|connection| connection.mux.is_open())
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct SharedConnections {
     role_pool: Arc<RolePool>,
@@ -101,12 +107,7 @@ impl SharedConnections {
             if let Some(error) = self.hopeless(&sets.borrow_and_update()) {
                 return Err(error.into());
             }
-            if sets
-                .borrow()
-                .open
-                .iter()
-                .any(|connection| connection.mux.is_open())
-            {
+            if sets.borrow().takes_commands() {
                 return Ok(());
             }
             let changed = tokio::time::timeout_at(since + acquire_timeout, sets.changed()).await;
@@ -258,10 +259,8 @@ impl Maintainer {
             }
         }
         for target in &targets {
-            let open = self.open.iter();
-            let have = open
-                .filter(|connection| connection.target == *target)
-                .count();
+            let same = |connection: &&Arc<SharedConnection>| connection.target == *target;
+            let have = self.open.iter().filter(same).count();
             let dials = self.under_way.values();
             let under_way = dials.filter(|node| **node == target.node).count();
             for _ in have + under_way..role_pool.config.multiplexed.connections {

@@ -28,25 +28,21 @@ impl Multiplexed {
         first: Option<Tried<R::Reply>>,
     ) -> RedisResult<R::Reply> {
         let role_pool = Arc::clone(self.connections.role_pool());
-        let timeout = role_pool.config.command_timeout;
         let mut budget = RetryBudget::default();
         // What the caller gets when time is up: the last reply, or the last loss.
         let mut last = None;
         let mut tried = first;
         loop {
             let mut after = None;
-            if let Some(Tried {
-                connection,
-                outcome,
-            }) = tried
-            {
-                let (attempt, result) = self.judge(request, &connection, outcome);
+            if let Some(tried) = tried {
+                let connection = tried.connection;
+                let (attempt, result) = self.judge(request, &connection, tried.outcome);
                 after = Some(attempt);
                 budget.note(attempt);
                 last = result.or(last);
                 match self.next_step(request, &connection, attempt, &budget, last.is_some()) {
                     NextStep::Return => {
-                        let result = last.expect("BUG: nothing was written, and there is time");
+                        let result = last.expect("BUG: the handle returns before it has a result");
                         let served = attempt == AttemptEnd::Settled && result.is_ok();
                         if served && budget.was_refused() {
                             role_pool.refusals.served(&connection.target.node);
@@ -69,21 +65,32 @@ impl Multiplexed {
                 // What the server said tells more than that there was no other connection.
                 Err(error) => return last.unwrap_or(Err(error)),
             };
-            if budget.losses() > 0 && !role_pool.needs_master() {
-                budget.count_waits();
-            }
             if let Some(attempt) = after {
                 let node = &connection.target.node;
                 retry::announce(request, attempt, budget.losses(), role_pool.name, node);
             }
-            let began = Instant::now();
-            let limit = budget.limit(timeout);
-            let outcome = request.over_shared(&connection.mux, limit).await;
-            budget.spend(began.elapsed());
-            tried = Some(Tried {
-                connection,
-                outcome,
-            });
+            tried = Some(self.send_over(request, connection, &mut budget).await);
+        }
+    }
+
+    async fn send_over<R: Request>(
+        &self,
+        request: R,
+        connection: Arc<SharedConnection>,
+        budget: &mut RetryBudget,
+    ) -> Tried<R::Reply> {
+        let role_pool = self.connections.role_pool();
+        // A read that was lost shares one deadline with the waits, unless it waits for a master.
+        if budget.losses() > 0 && !role_pool.needs_master() {
+            budget.count_waits();
+        }
+        let began = Instant::now();
+        let limit = budget.limit(role_pool.config.command_timeout);
+        let outcome = request.over_shared(&connection.mux, limit).await;
+        budget.spend(began.elapsed());
+        Tried {
+            connection,
+            outcome,
         }
     }
 

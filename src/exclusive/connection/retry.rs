@@ -32,8 +32,7 @@ impl Connection {
         // for the next master.
         let mut read_deadline = None;
         let mut backoff = None;
-        let mut losses = 0;
-        let mut refused = false;
+        let (mut losses, mut refused) = (0, false);
         loop {
             self.report(request, &result);
             let attempt = AttemptEnd::of(request, &result, self.role());
