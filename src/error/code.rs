@@ -107,11 +107,17 @@ const TEXTS: [(&str, Execution, Setup); 22] = [
 
 /// What became of the command that was answered so.
 pub(crate) fn execution(code: &str, details: &str) -> Execution {
+    if code != "EXECABORT" {
+        return execution_of_command(code, details);
+    }
+    match abort_reason(details) {
+        Some((code, details)) if execution_of_command(code, details) == NotNow => NotNow,
+        _ => Never,
+    }
+}
+
+fn execution_of_command(code: &str, details: &str) -> Execution {
     match code {
-        "EXECABORT" => match abort_reason(details) {
-            Some((code, details)) if execution(code, details) == NotNow => NotNow,
-            _ => Never,
-        },
         "ERR" if is_from_script(details) => Done,
         "ERR" => {
             let mut rows = TEXTS.iter();
@@ -124,14 +130,13 @@ pub(crate) fn execution(code: &str, details: &str) -> Execution {
 
 /// What an error reply says about the node that sent it.
 pub(crate) fn class(code: &str, details: &str) -> ReplyClass {
-    match code {
+    let code = match code {
         // A server that was demoted between the commands of a transaction and its EXEC gives this
         // reason.
-        "EXECABORT" => {
-            abort_reason(details).map_or(NoSignal, |(code, details)| class(code, details))
-        }
-        _ => row(code).map_or(NoSignal, |(_, _, class, _)| *class),
-    }
+        "EXECABORT" => abort_reason(details).map_or(code, |(reason, _)| reason),
+        _ => code,
+    };
+    row(code).map_or(NoSignal, |(_, _, class, _)| *class)
 }
 
 /// What an error reply to a command of the pool's own means.

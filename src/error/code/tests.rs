@@ -32,6 +32,8 @@ fn what_every_code_means() {
         ("EXECABORT because of: NOPERM no", Never, NoSignal, MayPass),
         ("EXECABORT because of: WRONGTYPE no", Never, NoSignal, MayPass),
         ("EXECABORT because of previous errors.", Never, NoSignal, MayPass),
+        // No server nests them, and a hostile one must not make us recurse.
+        ("EXECABORT because of: EXECABORT because of: READONLY", Never, NoSignal, MayPass),
         ("ERR max number of clients reached", NotNow, NoSignal, MayPass),
         ("ERR Unknown command 'X'", Never, NoSignal, CommandDenied),
         ("ERR proxy: unknown command", Done, NoSignal, CommandDenied),
