@@ -1,22 +1,10 @@
-//! Who is master and who is replica: the immutable snapshot, and the handle that publishes it.
+//! Who is master and who is replica: the immutable snapshot.
 
 pub(crate) mod admission;
 pub(crate) mod excluded;
+mod handle;
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
-use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use crate::{
     config::ReadFrom,
@@ -24,13 +12,7 @@ use crate::{
     topology::excluded::Excluded,
 };
 
-#[cfg(test)]
-use crate::util::schedule_model::step;
-
-/// Where another thread may be faster, for the models.
-#[cfg(not(test))]
-#[inline(always)]
-fn step() {}
+pub(crate) use crate::topology::handle::Handle;
 
 /// What the pool believes about the deployment, at one moment.
 ///
@@ -185,127 +167,6 @@ fn or_else(
         second.collect()
     } else {
         first.collect()
-    }
-}
-
-/// Publishes snapshots, and takes the suspicions that ask for a new one.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    /// The version of the newest snapshot, for a refresh without a lock before every command.
-    version: AtomicU64,
-    sender: watch::Sender<Arc<Topology>>,
-    suspects: Mutex<HashSet<Node>>,
-    /// Replicas that were left out because they missed a deadline, of which the refresh task does
-    /// not know yet. Taken while `sender` is locked, never the other way round.
-    silent: Mutex<HashSet<Node>>,
-    suspicion: Notify,
-}
-
-impl Handle {
-    pub(crate) fn new() -> Self {
-        Self {
-            version: AtomicU64::new(0),
-            sender: watch::Sender::new(Arc::default()),
-            suspects: Mutex::default(),
-            silent: Mutex::default(),
-            suspicion: Notify::new(),
-        }
-    }
-
-    pub(crate) fn version(&self) -> u64 {
-        let version = self.version.load(Ordering::Acquire);
-        step();
-        version
-    }
-
-    pub(crate) fn snapshot(&self) -> Arc<Topology> {
-        Arc::clone(&self.sender.borrow())
-    }
-
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Topology>> {
-        self.sender.subscribe()
-    }
-
-    /// Publishes a snapshot under the next version. Only the refresh task calls this; what was left
-    /// out since it last took the silent ones stays so.
-    pub(crate) fn publish(&self, mut topology: Topology) {
-        self.replace(|current| {
-            let silent = self.silent.lock();
-            for replica in &mut topology.replicas {
-                if replica.is_readable() && silent.contains(&replica.node) {
-                    let known = current.replicas.iter().find(|r| r.node == replica.node);
-                    replica.excluded = known.and_then(|known| known.excluded.clone());
-                }
-            }
-            Some(topology)
-        });
-    }
-
-    /// Leaves a replica out of reads from this moment on because it did not answer within this
-    /// time, and asks for a look at it. Any other node is only put under suspicion: there is no
-    /// other master to go to.
-    pub(crate) fn silence(&self, node: &Node, within: Duration) {
-        let left_out = self.replace(|current| {
-            let mut replicas = current.replicas.iter();
-            let place = replicas.position(|r| r.node == *node && r.is_readable())?;
-            self.silent.lock().insert(node.clone());
-            let mut topology = current.clone();
-            topology.replicas[place].excluded = Some(Excluded::Silent { within });
-            Some(topology)
-        });
-        if left_out {
-            tracing::info!(%node, ?within, "a replica is left out: it did not answer");
-            self.suspicion.notify_one();
-        }
-        self.suspect(node);
-    }
-
-    /// The replicas that were left out since the last call. To be called before the snapshot is
-    /// taken from which the next is made: that one has them left out.
-    pub(crate) fn take_silent(&self) -> HashSet<Node> {
-        std::mem::take(&mut *self.silent.lock())
-    }
-
-    /// The version is raised after the snapshot is in place: whoever sees the new version finds a
-    /// snapshot at least as new.
-    fn replace(&self, next: impl FnOnce(&Topology) -> Option<Topology>) -> bool {
-        let mut version = 0;
-        let replaced = self.sender.send_if_modified(|current| {
-            let Some(mut next) = next(current) else {
-                return false;
-            };
-            version = current.version + 1;
-            next.version = version;
-            *current = Arc::new(next);
-            true
-        });
-        step();
-        self.version.fetch_max(version, Ordering::Release);
-        replaced
-    }
-
-    /// Asks for a look at the Sentinels because this node misbehaved. Any number of suspicions
-    /// that arrive before the refresh begins cost that one refresh.
-    pub(crate) fn suspect(&self, node: &Node) {
-        let first = self.suspects.lock().insert(node.clone());
-        if first {
-            self.suspicion.notify_one();
-        }
-    }
-
-    /// Asks for a look at the Sentinels with nobody under suspicion.
-    pub(crate) fn request_refresh(&self) {
-        self.suspicion.notify_one();
-    }
-
-    /// Waits until somebody asks for a refresh.
-    pub(crate) async fn refresh_requested(&self) {
-        self.suspicion.notified().await;
-    }
-
-    /// The nodes under suspicion, which are thereby cleared of it.
-    pub(crate) fn take_suspects(&self) -> HashSet<Node> {
-        std::mem::take(&mut *self.suspects.lock())
     }
 }
 

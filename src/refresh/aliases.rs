@@ -21,8 +21,8 @@ use crate::{
     node::{Node, announced},
     refresh::{
         decide::{
-            election::{NodeReport, NodeReports},
             fence::SentinelReport,
+            node_report::{NodeReport, NodeReports},
         },
         probe::Identity,
     },

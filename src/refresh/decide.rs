@@ -3,6 +3,10 @@
 pub(crate) mod catch_up;
 pub(crate) mod election;
 pub(crate) mod fence;
+pub(crate) mod node_report;
+pub(crate) mod replicas;
+#[cfg(test)]
+mod testing;
 pub(crate) mod trust;
 pub(crate) mod without_sentinels;
 
@@ -15,8 +19,8 @@ use crate::{
     node::Node,
     refresh::decide::{
         catch_up::{CatchUp, Offsets},
-        election::{NodeReport, NodeReports},
         fence::{Fence, SentinelReport},
+        node_report::{NodeReport, NodeReports},
     },
     sentinel::answer::View,
     topology::Topology,
@@ -105,10 +109,10 @@ impl Decider {
         if let Some(master) = master.or_else(|| claimed.map(|view| view.master.clone())) {
             let version = current.version + 1;
             let (mut replicas, unheard) =
-                election::replicas(current, &master, &views, node_reports, version, now);
+                replicas::replicas(current, &master, &views, node_reports, version, now);
             if next.master.is_some() {
                 if let Some(previous_master) = &next.previous_master {
-                    election::keep_followers(&mut replicas, previous_master, node_reports);
+                    replicas::keep_followers(&mut replicas, previous_master, node_reports);
                 }
                 let offsets = evidence.offsets;
                 ask.extend(

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error::{self, is_refusal},
     node::{Node, Role},
-    refresh::decide::election::NodeReport,
+    refresh::decide::node_report::NodeReport,
     util::abort_on_drop::AbortOnDrop,
     wire::{
         connection::WireConnection,

@@ -15,7 +15,7 @@ use crate::{
     refresh::{
         decide::{
             catch_up::Offsets,
-            election::{NodeReport, NodeReports},
+            node_report::{NodeReport, NodeReports},
         },
         probe::{Identity, Probed, Prober, Reason},
         progress,

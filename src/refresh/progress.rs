@@ -10,8 +10,8 @@ use crate::{
     node::{Node, Role},
     refresh::{
         decide::{
-            election::NodeReport,
             fence::{Fence, Raised, Tally},
+            node_report::NodeReport,
         },
         sentinels::Admission,
     },

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     node::{Node, Role},
     refresh::{
-        decide::election::NodeReport,
+        decide::node_report::NodeReport,
         probe::{Identity, Probed, Reason},
     },
     wire::{

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    refresh::decide::election::{exclusion, names_as_master},
+    refresh::decide::node_report::{exclusion, names_as_master},
     sentinel::{
         event::{EventKind, Subject},
         flags::Flags,

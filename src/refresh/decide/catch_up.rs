@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     node::Node,
-    refresh::decide::election::{NodeReport, NodeReports},
+    refresh::decide::node_report::{NodeReport, NodeReports},
     topology::{Replica, excluded::Excluded},
 };
 

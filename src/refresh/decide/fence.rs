@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::{
     node::Node,
     refresh::decide::{
-        Evidence,
-        election::{self, NodeReport, NodeReports},
+        Evidence, election,
+        node_report::{self, NodeReport, NodeReports},
         trust::Trust,
         without_sentinels::{Consensus, consensus},
     },
@@ -506,7 +506,7 @@ impl Fence {
             let node_report = candidate.and_then(|node| node_reports.get(node));
             let master = current.master.as_ref();
             let follows =
-                master.is_some_and(|master| election::names_as_master(node_report, master));
+                master.is_some_and(|master| node_report::names_as_master(node_report, master));
             let sign = self.signs.get(sentinel);
             follows && sign.is_some_and(|sign| now - sign.since >= ELECTION)
         };

@@ -344,7 +344,7 @@ impl World {
         if next.previous_master.is_some() {
             assert_eq!(next.previous_master, self.current.master);
             assert_eq!(next.epoch, self.current.epoch);
-            let handed_over = election::names_as_master(node_report(old), new);
+            let handed_over = node_report::names_as_master(node_report(old), new);
             assert!(
                 self.current.fence.is_some() || handed_over,
                 "no sign, no haste"
@@ -391,7 +391,7 @@ impl World {
         let was_never_told = |answer: &&Answer| {
             let candidate = answer.view.as_ref().and_then(View::promoted);
             let report = candidate.and_then(|node| self.node_reports.get(node));
-            election::names_as_master(report, master) && began >= Duration::from_secs(12)
+            node_report::names_as_master(report, master) && began >= Duration::from_secs(12)
         };
         let stated = reports
             .iter()

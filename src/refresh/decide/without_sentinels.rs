@@ -2,7 +2,7 @@
 
 use crate::{
     node::Node,
-    refresh::decide::election::{self, NodeReport, NodeReports},
+    refresh::decide::node_report::{NodeReport, NodeReports, names_as_master},
     topology::Topology,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Conse
     let followers = |of: &Node| {
         let nodes = replicas().map(|replica| &replica.node).chain([master]);
         nodes
-            .filter(|node| election::names_as_master(node_reports.get(*node), of))
+            .filter(|node| names_as_master(node_reports.get(*node), of))
             .count()
     };
     let loyal = followers(master);
@@ -61,9 +61,7 @@ pub(crate) fn successor(current: &Topology, node_reports: &NodeReports) -> Optio
     let report = node_reports.get(current.master.as_ref()?);
     let in_step = current.replicas.iter().filter(|replica| replica.synced);
     let mut nodes = in_step.map(|replica| &replica.node);
-    nodes
-        .find(|node| election::names_as_master(report, node))
-        .cloned()
+    nodes.find(|node| names_as_master(report, node)).cloned()
 }
 
 #[cfg(test)]
