@@ -25,7 +25,8 @@ use crate::{
         aliases::{Aliases, Clues},
         decide::{
             Decider, Decision, Evidence,
-            fence::{self, SentinelReport},
+            fence::claim::claim,
+            sentinel_report::{SentinelReport, views},
         },
         probe::{Probed, Reason},
         probe_cache::ProbeCache,
@@ -214,7 +215,7 @@ impl Refresh {
                 ..*report
             });
         let reports: Vec<_> = reports.collect();
-        let views: Vec<View> = decide::views(&reports).cloned().collect();
+        let views: Vec<View> = views(&reports).cloned().collect();
         self.probe_cache.forget_denials(&views, now);
         let node_reports = self.probe_cache.node_reports();
         let alternatives = self.aliases.alternatives(&node_reports);
@@ -241,7 +242,7 @@ impl Refresh {
         }
         // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
-        if let Some(claim) = fence::claim(&next, &reports, &node_reports) {
+        if let Some(claim) = claim(&next, &reports, &node_reports) {
             self.progress.claim(claim);
         }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();

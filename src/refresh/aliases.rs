@@ -21,8 +21,8 @@ use crate::{
     node::{Node, announced},
     refresh::{
         decide::{
-            fence::SentinelReport,
             node_report::{NodeReport, NodeReports},
+            sentinel_report::SentinelReport,
         },
         probe::Identity,
     },

@@ -5,6 +5,7 @@ pub(crate) mod election;
 pub(crate) mod fence;
 pub(crate) mod node_report;
 pub(crate) mod replicas;
+pub(crate) mod sentinel_report;
 #[cfg(test)]
 mod testing;
 pub(crate) mod trust;
@@ -19,8 +20,9 @@ use crate::{
     node::Node,
     refresh::decide::{
         catch_up::{CatchUp, Offsets},
-        fence::{Fence, SentinelReport},
+        fence::Fence,
         node_report::{NodeReport, NodeReports},
+        sentinel_report::{SentinelReport, views},
     },
     sentinel::answer::View,
     topology::Topology,
@@ -83,7 +85,7 @@ impl Decider {
             ..
         } = evidence;
         let views: Vec<View> = views(reports).cloned().collect();
-        self.fence.hear(current, evidence, now);
+        self.fence.observe(current, evidence, now);
         let candidate = self.candidate(current, reports);
         let successor = without_sentinels::successor(current, node_reports);
         let moved = self.fence.moved(current, reports, node_reports, now);
@@ -188,13 +190,6 @@ impl Decider {
 fn electors(reports: &[SentinelReport<'_>], answered: usize) -> usize {
     let heard = reports.iter().all(|report| report.round > 0);
     if heard { answered } else { reports.len() }
-}
-
-/// What the Sentinels that monitor our master believe.
-pub(super) fn views<'a>(reports: &'a [SentinelReport<'a>]) -> impl Iterator<Item = &'a View> {
-    reports
-        .iter()
-        .filter_map(|report| report.answer?.view.as_ref())
 }
 
 /// What is to be stated where replicas hide whom they follow.

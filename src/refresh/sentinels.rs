@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     error::Reports,
     node::Node,
-    refresh::decide::fence::SentinelReport,
+    refresh::decide::sentinel_report::SentinelReport,
     sentinel::{
         answer::Answer,
         client::{self, Contact},

@@ -1,9 +1,9 @@
 //! What a Sentinel publishes, understood as a hint to ask.
 //!
-//! An event is never an address to adopt. Its channel carries no epoch, a Sentinel that was
-//! restarted or cut off publishes masters long replaced, messages get lost without a trace, and
-//! whoever may PUBLISH can forge one. So an event says that it is time to ask, and which node to be
-//! wary of until the answer is there.
+//! An event is never an address to adopt. It carries no epoch. A Sentinel that was restarted or cut off
+//! publishes masters that were replaced long ago. Messages get lost without a trace, and every client
+//! that may PUBLISH can forge one. So an event only says that it is time to ask, and which node's earlier
+//! report to doubt until the answer is there.
 
 use crate::node::{Node, announced};
 
@@ -11,24 +11,18 @@ use crate::node::{Node, announced};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) kind: EventKind,
-    pub(crate) subject: Subject,
-    /// The instance it is about; `None` where it is about the publishing Sentinel itself.
+    /// The instance it is about; `None` where it is about the publishing Sentinel itself. Of
+    /// [`SwitchMaster`](EventKind::SwitchMaster) it is the new master.
     pub(crate) node: Option<Node>,
-    /// Whom the publishing Sentinel took for our master then.
+    /// The node that the publishing Sentinel took for our master. Of
+    /// [`SwitchMaster`](EventKind::SwitchMaster) it is the old master.
     pub(crate) master: Option<Node>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
-    Master,
-    Replica,
-    Sentinel,
 }
 
 /// The steps of a failover come first, in their order. All of them but
 /// [`SwitchMaster`](Self::SwitchMaster) and [`ConfigUpdated`](Self::ConfigUpdated) are published
 /// only by the Sentinel that leads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
     SubjectivelyDown,
     ObjectivelyDown,
@@ -52,10 +46,7 @@ pub(crate) enum EventKind {
     /// Sentinel.
     ConfigUpdated,
     /// The leader publishes it last, up to `failover-timeout` after the promotion.
-    SwitchMaster {
-        old: Node,
-        new: Node,
-    },
+    SwitchMaster,
     /// The failover came to nothing. The candidate may have been told to be a master even so.
     Aborted,
     SubjectivelyUp,
@@ -76,19 +67,19 @@ pub(crate) enum EventKind {
 
 impl EventKind {
     /// Whether the node that it names is, or is about to be, a master.
-    pub(crate) fn names_next_master(&self) -> bool {
+    pub(crate) fn names_next_master(self) -> bool {
         matches!(
             self,
             Self::SelectedReplica
                 | Self::SendReplicaOfNoOne
                 | Self::AwaitingPromotion
                 | Self::Promoted
-                | Self::SwitchMaster { .. }
+                | Self::SwitchMaster
         )
     }
 
     /// Whether it says that a failover begins, as opposed to how one goes on.
-    pub(crate) fn begins_failover(&self) -> bool {
+    pub(crate) fn begins_failover(self) -> bool {
         matches!(
             self,
             Self::ObjectivelyDown
@@ -99,7 +90,7 @@ impl EventKind {
     }
 
     /// Whether it says that the master is being replaced.
-    pub(crate) fn is_sign(&self) -> bool {
+    pub(crate) fn is_sign(self) -> bool {
         matches!(
             self,
             Self::ObjectivelyDown
@@ -112,95 +103,86 @@ impl EventKind {
                 | Self::Promoted
                 | Self::RepointingReplicas
                 | Self::ConfigUpdated
-                | Self::SwitchMaster { .. }
+                | Self::SwitchMaster
         )
     }
 }
 
-/// What stands in the payload, and what the event is.
+/// What the payload of a channel looks like.
+#[derive(Clone, Copy)]
 enum Payload {
     /// An instance, of one sort or of any, and nothing else.
-    Instance(Option<Subject>, EventKind),
+    Instance(Option<Sort>),
     /// An instance, and words of explanation.
-    Explained(Option<Subject>, EventKind),
+    Explained(Option<Sort>),
     /// Two addresses: the master before and the master now.
     Switch,
-    Tilt(EventKind),
+    Tilt,
 }
 
-const fn master(kind: EventKind) -> Payload {
-    Payload::Instance(Some(Subject::Master), kind)
+/// What sort of instance an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Master,
+    Replica,
+    Sentinel,
 }
 
-const fn replica(kind: EventKind) -> Payload {
-    Payload::Instance(Some(Subject::Replica), kind)
-}
+const MASTER: Payload = Payload::Instance(Some(Sort::Master));
+const REPLICA: Payload = Payload::Instance(Some(Sort::Replica));
+const SENTINEL: Payload = Payload::Instance(Some(Sort::Sentinel));
+const ANY: Payload = Payload::Instance(None);
+const MASTER_AND_WORDS: Payload = Payload::Explained(Some(Sort::Master));
+const ANY_AND_WORDS: Payload = Payload::Explained(None);
 
-/// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it. Their documentation leaves some
-/// signs out.
-const EVENTS: &[(&str, Payload)] = {
+/// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it: its name, its payload and what it
+/// means. Their documentation leaves out some of the signs before the names.
+const EVENTS: &[(&str, Payload, EventKind)] = {
     use EventKind::*;
     &[
-        (
-            "+config-update-from",
-            Payload::Instance(Some(Subject::Sentinel), ConfigUpdated),
-        ),
-        ("+convert-to-slave", replica(Demoted)),
-        ("+elected-leader", master(ElectedLeader)),
-        ("+failover-end", master(FailoverEnded)),
-        ("+failover-end-for-timeout", master(FailoverEnded)),
-        ("+failover-state-reconf-slaves", master(RepointingReplicas)),
-        ("+failover-state-select-slave", master(SelectingReplica)),
+        ("+config-update-from", SENTINEL, ConfigUpdated),
+        ("+convert-to-slave", REPLICA, Demoted),
+        ("+elected-leader", MASTER, ElectedLeader),
+        ("+failover-end", MASTER, FailoverEnded),
+        ("+failover-end-for-timeout", MASTER, FailoverEnded),
+        ("+failover-state-reconf-slaves", MASTER, RepointingReplicas),
+        ("+failover-state-select-slave", MASTER, SelectingReplica),
         (
             "+failover-state-send-slaveof-noone",
-            replica(SendReplicaOfNoOne),
+            REPLICA,
+            SendReplicaOfNoOne,
         ),
-        ("+failover-state-wait-promotion", replica(AwaitingPromotion)),
-        ("+fix-slave-config", replica(RepointedReplica)),
-        (
-            "+monitor",
-            Payload::Explained(Some(Subject::Master), Monitored),
-        ),
-        (
-            "+odown",
-            Payload::Explained(Some(Subject::Master), ObjectivelyDown),
-        ),
-        ("+promoted-slave", replica(Promoted)),
-        ("+reboot", Payload::Instance(None, Rebooted)),
-        ("+reset-master", master(Reset)),
-        ("+role-change", Payload::Explained(None, RoleChanged)),
-        ("+sdown", Payload::Instance(None, SubjectivelyDown)),
-        ("+selected-slave", replica(SelectedReplica)),
-        (
-            "+sentinel",
-            Payload::Instance(Some(Subject::Sentinel), SentinelChanged),
-        ),
-        (
-            "+sentinel-address-switch",
-            Payload::Explained(None, SentinelChanged),
-        ),
-        (
-            "+sentinel-address-update",
-            Payload::Explained(None, SentinelChanged),
-        ),
-        ("+slave", replica(ReplicaAdded)),
-        ("+slave-reconf-done", replica(RepointedReplica)),
-        ("+slave-reconf-inprog", replica(RepointedReplica)),
-        ("+slave-reconf-sent", replica(RepointedReplica)),
-        ("+slave-reconf-sent-be", replica(RepointedReplica)),
-        ("+switch-master", Payload::Switch),
-        ("+tilt", Payload::Tilt(TiltEntered)),
-        ("+try-failover", master(TryFailover)),
-        ("-failover-abort-master-timeout", master(Aborted)),
-        ("-failover-abort-no-good-slave", master(Aborted)),
-        ("-failover-abort-not-elected", master(Aborted)),
-        ("-failover-abort-slave-timeout", master(Aborted)),
-        ("-monitor", master(Unmonitored)),
-        ("-odown", master(ObjectivelyUp)),
-        ("-role-change", Payload::Explained(None, RoleChanged)),
-        ("-sdown", Payload::Instance(None, SubjectivelyUp)),
-        ("-slave-reconf-sent-timeout", replica(RepointedReplica)),
-        ("-tilt", Payload::Tilt(TiltLeft)),
+        ("+failover-state-wait-promotion", REPLICA, AwaitingPromotion),
+        ("+fix-slave-config", REPLICA, RepointedReplica),
+        ("+monitor", MASTER_AND_WORDS, Monitored),
+        ("+odown", MASTER_AND_WORDS, ObjectivelyDown),
+        ("+promoted-slave", REPLICA, Promoted),
+        ("+reboot", ANY, Rebooted),
+        ("+reset-master", MASTER, Reset),
+        ("+role-change", ANY_AND_WORDS, RoleChanged),
+        ("+sdown", ANY, SubjectivelyDown),
+        ("+selected-slave", REPLICA, SelectedReplica),
+        ("+sentinel", SENTINEL, SentinelChanged),
+        ("+sentinel-address-switch", ANY_AND_WORDS, SentinelChanged),
+        ("+sentinel-address-update", ANY_AND_WORDS, SentinelChanged),
+        ("+slave", REPLICA, ReplicaAdded),
+        ("+slave-reconf-done", REPLICA, RepointedReplica),
+        ("+slave-reconf-inprog", REPLICA, RepointedReplica),
+        ("+slave-reconf-sent", REPLICA, RepointedReplica),
+        ("+slave-reconf-sent-be", REPLICA, RepointedReplica),
+        ("+switch-master", Payload::Switch, SwitchMaster),
+        ("+tilt", Payload::Tilt, TiltEntered),
+        ("+try-failover", MASTER, TryFailover),
+        ("-failover-abort-master-timeout", MASTER, Aborted),
+        ("-failover-abort-no-good-slave", MASTER, Aborted),
+        ("-failover-abort-not-elected", MASTER, Aborted),
+        ("-failover-abort-slave-timeout", MASTER, Aborted),
+        ("-monitor", MASTER, Unmonitored),
+        ("-odown", MASTER, ObjectivelyUp),
+        ("-role-change", ANY_AND_WORDS, RoleChanged),
+        ("-sdown", ANY, SubjectivelyUp),
+        ("-slave-reconf-sent-timeout", REPLICA, RepointedReplica),
+        ("-tilt", Payload::Tilt, TiltLeft),
     ]
 };
 
@@ -223,22 +205,24 @@ pub(crate) fn parse(channel: &[u8], payload: &[u8], master_name: &str) -> Option
     if payload.len() > MAX_PAYLOAD {
         return None;
     }
-    let (_, shape) = EVENTS.iter().find(|(name, _)| name.as_bytes() == channel)?;
-    match shape {
-        Payload::Instance(sort, kind) => instance(kind, payload, master_name, *sort, false),
-        Payload::Explained(sort, kind) => instance(kind, payload, master_name, *sort, true),
-        Payload::Switch => switch(payload, master_name),
+    let mut events = EVENTS.iter();
+    let &(_, shape, kind) = events.find(|(name, ..)| name.as_bytes() == channel)?;
+    let (node, master) = match shape {
+        Payload::Instance(sort) => instance(payload, master_name, sort, false)?,
+        Payload::Explained(sort) => instance(payload, master_name, sort, true)?,
+        Payload::Switch => switch(payload, master_name)?,
         // It names no master since it concerns all of them.
-        Payload::Tilt(kind) => payload.starts_with(b"#tilt mode ").then(|| Event {
-            kind: kind.clone(),
-            subject: Subject::Sentinel,
-            node: None,
-            master: None,
-        }),
-    }
+        Payload::Tilt if payload.starts_with(b"#tilt mode ") => (None, None),
+        Payload::Tilt => return None,
+    };
+    Some(Event { kind, node, master })
 }
 
-fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
+/// The instance that an event is about, and the master that its Sentinel believed in.
+type Addresses = (Option<Node>, Option<Node>);
+
+/// `<name> <old host> <old port> <new host> <new port>`.
+fn switch(payload: &[u8], master_name: &str) -> Option<Addresses> {
     let mut words = payload.split(|b| *b == b' ');
     let [name, old_host, old_port, new_host, new_port] = take(&mut words)?;
     if name != master_name.as_bytes() || words.next().is_some() {
@@ -246,53 +230,39 @@ fn switch(payload: &[u8], master_name: &str) -> Option<Event> {
     }
     let old = announced::node(old_host, old_port)?;
     let new = announced::node(new_host, new_port)?;
-    Some(Event {
-        kind: EventKind::SwitchMaster {
-            old: old.clone(),
-            new: new.clone(),
-        },
-        subject: Subject::Master,
-        node: Some(new),
-        master: Some(old),
-    })
+    Some((Some(new), Some(old)))
 }
 
 /// `<sort> <name> <host> <port>`, and unless it is a master `@ <master's name> <master's host>
-/// <master's port>`. A replica's name is its address written once more and a Sentinel's its id.
+/// <master's port>`. A replica's name is its address written once more, a Sentinel's is its id.
 fn instance(
-    kind: &EventKind,
     payload: &[u8],
     master_name: &str,
-    expected: Option<Subject>,
+    expected: Option<Sort>,
     explained: bool,
-) -> Option<Event> {
+) -> Option<Addresses> {
     let mut words = payload.split(|b| *b == b' ');
     let [sort, name, host, port] = take(&mut words)?;
-    let subject = match sort {
-        b"master" => Subject::Master,
-        b"slave" => Subject::Replica,
-        b"sentinel" => Subject::Sentinel,
+    let sort = match sort {
+        b"master" => Sort::Master,
+        b"slave" => Sort::Replica,
+        b"sentinel" => Sort::Sentinel,
         _ => return None,
     };
     let node = announced::node(host, port)?;
-    let (name, master) = if subject == Subject::Master {
+    let (name, master) = if sort == Sort::Master {
         (name, node.clone())
     } else {
         let [at, name, host, port] = take(&mut words)?;
         (name, announced::node(host, port).filter(|_| at == b"@")?)
     };
     if name != master_name.as_bytes()
-        || expected.is_some_and(|expected| expected != subject)
+        || expected.is_some_and(|expected| expected != sort)
         || (!explained && words.next().is_some())
     {
         return None;
     }
-    Some(Event {
-        kind: kind.clone(),
-        subject,
-        node: Some(node),
-        master: Some(master),
-    })
+    Some((Some(node), Some(master)))
 }
 
 fn take<'a, const N: usize>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<[&'a [u8]; N]> {

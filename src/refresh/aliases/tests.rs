@@ -1,10 +1,7 @@
 use super::*;
 use crate::{
     refresh::decide::node_report::{exclusion, names_as_master},
-    sentinel::{
-        event::{EventKind, Subject},
-        flags::Flags,
-    },
+    sentinel::{event::EventKind, flags::Flags},
     topology::excluded::Excluded,
 };
 
@@ -371,7 +368,6 @@ fn a_sentinel_publishes_about_its_master_whatever_it_calls_it() {
     ] {
         let event = Event {
             kind: EventKind::TryFailover,
-            subject: Subject::Master,
             node: Some(node(called)),
             master: Some(node(called)),
         };

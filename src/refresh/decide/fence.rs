@@ -1,31 +1,38 @@
-//! Whether the master is being replaced: what says so, and when that is over.
+//! Whether the master is being replaced: what says so, and when that is over. Pure.
 //!
-//! Pure rules. A *sign* is an event, which may be late, lost or forged, or what an answer states; it
-//! holds until the Sentinel that gave it, asked after it, does not bear it out any more. What a Sentinel
-//! may hold up in vain is bounded, however much it says.
+//! A *sign* is a failover event of a Sentinel or a failover flag in its answer. Events can be late, lost
+//! or forged. So a sign stands only until the same Sentinel is asked again and does not confirm it. A
+//! Sentinel that keeps giving false signs can hold up writes only for a bounded time.
+//!
+//! There are three more signs: a replica says that it is a master, a Sentinel names another master under
+//! a higher epoch, the master says that it is a replica.
 
-use std::{
-    collections::BTreeMap,
-    mem::{self, Discriminant},
-    time::Duration,
-};
+pub(crate) mod claim;
+mod facts;
+mod promotions;
+mod rivals;
+mod sign;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     node::Node,
     refresh::decide::{
-        Evidence, election,
-        node_report::{self, NodeReport, NodeReports},
+        Evidence,
+        fence::{
+            facts::Facts,
+            promotions::{Promotion, Promotions},
+            rivals::Refuted,
+            sign::{Sign, Signs},
+        },
+        node_report::{NodeReport, NodeReports, names_as_master},
+        sentinel_report::SentinelReport,
         trust::Trust,
         without_sentinels::{Consensus, consensus},
     },
-    sentinel::{
-        answer::Answer,
-        event::{Event, EventKind},
-        id::SentinelId,
-        reply::FAILOVER_IN_PROGRESS,
-    },
+    sentinel::{answer::Answer, event::Event, id::SentinelId},
     status::SignKind,
     topology::{Replica, Topology},
 };
@@ -34,49 +41,16 @@ use crate::{
 /// their leader within ten seconds, having waited at most one, and promote a second later.
 const ELECTION: Duration = Duration::from_secs(12);
 
-/// What one Sentinel said last.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SentinelReport<'a> {
-    pub(crate) sentinel: &'a SentinelId,
-    /// The newest refresh that it answered, or failed to.
-    pub(crate) round: u64,
-    pub(crate) answer: Option<&'a Answer>,
-}
-
-#[derive(Debug)]
-struct Sign {
-    kind: SignKind,
-    text: String,
-    since: Instant,
-    /// The first refresh whose answer can bear it out, or not.
-    round: u64,
-    /// The steps of the failover that were published. Each asks for a newer answer, once: a flood of
-    /// events does not put off the answer for ever.
-    steps: Vec<Discriminant<EventKind>>,
-    borne_out: bool,
-}
-
-/// A replica that says it is a master while the Sentinels name another. A failover has promoted it of
-/// which no event was heard, or somebody told it so by hand.
-#[derive(Debug)]
-struct Promotion {
-    since: Instant,
-    /// The first refresh whose answers can tell which of the two it is.
-    round: u64,
-    /// Whether no Sentinel knew of a failover when it was asked.
-    dismissed: bool,
-}
-
 /// The fence, while it is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Raised {
     pub(crate) kind: SignKind,
-    /// The first sign; what follows is part of the same failover.
+    /// The first sign. Later ones are part of the same failover.
     pub(crate) sign: String,
     pub(crate) since: Instant,
 }
 
-/// What the fence came to so far.
+/// What the fence did so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tally {
     pub(crate) raised: u64,
@@ -85,20 +59,19 @@ pub(crate) struct Tally {
     pub(crate) held: Duration,
 }
 
-/// The signs that have not been followed up to their end, and how Sentinels stand with us.
+/// What speaks for a failover, and how far each Sentinel is trusted.
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
-    signs: BTreeMap<SentinelId, Sign>,
-    promotions: BTreeMap<Node, Promotion>,
-    /// Whether the last that the master said of itself is that it is a replica.
-    resigned: bool,
-    /// Whether the master says that it is one, and its replicas are with it.
+    signs: Signs,
+    promotions: Promotions,
+    /// Whether the master said last that it is a replica.
+    demoted: bool,
+    /// Whether the master says that it is one, and replicas are connected to it.
     served: bool,
-    records: BTreeMap<SentinelId, Trust>,
-    /// Nodes that a Sentinel called the master under this epoch and that said that they are none.
-    refuted: BTreeMap<Node, u64>,
-    /// Since when not even most of the Sentinels answer.
-    alone_since: Option<Instant>,
+    trust: BTreeMap<SentinelId, Trust>,
+    refuted: Refuted,
+    /// Since when at most half of the Sentinels answer.
+    minority_since: Option<Instant>,
     raised: Option<Raised>,
     tally: Tally,
 }
@@ -112,7 +85,7 @@ impl Fence {
         self.tally
     }
 
-    /// Takes note of an event if it is a sign against the current master. `round` is the first that
+    /// Records an event if it is a sign against the current master. `round` is the first refresh that
     /// begins after it.
     pub(crate) fn note(
         &mut self,
@@ -126,93 +99,58 @@ impl Fence {
             || current.previous_master.is_some()
                 && event.master == current.previous_master
                 && event.kind.begins_failover();
-        let record = self.records.get(sentinel);
-        let mistrusted = record.is_some_and(|record| record.is_mistrusted(now));
+        let trust = self.trust.get(sentinel);
+        let mistrusted = trust.is_some_and(|trust| trust.is_mistrusted(now));
         if !ours || !event.kind.is_sign() || mistrusted {
             return;
         }
-        let sign = self.signs.entry(sentinel.clone()).or_insert_with(|| Sign {
-            kind: SignKind::Event,
-            text: format!("{sentinel} published {:?}", event.kind),
-            since: now,
-            round,
-            steps: Vec::new(),
-            borne_out: false,
-        });
-        let step = mem::discriminant(&event.kind);
-        if !sign.steps.contains(&step) {
-            sign.steps.push(step);
-            sign.round = round;
-        }
+        self.signs
+            .entry(sentinel.clone())
+            .or_insert_with(|| Sign::published(sentinel, event.kind, round, now))
+            .add_step(event.kind, round);
     }
 
-    /// Another master was adopted: what was said of the old one is over.
+    /// Another master was adopted, so every sign against the previous one is over.
     pub(crate) fn reset(&mut self, now: Instant) {
         self.signs.clear();
         self.promotions.clear();
-        self.resigned = false;
+        self.demoted = false;
         self.refuted.clear();
-        for record in self.records.values_mut() {
-            record.clear();
+        for trust in self.trust.values_mut() {
+            trust.clear();
         }
         self.turn(None, now);
     }
 
-    /// Takes note of how many Sentinels speak at all, and of what the nodes say.
-    pub(crate) fn hear(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
-        let reports = evidence.reports;
-        self.note_promotions(current, evidence, now);
-        self.served = is_served(current, evidence);
-        match current
-            .master
-            .as_ref()
-            .and_then(|master| evidence.node_reports.get(master))
-        {
-            Some(NodeReport::Replica { .. } | NodeReport::SomeReplica) => self.resigned = true,
-            Some(NodeReport::Master | NodeReport::Unprovable(_)) => self.resigned = false,
+    /// Records how many Sentinels answer at all, and what the nodes say.
+    pub(crate) fn observe(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
+        let &Evidence {
+            reports,
+            node_reports,
+            ..
+        } = evidence;
+        let facts = Facts {
+            current,
+            reports,
+            node_reports,
+            now,
+        };
+        self.promotions.observe(current, evidence, now);
+        self.served = is_served(&facts, evidence);
+        let master = current.master.as_ref();
+        match master.and_then(|master| node_reports.get(master)) {
+            Some(NodeReport::Replica { .. } | NodeReport::SomeReplica) => self.demoted = true,
+            Some(NodeReport::Master | NodeReport::Unprovable(_)) => self.demoted = false,
             Some(NodeReport::Failed(_)) | None => {}
         }
-        let answered = reports
-            .iter()
-            .filter(|report| report.answer.is_some())
-            .count();
-        let alone = answered * 2 <= reports.len();
-        self.alone_since = alone.then(|| self.alone_since.unwrap_or(now));
+        let minority = !facts.most(|report| report.answer.is_some());
+        self.minority_since = minority.then(|| self.minority_since.unwrap_or(now));
         let known =
             |sentinel: &SentinelId| reports.iter().any(|report| report.sentinel == sentinel);
-        self.records.retain(|sentinel, _| known(sentinel));
+        self.trust.retain(|sentinel, _| known(sentinel));
     }
 
-    fn note_promotions(&mut self, current: &Topology, evidence: &Evidence<'_>, now: Instant) {
-        let in_step = |node: &Node| {
-            let mut replicas = current.replicas.iter();
-            replicas.any(|replica| replica.node == *node && replica.synced)
-        };
-        self.promotions.retain(|node, _| {
-            let node_report = evidence.node_reports.get(node);
-            in_step(node)
-                && matches!(
-                    node_report,
-                    None | Some(NodeReport::Master | NodeReport::Failed(_))
-                )
-        });
-        for (node, node_report) in evidence.node_reports {
-            // One that was started anew as a master has not been promoted: Sentinels will make it a
-            // replica again.
-            if *node_report == NodeReport::Master
-                && in_step(node)
-                && !evidence.restarted.contains(node)
-            {
-                self.promotions.entry(node.clone()).or_insert(Promotion {
-                    since: now,
-                    round: evidence.round + 1,
-                    dismissed: false,
-                });
-            }
-        }
-    }
-
-    /// The replica that has become the master although no Sentinel can tell.
+    /// The replica that has become the master while too few Sentinels answer to tell.
     pub(crate) fn moved(
         &self,
         current: &Topology,
@@ -220,7 +158,13 @@ impl Fence {
         node_reports: &NodeReports,
         now: Instant,
     ) -> Option<Node> {
-        if self.raised.is_none() || !self.is_left_alone(current, reports, node_reports, now) {
+        let facts = Facts {
+            current,
+            reports,
+            node_reports,
+            now,
+        };
+        if self.raised.is_none() || !self.are_sentinels_gone(&facts) {
             return None;
         }
         match consensus(current, node_reports) {
@@ -230,7 +174,7 @@ impl Fence {
     }
 
     /// Why the master of `current` must not be written to now; `None` if it may. `reports` is what
-    /// each known Sentinel said last. As long as it is up, it keeps the first reason.
+    /// each known Sentinel said last. While the fence is up it keeps its first reason.
     pub(crate) fn judge(
         &mut self,
         current: &Topology,
@@ -238,7 +182,12 @@ impl Fence {
         node_reports: &NodeReports,
         now: Instant,
     ) -> Option<String> {
-        let reason = self.reason(current, reports, node_reports, now);
+        let reason = self.reason(&Facts {
+            current,
+            reports,
+            node_reports,
+            now,
+        });
         self.turn(reason, now);
         self.raised.as_ref().map(|raised| raised.sign.clone())
     }
@@ -258,364 +207,187 @@ impl Fence {
         }
     }
 
-    fn reason(
-        &mut self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-        now: Instant,
-    ) -> Option<(SignKind, String)> {
-        let master = current.master.as_ref()?;
-        self.note_refutations(current, reports, node_reports);
-        self.note_statements(current, reports, now);
-        let stands = stands(master, node_reports);
-        self.take_statements_for_signs(current, reports, node_reports, now);
-        if stands {
-            self.follow_up(current, reports, node_reports, now);
+    fn reason(&mut self, facts: &Facts<'_>) -> Option<(SignKind, String)> {
+        let master = facts.current.master.as_ref()?;
+        self.refuted.observe(facts);
+        self.note_reports(facts);
+        self.take_answers_for_signs(facts);
+        if facts.master_confirms() {
+            self.drop_unconfirmed(facts);
         }
-        let first = self.signs.values().min_by_key(|sign| sign.since);
-        first
-            .map(|sign| (sign.kind, sign.text.clone()))
-            .or_else(|| {
-                let mut open = self.promotions.iter().filter(|(_, p)| !p.dismissed);
-                let (node, _) = open.next()?;
-                Some((SignKind::Promotion, format!("{node} says it is a master")))
-            })
-            .or_else(|| {
-                reports.iter().find_map(|report| {
-                    let rival = self.rival(report.answer?, current, reports, node_reports)?;
-                    let text = format!("{} names {rival}", report.sentinel);
-                    Some((SignKind::OtherMaster, text))
-                })
-            })
-            .or_else(|| {
-                let said = format!("{master} says it is a replica");
-                self.resigned.then_some((SignKind::Demotion, said))
-            })
+        if let Some(first) = self.signs.values().min_by_key(|sign| sign.since) {
+            return Some((first.kind, first.text.clone()));
+        }
+        if let Some(node) = self.promotions.open() {
+            return Some((SignKind::Promotion, format!("{node} says it is a master")));
+        }
+        let mut rivals = facts.reports.iter().filter_map(|report| {
+            let rival = self.refuted.rival(report.answer?, facts)?;
+            Some((report.sentinel, rival))
+        });
+        if let Some((sentinel, rival)) = rivals.next() {
+            return Some((SignKind::OtherMaster, format!("{sentinel} names {rival}")));
+        }
+        let demoted = || (SignKind::Demotion, format!("{master} says it is a replica"));
+        self.demoted.then(demoted)
     }
 
-    fn note_refutations(
-        &mut self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-    ) {
-        let mut refuted = BTreeMap::new();
-        for view in reports
-            .iter()
-            .filter_map(|report| report.answer?.view.as_ref())
-        {
-            let node = &view.master;
-            let epoch = match node_reports.get(node) {
-                _ if current.master.as_ref() == Some(node) => continue,
-                Some(NodeReport::Master) => continue,
-                Some(NodeReport::Failed(_)) if is_named_by_most(node, current, reports) => {
-                    continue;
-                }
-                Some(_) => Some(view.epoch),
-                None => self.refuted.get(node).copied(),
-            };
-            if let Some(epoch) = epoch {
-                let highest = refuted.entry(node.clone()).or_insert(epoch);
-                *highest = epoch.max(*highest);
-            }
-        }
-        self.refuted = refuted;
-    }
-
-    fn note_statements(
-        &mut self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        now: Instant,
-    ) {
-        let served = self.served;
-        for report in reports {
-            let states = report
-                .answer
-                .is_some_and(|answer| deposes(answer, current, served));
-            if states || self.records.contains_key(report.sentinel) {
-                let record = self.records.entry(report.sentinel.clone());
-                record
-                    .or_insert_with(|| Trust::new(now))
-                    .states(states, now);
+    /// Records which Sentinels report now that the master is being replaced.
+    fn note_reports(&mut self, facts: &Facts<'_>) {
+        let now = facts.now;
+        for report in facts.reports {
+            let answer = report.answer;
+            let reports = answer.is_some_and(|answer| facts.reports_failover(answer, self.served));
+            if reports || self.trust.contains_key(report.sentinel) {
+                self.trust_in(report.sentinel, now)
+                    .record_report(reports, now);
             }
         }
     }
 
-    /// Where no event was heard, an answer is the first sign.
-    fn take_statements_for_signs(
-        &mut self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-        now: Instant,
-    ) {
-        let stands = current
-            .master
-            .as_ref()
-            .is_some_and(|master| stands(master, node_reports));
-        let served = self.served;
-        for report in reports {
-            let Some(answer) = report
-                .answer
-                .filter(|answer| deposes(answer, current, served))
-            else {
+    fn trust_in(&mut self, sentinel: &SentinelId, now: Instant) -> &mut Trust {
+        let trust = self.trust.entry(sentinel.clone());
+        trust.or_insert_with(|| Trust::new(now))
+    }
+
+    /// Where no event was heard, the flag in an answer is the first sign.
+    fn take_answers_for_signs(&mut self, facts: &Facts<'_>) {
+        let confirms = facts.master_confirms();
+        for report in facts.reports {
+            let Some(answer) = report.answer else {
                 continue;
             };
             let Some((node, flag)) = &answer.failover_flag else {
                 continue;
             };
-            if stands && self.is_spent(report.sentinel, answer, current, node_reports, now) {
+            if !facts.reports_failover(answer, self.served)
+                || confirms && self.is_discounted(report.sentinel, answer, facts)
+            {
                 continue;
             }
             let sign = self.signs.entry(report.sentinel.clone());
-            let sign = sign.or_insert_with(|| Sign {
-                kind: SignKind::Answer,
-                text: format!("{} states {flag} for {node}", report.sentinel),
-                since: now,
-                round: report.round,
-                steps: Vec::new(),
-                borne_out: true,
-            });
-            sign.borne_out |= report.round >= sign.round;
+            let sign = sign.or_insert_with(|| Sign::answered(report, node, flag, facts.now));
+            sign.confirmed |= report.round >= sign.round;
         }
     }
 
-    /// Lets go of the signs that are not borne out any more.
-    fn follow_up(
-        &mut self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-        now: Instant,
-    ) {
-        let clean = |report: &SentinelReport<'_>, round: u64| {
-            report.round >= round && self.is_clean(report, current, reports, node_reports, now)
-        };
-        let most = |round: u64| {
-            reports.iter().filter(|report| clean(report, round)).count() * 2 > reports.len()
-        };
-        // No Sentinel leads a failover, or the one that does is gone and it will not be heard of.
-        let by_hand = |promotion: &Promotion| {
-            // One that may not tell its flags would not say so if it led one.
-            let tells =
-                |report: &SentinelReport<'_>| report.answer.is_some_and(Answer::tells_epoch);
-            let all = reports
-                .iter()
-                .all(|report| tells(report) && clean(report, promotion.round));
-            all || now - promotion.since >= ELECTION && most(promotion.round)
-        };
-        let promotions = self.promotions.iter();
-        let dismissed = promotions.filter(|(_, promotion)| by_hand(promotion));
-        let dismissed: Vec<Node> = dismissed.map(|(node, _)| node.clone()).collect();
-        // One that was promoted may have been promoted by a leader that is gone, of which the others
-        // will hear, or not.
-        let promoted = current.replicas.iter().any(|replica| {
-            let dismissed = self
-                .promotions
-                .get(&replica.node)
-                .is_some_and(|p| p.dismissed);
-            node_reports.get(&replica.node) == Some(&NodeReport::Master) && !dismissed
-        });
-        let stays = self.is_left_alone(current, reports, node_reports, now)
-            && consensus(current, node_reports) == Consensus::Stays;
-        let is_over = |sentinel: &SentinelId, sign: &Sign| {
-            let settled = !promoted || now - sign.since >= ELECTION;
-            match reports.iter().find(|report| report.sentinel == sentinel) {
-                Some(report) if report.answer.is_some() || report.round < sign.round => {
-                    settled && clean(report, sign.round)
-                }
-                // It cannot be asked any more: most of the others have to do, or the nodes.
-                _ => stays || settled && most(sign.round),
-            }
-        };
-        let over: Vec<SentinelId> = self
-            .signs
-            .iter()
-            .filter(|(sentinel, sign)| is_over(sentinel, sign))
-            .map(|(sentinel, _)| sentinel.clone())
-            .collect();
-        for (node, promotion) in &mut self.promotions {
-            promotion.dismissed |= dismissed.contains(node);
-        }
+    /// Drops the signs that their Sentinels do not confirm any more. Called while the master confirms
+    /// its role.
+    fn drop_unconfirmed(&mut self, facts: &Facts<'_>) {
+        let dismissed = self
+            .promotions
+            .nodes_where(|promotion| self.is_by_hand(promotion, facts));
+        let over = self.signs_that_are_over(facts);
+        self.promotions.dismiss(&dismissed);
         for sentinel in over {
             let sign = self.signs.remove(&sentinel);
-            if sign.is_some_and(|sign| !sign.borne_out) {
+            if sign.is_some_and(|sign| !sign.confirmed) {
                 self.tally.false_signs += 1;
-                let record = self.records.entry(sentinel);
-                record
-                    .or_insert_with(|| Trust::new(now))
-                    .record_false_alarm(now);
+                self.trust_in(&sentinel, facts.now)
+                    .record_false_alarm(facts.now);
             }
         }
     }
 
-    /// Whether too few Sentinels have answered for so long that no failover can be on its way to its
-    /// promotion any more, and none of those few speaks against the master.
-    fn is_left_alone(
-        &self,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-        now: Instant,
-    ) -> bool {
-        let mut answered = reports.iter().filter(|report| report.answer.is_some());
-        self.alone_since
-            .is_some_and(|since| now - since >= ELECTION)
-            && answered.all(|report| self.is_clean(report, current, reports, node_reports, now))
+    /// Whether no Sentinel leads a failover, or the one that does is gone and nothing more will be heard
+    /// of it.
+    fn is_by_hand(&self, promotion: &Promotion, facts: &Facts<'_>) -> bool {
+        // A Sentinel that may not tell its flags would not say that it leads one.
+        let denies = |report: &SentinelReport<'_>| {
+            report.answer.is_some_and(Answer::tells_epoch)
+                && self.is_clean(report, promotion.round, facts)
+        };
+        facts.reports.iter().all(denies)
+            || facts.now - promotion.since >= ELECTION
+                && self.are_most_clean(promotion.round, facts)
     }
 
-    /// Whether a Sentinel, asked, sees nothing that speaks against the current master.
-    fn is_clean(
-        &self,
-        report: &SentinelReport<'_>,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-        now: Instant,
-    ) -> bool {
+    fn signs_that_are_over(&self, facts: &Facts<'_>) -> Vec<SentinelId> {
+        // The leader that promoted it may be gone. Whether the others hear of it remains to be seen.
+        let promoted = facts.current.replicas.iter().any(|replica| {
+            facts.node_reports.get(&replica.node) == Some(&NodeReport::Master)
+                && !self.promotions.is_dismissed(&replica.node)
+        });
+        let stays = self.are_sentinels_gone(facts)
+            && consensus(facts.current, facts.node_reports) == Consensus::Stays;
+        let is_over = |sentinel: &SentinelId, sign: &Sign| {
+            let settled = !promoted || facts.now - sign.since >= ELECTION;
+            let mut reports = facts.reports.iter();
+            match reports.find(|report| report.sentinel == sentinel) {
+                Some(report) if report.answer.is_some() || report.round < sign.round => {
+                    settled && self.is_clean(report, sign.round, facts)
+                }
+                // It cannot be asked any more: most of the others decide, or the nodes.
+                _ => stays || settled && self.are_most_clean(sign.round, facts),
+            }
+        };
+        let over = self.signs.iter();
+        let over = over.filter(|(sentinel, sign)| is_over(sentinel, sign));
+        over.map(|(sentinel, _)| sentinel.clone()).collect()
+    }
+
+    /// Whether too few Sentinels have answered for so long that a failover would have promoted its
+    /// replica by now, and none of those few reports one.
+    fn are_sentinels_gone(&self, facts: &Facts<'_>) -> bool {
+        let mut answered = facts
+            .reports
+            .iter()
+            .filter(|report| report.answer.is_some());
+        self.minority_since
+            .is_some_and(|since| facts.now - since >= ELECTION)
+            && answered.all(|report| self.is_clean(report, 0, facts))
+    }
+
+    fn are_most_clean(&self, round: u64, facts: &Facts<'_>) -> bool {
+        facts.most(|report| self.is_clean(report, round, facts))
+    }
+
+    /// Whether a Sentinel answered in this refresh or later, and reports neither a failover nor another
+    /// master.
+    fn is_clean(&self, report: &SentinelReport<'_>, round: u64, facts: &Facts<'_>) -> bool {
         let Some(answer) = report.answer else {
             return false;
         };
-        let previous_master = deposes(answer, current, self.served)
-            && !self.is_spent(report.sentinel, answer, current, node_reports, now);
-        !previous_master && self.rival(answer, current, reports, node_reports).is_none()
+        let replaced = facts.reports_failover(answer, self.served)
+            && !self.is_discounted(report.sentinel, answer, facts);
+        report.round >= round && !replaced && self.refuted.rival(answer, facts).is_none()
     }
 
-    /// Whether a Sentinel has stated so long in vain that the master is being replaced that it does
-    /// not count while the master stands to its role.
+    /// Whether the failover that a Sentinel reports does not count while the master confirms its role.
     ///
-    /// It gives up after its `failover-timeout`. Earlier, its own candidate can tell: one that still
-    /// follows the master when any promotion would have reached it was never told, for instance
-    /// because the Sentinels' user may not (`+failover` in Valkey 9).
-    fn is_spent(
-        &self,
-        sentinel: &SentinelId,
-        answer: &Answer,
-        current: &Topology,
-        node_reports: &NodeReports,
-        now: Instant,
-    ) -> bool {
-        let stated_in_vain = self
-            .records
-            .get(sentinel)
-            .is_some_and(Trust::is_discredited);
+    /// A Sentinel gives up a failover after its `failover-timeout`; one that reports it for longer is
+    /// wrong. Its own candidate can tell earlier. A candidate that still follows the master after the time
+    /// of an election was never told to be a master, for instance because the Sentinels' user may not
+    /// (`+failover` in Valkey 9).
+    fn is_discounted(&self, sentinel: &SentinelId, answer: &Answer, facts: &Facts<'_>) -> bool {
+        let trust = self.trust.get(sentinel);
         let candidate = answer.view.as_ref().and_then(|view| view.promoted());
         let untold = || {
-            let node_report = candidate.and_then(|node| node_reports.get(node));
-            let master = current.master.as_ref();
-            let follows =
-                master.is_some_and(|master| node_report::names_as_master(node_report, master));
+            let report = candidate.and_then(|node| facts.node_reports.get(node));
+            let master = facts.current.master.as_ref();
+            let follows = master.is_some_and(|master| names_as_master(report, master));
             let sign = self.signs.get(sentinel);
-            follows && sign.is_some_and(|sign| now - sign.since >= ELECTION)
+            follows && sign.is_some_and(|sign| facts.now - sign.since >= ELECTION)
         };
-        stated_in_vain || untold()
-    }
-
-    /// Another master that a Sentinel names under a higher epoch, unless that node said that it is
-    /// none, or nobody vouches for it.
-    fn rival<'a>(
-        &self,
-        answer: &'a Answer,
-        current: &Topology,
-        reports: &[SentinelReport<'_>],
-        node_reports: &NodeReports,
-    ) -> Option<&'a Node> {
-        let view = answer.view.as_ref()?;
-        if view.epoch <= current.epoch || Some(&view.master) == current.master.as_ref() {
-            return None;
-        }
-        let refuted = match node_reports.get(&view.master) {
-            Some(NodeReport::Failed(_)) if is_named_by_most(&view.master, current, reports) => {
-                false
-            }
-            Some(node_report) => *node_report != NodeReport::Master,
-            None => self
-                .refuted
-                .get(&view.master)
-                .is_some_and(|epoch| *epoch >= view.epoch),
-        };
-        let views = reports
-            .iter()
-            .filter_map(|report| report.answer?.view.as_ref());
-        let voters = views.clone().count();
-        let vouched = election::is_vouched_for(current, &view.master, views, voters);
-        (vouched && !refuted).then_some(&view.master)
+        trust.is_some_and(Trust::is_discredited) || untold()
     }
 }
 
-/// Whether most of the Sentinels name this node under a higher epoch. Then the master was replaced,
-/// and that its successor cannot be reached from here does not make the old one the master again.
-fn is_named_by_most(node: &Node, current: &Topology, reports: &[SentinelReport<'_>]) -> bool {
-    let views = reports
+/// Whether the master confirms its role, and replicas are connected to it, by its own report or by
+/// theirs. A master without replicas is served by itself.
+fn is_served(facts: &Facts<'_>, evidence: &Evidence<'_>) -> bool {
+    let Some(master) = &facts.current.master else {
+        return false;
+    };
+    let mut in_step = facts
+        .current
+        .replicas
         .iter()
-        .filter_map(|report| report.answer?.view.as_ref());
-    let named = views.filter(|view| view.master == *node && view.epoch > current.epoch);
-    named.count() * 2 > reports.len()
-}
-
-fn stands(master: &Node, node_reports: &NodeReports) -> bool {
-    matches!(
-        node_reports.get(master),
-        Some(NodeReport::Master | NodeReport::Unprovable(_))
-    )
-}
-
-/// Whether a Sentinel states that the master is being replaced.
-///
-/// `o_down` alone says that most Sentinels cannot see it, for which a wrong `auth-pass` is enough. Where
-/// the master says that it is well, and a replica that it is connected to it, that is no more than it
-/// says: a failover shows by the flag that it is in progress.
-///
-/// The Sentinels may still take a predecessor for the master, which has handed over by itself. Then what
-/// they do about that one ends with a master of their choice.
-fn deposes(answer: &Answer, current: &Topology, served: bool) -> bool {
-    let (Some((node, flag)), Some(master)) = (&answer.failover_flag, &current.master) else {
-        return false;
-    };
-    let in_progress = *flag == FAILOVER_IN_PROGRESS;
-    if node == master {
-        in_progress || !served
-    } else {
-        let promoted = answer.view.as_ref().and_then(|view| view.promoted());
-        in_progress && current.previous_master.as_ref() == Some(node) && promoted != Some(master)
-    }
-}
-
-/// What Sentinels say against a master that is written to all the same; `None` where nothing is known
-/// of it now.
-pub(crate) fn claim(
-    next: &Topology,
-    reports: &[SentinelReport<'_>],
-    node_reports: &NodeReports,
-) -> Option<Option<String>> {
-    let master = next
-        .master
-        .as_ref()
-        .filter(|master| node_reports.contains_key(*master))?;
-    let flag_of = |report: &SentinelReport<'_>| {
-        let (node, flag) = report.answer?.failover_flag.as_ref()?;
-        (node == master).then_some(*flag)
-    };
-    let flags: Vec<&str> = reports.iter().filter_map(flag_of).collect();
-    let flag = flags.first().filter(|_| next.fence.is_none());
-    Some(flag.map(|flag| {
-        let (count, all) = (flags.len(), reports.len());
-        format!("{count} of {all} Sentinels state {flag} for {master}, which says that it is well")
-    }))
-}
-
-/// Whether the master is there, and its replicas with it: by its own word or by theirs.
-fn is_served(current: &Topology, evidence: &Evidence<'_>) -> bool {
-    let Some(master) = &current.master else {
-        return false;
-    };
-    let mut in_step = current.replicas.iter().filter(|replica| replica.synced);
+        .filter(|replica| replica.synced);
     let connected = |replica: &Replica| replica.is_readable() && !replica.orphaned;
     let alone = in_step.clone().next().is_none();
     let replicas = alone || evidence.followed.contains(master) || in_step.any(connected);
-    stands(master, evidence.node_reports) && replicas
+    facts.master_confirms() && replicas
 }
 
 #[cfg(test)]

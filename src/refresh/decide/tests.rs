@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::sentinel::{
     answer::Answer,
-    event::{Event, EventKind, Subject},
+    event::{Event, EventKind},
     flags::Flags,
     id::SentinelId,
     reply::ReplicaInfo,
@@ -201,7 +201,6 @@ impl World {
             Step::Publishes(s, kind, n) => {
                 let event = Event {
                     kind: kind.clone(),
-                    subject: Subject::Replica,
                     node: Some(node(*n)),
                     master: Some(node(self.views[*s].0)),
                 };

@@ -1,66 +1,71 @@
-//! How far the word of one Sentinel has proved true.
+//! How far the events and flags of one Sentinel can be trusted. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A Sentinel gives up a failover after its `failover-timeout`, by default this. One that has been
-/// stating a failover for longer, while the master stands to its role, is mistaken or lies.
+/// A Sentinel gives up a failover after its `failover-timeout`, by default this. One that reports a
+/// failover for longer, while the master confirms its role, is mistaken or lies.
 pub(crate) const LONGEST_FAILOVER: Duration = Duration::from_secs(180);
-/// How long it takes to make up for a false sign.
+/// How long it takes until one false sign is forgiven.
 pub(crate) const FORGIVENESS: Duration = Duration::from_secs(20);
-/// So many false signs without having made up for them, and its events are hints to look again: what
-/// counts then is what it answers.
+/// After this many false signs that are not yet forgiven, a Sentinel's events only trigger a refresh.
+/// They no longer raise the fence; its answers still do.
 pub(crate) const MOST_FALSE_SIGNS: u32 = 3;
-/// Time stated in vain is made up for at this part of its pace.
+/// Time spent reporting a failover that never happened is forgiven at 1/10 of real time.
 const SLOWER: u32 = 10;
 
+/// What one Sentinel did so far.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    /// When all its false signs are made up for.
+    /// When all its false signs are forgiven.
     trusted_again_at: Instant,
-    /// For how long it has been stating that the master is being replaced, less what it made up for.
-    stated: Duration,
-    states: bool,
-    at: Instant,
+    /// For how long it has reported that the master is being replaced, less what was forgiven.
+    reported: Duration,
+    /// Whether it reported that when it was last heard, and when that was.
+    reports: bool,
+    heard_at: Instant,
 }
 
 impl Trust {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             trusted_again_at: now,
-            stated: Duration::ZERO,
-            states: false,
-            at: now,
+            reported: Duration::ZERO,
+            reports: false,
+            heard_at: now,
         }
     }
 
-    /// It gave a sign that its own answer did not bear out.
+    /// It gave a sign that its own answer did not confirm.
     pub(crate) fn record_false_alarm(&mut self, now: Instant) {
         self.trusted_again_at = self.trusted_again_at.max(now) + FORGIVENESS;
     }
 
+    /// Whether its events alone raise the fence no more.
     pub(crate) fn is_mistrusted(&self, now: Instant) -> bool {
         self.trusted_again_at.saturating_duration_since(now) > FORGIVENESS * (MOST_FALSE_SIGNS - 1)
     }
 
-    /// It states now, or does not, that the master is being replaced.
-    pub(crate) fn states(&mut self, states: bool, now: Instant) {
-        let passed = now - self.at;
-        self.stated = if self.states {
-            (self.stated + passed).min(LONGEST_FAILOVER)
+    /// Records whether it reports now that the master is being replaced.
+    pub(crate) fn record_report(&mut self, reports: bool, now: Instant) {
+        let passed = now - self.heard_at;
+        self.reported = if self.reports {
+            (self.reported + passed).min(LONGEST_FAILOVER)
         } else {
-            self.stated.saturating_sub(passed / SLOWER)
+            self.reported.saturating_sub(passed / SLOWER)
         };
-        (self.states, self.at) = (states, now);
+        (self.reports, self.heard_at) = (reports, now);
     }
 
-    /// The master was replaced, as it said.
+    /// The master was replaced, as it reported.
     pub(crate) fn clear(&mut self) {
-        self.stated = Duration::ZERO;
+        self.reported = Duration::ZERO;
     }
 
+    /// Whether it has reported for so long a failover that never happened that its reports count no
+    /// more.
     pub(crate) fn is_discredited(&self) -> bool {
-        self.stated >= LONGEST_FAILOVER
+        self.reported >= LONGEST_FAILOVER
     }
 }

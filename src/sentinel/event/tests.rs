@@ -12,15 +12,14 @@ fn parsed(channel: &str, payload: &str) -> Option<Event> {
     parse(channel.as_bytes(), payload.as_bytes(), OURS)
 }
 
-fn event(kind: EventKind, subject: Subject) -> Option<Event> {
-    let node = match subject {
-        Subject::Master => Node::new("10.0.0.1", 6379),
-        Subject::Replica => Node::new("10.0.0.2", 6380),
-        Subject::Sentinel => Node::new("10.0.0.3", 26379),
+fn event(kind: EventKind, sort: Sort) -> Option<Event> {
+    let node = match sort {
+        Sort::Master => Node::new("10.0.0.1", 6379),
+        Sort::Replica => Node::new("10.0.0.2", 6380),
+        Sort::Sentinel => Node::new("10.0.0.3", 26379),
     };
     Some(Event {
         kind,
-        subject,
         node: Some(node),
         master: Some(Node::new("10.0.0.1", 6379)),
     })
@@ -28,14 +27,14 @@ fn event(kind: EventKind, subject: Subject) -> Option<Event> {
 
 #[test]
 fn every_channel_has_a_kind_and_a_payload_it_takes() {
-    for (channel, payload) in EVENTS {
+    for (channel, payload, _) in EVENTS {
         let line = match payload {
             Payload::Switch => "mymaster 10.0.0.1 6379 10.0.0.2 6380",
-            Payload::Tilt(_) => "#tilt mode entered",
-            Payload::Instance(sort, _) | Payload::Explained(sort, _) => match sort {
-                Some(Subject::Master) => MASTER_PAYLOAD,
-                Some(Subject::Replica) | None => REPLICA_PAYLOAD,
-                Some(Subject::Sentinel) => SENTINEL_PAYLOAD,
+            Payload::Tilt => "#tilt mode entered",
+            Payload::Instance(sort) | Payload::Explained(sort) => match sort {
+                Some(Sort::Master) => MASTER_PAYLOAD,
+                Some(Sort::Replica) | None => REPLICA_PAYLOAD,
+                Some(Sort::Sentinel) => SENTINEL_PAYLOAD,
             },
         };
         assert!(parsed(channel, line).is_some(), "{channel}");
@@ -55,118 +54,94 @@ fn every_channel_has_a_kind_and_a_payload_it_takes() {
 #[test]
 fn a_failover_in_its_order() {
     use EventKind::*;
-    for (channel, payload, kind, subject) in [
-        ("+sdown", MASTER_PAYLOAD, SubjectivelyDown, Subject::Master),
+    for (channel, payload, kind, sort) in [
+        ("+sdown", MASTER_PAYLOAD, SubjectivelyDown, Sort::Master),
         (
             "+odown",
             "master mymaster 10.0.0.1 6379 #quorum 2/2",
             ObjectivelyDown,
-            Subject::Master,
+            Sort::Master,
         ),
-        (
-            "+try-failover",
-            MASTER_PAYLOAD,
-            TryFailover,
-            Subject::Master,
-        ),
+        ("+try-failover", MASTER_PAYLOAD, TryFailover, Sort::Master),
         (
             "+elected-leader",
             MASTER_PAYLOAD,
             ElectedLeader,
-            Subject::Master,
+            Sort::Master,
         ),
         (
             "+failover-state-select-slave",
             MASTER_PAYLOAD,
             SelectingReplica,
-            Subject::Master,
+            Sort::Master,
         ),
         (
             "+selected-slave",
             REPLICA_PAYLOAD,
             SelectedReplica,
-            Subject::Replica,
+            Sort::Replica,
         ),
         (
             "+failover-state-send-slaveof-noone",
             REPLICA_PAYLOAD,
             SendReplicaOfNoOne,
-            Subject::Replica,
+            Sort::Replica,
         ),
         (
             "+failover-state-wait-promotion",
             REPLICA_PAYLOAD,
             AwaitingPromotion,
-            Subject::Replica,
+            Sort::Replica,
         ),
-        (
-            "+promoted-slave",
-            REPLICA_PAYLOAD,
-            Promoted,
-            Subject::Replica,
-        ),
+        ("+promoted-slave", REPLICA_PAYLOAD, Promoted, Sort::Replica),
         (
             "+failover-state-reconf-slaves",
             MASTER_PAYLOAD,
             RepointingReplicas,
-            Subject::Master,
+            Sort::Master,
         ),
         (
             "+slave-reconf-sent",
             REPLICA_PAYLOAD,
             RepointedReplica,
-            Subject::Replica,
+            Sort::Replica,
         ),
         (
             "+slave-reconf-done",
             REPLICA_PAYLOAD,
             RepointedReplica,
-            Subject::Replica,
+            Sort::Replica,
         ),
-        (
-            "+failover-end",
-            MASTER_PAYLOAD,
-            FailoverEnded,
-            Subject::Master,
-        ),
+        ("+failover-end", MASTER_PAYLOAD, FailoverEnded, Sort::Master),
         (
             "+config-update-from",
             SENTINEL_PAYLOAD,
             ConfigUpdated,
-            Subject::Sentinel,
+            Sort::Sentinel,
         ),
-        ("+slave", REPLICA_PAYLOAD, ReplicaAdded, Subject::Replica),
-        (
-            "+convert-to-slave",
-            REPLICA_PAYLOAD,
-            Demoted,
-            Subject::Replica,
-        ),
+        ("+slave", REPLICA_PAYLOAD, ReplicaAdded, Sort::Replica),
+        ("+convert-to-slave", REPLICA_PAYLOAD, Demoted, Sort::Replica),
         (
             "-failover-abort-not-elected",
             MASTER_PAYLOAD,
             Aborted,
-            Subject::Master,
+            Sort::Master,
         ),
         // Of a coordinated failover (Valkey 9) whose master did not hand over.
         (
             "-failover-abort-master-timeout",
             MASTER_PAYLOAD,
             Aborted,
-            Subject::Master,
+            Sort::Master,
         ),
     ] {
-        assert_eq!(parsed(channel, payload), event(kind, subject), "{channel}");
+        assert_eq!(parsed(channel, payload), event(kind, sort), "{channel}");
     }
     let (old, new) = (Node::new("10.0.0.1", 6379), Node::new("10.0.0.2", 6380));
     assert_eq!(
         parsed("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6380"),
         Some(Event {
-            kind: SwitchMaster {
-                old: old.clone(),
-                new: new.clone()
-            },
-            subject: Subject::Master,
+            kind: SwitchMaster,
             node: Some(new),
             master: Some(old),
         })
@@ -176,41 +151,36 @@ fn a_failover_in_its_order() {
 #[test]
 fn everything_else_that_may_mean_a_change() {
     use EventKind::*;
-    for (channel, payload, kind, subject) in [
-        (
-            "-sdown",
-            SENTINEL_PAYLOAD,
-            SubjectivelyUp,
-            Subject::Sentinel,
-        ),
-        ("-odown", MASTER_PAYLOAD, ObjectivelyUp, Subject::Master),
-        ("+reboot", REPLICA_PAYLOAD, Rebooted, Subject::Replica),
-        ("+reset-master", MASTER_PAYLOAD, Reset, Subject::Master),
+    for (channel, payload, kind, sort) in [
+        ("-sdown", SENTINEL_PAYLOAD, SubjectivelyUp, Sort::Sentinel),
+        ("-odown", MASTER_PAYLOAD, ObjectivelyUp, Sort::Master),
+        ("+reboot", REPLICA_PAYLOAD, Rebooted, Sort::Replica),
+        ("+reset-master", MASTER_PAYLOAD, Reset, Sort::Master),
         (
             "+monitor",
             "master mymaster 10.0.0.1 6379 quorum 2",
             Monitored,
-            Subject::Master,
+            Sort::Master,
         ),
-        ("-monitor", MASTER_PAYLOAD, Unmonitored, Subject::Master),
+        ("-monitor", MASTER_PAYLOAD, Unmonitored, Sort::Master),
         (
             "+sentinel",
             SENTINEL_PAYLOAD,
             SentinelChanged,
-            Subject::Sentinel,
+            Sort::Sentinel,
         ),
     ] {
-        assert_eq!(parsed(channel, payload), event(kind, subject), "{channel}");
+        assert_eq!(parsed(channel, payload), event(kind, sort), "{channel}");
     }
     let changed = format!("{REPLICA_PAYLOAD} new reported role is master");
     assert_eq!(
         parsed("-role-change", &changed),
-        event(RoleChanged, Subject::Replica)
+        event(RoleChanged, Sort::Replica)
     );
     let moved = format!("{MASTER_PAYLOAD} ip 10.0.0.9 port 26379 for 0123");
     assert_eq!(
         parsed("+sentinel-address-switch", &moved),
-        event(SentinelChanged, Subject::Master)
+        event(SentinelChanged, Sort::Master)
     );
     for (channel, payload, kind) in [
         ("+tilt", "#tilt mode entered", TiltEntered),
@@ -218,7 +188,6 @@ fn everything_else_that_may_mean_a_change() {
     ] {
         let tilt = Event {
             kind,
-            subject: Subject::Sentinel,
             node: None,
             master: None,
         };

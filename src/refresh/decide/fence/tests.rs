@@ -3,12 +3,7 @@ use std::collections::HashSet;
 use super::{super::catch_up::Offsets, *};
 use crate::{
     refresh::decide::trust::{FORGIVENESS, LONGEST_FAILOVER, MOST_FALSE_SIGNS},
-    sentinel::{
-        answer::View,
-        event::{EventKind, Subject},
-        flags::Flags,
-        reply::ReplicaInfo,
-    },
+    sentinel::{answer::View, event::EventKind, flags::Flags, reply::ReplicaInfo},
     topology::{Replica, excluded::Excluded},
 };
 
@@ -103,7 +98,6 @@ impl Scene {
     fn publish(&mut self, kind: EventKind, master: u16) {
         let event = Event {
             kind,
-            subject: Subject::Master,
             node: Some(node(master)),
             master: Some(node(master)),
         };
@@ -121,7 +115,7 @@ impl Scene {
             restarted: &self.restarted,
             followed: &HashSet::new(),
         };
-        self.fence.hear(&self.topology, &evidence, self.now);
+        self.fence.observe(&self.topology, &evidence, self.now);
     }
 
     fn judge(&mut self, said: [Said; 3]) -> Option<String> {
@@ -305,7 +299,6 @@ fn a_flood_of_one_event_does_not_put_off_the_answer() {
     let mut publish = |round, kind: EventKind| {
         let event = Event {
             kind,
-            subject: Subject::Master,
             node: Some(node(MASTER)),
             master: Some(node(MASTER)),
         };
@@ -484,7 +477,7 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
     let mut scene = Scene::new();
     scene.publish(EventKind::TryFailover, MASTER);
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
-    assert!(scene.fence.records.contains_key(&sentinel(0)));
+    assert!(scene.fence.trust.contains_key(&sentinel(0)));
     let answers = [clean(6), clean(6), clean(6)];
     let reports: Vec<_> = (1..)
         .map(sentinel)
@@ -500,7 +493,7 @@ fn a_sentinel_that_is_gone_leaves_no_record() {
         })
         .collect();
     scene.hear(&reports);
-    assert!(scene.fence.records.is_empty());
+    assert!(scene.fence.trust.is_empty());
 }
 
 fn down(round: u64) -> Said {
