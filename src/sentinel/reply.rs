@@ -31,8 +31,6 @@ pub(crate) struct MasterInfo {
     pub(crate) node: Node,
     pub(crate) epoch: u64,
     pub(crate) flags: Flags,
-    pub(crate) num_other_sentinels: Option<u64>,
-    pub(crate) quorum: Option<u64>,
     /// `None` until the Sentinel has seen the node's first INFO.
     pub(crate) run_id: Option<String>,
     /// Whether it has seen one since it was started or reset.
@@ -58,12 +56,7 @@ pub(crate) struct ReplicaInfo {
     pub(crate) link_down_for: Option<Duration>,
     /// Whom it follows; `None` before the first INFO.
     pub(crate) master: Option<Node>,
-    /// 0 is never promoted.
-    pub(crate) priority: Option<u64>,
     pub(crate) reports_master: bool,
-    /// The age of all this; `None` before the first INFO.
-    pub(crate) info_refresh: Option<Duration>,
-    pub(crate) repl_offset: Option<u64>,
     pub(crate) run_id: Option<String>,
 }
 
@@ -104,8 +97,6 @@ pub(crate) fn master_info(reply: &Value) -> Result<MasterInfo, Malformed> {
             .number("config-epoch")
             .ok_or_else(|| malformed("no config-epoch".into()))?,
         flags,
-        num_other_sentinels: fields.number("num-other-sentinels"),
-        quorum: fields.number("quorum"),
         run_id: fields.id("runid"),
         informed: info_refresh(&fields).is_some(),
     })
@@ -145,8 +136,8 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
     if !flags.has(Flag::Replica) {
         return None;
     }
-    let info_refresh = info_refresh(&fields);
-    let link = info_refresh.and_then(|_| fields.get("master-link-status"));
+    let informed = info_refresh(&fields).is_some();
+    let link = fields.get("master-link-status").filter(|_| informed);
     Some(ReplicaInfo {
         node: fields.node().ok()?,
         flags,
@@ -163,10 +154,7 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
             .get("master-host")
             .zip(fields.get("master-port"))
             .and_then(|(host, port)| announced::node(host, port)),
-        priority: fields.number("slave-priority"),
         reports_master: fields.get("role-reported") == Some(b"master"),
-        info_refresh,
-        repl_offset: fields.number("slave-repl-offset"),
         run_id: fields.id("runid"),
     })
 }

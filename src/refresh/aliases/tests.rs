@@ -20,10 +20,7 @@ fn listed(host: &str, run_id: Option<&str>) -> ReplicaInfo {
         link_ok: Some(true),
         link_down_for: None,
         master: None,
-        priority: Some(100),
         reports_master: false,
-        info_refresh: None,
-        repl_offset: None,
         run_id: run_id.map(str::to_owned),
     }
 }

@@ -37,10 +37,7 @@ pub(super) fn listed(n: u8, master: u8) -> ReplicaInfo {
         link_ok: Some(true),
         link_down_for: None,
         master: Some(node(master)),
-        priority: Some(100),
         reports_master: false,
-        info_refresh: None,
-        repl_offset: None,
         run_id: None,
     }
 }

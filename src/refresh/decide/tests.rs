@@ -443,10 +443,7 @@ fn answer(master: u8, epoch: u64, failover_flag: Option<u8>, promoted: Option<u8
         link_ok: Some(true),
         link_down_for: None,
         master: Some(node(master)),
-        priority: Some(100),
         reports_master: false,
-        info_refresh: None,
-        repl_offset: None,
         run_id: None,
     });
     Answer {

@@ -630,10 +630,7 @@ fn promoted(port: u16) -> ReplicaInfo {
         link_ok: Some(true),
         link_down_for: None,
         master: Some(node(MASTER)),
-        priority: Some(100),
         reports_master: false,
-        info_refresh: None,
-        repl_offset: None,
         run_id: None,
     }
 }
