@@ -225,7 +225,7 @@ impl Refresh {
             ask,
             awaited,
             unsettled,
-        } = self.decider.conclude(
+        } = self.decider.decide(
             &self.aliases.topology(&current),
             &Evidence {
                 round: self.round,

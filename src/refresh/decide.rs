@@ -1,4 +1,4 @@
-//! What to believe next: everything that is known, taken together. Pure.
+//! What to believe next, from everything that is known. Pure, as is everything in this folder.
 
 pub(crate) mod catch_up;
 pub(crate) mod election;
@@ -20,6 +20,7 @@ use crate::{
     node::Node,
     refresh::decide::{
         catch_up::{CatchUp, Offsets},
+        election::Election,
         fence::Fence,
         node_report::{NodeReport, NodeReports},
         sentinel_report::{SentinelReport, views},
@@ -35,30 +36,30 @@ pub(super) struct Decider {
     catch_up: CatchUp,
 }
 
-/// What follows from what is known.
+/// What follows from the evidence.
 #[derive(Debug)]
 pub(super) struct Decision {
-    /// What the topology is now; its version is still the old one.
+    /// The topology now; its version is still the old one.
     pub(super) next: Topology,
-    /// Nodes whose own word is missing.
+    /// Nodes whose own report is missing.
     pub(super) ask: Vec<Node>,
     /// The node to be asked again and again until it says that it is a master.
     pub(super) awaited: Option<Node>,
-    /// Whether it is worth looking again soon.
+    /// Whether the next refresh should come soon.
     pub(super) unsettled: bool,
 }
 
 /// All that is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence<'a> {
-    /// The newest look at the Sentinels that has begun.
+    /// The newest refresh that has begun.
     pub(super) round: u64,
     /// What each known Sentinel said last.
     pub(super) reports: &'a [SentinelReport<'a>],
     /// What the nodes say of their role.
     pub(super) node_reports: &'a NodeReports,
     pub(super) offsets: &'a Offsets,
-    /// Nodes that were started anew since they were seen as replicas.
+    /// Nodes that were restarted since they were seen as replicas.
     pub(super) restarted: &'a HashSet<Node>,
     /// Masters that say that replicas are connected to them.
     pub(super) followed: &'a HashSet<Node>,
@@ -73,7 +74,7 @@ impl Decider {
         }
     }
 
-    pub(super) fn conclude(
+    pub(super) fn decide(
         &mut self,
         current: &Topology,
         evidence: &Evidence<'_>,
@@ -86,69 +87,30 @@ impl Decider {
         } = evidence;
         let views: Vec<View> = views(reports).cloned().collect();
         self.fence.observe(current, evidence, now);
+
         let candidate = self.candidate(current, reports);
         let successor = without_sentinels::successor(current, node_reports);
         let moved = self.fence.moved(current, reports, node_reports, now);
-        let moved = moved.or_else(|| successor.clone());
-        let promoted = candidate.clone().or(moved);
+        let promoted = candidate.clone().or(moved).or_else(|| successor.clone());
         let electors = electors(reports, views.len());
         let election = election::elect(current, &views, node_reports, promoted.as_ref(), electors);
-        let mut next = Topology::clone(current);
-        if let Some((master, epoch)) = election.adopt.clone() {
-            if next.master.as_ref() != Some(&master) {
-                next.master_since = current.version + 1;
-                next.master_error = None;
-                self.fence.reset(now);
-            }
-            next.previous_master = current.master.clone().filter(|_| election.ahead);
-            next.master = Some(master);
-            next.epoch = epoch;
-        }
+        let mut next = self.adopt(current, &election, now);
         let mut ask = election.ask.clone();
-        // Nominated replicas are asked along with the claimed master, not after it.
-        let claimed = views.iter().max_by_key(|view| view.epoch);
-        let master = next.master.clone();
-        if let Some(master) = master.or_else(|| claimed.map(|view| view.master.clone())) {
-            let version = current.version + 1;
-            let (mut replicas, unheard) =
-                replicas::replicas(current, &master, &views, node_reports, version, now);
-            if next.master.is_some() {
-                if let Some(previous_master) = &next.previous_master {
-                    replicas::keep_followers(&mut replicas, previous_master, node_reports);
-                }
-                let offsets = evidence.offsets;
-                ask.extend(
-                    self.catch_up
-                        .judge(&master, &mut replicas, node_reports, offsets, now),
-                );
-                next.replicas = replicas;
-            }
-            // While a replica has yet to speak again, what was stated stands.
-            if election.adopt.is_some() {
-                let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
-                let unproven = election.unproven.clone();
-                next.unproven = unproven.or_else(|| muted(node_reports)).or(stated);
-            }
-            ask.extend(unheard);
+        ask.extend(self.find_replicas(&mut next, current, &election, &views, evidence, now));
+
+        if let Some(report) = next.master.as_ref().and_then(|node| node_reports.get(node)) {
+            next.master_error = match report {
+                NodeReport::Failed(error) => Some(error.clone()),
+                _ => None,
+            };
         }
-        next.master_error = match next
-            .master
-            .as_ref()
-            .and_then(|master| node_reports.get(master))
-        {
-            Some(NodeReport::Failed(error)) => Some(error.clone()),
-            Some(_) => None,
-            None => next.master_error,
-        };
         next.fence = self.fence.judge(&next, reports, node_reports, now);
-        // It is its own word that lifts the fence, and that says that it is back.
+        // The master's own report lifts the fence, and tells that it can be reached again.
         let in_doubt =
             next.fence.is_some() || next.previous_master.is_some() || next.master_error.is_some();
-        ask.extend(
-            next.master
-                .clone()
-                .filter(|master| in_doubt && !node_reports.contains_key(master)),
-        );
+        let master = next.master.clone().filter(|_| in_doubt);
+        ask.extend(master.filter(|master| !node_reports.contains_key(master)));
+
         let awaited = candidate
             .or(successor)
             .filter(|node| next.master.as_ref() != Some(node))
@@ -163,40 +125,98 @@ impl Decider {
         }
     }
 
-    /// The replica that the Sentinel which replaces the master answers that it promotes, where that
-    /// is reason enough.
+    /// The topology with the elected master.
+    fn adopt(&mut self, current: &Topology, election: &Election, now: Instant) -> Topology {
+        let mut next = current.clone();
+        if let Some((master, epoch)) = election.adopt.clone() {
+            if next.master.as_ref() != Some(&master) {
+                next.master_since = current.version + 1;
+                next.master_error = None;
+                self.fence.reset(now);
+            }
+            next.previous_master = current.master.clone().filter(|_| election.ahead);
+            next.master = Some(master);
+            next.epoch = epoch;
+        }
+        next
+    }
+
+    /// Enters the replicas of the master into the topology, and what is to be stated of them. Returns the
+    /// nodes whose report is missing.
+    fn find_replicas(
+        &mut self,
+        next: &mut Topology,
+        current: &Topology,
+        election: &Election,
+        views: &[View],
+        evidence: &Evidence<'_>,
+        now: Instant,
+    ) -> Vec<Node> {
+        let node_reports = evidence.node_reports;
+        // Before there is a master, the replicas of the likely one are asked along with it, not after it.
+        let likely = views.iter().max_by_key(|view| view.epoch);
+        let master = next.master.clone();
+        let Some(master) = master.or_else(|| likely.map(|view| view.master.clone())) else {
+            return Vec::new();
+        };
+        let version = current.version + 1;
+        let (mut replicas, unheard) =
+            replicas::replicas(current, &master, views, node_reports, version, now);
+        let mut ask = Vec::new();
+        if next.master.is_some() {
+            if let Some(previous_master) = &next.previous_master {
+                replicas::keep_followers(&mut replicas, previous_master, node_reports);
+            }
+            let offsets = evidence.offsets;
+            ask = self
+                .catch_up
+                .judge(&master, &mut replicas, node_reports, offsets, now);
+            next.replicas = replicas;
+        }
+        if election.adopt.is_some() {
+            // The old note stays until every replica has been asked again.
+            let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
+            let unproven = election.unproven.clone();
+            next.unproven = unproven.or_else(|| hidden(node_reports)).or(stated);
+        }
+        ask.extend(unheard);
+        ask
+    }
+
+    /// The replica that the leader of a failover promotes, where that is reason enough to adopt it before
+    /// it is announced.
     fn candidate(&self, current: &Topology, reports: &[SentinelReport<'_>]) -> Option<Node> {
         self.fence.raised()?;
         let mut promoted = reports.iter().filter_map(|report| {
             let answer = report.answer?;
             // The old master of a coordinated failover takes no writes any more, and the new one has
-            // all of them: there is nothing to lose by being early.
+            // all of them. So nothing is lost by being early.
             if self.adopt != Adopt::Promoted && !answer.coordinated {
                 return None;
             }
-            let (previous_master, _) = answer.failover_flag.as_ref()?;
-            let ours = Some(previous_master) == current.master.as_ref();
+            let (replaced, _) = answer.failover_flag.as_ref()?;
+            let ours = Some(replaced) == current.master.as_ref();
             let node = answer.view.as_ref().filter(|_| ours)?.promoted()?;
             election::was_in_step(current, node).then_some(node)
         });
         let first = promoted.next()?;
-        // Two leaders at once: who of them prevails is theirs to say.
+        // Two leaders at once: only the Sentinels can say which of them prevails.
         promoted.all(|node| node == first).then(|| first.clone())
     }
 }
 
-/// Of how many Sentinels the first master needs most: of all that are known, and once each has
-/// answered or failed to of those that answered.
+/// Of how many Sentinels the first master needs most. Of all that are known; once each of them has
+/// answered or failed to, of those that answered.
 fn electors(reports: &[SentinelReport<'_>], answered: usize) -> usize {
-    let heard = reports.iter().all(|report| report.round > 0);
-    if heard { answered } else { reports.len() }
+    let asked = reports.iter().all(|report| report.round > 0);
+    if asked { answered } else { reports.len() }
 }
 
-/// What is to be stated where replicas hide whom they follow.
-fn muted(node_reports: &NodeReports) -> Option<String> {
+/// What is to be stated where replicas hide which master they follow.
+fn hidden(node_reports: &NodeReports) -> Option<String> {
     let mut hidden = node_reports
         .iter()
-        .filter(|(_, node_report)| **node_report == NodeReport::SomeReplica);
+        .filter(|(_, report)| **report == NodeReport::SomeReplica);
     let (node, _) = hidden.next()?;
     Some(format!(
         "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"

@@ -3,7 +3,7 @@
 //! Sentinels nominate, the node itself proves. An address comes from `GET-MASTER-ADDR-BY-NAME`, its
 //! epoch from `SENTINEL MASTER`; the highest epoch whose node proves to be master wins.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use crate::{
     node::Node,
@@ -12,15 +12,15 @@ use crate::{
     topology::Topology,
 };
 
-/// A node that Sentinels say is the master.
+/// A node that Sentinels name as the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Claim<'a> {
+struct Nominee<'a> {
     node: &'a Node,
     epoch: u64,
     votes: usize,
 }
 
-/// The master to go on with, and what is still to be asked before more can be said.
+/// The master to go on with, and what must be asked before more can be said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Election {
     /// The master with its epoch; `None` keeps what is.
@@ -29,22 +29,22 @@ pub(crate) struct Election {
     pub(crate) unproven: Option<String>,
     /// Whether it is adopted before the Sentinels have announced it.
     pub(crate) ahead: bool,
-    /// Nodes whose own word is needed.
+    /// Nodes whose own report is needed.
     pub(crate) ask: Vec<Node>,
     /// The node that would be adopted if it said that it is a master.
     pub(crate) awaited: Option<Node>,
-    /// Whether a claim stands that could be neither adopted nor put aside, so that it is worth
-    /// looking again soon.
+    /// Whether a nominee could be neither adopted nor rejected, so that the next refresh should come
+    /// soon.
     pub(crate) contested: bool,
 }
 
-/// Decides who is master, from the latest word of each Sentinel that answered. `promoted` is the
-/// replica that is known to take the master's place before it is announced. `electors` are the
-/// Sentinels of which the first master needs most: those that are known, and once all of them have
-/// answered or failed to those that answered.
+/// Decides who is master, from the latest answer of each Sentinel. `promoted` is the replica that is
+/// known to take the master's place before it is announced. `electors` are the Sentinels of which the
+/// first master needs most: all that are known, and once each of them has answered or failed to, those
+/// that answered.
 ///
-/// It keeps the epoch of its predecessor, as the elder of the two: what the Sentinels announce under
-/// a higher epoch counts before it, and the predecessor only as somebody under a lower epoch would.
+/// A promoted node is adopted under the old epoch. A nominee with a higher epoch still wins. The previous
+/// master is then treated as if its epoch were lower.
 pub(crate) fn elect(
     current: &Topology,
     views: &[View],
@@ -78,95 +78,91 @@ fn announced(
 ) -> Election {
     let mut election = Election::default();
     let mut floor = current.epoch;
-    // A later one does not wait for Sentinels that are gone: those that answer decide.
+    // A later master does not wait for Sentinels that are gone: those that answer decide.
     let voters = if current.master.is_none() {
         electors
     } else {
         views.len()
     };
-    for claim in claims(views) {
-        let majority = claim.votes * 2 > voters;
-        if !is_candidate(current, floor, &claim, majority)
-            || !is_vouched_for(current, claim.node, views.iter(), voters)
+    for nominee in nominees(views) {
+        let Nominee { node, epoch, votes } = nominee;
+        let majority = votes * 2 > voters;
+        if !is_eligible(current, floor, &nominee, majority)
+            || !is_vouched_for(current, node, views.iter(), voters)
         {
             continue;
         }
-        let incumbent = current.master.as_ref() == Some(claim.node);
-        let ask = &mut election.ask;
-        match node_reports.get(claim.node) {
-            Some(NodeReport::Master) if replaces(current, floor, &claim, node_reports, ask) => {}
-            Some(NodeReport::Unprovable(reason))
-                if majority && replaces(current, floor, &claim, node_reports, ask) =>
-            {
-                election.unproven = Some(reason.clone());
-            }
-            // Known before and still named by the Sentinels: being unreachable for a moment does
-            // not cost a master its place, only another node's proof does. A lone Sentinel that
-            // still names it must not stand in the way of that either.
-            node_report if incumbent => {
-                if node_report.is_none() && claim.epoch != current.epoch {
-                    ask.push(claim.node.clone());
-                }
-                floor = floor.max(claim.epoch);
-                continue;
-            }
-            node_report => {
-                election.contested = true;
-                if node_report.is_none() {
-                    election.ask.push(claim.node.clone());
-                }
-                if claim.epoch > floor && node_report != Some(&NodeReport::Master) {
-                    let awaited = &mut election.awaited;
-                    awaited.get_or_insert_with(|| claim.node.clone());
-                }
-                continue;
-            }
+        let report = node_reports.get(node);
+        let may_be_master = match report {
+            Some(NodeReport::Master) => true,
+            Some(NodeReport::Unprovable(_)) => majority,
+            _ => false,
+        };
+        if may_be_master && replaces(current, floor, &nominee, node_reports, &mut election.ask) {
+            election.unproven = match report {
+                Some(NodeReport::Unprovable(reason)) => Some(reason.clone()),
+                _ => disagreement(node, views, voters),
+            };
+            election.adopt = Some((node.clone(), epoch));
+            return election;
         }
-        election.unproven = election
-            .unproven
-            .or_else(|| disagreement(claim.node, views, voters));
-        election.adopt = Some((claim.node.clone(), claim.epoch));
-        return election;
+        // A master that is still named and cannot be reached for a moment keeps its place. It loses it
+        // only to a node that proves to be master, and then a lone Sentinel that still names it does not
+        // count.
+        let incumbent = current.master.as_ref() == Some(node);
+        if report.is_none() && (!incumbent || epoch != current.epoch) {
+            election.ask.push(node.clone());
+        }
+        if incumbent {
+            floor = floor.max(epoch);
+            continue;
+        }
+        election.contested = true;
+        if epoch > floor && report != Some(&NodeReport::Master) {
+            election.awaited.get_or_insert_with(|| node.clone());
+        }
     }
     election
 }
 
-/// The claims, most credible first: by epoch, then by how many Sentinels make them.
-fn claims(views: &[View]) -> Vec<Claim<'_>> {
-    let mut claims: Vec<Claim<'_>> = Vec::new();
+/// The nodes that are named as the master, most credible first: by epoch, then by the number of Sentinels
+/// that name it.
+fn nominees(views: &[View]) -> Vec<Nominee<'_>> {
+    let mut nominees: Vec<Nominee<'_>> = Vec::new();
     for view in views {
-        match claims.iter_mut().find(|claim| *claim.node == view.master) {
-            Some(claim) => {
-                claim.votes += 1;
-                claim.epoch = claim.epoch.max(view.epoch);
+        let mut known = nominees.iter_mut();
+        match known.find(|nominee| *nominee.node == view.master) {
+            Some(nominee) => {
+                nominee.votes += 1;
+                nominee.epoch = nominee.epoch.max(view.epoch);
             }
-            None => claims.push(Claim {
+            None => nominees.push(Nominee {
                 node: &view.master,
                 epoch: view.epoch,
                 votes: 1,
             }),
         }
     }
-    claims.sort_by_key(|claim| std::cmp::Reverse((claim.epoch, claim.votes)));
-    claims
+    nominees.sort_by_key(|nominee| Reverse((nominee.epoch, nominee.votes)));
+    nominees
 }
 
-/// Whether a claim is worth a look at its node at all.
+/// Whether the node of a nominee is to be asked at all.
 ///
-/// A lower epoch is what a restarted or partitioned Sentinel says, so a single one never counts.
-/// But `SENTINEL REMOVE` and `MONITOR` start epochs anew: when most agree, it is the deployment
-/// that changed and not one Sentinel that lags.
-fn is_candidate(current: &Topology, floor: u64, claim: &Claim<'_>, majority: bool) -> bool {
-    claim.epoch > floor
+/// A restarted or partitioned Sentinel names a lower epoch, so a single one never counts. But `SENTINEL
+/// REMOVE` and `MONITOR` start epochs anew. When most agree on a lower epoch, the deployment has
+/// changed.
+fn is_eligible(current: &Topology, floor: u64, nominee: &Nominee<'_>, majority: bool) -> bool {
+    nominee.epoch > floor
         || majority
-        || (claim.epoch == floor && current.master.as_ref() == Some(claim.node))
+        || (nominee.epoch == floor && current.master.as_ref() == Some(nominee.node))
 }
 
 /// Whether a node belongs to our deployment, so that it may become the master.
 ///
-/// One that was seen in step with our master has its data. Any other may be the master of somebody
-/// else, where a single Sentinel that is confused or lies must not lead us: most of those that
-/// answered must know it, as the master or as a replica. So a deployment can be restored under
+/// A node that was seen in step with our master has its data. Any other node may be the master of another
+/// deployment, and a single Sentinel that is confused or lies must not lead us there. So most of those that
+/// answered must know it, as the master or as a replica. That way a deployment can be restored under
 /// another address.
 pub(crate) fn is_vouched_for<'a>(
     current: &Topology,
@@ -197,18 +193,18 @@ fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> 
     })
 }
 
-/// The first master, where all Sentinels that can answer have, and no node is known to most of them:
-/// the one that most replicas follow. Every pool that meets these Sentinels must choose the same one,
-/// so it waits until each node that is named has been asked.
+/// Chooses the first master where all Sentinels that can answer have answered, and most of them know none
+/// of the nodes: it is the one that most replicas follow. Every pool that meets these Sentinels must choose
+/// the same one, so the choice waits until each node that is named has been asked.
 fn choose_among_strangers(views: &[View], node_reports: &NodeReports, election: &mut Election) {
-    let claims = claims(views);
-    election.contested = !claims.is_empty();
+    let nominees = nominees(views);
+    election.contested = !nominees.is_empty();
     let listed = views.iter().flat_map(|view| &view.replicas);
     let listed = listed.filter(|replica| !replica.flags.has(Flag::SubjectivelyDown));
     let listed: BTreeSet<&Node> = listed.map(|replica| &replica.node).collect();
-    let named = claims
+    let named = nominees
         .iter()
-        .map(|claim| claim.node)
+        .map(|nominee| nominee.node)
         .chain(listed.iter().copied());
     let unasked: BTreeSet<&Node> = named
         .filter(|node| !node_reports.contains_key(*node))
@@ -221,21 +217,21 @@ fn choose_among_strangers(views: &[View], node_reports: &NodeReports, election: 
         let follow = |replica: &&&Node| names_as_master(node_reports.get(*replica), node);
         listed.iter().filter(follow).count()
     };
-    let chosen = claims
+    let chosen = nominees
         .iter()
-        .filter(|claim| node_reports.get(claim.node) == Some(&NodeReport::Master))
-        .max_by_key(|claim| {
-            let last = std::cmp::Reverse(claim.node);
-            (followers(claim.node), claim.epoch, claim.votes, last)
+        .filter(|nominee| node_reports.get(nominee.node) == Some(&NodeReport::Master))
+        .max_by_key(|nominee| {
+            let last = Reverse(nominee.node);
+            (followers(nominee.node), nominee.epoch, nominee.votes, last)
         });
-    if let Some(claim) = chosen {
+    if let Some(nominee) = chosen {
         election.contested = false;
-        election.adopt = Some((claim.node.clone(), claim.epoch));
-        election.unproven = disagreement(claim.node, views, views.len());
+        election.adopt = Some((nominee.node.clone(), nominee.epoch));
+        election.unproven = disagreement(nominee.node, views, views.len());
     }
 }
 
-/// Whether this node was seen to follow our master, and to have its data.
+/// Whether this node was seen as a replica of our master that has its data.
 pub(crate) fn was_in_step(current: &Topology, node: &Node) -> bool {
     let mut replicas = current.replicas.iter();
     replicas.any(|replica| replica.node == *node && replica.synced)
@@ -247,23 +243,23 @@ pub(crate) fn was_in_step(current: &Topology, node: &Node) -> bool {
 fn replaces(
     current: &Topology,
     floor: u64,
-    claim: &Claim<'_>,
+    nominee: &Nominee<'_>,
     node_reports: &NodeReports,
     ask: &mut Vec<Node>,
 ) -> bool {
-    let Some(old) = current.master.as_ref().filter(|old| *old != claim.node) else {
+    let Some(old) = current.master.as_ref().filter(|old| *old != nominee.node) else {
         return true;
     };
-    // The predecessor of one that was adopted before it was announced is still announced.
-    let outranked = claim.epoch == floor && current.previous_master.is_some();
-    if claim.epoch >= floor && !outranked {
+    // A master that was adopted before it was announced: the Sentinels still announce the previous one.
+    let outranked = nominee.epoch == floor && current.previous_master.is_some();
+    if nominee.epoch >= floor && !outranked {
         return true;
     }
     match node_reports.get(old) {
         Some(NodeReport::Master) => false,
-        // Where neither may tell its role, most Sentinels are all there is to go by.
+        // Where neither may tell its role, only the majority of the Sentinels is left to decide.
         Some(NodeReport::Unprovable(_)) => {
-            !matches!(node_reports.get(claim.node), Some(NodeReport::Master))
+            !matches!(node_reports.get(nominee.node), Some(NodeReport::Master))
         }
         Some(_) => true,
         None => {

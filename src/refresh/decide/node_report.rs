@@ -4,20 +4,22 @@ use std::collections::HashMap;
 
 use crate::{node::Node, topology::excluded::Excluded};
 
-/// What a node says, or fails to say, about itself.
+/// What a node says of itself, or why it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeReport {
     /// It says it is a master.
     Master,
-    /// It says it replicates from `master`; `link` is the state of its replication link where that
-    /// is not `connected`.
+    /// It says that it is a replica.
     Replica {
+        /// The master that it follows.
         master: Node,
+        /// The state of its replication link where that is not `connected`.
         link: Option<String>,
-        /// Whether nothing tells which server `master` is: a name that only the replica can resolve.
+        /// Whether it is unknown which server `master` is: a name that only the replica can resolve.
         unclear: bool,
     },
-    /// It is a replica by `HELLO`, and its ACL keeps `ROLE`, hence the link, from us.
+    /// It says in `HELLO` that it is a replica. Its ACL forbids `ROLE`, so its master and its link are
+    /// unknown.
     SomeReplica,
     /// It can be reached and may not tell its role.
     Unprovable(String),
@@ -25,30 +27,31 @@ pub(crate) enum NodeReport {
     Failed(String),
 }
 
-/// What is known of nodes from themselves.
+/// The latest report of each node that has one.
 pub(crate) type NodeReports = HashMap<Node, NodeReport>;
 
-/// Whether a node says that it is a replica of this one, its link up or not.
-pub(crate) fn names_as_master(node_report: Option<&NodeReport>, node: &Node) -> bool {
-    match node_report {
+/// Whether a report says that its node is a replica of this one, with its link up or down.
+pub(crate) fn names_as_master(report: Option<&NodeReport>, node: &Node) -> bool {
+    match report {
         Some(NodeReport::Replica { master, .. }) => master == node,
         _ => false,
     }
 }
 
-pub(super) fn follows(node_report: Option<&NodeReport>, master: &Node) -> bool {
-    node_report.is_some_and(|node_report| exclusion(node_report, master).is_none())
+/// Whether a node may be read from as a replica of this master.
+pub(super) fn follows(report: Option<&NodeReport>, master: &Node) -> bool {
+    report.is_some_and(|report| exclusion(report, master).is_none())
 }
 
-/// What a node's own word says against reading from it.
-pub(crate) fn exclusion(node_report: &NodeReport, our_master: &Node) -> Option<Excluded> {
-    match node_report {
+/// Why not to read from a node, by its own report.
+pub(crate) fn exclusion(report: &NodeReport, our_master: &Node) -> Option<Excluded> {
+    match report {
         NodeReport::Replica {
             master,
             link,
             unclear,
         } => {
-            // A name that cannot be compared is no reason against what the Sentinels say.
+            // A name that cannot be compared does not contradict the Sentinels.
             if master != our_master && !unclear {
                 return Some(Excluded::WrongMaster {
                     follows: master.to_string(),

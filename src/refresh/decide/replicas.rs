@@ -11,13 +11,13 @@ use crate::{
     topology::{Replica, Topology, excluded::Excluded},
 };
 
-/// How long a replica that follows our master is read from although no Sentinel lists it: one that was
-/// just reset lists a replica as soon as the master's INFO names it, and that one is up to date at once
-/// but for replicas that are connecting anew.
+/// How long a replica that follows our master is read from although no Sentinel lists it. A Sentinel that
+/// was just reset lists a replica as soon as the master's INFO names it, and the master's list is complete
+/// at once, but for replicas that are reconnecting.
 const UNLISTED_GRACE: Duration = Duration::from_secs(5);
 
-/// Every node the Sentinels, or the last snapshot, call a replica of `master`, each with the reason
-/// that keeps it from being read, and the nodes whose own word is still missing.
+/// Every node that the Sentinels or the last snapshot call a replica of `master`, each with the reason
+/// not to read from it, and the nodes whose own report is still missing.
 pub(crate) fn replicas(
     current: &Topology,
     master: &Node,
@@ -27,71 +27,35 @@ pub(crate) fn replicas(
     now: Instant,
 ) -> (Vec<Replica>, Vec<Node>) {
     let views: Vec<_> = views.iter().filter(|view| view.master == *master).collect();
-    let mut nodes: Vec<&Node> = views
-        .iter()
-        .flat_map(|view| view.replicas.iter().map(|replica| &replica.node))
-        .chain(current.replicas.iter().map(|replica| &replica.node))
-        // The deposed master is listed as a replica only from `+switch-master` on; knowing it at
-        // once lets it be read as soon as it follows the new one.
-        .chain(current.master.as_ref())
-        .filter(|node| *node != master)
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-
     let blind = are_blind(current, master, &views, node_reports);
     let mut ask = Vec::new();
-    let mut replicas = Vec::with_capacity(nodes.len());
-    for node in nodes {
+    let mut replicas = Vec::new();
+    for node in known_nodes(current, master, &views) {
         let before = current.replicas.iter().find(|r| r.node == *node);
+        let report = node_reports.get(node);
         let nomination = nomination(node, master, &views);
-        if nomination.is_none() && !follows(node_reports.get(node), master) {
-            // Nobody lists it any more and it does not follow our master: it is gone. Without its
-            // own word it stays, since a Sentinel that was just reset lists nobody for a while, and
-            // where no Sentinel can be asked, that it is not listed means nothing.
-            let unlisted = node_reports.contains_key(node) && !views.is_empty();
-            if unlisted || before.is_none() {
-                continue;
-            }
+        if nomination.is_none() && is_gone(before, report, master, &views) {
+            continue;
         }
         let unlisted = nomination.is_none() && is_left_off(&views);
         let unlisted = unlisted.then(|| before.and_then(|before| before.unlisted).unwrap_or(now));
         if unlisted.is_some_and(|since| now - since >= UNLISTED_GRACE) {
             continue;
         }
-        // A Sentinel that calls a master down which is well cannot sign in, or cannot reach this side.
+        // A Sentinel that calls a healthy master down cannot sign in to the nodes, or cannot reach them.
         let objection = nomination
             .flatten()
             .filter(|objection| !(blind && *objection == Excluded::SubjectivelyDown));
-        let excluded = match (objection, node_reports.get(node)) {
-            // Never dial what Sentinel gave up: clusters leave such ghosts behind for ever.
-            (Some(objection), _) if is_final(&objection) => Some(objection),
-            // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell whom it
-            // follows cannot refute it.
-            (Some(objection), Some(NodeReport::SomeReplica | NodeReport::Unprovable(_))) => {
-                Some(objection)
-            }
-            // Any other node knows better itself.
-            (_, Some(node_report)) => exclusion(node_report, master),
-            (objection, None) => {
-                ask.push(node.clone());
-                // Right after a switch every replica is unproven; the last good word stands until
-                // the node itself has spoken.
-                before.map_or_else(
-                    || Some(objection.unwrap_or(Excluded::NotProven)),
-                    |replica| replica.excluded.clone(),
-                )
-            }
-        };
-        let in_step = follows(node_reports.get(node), master);
+        if report.is_none() && !objection.as_ref().is_some_and(is_final) {
+            ask.push(node.clone());
+        }
         replicas.push(Replica {
             node: node.clone(),
-            excluded,
+            excluded: excluded(objection, before, report, master),
             since: before.map_or(version, |replica| replica.since),
-            synced: in_step || before.is_some_and(|replica| replica.synced),
-            // Until the node or its master has spoken again, what was keeps.
-            orphaned: !node_reports.contains_key(node)
-                && before.is_some_and(|replica| replica.orphaned),
+            synced: follows(report, master) || before.is_some_and(|replica| replica.synced),
+            // Stays until the node or its master has been asked again.
+            orphaned: report.is_none() && before.is_some_and(|replica| replica.orphaned),
             unlisted,
         });
     }
@@ -99,7 +63,59 @@ pub(crate) fn replicas(
     (replicas, ask)
 }
 
-/// Whether most Sentinels call the master down, and it is well.
+/// The nodes that may be replicas, in the order of their addresses.
+fn known_nodes<'a>(current: &'a Topology, master: &Node, views: &[&'a View]) -> Vec<&'a Node> {
+    let listed = views.iter().flat_map(|view| &view.replicas);
+    let listed = listed.map(|replica| &replica.node);
+    let known = current.replicas.iter().map(|replica| &replica.node);
+    // The Sentinels list the previous master as a replica only from `+switch-master` on. Knowing it at
+    // once, it can be read as soon as it follows the new master.
+    let nodes = listed.chain(known).chain(current.master.as_ref());
+    let mut nodes: Vec<&Node> = nodes.filter(|node| *node != master).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
+}
+
+/// Whether a node that nobody lists is gone: it does not follow our master.
+///
+/// Without its own report a known replica stays, since a Sentinel that was just reset lists nobody for a
+/// while. Where no Sentinel can be asked it stays as well.
+fn is_gone(
+    before: Option<&Replica>,
+    report: Option<&NodeReport>,
+    master: &Node,
+    views: &[&View],
+) -> bool {
+    let unlisted = report.is_some() && !views.is_empty();
+    !follows(report, master) && (unlisted || before.is_none())
+}
+
+/// Why a replica may not be read from, by what most Sentinels object and what it says of itself.
+fn excluded(
+    objection: Option<Excluded>,
+    before: Option<&Replica>,
+    report: Option<&NodeReport>,
+    master: &Node,
+) -> Option<Excluded> {
+    match (objection, report) {
+        (Some(objection), _) if is_final(&objection) => Some(objection),
+        // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell which master it
+        // follows cannot refute it.
+        (Some(objection), Some(NodeReport::SomeReplica | NodeReport::Unprovable(_))) => {
+            Some(objection)
+        }
+        // Any other node knows better itself.
+        (_, Some(report)) => exclusion(report, master),
+        // Right after a switch no replica has reported yet; its last state stays until it has.
+        (objection, None) => match before {
+            Some(replica) => replica.excluded.clone(),
+            None => Some(objection.unwrap_or(Excluded::NotProven)),
+        },
+    }
+}
+
+/// Whether most Sentinels call the master down although it is well.
 fn are_blind(
     current: &Topology,
     master: &Node,
@@ -107,22 +123,23 @@ fn are_blind(
     node_reports: &NodeReports,
 ) -> bool {
     let well = match node_reports.get(master) {
-        // Between two looks what it said last stands.
+        // Between two refreshes its last report counts.
         None => current.master.as_ref() == Some(master) && current.master_error.is_none(),
         node_report => node_report == Some(&NodeReport::Master),
     };
     well && views.iter().filter(|view| view.master_down).count() * 2 > views.len()
 }
 
-/// Whether most Sentinels know which replicas there are, so that one that they do not list was taken
+/// Whether most Sentinels know which replicas there are. A replica that they do not list was then taken
 /// off their lists (`replica-announced no`).
 fn is_left_off(views: &[&View]) -> bool {
     views.iter().filter(|view| view.informed).count() * 2 > views.len()
 }
 
-/// A master that dies leaves every replica without a link at once. They are all there is to read
-/// from until the next one is elected, so as long as the master does not prove that it is there, a
-/// replica that has its data and only lost its link stays readable.
+/// Keeps replicas readable that only lost their link, while the master does not prove that it is there.
+///
+/// A master that dies leaves every replica without a link at once. Until the next one is elected there is
+/// nothing else to read from.
 fn keep_orphans(
     replicas: &mut [Replica],
     master: &Node,
@@ -133,7 +150,7 @@ fn keep_orphans(
         return;
     }
     for replica in replicas.iter_mut().filter(|replica| replica.synced) {
-        // One that copies its master's data anew may have thrown its own away.
+        // A replica in a full synchronization may have thrown its data away.
         let lost_its_link = match &replica.excluded {
             Some(Excluded::Syncing { state }) => state != "sync",
             Some(Excluded::LinkDown { .. }) => true,
@@ -149,8 +166,9 @@ fn keep_orphans(
     }
 }
 
-/// As long as a new master is not announced, the other replicas follow the old one. They have all that
-/// it was sent before writes to it ended, so they stay readable.
+/// Keeps the replicas of the previous master readable while the new one is not announced.
+///
+/// They still follow the previous master. They have all writes that it got before writes to it ended.
 pub(crate) fn keep_followers(
     replicas: &mut [Replica],
     previous_master: &Node,
@@ -170,14 +188,16 @@ pub(crate) fn keep_followers(
     }
 }
 
-/// Whether the node itself need not be asked.
+/// Whether the node itself need not be asked. A node that Sentinel gave up is never dialled: clusters
+/// leave such ghosts behind for ever.
 fn is_final(objection: &Excluded) -> bool {
     matches!(objection, Excluded::IsMaster | Excluded::SubjectivelyDown)
 }
 
-/// `None` where no Sentinel lists the node; else whether most of those that do give a reason
-/// against it, so that one confused Sentinel cannot take a replica away. A reason that the node
-/// may not answer must itself be that of most.
+/// `None` where no Sentinel lists the node; otherwise the objection of most of those that list it.
+///
+/// A single confused Sentinel cannot take a replica away. A final objection counts only where most
+/// Sentinels make a final one.
 fn nomination(node: &Node, master: &Node, views: &[&View]) -> Option<Option<Excluded>> {
     let listed: Vec<_> = views
         .iter()

@@ -301,7 +301,7 @@ impl World {
             followed: &HashSet::new(),
         };
         let before = self.decider.fence.tally();
-        let conclusion = self.decider.conclude(&self.current, &evidence, self.now);
+        let conclusion = self.decider.decide(&self.current, &evidence, self.now);
         let mut next = conclusion.next;
         self.check_adoption(&next, &reports);
         self.check_fence(&next, &reports);

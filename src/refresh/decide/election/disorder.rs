@@ -26,9 +26,9 @@ enum Step {
     Forges(usize, u8, u64),
     /// A Sentinel cannot be reached.
     Lost(usize),
-    /// A node tells its role; the word can arrive again later.
+    /// A node tells its role; the report can arrive again later.
     Proves(u8),
-    /// A node's word of some earlier time arrives.
+    /// A node's report of some earlier time arrives.
     LateProof(prop::sample::Index),
     Unreachable(u8),
     /// What a node said is too old to count.
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The deployment as it is, and the client as far as the reducer goes.
+/// The deployment as it is, and the client as far as the election goes.
 struct World {
     master: u8,
     epoch: u64,
