@@ -100,14 +100,14 @@ impl Refresh {
         loop {
             let handle = Arc::clone(&self.handle);
             tokio::select! {
-                Some(message) = inbox.recv() => self.hear(message),
+                Some(message) = inbox.recv() => self.on_message(message),
                 Some(probed) = probes.recv() => self.on_probed(probed),
                 Some(resolved) = lookups.recv() => self.resolver.note(resolved),
                 () = handle.refresh_requested() => self.refresh_soon(),
                 () = tokio::time::sleep_until(self.next_refresh) => self.begin_refresh(),
                 () = &mut closing => break,
             }
-            self.conclude();
+            self.decide();
         }
         drop(self);
         // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it
@@ -139,10 +139,10 @@ impl Refresh {
         self.next_refresh = now + jitter::around(self.config.refresh_interval, 20);
     }
 
-    fn hear(&mut self, message: Message) {
+    fn on_message(&mut self, message: Message) {
         match message {
             Message::Answer {
-                link,
+                name,
                 round,
                 answer,
             } => {
@@ -152,18 +152,18 @@ impl Refresh {
                 {
                     self.progress.stale_answer();
                 }
-                self.sentinels.hear(&link, round, answer);
+                self.sentinels.note_answer(&name, round, answer);
             }
-            Message::Event { link, id, event } => {
-                let sentinel = self.sentinels.identify(&link, id);
+            Message::Event { name, id, event } => {
+                let sentinel = self.sentinels.identify(&name, id);
                 self.on_event(&sentinel, &event);
             }
             // What was published before is lost, so look.
-            Message::Subscribed { link, id, refused } => {
-                self.sentinels.listens(&link, id, refused);
+            Message::Subscribed { name, id, refused } => {
+                self.sentinels.note_subscribed(&name, id, refused);
                 self.begin_refresh();
             }
-            Message::Unsubscribed { link, why } => self.sentinels.lost(&link, why),
+            Message::Unsubscribed { name, why } => self.sentinels.note_unsubscribed(&name, why),
         }
     }
 
@@ -197,7 +197,7 @@ impl Refresh {
     }
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
-    fn conclude(&mut self) {
+    fn decide(&mut self) {
         // Before the snapshot is taken, in which they are left out.
         for silent in self.handle.take_silent() {
             self.probe_cache.doubt(&silent);
@@ -331,11 +331,11 @@ impl Refresh {
 
     fn report_progress(&self, views: &[View], waiting: bool) {
         let turnout = self.sentinels.turnout(self.round);
-        let admission = self.sentinels.admission();
+        let counts = self.sentinels.counts();
         // What it is if nothing more is heard; final once everybody has spoken.
         let outlook = if let Some((node, error)) = self.probe_cache.refusal(views) {
             Readiness::Refused(node.clone(), error.clone())
-        } else if admission.reachable == 0 {
+        } else if counts.reachable == 0 {
             let refused = self.sentinels.refuse_us();
             Readiness::NoSentinel { refused }
         } else if views.is_empty() {
@@ -343,7 +343,7 @@ impl Refresh {
         } else {
             Readiness::Open
         };
-        let verdict = match &outlook {
+        let readiness = match &outlook {
             Readiness::Refused(..) => outlook.clone(),
             Readiness::NoSentinel { .. } | Readiness::UnknownMaster if turnout.is_complete() => {
                 outlook.clone()
@@ -351,14 +351,14 @@ impl Refresh {
             _ => Readiness::Open,
         };
         self.progress.update(progress::Update {
-            verdict,
+            readiness,
             outlook,
-            admission,
+            counts,
             answered: turnout.answered > 0,
             said: self
                 .sentinels
-                .said()
-                .chain(self.probe_cache.reports(views))
+                .describe()
+                .chain(self.probe_cache.describe(views))
                 .collect(),
             completed: (turnout.is_enough() && !waiting).then_some(self.round),
         });

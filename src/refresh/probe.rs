@@ -43,7 +43,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) node: Node,
-    pub(crate) node_report: NodeReport,
+    pub(crate) report: NodeReport,
     pub(crate) identity: Identity,
     /// How far its data goes: what it wrote as a master, what it applied as a replica.
     pub(crate) offset: Option<u64>,
@@ -144,7 +144,7 @@ async fn probe(
     let deadline = Instant::now() + config.connect_timeout;
     let mut probed = Probed {
         node: node.clone(),
-        node_report: NodeReport::Failed(String::new()),
+        report: NodeReport::Failed(String::new()),
         identity: Identity::default(),
         offset: None,
         has_replicas: false,
@@ -153,7 +153,7 @@ async fn probe(
     };
     match greet(config, node, conn.take(), deadline).await {
         Ok((mut kept, greeting)) => {
-            probed.node_report = judge(&greeting);
+            probed.report = judge(&greeting);
             probed.offset = offset(&greeting);
             probed.has_replicas = matches!(
                 greeting.detail,
@@ -166,7 +166,7 @@ async fn probe(
             }
         }
         Err(error) => {
-            probed.node_report = NodeReport::Failed(error::reason(&error));
+            probed.report = NodeReport::Failed(error::reason(&error));
             probed.refusal = is_refusal(&error).then_some(error);
         }
     }

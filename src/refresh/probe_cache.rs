@@ -1,4 +1,4 @@
-//! What the nodes say of themselves, for as long as it counts.
+//! What the nodes said of themselves, for as long as it counts.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -18,23 +18,23 @@ use crate::{
             node_report::{NodeReport, NodeReports},
         },
         probe::{Identity, Probed, Prober, Reason},
-        progress,
         promotion_watch::PromotionWatch,
     },
     sentinel::answer::View,
     util::abort_on_drop::AbortOnDrop,
 };
 
-/// A word of a node that speaks against using it is asked for again after this long.
+/// A report that keeps a node from being used counts for this long; then the node is asked again.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
-/// The steps of a failover are published in bursts, each of which speaks of the same moment.
+/// The steps of a failover are published in bursts. A report this young is not asked for again for each
+/// of them.
 const NEWS_IS_FRESH: Duration = Duration::from_millis(50);
 
-/// What of a node's answer does not count, because the question was put before it was in doubt.
+/// Which part of a probe's result to ignore, because the node was put in doubt after the probe was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outdated {
     Nothing,
-    /// That it is no master.
+    /// Everything but that it is a master.
     Denial,
     Everything,
 }
@@ -43,20 +43,20 @@ enum Outdated {
 pub(super) struct ProbeCache {
     config: Arc<Config>,
     node_reports: HashMap<Node, (NodeReport, Instant)>,
-    /// What the nodes said of themselves beside their role; kept for as long as they are known.
+    /// What the nodes said beside their role. Kept for as long as the nodes are known.
     identities: HashMap<Node, Identity>,
     offsets: Offsets,
-    /// Nodes that were started anew since they said that they were replicas.
+    /// Nodes that were restarted since they said that they were replicas.
     restarted: HashSet<Node>,
     /// Masters that say that replicas are connected to them.
     followed: HashSet<Node>,
     probers: HashMap<Node, Prober>,
-    /// Why a node refused us, in its own words, for the caller of `connect`.
+    /// Why a node refused us, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
-    /// What a node said last, or why it could not be asked, where that speaks against it: the caller
-    /// of `connect` is told it until the node has answered again.
+    /// Why a node could not be used when it was asked last. The caller of `connect` is told so until the
+    /// node has answered again.
     complaints: HashMap<Node, (String, Instant)>,
-    /// Nodes being asked, and what of their answers will be out of date already.
+    /// Nodes that are being asked, and what to ignore of their answers.
     probing: HashMap<Node, Outdated>,
     /// The node that is asked again and again until it is a master.
     awaited: Option<(Node, AbortOnDrop)>,
@@ -64,11 +64,11 @@ pub(super) struct ProbeCache {
 }
 
 impl ProbeCache {
-    /// What nodes answer arrives as `probed`, to be noted.
+    /// Answers arrive as `probed`, and are to be handed to [`note`](Self::note).
     pub(super) fn new(config: Arc<Config>, probed: mpsc::Sender<Probed>) -> Self {
         let client_name = config.client_name.as_ref();
         Self {
-            // A caller that looks for its connections in CLIENT LIST must not find these among them.
+            // Users who look for their connections in CLIENT LIST must be able to tell these apart.
             config: Arc::new(Config {
                 client_name: client_name.map(|name| format!("{name}-probe")),
                 ..Config::clone(&config)
@@ -87,7 +87,7 @@ impl ProbeCache {
         }
     }
 
-    /// What a node said before now does not count any more, nor what it is just saying.
+    /// Forgets what a node said, and ignores what it is just being asked.
     pub(super) fn doubt(&mut self, node: &Node) {
         self.node_reports.remove(node);
         if let Some(outdated) = self.probing.get_mut(node) {
@@ -95,11 +95,11 @@ impl ProbeCache {
         }
     }
 
-    /// It is said to be a master, or to become one: if it has just said so itself, or is about to, it
-    /// need not say it again.
+    /// Forgets that a node said it was no master, because a Sentinel says that it is or becomes one. If
+    /// it has just said itself that it is a master, or is about to, it need not be asked again.
     pub(super) fn doubt_denial(&mut self, node: &Node) {
-        if let Some((node_report, at)) = self.node_reports.get(node)
-            && (*node_report != NodeReport::Master || at.elapsed() > NEWS_IS_FRESH)
+        if let Some((report, at)) = self.node_reports.get(node)
+            && (*report != NodeReport::Master || at.elapsed() > NEWS_IS_FRESH)
         {
             self.node_reports.remove(node);
         }
@@ -108,28 +108,28 @@ impl ProbeCache {
         }
     }
 
-    /// Forgets what was said too long ago.
+    /// Forgets reports that are too old.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let good_news_last = self.config.refresh_interval / 2;
-        self.node_reports.retain(|_, (node_report, at)| {
-            let good = matches!(node_report, NodeReport::Master | NodeReport::SomeReplica)
-                || matches!(node_report, NodeReport::Replica { link: None, .. });
+        self.node_reports.retain(|_, (report, at)| {
+            let good = report.is_good();
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
         });
-        // One that is not asked any more, because nobody names it, need not be remembered.
+        // A node that nobody names is not asked any more, and need not be remembered.
         let remembered = self.config.refresh_interval * 2;
         self.complaints
             .retain(|node, (_, at)| self.probing.contains_key(node) || now - *at < remembered);
     }
 
-    /// A node that a Sentinel now calls the master said that it was a replica before it was one.
+    /// Forgets that a node said it was no master, if that was before a Sentinel called it the master: it
+    /// may have been promoted since.
     pub(super) fn forget_denials(&mut self, views: &[View], now: Instant) {
-        for claimed in views.iter().map(|view| &view.master) {
-            if let Some((node_report, at)) = self.node_reports.get(claimed)
-                && *node_report != NodeReport::Master
+        for named in views.iter().map(|view| &view.master) {
+            if let Some((report, at)) = self.node_reports.get(named)
+                && *report != NodeReport::Master
                 && now - *at > BAD_NEWS_LASTS
             {
-                self.node_reports.remove(claimed);
+                self.node_reports.remove(named);
             }
         }
     }
@@ -137,7 +137,7 @@ impl ProbeCache {
     pub(super) fn node_reports(&self) -> NodeReports {
         self.node_reports
             .iter()
-            .map(|(node, (node_report, _))| (node.clone(), node_report.clone()))
+            .map(|(node, (report, _))| (node.clone(), report.clone()))
             .collect()
     }
 
@@ -153,7 +153,7 @@ impl ProbeCache {
         }
     }
 
-    /// Lets go of the connections to nodes that are not these.
+    /// Closes the connections to all other nodes, and forgets what they said.
     pub(super) fn retain(&mut self, known: &HashSet<&Node>) {
         let probing = &self.probing;
         self.probers
@@ -164,8 +164,8 @@ impl ProbeCache {
         self.followed.retain(|node| known.contains(node));
     }
 
-    /// Sees to it that there is a connection to each of these nodes, whether or not its word is needed
-    /// now: its end is a sign.
+    /// Keeps a connection to each of these nodes, whether or not a report is needed now. When the node
+    /// closes it, it may have been promoted.
     pub(super) fn watch<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>) {
         for node in nodes {
             if !self.probers.contains_key(node) {
@@ -190,8 +190,8 @@ impl ProbeCache {
         &self.followed
     }
 
-    /// Asks this node again and again until it says that it is a master, and no other any more. Begins
-    /// when it has said once that it is none.
+    /// Asks this node again and again until it says that it is a master, and stops asking any other.
+    /// Begins after the node has said once that it is none.
     pub(super) fn wait_for(&mut self, awaited: Option<Node>) {
         if self.awaited.as_ref().map(|(node, _)| node) == awaited.as_ref() {
             return;
@@ -209,15 +209,16 @@ impl ProbeCache {
         });
     }
 
+    /// Takes an answer. One that came too late to count is asked for again.
     pub(super) fn note(&mut self, probed: Probed) {
         if probed.reason == Reason::Awaited {
-            // What it is asked apart from this may be answered by what it was before.
+            // A probe that is under way may still bring the report from before the promotion.
             self.doubt(&probed.node);
             self.awaited = None;
         } else if probed.reason == Reason::Asked {
             let counts = match self.probing.remove(&probed.node) {
                 None | Some(Outdated::Nothing) => true,
-                Some(Outdated::Denial) => probed.node_report == NodeReport::Master,
+                Some(Outdated::Denial) => probed.report == NodeReport::Master,
                 Some(Outdated::Everything) => false,
             };
             if !counts {
@@ -229,7 +230,7 @@ impl ProbeCache {
             None => self.refusals.remove(&probed.node),
         };
         let now = Instant::now();
-        match progress::complaint(&probed.node_report) {
+        match probed.report.complaint() {
             Some(complaint) => {
                 let node = probed.node.clone();
                 self.complaints.insert(node, (complaint, now))
@@ -244,18 +245,14 @@ impl ProbeCache {
         } else {
             self.followed.remove(&probed.node);
         }
-        self.note_identity(&probed.node, probed.identity, &probed.node_report);
-        self.node_reports
-            .insert(probed.node, (probed.node_report, now));
+        self.note_identity(&probed.node, probed.identity, &probed.report);
+        self.node_reports.insert(probed.node, (probed.report, now));
     }
 
-    fn note_identity(&mut self, node: &Node, identity: Identity, node_report: &NodeReport) {
+    fn note_identity(&mut self, node: &Node, identity: Identity, report: &NodeReport) {
         let before = self.identities.get(node);
         let before = before.and_then(|identity| identity.run_id.as_ref());
-        if matches!(
-            node_report,
-            NodeReport::Replica { .. } | NodeReport::SomeReplica
-        ) {
+        if matches!(report, NodeReport::Replica { .. } | NodeReport::SomeReplica) {
             self.restarted.remove(node);
         } else if before.is_some()
             && identity.run_id.is_some()
@@ -263,7 +260,7 @@ impl ProbeCache {
         {
             self.restarted.insert(node.clone());
         }
-        // Whose history it has is known only for as long as its role is.
+        // The replication id says something only together with the role of the same answer.
         let known = self.identities.entry(node.clone()).or_default();
         known.timeline = identity.timeline;
         if identity.run_id.is_some() {
@@ -271,38 +268,35 @@ impl ProbeCache {
         }
     }
 
-    /// A node that a Sentinel calls the master and that refused us, with its reason.
+    /// A node that a Sentinel calls the master and that refused us, with its error.
     pub(super) fn refusal(&self, views: &[View]) -> Option<(&Node, &RedisError)> {
         views
             .iter()
             .find_map(|view| self.refusals.get_key_value(&view.master))
     }
 
-    /// What the nodes say of themselves, as far as it is worth telling.
-    pub(super) fn reports(&self, views: &[View]) -> Vec<(String, String)> {
-        let claimed = |node: &Node| views.iter().any(|view| view.master == *node);
-        let reports = self
-            .node_reports
-            .iter()
-            .filter_map(|(node, (node_report, _))| {
-                let report = match node_report {
-                    NodeReport::Replica { master, .. } if claimed(node) => {
-                        format!("says it is a replica of {master}")
-                    }
-                    NodeReport::SomeReplica if claimed(node) => "says it is a replica".to_owned(),
-                    node_report => progress::complaint(node_report)?,
-                };
-                Some((node.to_string(), report))
-            });
-        let unheard = self
-            .probing
-            .keys()
-            .filter(|node| claimed(node) && !self.node_reports.contains_key(*node))
+    /// What the nodes say that matters to a human reader: why they cannot be used, and that a node which
+    /// Sentinels call the master is none.
+    pub(super) fn describe(&self, views: &[View]) -> Vec<(String, String)> {
+        let named = |node: &Node| views.iter().any(|view| view.master == *node);
+        let text = |node: &Node, report: &NodeReport| match report {
+            NodeReport::Replica { master, .. } if named(node) => {
+                Some(format!("says it is a replica of {master}"))
+            }
+            NodeReport::SomeReplica if named(node) => Some("says it is a replica".to_owned()),
+            report => report.complaint(),
+        };
+        let reported = self.node_reports.iter();
+        let reported = reported
+            .filter_map(|(node, (report, _))| Some((node.to_string(), text(node, report)?)));
+        let unheard = self.probing.keys();
+        let unheard = unheard
+            .filter(|node| named(node) && !self.node_reports.contains_key(*node))
             .map(|node| {
                 let last = self.complaints.get(node).map(|(last, _)| last.clone());
-                let report = last.unwrap_or_else(|| "has not answered yet".to_owned());
-                (node.to_string(), report)
+                let text = last.unwrap_or_else(|| "has not answered yet".to_owned());
+                (node.to_string(), text)
             });
-        reports.chain(unheard).collect()
+        reported.chain(unheard).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! How the refresh task tells others where it stands.
+//! How far the refresh task has come, for callers and for the status.
 
 use parking_lot::Mutex;
 use redis::RedisError;
@@ -9,24 +9,21 @@ use crate::{
     error::{Error, Reports},
     node::{Node, Role},
     refresh::{
-        decide::{
-            fence::{Fence, Raised, Tally},
-            node_report::NodeReport,
-        },
-        sentinels::Admission,
+        decide::fence::{Fence, Raised, Tally},
+        sentinels::SentinelCounts,
     },
     status::{FenceStatus, SentinelStatus},
     topology::Handle,
 };
 
-/// What the last refresh means for somebody who waits for a master to be found.
+/// What the last refresh means to a caller that waits for a master.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Readiness {
-    /// It may still be found.
+    /// A master was found, or may still be found.
     #[default]
     Open,
     NoSentinel {
-        /// Whether every one of them turned us away.
+        /// Whether all of them refused to let us in.
         refused: bool,
     },
     UnknownMaster,
@@ -34,16 +31,17 @@ pub(crate) enum Readiness {
     Refused(Node, RedisError),
 }
 
-/// What a refresh has come to so far.
+/// How far a refresh has come.
 #[derive(Debug)]
 pub(super) struct Update {
-    pub(super) verdict: Readiness,
-    /// The verdict if nobody says anything more.
+    pub(super) readiness: Readiness,
+    /// The readiness if no further answer comes.
     pub(super) outlook: Readiness,
-    pub(super) admission: Admission,
+    pub(super) counts: SentinelCounts,
     pub(super) answered: bool,
     pub(super) said: Reports,
-    /// The refresh that is over: enough Sentinels answered, and every node that had to be asked was.
+    /// The refresh that is complete: enough Sentinels answered, and every node that had to be asked
+    /// answered, or failed to.
     pub(super) completed: Option<u64>,
 }
 
@@ -51,7 +49,7 @@ pub(super) struct Update {
 struct State {
     status: SentinelStatus,
     last_answer: Option<Instant>,
-    verdict: Readiness,
+    readiness: Readiness,
     outlook: Readiness,
     fence: Option<Raised>,
     tally: Tally,
@@ -118,7 +116,7 @@ impl Progress {
         }
     }
 
-    /// Takes note of what Sentinels say against a master that is written to all the same.
+    /// Records what Sentinels say against a master that is written to all the same.
     pub(super) fn claim(&self, claim: Option<String>) {
         let mut state = self.state.lock();
         if let Some(claim) = claim.as_ref().filter(|_| state.status.claim.is_none()) {
@@ -133,14 +131,14 @@ impl Progress {
     pub(super) fn update(&self, update: Update) {
         {
             let mut state = self.state.lock();
-            state.verdict = update.verdict;
+            state.readiness = update.readiness;
             state.outlook = update.outlook;
-            let admission = update.admission;
-            state.status.known = admission.known;
-            state.status.reachable = admission.reachable;
-            state.status.listening = admission.listening;
-            state.status.unheard = admission.unheard;
-            state.status.refused = admission.refused;
+            let counts = update.counts;
+            state.status.known = counts.known;
+            state.status.reachable = counts.reachable;
+            state.status.listening = counts.listening;
+            state.status.unheard = counts.unheard;
+            state.status.refused = counts.refused;
             state.status.said = update.said;
             if update.answered {
                 state.last_answer = Some(Instant::now());
@@ -151,7 +149,7 @@ impl Progress {
         });
     }
 
-    /// Waits for the first topology, or for the reason why there will be none.
+    /// Waits for the first topology. An error says why there will be none.
     pub(crate) async fn first_topology(
         &self,
         config: &Config,
@@ -165,7 +163,7 @@ impl Progress {
                 if *progress.borrow_and_update() > 0 {
                     return Ok(());
                 }
-                // A replica that hangs must not hold up a service whose master is there.
+                // The master is there: a replica that hangs must not hold up the service for long.
                 settled_by = settled_by.min(Instant::now() + config.sentinel_timeout);
             } else if let Some(error) = self.error(config) {
                 return Err(error);
@@ -186,10 +184,10 @@ impl Progress {
         }
     }
 
-    /// What the last refresh means to somebody who waits for a master, if it is no good.
+    /// Why no master will be found, if that is certain.
     pub(crate) fn error(&self, config: &Config) -> Option<Error> {
-        let verdict = self.state.lock().verdict.clone();
-        self.explain(config, verdict)
+        let readiness = self.state.lock().readiness.clone();
+        self.explain(config, readiness)
     }
 
     fn explain(&self, config: &Config, readiness: Readiness) -> Option<Error> {
@@ -209,18 +207,5 @@ impl Progress {
                 source,
             }),
         }
-    }
-}
-
-/// What a node's word says against it, for a human reader.
-pub(super) fn complaint(node_report: &NodeReport) -> Option<String> {
-    match node_report {
-        NodeReport::Master | NodeReport::SomeReplica | NodeReport::Replica { link: None, .. } => {
-            None
-        }
-        NodeReport::Replica {
-            link: Some(state), ..
-        } => Some(format!("its link to its master is {state}")),
-        NodeReport::Unprovable(reason) | NodeReport::Failed(reason) => Some(reason.clone()),
     }
 }

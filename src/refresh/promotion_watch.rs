@@ -34,7 +34,8 @@ pub(super) struct PromotionWatch {
     conn: Option<WireConnection>,
 }
 
-enum Heard {
+/// What the node says when it is asked.
+enum Answer {
     Master,
     Other,
     /// A connection over which it answered before was closed.
@@ -54,17 +55,17 @@ impl PromotionWatch {
         let began = Instant::now();
         loop {
             match self.ask().await {
-                Heard::Master => break,
+                Answer::Master => break,
                 // The promotion itself closes connections: do not miss it over a pause.
-                Heard::Closed => continue,
-                Heard::Other => {}
+                Answer::Closed => continue,
+                Answer::Other => {}
             }
             let pause = began.elapsed() / PATIENCE;
             tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
         }
         Probed {
             node: self.node,
-            node_report: NodeReport::Master,
+            report: NodeReport::Master,
             identity: Identity::default(),
             offset: None,
             has_replicas: false,
@@ -73,31 +74,31 @@ impl PromotionWatch {
         }
     }
 
-    async fn ask(&mut self) -> Heard {
+    async fn ask(&mut self) -> Answer {
         let deadline = Instant::now() + self.config.connect_timeout;
         let Some(mut conn) = self.conn.take() else {
             return self.ask_anew(deadline).await;
         };
         match conn.exchange(&[cmd("ROLE")], deadline).await.as_deref() {
             Ok([reply]) => match role::parse(reply) {
-                Ok(RoleReply::Master { .. }) => return Heard::Master,
+                Ok(RoleReply::Master { .. }) => return Answer::Master,
                 Ok(_) => self.conn = Some(conn),
                 Err(_) => {}
             },
-            _ => return Heard::Closed,
+            _ => return Answer::Closed,
         }
-        Heard::Other
+        Answer::Other
     }
 
-    async fn ask_anew(&mut self, deadline: Instant) -> Heard {
+    async fn ask_anew(&mut self, deadline: Instant) -> Answer {
         let connected = handshake::connect(&self.config, &self.node, Role::Replica, deadline).await;
         if let Ok((conn, greeting)) = connected {
             if greeting.role == Some(Role::Master) {
-                return Heard::Master;
+                return Answer::Master;
             }
             // Where it may not tell its role otherwise, every greeting needs a connection.
             self.conn = greeting.detail.is_some().then_some(conn);
         }
-        Heard::Other
+        Answer::Other
     }
 }

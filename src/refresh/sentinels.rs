@@ -21,7 +21,7 @@ use crate::{
         client::{self, Contact},
         id::SentinelId,
         listener,
-        message::{Message, Silence},
+        message::{Message, SentinelError},
         refused::Refused,
         reply::Peer,
     },
@@ -40,7 +40,7 @@ struct SentinelTasks {
     seed: bool,
     /// Who answered there last.
     sentinel: SentinelId,
-    said: Option<Result<Box<Answer>, Silence>>,
+    last: Option<Result<Box<Answer>, SentinelError>>,
     /// The newest refresh it has answered, or failed to.
     round: u64,
     events: Events,
@@ -56,7 +56,7 @@ enum Events {
         id: Option<String>,
         refused: Option<Refused>,
     },
-    Nobodys(Silence),
+    Nobodys(SentinelError),
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(super) struct Turnout {
 
 /// How the pool stands with the Sentinels, each of them counted once.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct SentinelCounts {
     pub(super) known: usize,
     /// How many answered when last asked.
     pub(super) reachable: usize,
@@ -113,7 +113,12 @@ impl SentinelSet {
     }
 
     /// Takes note of what a Sentinel said, and follows up on others that it knows.
-    pub(super) fn hear(&mut self, name: &Node, round: u64, answer: Result<Box<Answer>, Silence>) {
+    pub(super) fn note_answer(
+        &mut self,
+        name: &Node,
+        round: u64,
+        answer: Result<Box<Answer>, SentinelError>,
+    ) {
         let (id, peers, refused) = match &answer {
             Ok(answer) => (
                 answer.id.clone(),
@@ -130,15 +135,20 @@ impl SentinelSet {
         }
         if let Some(tasks) = self.sentinels.get_mut(name) {
             tasks.round = tasks.round.max(round);
-            tasks.said = Some(answer);
+            tasks.last = Some(answer);
             let sentinel = tasks.sentinel.clone();
             self.warn(&sentinel, &refused);
         }
         self.learn(peers);
     }
 
-    /// The events of a Sentinel are heard by way of a link.
-    pub(super) fn listens(&mut self, name: &Node, id: Option<String>, refused: Option<Refused>) {
+    /// The events of a Sentinel are listened by way of a link.
+    pub(super) fn note_subscribed(
+        &mut self,
+        name: &Node,
+        id: Option<String>,
+        refused: Option<Refused>,
+    ) {
         let sentinel = self.identify(name, id.clone());
         self.warn(&sentinel, refused.as_slice());
         if let Some(tasks) = self.sentinels.get_mut(name) {
@@ -146,8 +156,8 @@ impl SentinelSet {
         }
     }
 
-    /// No events are heard by way of a link.
-    pub(super) fn lost(&mut self, name: &Node, why: Silence) {
+    /// No events are listened by way of a link.
+    pub(super) fn note_unsubscribed(&mut self, name: &Node, why: SentinelError) {
         let Some(tasks) = self.sentinels.get_mut(name) else {
             return;
         };
@@ -240,7 +250,7 @@ impl SentinelSet {
             .map(|peer| peer.node.clone())
             .collect();
         self.sentinels.retain(|node, tasks| {
-            tasks.seed || !matches!(tasks.said, Some(Err(_))) || listed.contains(node)
+            tasks.seed || !matches!(tasks.last, Some(Err(_))) || listed.contains(node)
         });
     }
 
@@ -289,7 +299,7 @@ impl SentinelSet {
         let tasks = SentinelTasks {
             seed,
             sentinel,
-            said: None,
+            last: None,
             round: 0,
             events: Events::NotYet,
             _tasks: [AbortOnDrop::spawn(asks), AbortOnDrop::spawn(listens)],
@@ -323,10 +333,10 @@ impl SentinelSet {
     /// What has become of this look so far.
     pub(super) fn turnout(&self, round: u64) -> Turnout {
         // Before the first refresh none has been asked.
-        let reported = |tasks: &&SentinelTasks| tasks.said.is_some() && tasks.round >= round;
+        let reported = |tasks: &&SentinelTasks| tasks.last.is_some() && tasks.round >= round;
         let reported = self.sentinels.values().filter(reported);
         let (answered, failed): (Vec<_>, Vec<_>) =
-            reported.partition(|tasks| matches!(tasks.said, Some(Ok(_))));
+            reported.partition(|tasks| matches!(tasks.last, Some(Ok(_))));
         Turnout {
             known: self.sentinels.len(),
             answered: answered.len(),
@@ -338,50 +348,51 @@ impl SentinelSet {
     pub(super) fn refuse_us(&self) -> bool {
         self.sentinels
             .values()
-            .all(|tasks| matches!(&tasks.said, Some(Err(silence)) if silence.is_refusal()))
+            .all(|tasks| matches!(&tasks.last, Some(Err(silence)) if silence.is_refusal()))
     }
 
-    pub(super) fn admission(&self) -> Admission {
+    pub(super) fn counts(&self) -> SentinelCounts {
         let sentinels = || self.sentinels.values();
-        let heard: BTreeSet<SentinelId> = sentinels().filter_map(SentinelTasks::heard).collect();
+        let listened: BTreeSet<SentinelId> =
+            sentinels().filter_map(SentinelTasks::listened_to).collect();
         let known = sentinels().map(|tasks| tasks.sentinel.clone());
-        let known: BTreeSet<SentinelId> = known.chain(heard.iter().cloned()).collect();
+        let known: BTreeSet<SentinelId> = known.chain(listened.iter().cloned()).collect();
         let answered = sentinels().filter(|tasks| tasks.answer().is_some());
         let answered: BTreeSet<&SentinelId> = answered.map(|tasks| &tasks.sentinel).collect();
         let unheard = self
             .sentinels
             .iter()
-            .filter(|(_, tasks)| !heard.contains(&tasks.sentinel))
+            .filter(|(_, tasks)| !listened.contains(&tasks.sentinel))
             .map(|(name, tasks)| (name.to_string(), tasks.events.describe()));
         let refused = self.sentinels.iter().flat_map(|(name, tasks)| {
             let questions = tasks.answer().map_or(&[][..], |answer| &answer.refused);
             let refused = questions.iter().cloned().chain(tasks.events.refused());
             refused.map(|refused| (name.to_string(), refused.to_string()))
         });
-        Admission {
+        SentinelCounts {
             known: known.len(),
             reachable: answered.len(),
-            listening: heard.len(),
+            listening: listened.len(),
             unheard: unheard.collect(),
             refused: refused.collect(),
         }
     }
 
     /// What each said, for a human reader.
-    pub(super) fn said(&self) -> impl Iterator<Item = (String, String)> {
+    pub(super) fn describe(&self) -> impl Iterator<Item = (String, String)> {
         self.sentinels
             .iter()
-            .map(|(node, tasks)| (node.to_string(), describe(tasks.said.as_ref())))
+            .map(|(node, tasks)| (node.to_string(), describe_answer(tasks.last.as_ref())))
     }
 }
 
 impl SentinelTasks {
     fn answer(&self) -> Option<&Answer> {
-        Some(self.said.as_ref()?.as_ref().ok()?)
+        Some(self.last.as_ref()?.as_ref().ok()?)
     }
 
     /// Who is listened to.
-    fn heard(&self) -> Option<SentinelId> {
+    fn listened_to(&self) -> Option<SentinelId> {
         match &self.events {
             Events::Of { id: Some(id), .. } => {
                 let address = self.sentinel.address().clone();
@@ -395,8 +406,8 @@ impl SentinelTasks {
     /// Whether this Sentinel is asked by way of this link, and as far as is known is or would be
     /// listened to as well.
     fn may_reach(&self, sentinel: &SentinelId) -> bool {
-        let fails = matches!(self.said, Some(Err(_)));
-        let elsewhere = self.heard().is_some_and(|heard| heard != *sentinel);
+        let fails = matches!(self.last, Some(Err(_)));
+        let elsewhere = self.listened_to().is_some_and(|other| other != *sentinel);
         self.sentinel == *sentinel && !fails && !elsewhere
     }
 
@@ -404,7 +415,7 @@ impl SentinelTasks {
     fn reaches(&self) -> bool {
         let listens = match &self.events {
             Events::NotYet => false,
-            Events::Of { .. } => self.heard().as_ref() == Some(&self.sentinel),
+            Events::Of { .. } => self.listened_to().as_ref() == Some(&self.sentinel),
             Events::Nobodys(why) => why.is_refusal(),
         };
         self.answer().is_some() && listens
@@ -443,8 +454,8 @@ impl Turnout {
     }
 }
 
-fn describe(said: Option<&Result<Box<Answer>, Silence>>) -> String {
-    match said {
+fn describe_answer(last: Option<&Result<Box<Answer>, SentinelError>>) -> String {
+    match last {
         None => "has not answered yet".to_owned(),
         Some(Err(silence)) => silence.text.clone(),
         Some(Ok(answer)) => match &answer.view {

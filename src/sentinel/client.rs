@@ -17,7 +17,7 @@ use crate::{
     node::Node,
     sentinel::{
         answer::{Answer, View},
-        message::{Message, Silence},
+        message::{Message, SentinelError},
         refused::{Refused, is_about_the_command},
         reply::{self, MasterInfo, Replicas},
     },
@@ -57,13 +57,13 @@ pub(crate) async fn run(
     loop {
         let round = *refreshes.borrow_and_update();
         if round > 0 {
-            let said = client.ask().await;
+            let answer = client.ask().await;
             let message = Message::Answer {
-                link: contact.name.clone(),
+                name: contact.name.clone(),
                 round,
-                answer: said
+                answer: answer
                     .map(Box::new)
-                    .map_err(|error| Silence::new(&error, &client.address)),
+                    .map_err(|error| SentinelError::new(&error, &client.address)),
             };
             if out.send(message).await.is_err() {
                 return;

@@ -15,7 +15,7 @@ use crate::{
     sentinel::{
         client::{self, Contact},
         event,
-        message::{Message, Silence},
+        message::{Message, SentinelError},
         refused::{Refused, is_about_the_command},
     },
     wire::{connection::WireConnection, handshake},
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     loop {
         let since = Instant::now();
         let listener = Listener {
-            link: &contact.name,
+            name: &contact.name,
             config: &config,
             listened: &listened,
             out: &out,
@@ -44,10 +44,10 @@ pub(crate) async fn run(
         };
         let Err(error) = listener.listen(&contact.address).await;
         tracing::debug!(sentinel = %contact.name, %error, "lost the events of a Sentinel");
-        let why = Silence::new(&error, &contact.address);
+        let why = SentinelError::new(&error, &contact.address);
         let refused = why.is_refusal();
-        let link = contact.name.clone();
-        if out.send(Message::Unsubscribed { link, why }).await.is_err() {
+        let name = contact.name.clone();
+        if out.send(Message::Unsubscribed { name, why }).await.is_err() {
             return;
         }
         let longest = if refused {
@@ -68,7 +68,7 @@ pub(crate) async fn run(
 
 /// One connection to a Sentinel.
 struct Listener<'a> {
-    link: &'a Node,
+    name: &'a Node,
     config: &'a Config,
     listened: &'a watch::Sender<Option<String>>,
     out: &'a mpsc::Sender<Message>,
@@ -92,7 +92,7 @@ impl Withheld {
 }
 
 /// What a Sentinel sends on a subscribed connection.
-enum Heard {
+enum Incoming {
     Confirmation,
     Pong,
     Error(RedisError),
@@ -107,13 +107,13 @@ impl Listener<'_> {
         self.sign_in(&mut conn, deadline).await?;
         let mut withheld = self.subscribe(&mut conn, event::CHANNELS).await?;
         self.listened.send_replace(self.id.clone());
-        self.report(&withheld).await?;
+        self.announce(&withheld).await?;
         loop {
             // Silence may be peace or a dead link; after each poll interval of it the Sentinel must
             // answer a PING.
             let alive_until = Instant::now() + self.config.refresh_interval;
-            while let Some(heard) = self.hear(&mut conn, alive_until).await? {
-                if let Heard::Error(error) = heard {
+            while let Some(incoming) = self.next(&mut conn, alive_until).await? {
+                if let Incoming::Error(error) = incoming {
                     return Err(error);
                 }
             }
@@ -121,7 +121,7 @@ impl Listener<'_> {
             // The permission may have been given meanwhile.
             let left = self.subscribe(&mut conn, &withheld.channels).await?;
             if left.channels.len() < withheld.channels.len() {
-                self.report(&left).await?;
+                self.announce(&left).await?;
             }
             withheld = left;
         }
@@ -180,13 +180,13 @@ impl Listener<'_> {
         deadline: Instant,
     ) -> RedisResult<Option<RedisError>> {
         loop {
-            match self.hear(conn, deadline).await? {
-                Some(Heard::Confirmation) => return Ok(None),
-                Some(Heard::Error(error)) if is_about_the_command(&error) => {
+            match self.next(conn, deadline).await? {
+                Some(Incoming::Confirmation) => return Ok(None),
+                Some(Incoming::Error(error)) if is_about_the_command(&error) => {
                     return Ok(Some(error));
                 }
-                Some(Heard::Error(error)) => return Err(error),
-                Some(Heard::Pong | Heard::Other) => {}
+                Some(Incoming::Error(error)) => return Err(error),
+                Some(Incoming::Pong | Incoming::Other) => {}
                 None => return Err(timed_out()),
             }
         }
@@ -196,28 +196,28 @@ impl Listener<'_> {
         conn.send(&[cmd("PING")]).await?;
         let deadline = Instant::now() + self.config.sentinel_timeout;
         loop {
-            match self.hear(conn, deadline).await? {
-                Some(Heard::Pong) => return Ok(()),
+            match self.next(conn, deadline).await? {
+                Some(Incoming::Pong) => return Ok(()),
                 // Only one that is alive can refuse.
-                Some(Heard::Error(error)) if is_about_the_command(&error) => return Ok(()),
-                Some(Heard::Error(error)) => return Err(error),
-                Some(Heard::Confirmation | Heard::Other) => {}
+                Some(Incoming::Error(error)) if is_about_the_command(&error) => return Ok(()),
+                Some(Incoming::Error(error)) => return Err(error),
+                Some(Incoming::Confirmation | Incoming::Other) => {}
                 None => return Err(timed_out()),
             }
         }
     }
 
     /// The next thing that the Sentinel sends; `None` when nothing comes until the deadline.
-    async fn hear(
+    async fn next(
         &self,
         conn: &mut WireConnection,
         deadline: Instant,
-    ) -> RedisResult<Option<Heard>> {
+    ) -> RedisResult<Option<Incoming>> {
         let Some(message) = conn.message(deadline).await? else {
             return Ok(None);
         };
         let parts: Vec<&[u8]> = match &message {
-            Value::ServerError(error) => return Ok(Some(Heard::Error(self.refusal(error)))),
+            Value::ServerError(error) => return Ok(Some(Incoming::Error(self.refusal(error)))),
             Value::Array(parts) | Value::Push { data: parts, .. } => {
                 parts.iter().map(bytes).collect()
             }
@@ -226,20 +226,20 @@ impl Listener<'_> {
         Ok(Some(match parts[..] {
             [b"message", channel, payload] => {
                 if let Some(event) = event::parse(channel, payload, &self.config.master_name) {
-                    let (link, id) = (self.link.clone(), self.id.clone());
-                    self.pass_on(Message::Event { link, id, event }).await?;
+                    let (name, id) = (self.name.clone(), self.id.clone());
+                    self.pass_on(Message::Event { name, id, event }).await?;
                 }
-                Heard::Other
+                Incoming::Other
             }
-            [b"subscribe", ..] => Heard::Confirmation,
-            [b"pong", ..] => Heard::Pong,
-            _ => Heard::Other,
+            [b"subscribe", ..] => Incoming::Confirmation,
+            [b"pong", ..] => Incoming::Pong,
+            _ => Incoming::Other,
         }))
     }
 
-    async fn report(&self, withheld: &Withheld) -> RedisResult<()> {
+    async fn announce(&self, withheld: &Withheld) -> RedisResult<()> {
         let message = Message::Subscribed {
-            link: self.link.clone(),
+            name: self.name.clone(),
             id: self.id.clone(),
             refused: withheld.refused(),
         };

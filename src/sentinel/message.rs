@@ -1,4 +1,4 @@
-//! How the tasks that talk to Sentinels report.
+//! What the tasks that talk to Sentinels send to the refresh task.
 
 use redis::RedisError;
 
@@ -12,45 +12,45 @@ use crate::{
     },
 };
 
-/// What reaches the refresh task from the tasks that talk to Sentinels. `link` is the address that
-/// they use; which Sentinel it leads to may differ from connection to connection.
+/// `name` is the address that the task uses, as it was configured or announced. Which Sentinel it leads to
+/// may differ from connection to connection.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A Sentinel answered, or could not be asked.
     Answer {
-        link: Node,
+        name: Node,
         /// The refresh that the question belonged to.
         round: u64,
-        answer: Result<Box<Answer>, Silence>,
+        answer: Result<Box<Answer>, SentinelError>,
     },
     /// A Sentinel published something about our master.
     Event {
-        link: Node,
+        name: Node,
         /// The id of the Sentinel.
         id: Option<String>,
         event: Event,
     },
-    /// The events of a Sentinel are heard from now on; earlier ones may have been missed.
+    /// The events of a Sentinel arrive from now on; earlier ones may have been missed.
     Subscribed {
-        link: Node,
+        name: Node,
         id: Option<String>,
-        /// Whether it keeps some channels from us.
+        /// The channels that it refuses.
         refused: Option<Refused>,
     },
-    /// No events are heard by way of this address.
-    Unsubscribed { link: Node, why: Silence },
+    /// No events arrive by this address any more.
+    Unsubscribed { name: Node, why: SentinelError },
 }
 
-/// Why a Sentinel cannot be asked, or not be listened to.
+/// Why a Sentinel cannot be asked, or cannot be listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Silence {
+pub(crate) struct SentinelError {
     pub(crate) text: String,
-    pub(crate) reason: Reason,
+    pub(crate) cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// It cannot be reached, or makes no sense.
+pub(crate) enum Cause {
+    /// It cannot be reached, or its answer makes no sense.
     Fault,
     /// It does not let us in.
     TurnedAway,
@@ -58,38 +58,38 @@ pub(crate) enum Reason {
     Forbidden,
 }
 
-impl Silence {
-    /// For a list that names the Sentinel already.
+impl SentinelError {
+    /// The text leaves out the address, for a list that names the Sentinel already.
     pub(crate) fn new(error: &RedisError, address: &Node) -> Self {
         let text = error.to_string();
         let prefix = format!("Sentinel {address}: ");
-        let reason = if is_about_the_command(error) {
-            Reason::Forbidden
+        let cause = if is_about_the_command(error) {
+            Cause::Forbidden
         } else if error::is_refusal(error) {
-            Reason::TurnedAway
+            Cause::TurnedAway
         } else {
-            Reason::Fault
+            Cause::Fault
         };
         Self {
             text: match text.strip_prefix(&prefix) {
                 Some(text) => text.to_owned(),
                 None => text,
             },
-            reason,
+            cause,
         }
     }
 
-    /// Whether asking again would only repeat it.
+    /// Whether it would say the same when asked again.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.reason != Reason::Fault
+        self.cause != Cause::Fault
     }
 
-    /// What is refused, if it is not a mere fault: this command, or all of them.
+    /// What is refused, if anything is: this command, or all of them.
     pub(crate) fn refused(&self, command: &'static str) -> Option<Refused> {
-        let command = match self.reason {
-            Reason::Fault => return None,
-            Reason::TurnedAway => "AUTH",
-            Reason::Forbidden => command,
+        let command = match self.cause {
+            Cause::Fault => return None,
+            Cause::TurnedAway => "AUTH",
+            Cause::Forbidden => command,
         };
         let error = self.text.clone();
         Some(Refused { command, error })

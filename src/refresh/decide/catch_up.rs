@@ -1,8 +1,8 @@
 //! Which replicas have yet to apply what their master had when their link came up. Pure.
 //!
-//! A link that is up does not mean that the data is there: Redis 8 and Valkey 8 copy a large data set
-//! over a second channel, and the replica serves what it had before, without `LOADING`, for as long as it
-//! applies what has accumulated meanwhile.
+//! A link that is up does not mean that the data is there. Redis 8 and Valkey 8 copy a large data set
+//! over a second channel. The replica serves its old data, without `LOADING`, until it has applied the
+//! writes that piled up meanwhile.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::{
     topology::{Replica, excluded::Excluded},
 };
 
-/// How far the data of each node goes, and when it said so.
+/// The replication offset of each node, and when it reported it.
 pub(crate) type Offsets = HashMap<Node, (u64, Instant)>;
 
-/// What the master said so shortly before the link was seen up counts as said at that moment.
+/// An offset that the master reported this shortly before the link was seen up still counts.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// A replica is mostly a millisecond behind, so it is asked again at once this often; after that it has
-/// much to apply, and is asked at this interval.
+/// Most replicas are a millisecond behind, so a replica is asked again at once this often. One that is
+/// still behind has much to apply, and is asked at this interval.
 const QUICK_QUESTIONS: u32 = 5;
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -28,21 +28,21 @@ const INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 struct Behind {
     since: Instant,
-    /// What the master had then; `None` until it has said so.
+    /// The master's offset at that time; `None` until the master has reported it.
     target: Option<u64>,
-    /// How often the replica has said that it has not come so far, and when it did last.
+    /// How often the replica reported a smaller offset, and when it did last.
     answers: u32,
     at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct CatchUp {
-    /// `None` is a replica that has caught up since its link came up.
+    /// `None`: the replica has caught up since its link came up.
     replicas: HashMap<Node, Option<Behind>>,
 }
 
 impl CatchUp {
-    /// Leaves out the replicas that have yet to catch up, and returns whom to ask how far they are.
+    /// Excludes the replicas that have yet to catch up, and returns the nodes to ask for their offsets.
     pub(crate) fn judge(
         &mut self,
         master: &Node,
@@ -57,7 +57,7 @@ impl CatchUp {
         for replica in replicas {
             match node_reports.get(&replica.node) {
                 Some(NodeReport::Replica { link: None, .. } | NodeReport::SomeReplica) => {}
-                // Without its own word the last one stands.
+                // Its last report counts until it has been asked again.
                 None => continue,
                 Some(_) => {
                     self.replicas.remove(&replica.node);
@@ -76,7 +76,7 @@ impl CatchUp {
                 Some(NodeReport::Master) => offsets.contains_key(master),
                 node_report => node_report.is_none(),
             };
-            // Otherwise there is nobody to say how far it must come.
+            // A master that does not tell its offset cannot say how far the replica must come.
             if !told || behind.is_done(master, &replica.node, offsets, now, &mut ask) {
                 *state = None;
             } else if replica.excluded.is_none() {
@@ -104,7 +104,7 @@ impl Behind {
                 _ => ask.push(master.clone()),
             }
         }
-        // Nodes that may not say ROLE do not tell.
+        // A node that may not run ROLE does not tell its offset.
         let Some((offset, at)) = offsets.get(replica) else {
             return true;
         };

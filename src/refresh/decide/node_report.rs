@@ -27,6 +27,27 @@ pub(crate) enum NodeReport {
     Failed(String),
 }
 
+impl NodeReport {
+    /// Whether the node can be used as what it says it is.
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(
+            self,
+            Self::Master | Self::SomeReplica | Self::Replica { link: None, .. }
+        )
+    }
+
+    /// Why the node cannot be used, for a human reader.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        match self {
+            Self::Master | Self::SomeReplica | Self::Replica { link: None, .. } => None,
+            Self::Replica {
+                link: Some(state), ..
+            } => Some(format!("its link to its master is {state}")),
+            Self::Unprovable(reason) | Self::Failed(reason) => Some(reason.clone()),
+        }
+    }
+}
+
 /// The latest report of each node that has one.
 pub(crate) type NodeReports = HashMap<Node, NodeReport>;
 

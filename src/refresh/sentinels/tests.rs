@@ -1,5 +1,5 @@
 use super::*;
-use crate::sentinel::message::Reason;
+use crate::sentinel::message::Cause;
 
 fn seed(name: &str) -> Node {
     Node::new(name, 1)
@@ -11,7 +11,7 @@ fn sentinels(seeds: &[&str]) -> SentinelSet {
     SentinelSet::new(Arc::new(config), mpsc::channel(64).0)
 }
 
-fn answer(id: &str) -> Result<Box<Answer>, Silence> {
+fn answer(id: &str) -> Result<Box<Answer>, SentinelError> {
     let id = Some(id.to_owned());
     Ok(Box::new(Answer {
         id,
@@ -19,17 +19,17 @@ fn answer(id: &str) -> Result<Box<Answer>, Silence> {
     }))
 }
 
-fn silence(reason: Reason) -> Silence {
+fn error(cause: Cause) -> SentinelError {
     let text = "no".to_owned();
-    Silence { text, reason }
+    SentinelError { text, cause }
 }
 
 #[tokio::test]
 async fn nobody_has_failed_a_look_before_the_first() {
     let mut sentinels = sentinels(&["127.0.0.2"]);
-    sentinels.lost(&seed("127.0.0.2"), silence(Reason::Forbidden));
+    sentinels.note_unsubscribed(&seed("127.0.0.2"), error(Cause::Forbidden));
     assert!(!sentinels.turnout(0).is_complete() && !sentinels.turnout(0).is_enough());
-    sentinels.hear(&seed("127.0.0.2"), 1, Err(silence(Reason::Fault)));
+    sentinels.note_answer(&seed("127.0.0.2"), 1, Err(error(Cause::Fault)));
     assert!(sentinels.turnout(1).is_complete() && !sentinels.turnout(2).is_complete());
 }
 
@@ -38,12 +38,12 @@ async fn a_sentinel_with_two_addresses_has_one_word_and_it_is_the_newest_answer(
     let (one, two) = (seed("127.0.0.2"), seed("127.0.0.3"));
     let mut sentinels = sentinels(&["127.0.0.2", "127.0.0.3"]);
     assert_eq!(sentinels.reports().len(), 2);
-    sentinels.hear(&one, 1, answer("a"));
-    sentinels.hear(&two, 2, answer("a"));
+    sentinels.note_answer(&one, 1, answer("a"));
+    sentinels.note_answer(&two, 2, answer("a"));
     assert_eq!(sentinels.reports().len(), 1);
     assert_eq!(sentinels.reports()[0].round, 2);
     // A failure by one address says nothing against the answer by the other.
-    sentinels.hear(&two, 3, Err(silence(Reason::Fault)));
+    sentinels.note_answer(&two, 3, Err(error(Cause::Fault)));
     let reports = sentinels.reports();
     assert_eq!((reports.len(), reports[0].round), (1, 1));
     assert!(reports[0].answer.is_some());
@@ -53,15 +53,15 @@ async fn a_sentinel_with_two_addresses_has_one_word_and_it_is_the_newest_answer(
 async fn an_event_is_of_the_sentinel_that_gave_it_and_not_of_the_address() {
     let (balanced, other) = (seed("127.0.0.2"), seed("127.0.0.3"));
     let mut sentinels = sentinels(&["127.0.0.2", "127.0.0.3"]);
-    sentinels.hear(&balanced, 1, answer("a"));
-    sentinels.hear(&other, 1, answer("b"));
-    sentinels.listens(&balanced, Some("b".to_owned()), None);
+    sentinels.note_answer(&balanced, 1, answer("a"));
+    sentinels.note_answer(&other, 1, answer("b"));
+    sentinels.note_subscribed(&balanced, Some("b".to_owned()), None);
     let publisher = sentinels.identify(&balanced, Some("b".to_owned()));
     assert_eq!(publisher.to_string(), other.to_string());
-    let admission = sentinels.admission();
-    assert_eq!((admission.known, admission.listening), (2, 1));
+    let counts = sentinels.counts();
+    assert_eq!((counts.known, counts.listening), (2, 1));
     // It moves on: what it says now is another Sentinel's word.
-    sentinels.hear(&balanced, 2, answer("c"));
-    assert_eq!(sentinels.admission().known, 2);
+    sentinels.note_answer(&balanced, 2, answer("c"));
+    assert_eq!(sentinels.counts().known, 2);
     assert_eq!(sentinels.identify(&balanced, None).id(), Some("c"));
 }
