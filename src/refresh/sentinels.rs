@@ -1,8 +1,10 @@
-//! The Sentinels that are known, the tasks that talk to each, and what each said last.
+//! The Sentinels that are known, and what each of them said last.
 //!
-//! A link is an address. Which Sentinel answers there, and which one is listened to, is told by the
-//! connection: a balanced address leads to another one each time. A Sentinel has been reached when
-//! one link both asks it and listens to it.
+//! Sentinels are kept by the *name* of an address, as it was configured or announced. Which Sentinel answers
+//! there, and which one is listened to, only the connection tells: a balanced address leads to another one
+//! each time. A Sentinel is reached when one address is used both to ask it and to listen to it.
+
+mod tasks;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -15,49 +17,24 @@ use crate::{
     config::Config,
     error::Reports,
     node::Node,
-    refresh::decide::sentinel_report::SentinelReport,
+    refresh::{
+        decide::sentinel_report::SentinelReport,
+        sentinels::tasks::{Events, SentinelTasks},
+    },
     sentinel::{
         answer::Answer,
-        client::{self, Contact},
+        client::Contact,
         id::SentinelId,
-        listener,
         message::{Message, SentinelError},
         refused::Refused,
         reply::Peer,
     },
-    util::abort_on_drop::AbortOnDrop,
 };
 
 /// More Sentinels than any deployment has; a hostile answer may list thousands.
 const MAX_SENTINELS: usize = 32;
-/// More warnings than any deployment is worth: a hostile Sentinel may have ever new ids.
+/// The most warnings that are remembered: a hostile Sentinel may have a new id each time.
 const MAX_WARNINGS: usize = 1024;
-
-/// An address of a Sentinel and the two tasks that talk to it.
-#[derive(Debug)]
-struct SentinelTasks {
-    /// Configured, hence never forgotten.
-    seed: bool,
-    /// Who answered there last.
-    sentinel: SentinelId,
-    last: Option<Result<Box<Answer>, SentinelError>>,
-    /// The newest refresh it has answered, or failed to.
-    round: u64,
-    events: Events,
-    _tasks: [AbortOnDrop; 2],
-}
-
-/// Whose events come by way of a link.
-#[derive(Debug)]
-enum Events {
-    NotYet,
-    Of {
-        /// Where it did not tell its id, it is the Sentinel that answers there.
-        id: Option<String>,
-        refused: Option<Refused>,
-    },
-    Nobodys(SentinelError),
-}
 
 #[derive(Debug)]
 pub(super) struct SentinelSet {
@@ -65,11 +42,11 @@ pub(super) struct SentinelSet {
     refreshes: watch::Sender<u64>,
     messages: mpsc::Sender<Message>,
     sentinels: BTreeMap<Node, SentinelTasks>,
-    /// What was warned of already: once for a Sentinel and a command.
+    /// Refused commands that were warned of already, once for each Sentinel and command.
     warned: BTreeSet<(SentinelId, &'static str)>,
 }
 
-/// How many links there are, and what has become of a look at them.
+/// How many addresses there are, and how many of them answered in one refresh, or failed to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Turnout {
     pub(super) known: usize,
@@ -77,22 +54,22 @@ pub(super) struct Turnout {
     pub(super) failed: usize,
 }
 
-/// How the pool stands with the Sentinels, each of them counted once.
+/// How many Sentinels can be used, each of them counted once.
 #[derive(Debug)]
 pub(super) struct SentinelCounts {
     pub(super) known: usize,
-    /// How many answered when last asked.
+    /// How many answered when they were asked last.
     pub(super) reachable: usize,
     /// How many are listened to.
     pub(super) listening: usize,
     /// Why the others are not.
     pub(super) unheard: Reports,
-    /// What those that answer or are listened to keep from us.
+    /// What those that answer or are listened to refuse.
     pub(super) refused: Reports,
 }
 
 impl SentinelSet {
-    /// Links to the configured Sentinels. What they say arrives as `messages`.
+    /// Starts to talk to the configured Sentinels. What they say arrives as `messages`.
     pub(super) fn new(config: Arc<Config>, messages: mpsc::Sender<Message>) -> Self {
         let mut sentinels = Self {
             config: Arc::clone(&config),
@@ -102,7 +79,7 @@ impl SentinelSet {
             warned: BTreeSet::new(),
         };
         for node in config.sentinel_nodes() {
-            sentinels.tasks(SentinelId::from(node.clone()), node.clone(), node, true);
+            sentinels.start(SentinelId::from(node.clone()), node.clone(), node, true);
         }
         sentinels
     }
@@ -112,7 +89,7 @@ impl SentinelSet {
         self.refreshes.send_replace(round);
     }
 
-    /// Takes note of what a Sentinel said, and follows up on others that it knows.
+    /// Records what a Sentinel answered, and starts to talk to others that it knows.
     pub(super) fn note_answer(
         &mut self,
         name: &Node,
@@ -125,8 +102,8 @@ impl SentinelSet {
                 answer.peers.clone(),
                 answer.refused.clone(),
             ),
-            Err(silence) => {
-                let refused = silence.refused("SENTINEL");
+            Err(error) => {
+                let refused = error.refused("SENTINEL");
                 (None, Vec::new(), refused.into_iter().collect())
             }
         };
@@ -134,15 +111,14 @@ impl SentinelSet {
             self.recognize(name, id);
         }
         if let Some(tasks) = self.sentinels.get_mut(name) {
-            tasks.round = tasks.round.max(round);
-            tasks.last = Some(answer);
+            tasks.note_answer(name, round, answer);
             let sentinel = tasks.sentinel.clone();
             self.warn(&sentinel, &refused);
         }
         self.learn(peers);
     }
 
-    /// The events of a Sentinel are listened by way of a link.
+    /// The events of a Sentinel arrive by this address from now on.
     pub(super) fn note_subscribed(
         &mut self,
         name: &Node,
@@ -152,22 +128,22 @@ impl SentinelSet {
         let sentinel = self.identify(name, id.clone());
         self.warn(&sentinel, refused.as_slice());
         if let Some(tasks) = self.sentinels.get_mut(name) {
-            tasks.events = Events::Of { id, refused };
+            tasks.note_events(name, Events::Of { id, refused });
         }
     }
 
-    /// No events are listened by way of a link.
+    /// No events arrive by this address any more.
     pub(super) fn note_unsubscribed(&mut self, name: &Node, why: SentinelError) {
         let Some(tasks) = self.sentinels.get_mut(name) else {
             return;
         };
         let sentinel = tasks.sentinel.clone();
         let refused = why.refused("SUBSCRIBE");
-        tasks.events = Events::Nobodys(why);
+        tasks.note_events(name, Events::Nobodys(why));
         self.warn(&sentinel, refused.as_slice());
     }
 
-    /// The Sentinel that has this id, or if it has not told it, that which the link leads to.
+    /// The Sentinel that has this id. Where it has not told its id, the one to which the address leads.
     pub(super) fn identify(&self, name: &Node, id: Option<String>) -> SentinelId {
         let tasks = self.sentinels.get(name);
         let known = |id: &str| {
@@ -184,7 +160,7 @@ impl SentinelSet {
         )
     }
 
-    /// Takes note of which Sentinel a link leads to.
+    /// Records to which Sentinel an address leads.
     fn recognize(&mut self, name: &Node, id: Option<String>) {
         let Some(tasks) = self.sentinels.get_mut(name) else {
             return;
@@ -210,11 +186,11 @@ impl SentinelSet {
         }
     }
 
-    /// Follows up on Sentinels that others know, and lets go of learned links that are of no use.
+    /// Starts to talk to Sentinels that others know, and drops learned addresses that are not needed.
     fn learn(&mut self, peers: Vec<Peer>) {
         for peer in peers {
             if let Some(tasks) = self.sentinels.get(&peer.node) {
-                // It may not have told its id, or never have answered.
+                // It may not tell its id, or may never have answered.
                 if tasks.sentinel.id().is_none() {
                     self.recognize(&peer.node, peer.id);
                 }
@@ -230,7 +206,7 @@ impl SentinelSet {
                 && self.sentinels.len() < MAX_SENTINELS
                 && let Some(address) = self.config.address_of(&peer.node)
             {
-                self.tasks(sentinel, peer.node, address, false);
+                self.start(sentinel, peer.node, address, false);
             }
         }
         self.forget_unlisted();
@@ -238,8 +214,8 @@ impl SentinelSet {
     }
 
     fn forget_unlisted(&mut self) {
-        // Where nobody answers, that nobody lists a Sentinel says nothing about it; and were the
-        // learned ones let go of then, only the configured ones could ever be asked again.
+        // Where no Sentinel answers, none is listed either. If the learned ones were dropped then, only the
+        // configured ones could ever be asked again.
         if self.answers().next().is_none() {
             return;
         }
@@ -250,22 +226,23 @@ impl SentinelSet {
             .map(|peer| peer.node.clone())
             .collect();
         self.sentinels.retain(|node, tasks| {
-            tasks.seed || !matches!(tasks.last, Some(Err(_))) || listed.contains(node)
+            tasks.configured || !matches!(tasks.last, Some(Err(_))) || listed.contains(node)
         });
     }
 
-    /// A Sentinel that was learned under one address and turns out to be reached by another already
-    /// need not be asked and listened to twice.
+    /// Drops learned addresses of Sentinels that are reached by another address already.
     fn forget_redundant(&mut self) {
         let mut reached: HashSet<String> = HashSet::new();
         let mut redundant = Vec::new();
-        let (seeds, learned): (Vec<_>, Vec<_>) =
-            self.sentinels.iter().partition(|(_, tasks)| tasks.seed);
-        for (name, tasks) in seeds.into_iter().chain(learned) {
+        let (configured, learned): (Vec<_>, Vec<_>) = self
+            .sentinels
+            .iter()
+            .partition(|(_, tasks)| tasks.configured);
+        for (name, tasks) in configured.into_iter().chain(learned) {
             let Some(id) = tasks.sentinel.id() else {
                 continue;
             };
-            if reached.contains(id) && !tasks.seed {
+            if reached.contains(id) && !tasks.configured {
                 redundant.push(name.clone());
             } else if tasks.reaches() {
                 reached.insert(id.to_owned());
@@ -276,34 +253,16 @@ impl SentinelSet {
         }
     }
 
-    fn tasks(&mut self, sentinel: SentinelId, name: Node, address: Node, seed: bool) {
+    fn start(&mut self, sentinel: SentinelId, name: Node, address: Node, configured: bool) {
         let contact = Contact {
             name: name.clone(),
             address,
         };
+        let refreshes = self.refreshes.subscribe();
+        let messages = self.messages.clone();
         let config = &self.config;
-        let (listening, listened) = watch::channel(None);
-        let asks = client::run(
-            contact.clone(),
-            Arc::clone(config),
-            self.refreshes.subscribe(),
-            listened,
-            self.messages.clone(),
-        );
-        let listens = listener::run(
-            contact,
-            Arc::clone(config),
-            listening,
-            self.messages.clone(),
-        );
-        let tasks = SentinelTasks {
-            seed,
-            sentinel,
-            last: None,
-            round: 0,
-            events: Events::NotYet,
-            _tasks: [AbortOnDrop::spawn(asks), AbortOnDrop::spawn(listens)],
-        };
+        let tasks =
+            SentinelTasks::spawn(contact, config, sentinel, configured, refreshes, messages);
         self.sentinels.insert(name, tasks);
     }
 
@@ -311,8 +270,7 @@ impl SentinelSet {
         self.sentinels.values().filter_map(SentinelTasks::answer)
     }
 
-    /// The last word of each Sentinel, each Sentinel once: one that is reached by two addresses must
-    /// not vote twice.
+    /// What each Sentinel said last, each Sentinel once: one that has two addresses must not vote twice.
     pub(super) fn reports(&self) -> Vec<SentinelReport<'_>> {
         let mut reports: BTreeMap<&SentinelId, SentinelReport<'_>> = BTreeMap::new();
         for tasks in self.sentinels.values() {
@@ -330,7 +288,7 @@ impl SentinelSet {
         reports.into_values().collect()
     }
 
-    /// What has become of this look so far.
+    /// How far this refresh has come.
     pub(super) fn turnout(&self, round: u64) -> Turnout {
         // Before the first refresh none has been asked.
         let reported = |tasks: &&SentinelTasks| tasks.last.is_some() && tasks.round >= round;
@@ -344,11 +302,11 @@ impl SentinelSet {
         }
     }
 
-    /// Whether every one of them turned us away when last asked.
+    /// Whether all of them refused to let us in when they were asked last.
     pub(super) fn refuse_us(&self) -> bool {
         self.sentinels
             .values()
-            .all(|tasks| matches!(&tasks.last, Some(Err(silence)) if silence.is_refusal()))
+            .all(|tasks| matches!(&tasks.last, Some(Err(error)) if error.is_refusal()))
     }
 
     pub(super) fn counts(&self) -> SentinelCounts {
@@ -378,68 +336,11 @@ impl SentinelSet {
         }
     }
 
-    /// What each said, for a human reader.
+    /// What each said last, for a human reader.
     pub(super) fn describe(&self) -> impl Iterator<Item = (String, String)> {
         self.sentinels
             .iter()
-            .map(|(node, tasks)| (node.to_string(), describe_answer(tasks.last.as_ref())))
-    }
-}
-
-impl SentinelTasks {
-    fn answer(&self) -> Option<&Answer> {
-        Some(self.last.as_ref()?.as_ref().ok()?)
-    }
-
-    /// Who is listened to.
-    fn listened_to(&self) -> Option<SentinelId> {
-        match &self.events {
-            Events::Of { id: Some(id), .. } => {
-                let address = self.sentinel.address().clone();
-                Some(SentinelId::new(Some(id.clone()), address))
-            }
-            Events::Of { id: None, .. } => Some(self.sentinel.clone()),
-            _ => None,
-        }
-    }
-
-    /// Whether this Sentinel is asked by way of this link, and as far as is known is or would be
-    /// listened to as well.
-    fn may_reach(&self, sentinel: &SentinelId) -> bool {
-        let fails = matches!(self.last, Some(Err(_)));
-        let elsewhere = self.listened_to().is_some_and(|other| other != *sentinel);
-        self.sentinel == *sentinel && !fails && !elsewhere
-    }
-
-    /// Whether its Sentinel is both asked and listened to by way of this link, as far as we may.
-    fn reaches(&self) -> bool {
-        let listens = match &self.events {
-            Events::NotYet => false,
-            Events::Of { .. } => self.listened_to().as_ref() == Some(&self.sentinel),
-            Events::Nobodys(why) => why.is_refusal(),
-        };
-        self.answer().is_some() && listens
-    }
-}
-
-impl Events {
-    fn describe(&self) -> String {
-        match self {
-            Self::NotYet => "not subscribed yet".to_owned(),
-            Self::Of { .. } => {
-                "this address leads to several Sentinels, and its events are another one's"
-                    .to_owned()
-            }
-            Self::Nobodys(why) => why.text.clone(),
-        }
-    }
-
-    fn refused(&self) -> Option<Refused> {
-        match self {
-            Self::NotYet => None,
-            Self::Of { refused, .. } => refused.clone(),
-            Self::Nobodys(why) => why.refused("SUBSCRIBE"),
-        }
+            .map(|(node, tasks)| (node.to_string(), tasks.describe()))
     }
 }
 
@@ -448,28 +349,9 @@ impl Turnout {
         self.answered + self.failed == self.known
     }
 
-    /// Whether so many answered that waiting for the others would change little.
+    /// Whether so many answered that the others would change little.
     pub(super) fn is_enough(self) -> bool {
         self.is_complete() || self.answered * 2 >= self.known
-    }
-}
-
-fn describe_answer(last: Option<&Result<Box<Answer>, SentinelError>>) -> String {
-    match last {
-        None => "has not answered yet".to_owned(),
-        Some(Err(silence)) => silence.text.clone(),
-        Some(Ok(answer)) => match &answer.view {
-            None => "does not monitor this master name".to_owned(),
-            Some(view) if answer.tells_epoch() => {
-                let flag = answer
-                    .failover_flag
-                    .as_ref()
-                    .map(|(_, flag)| format!(", {flag}"));
-                let flag = flag.unwrap_or_default();
-                format!("master is {} (epoch {}{flag})", view.master, view.epoch)
-            }
-            Some(view) => format!("master is {} (epoch unknown)", view.master),
-        },
     }
 }
 
