@@ -1,11 +1,12 @@
-//! Keeps the topology true: events, poll and suspicion lead to a refresh; a refresh's answers and the
-//! nodes' own word lead to a new snapshot.
+//! Keeps the topology true. Events, the poll interval and suspicions start a *refresh*: all Sentinels are
+//! asked. Their answers and the nodes' own reports lead to a new snapshot.
 //!
-//! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which report
-//! through one channel; after every report the task concludes anew from all it knows, so the first
-//! good answer counts at once and a slow one when it comes.
+//! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which send messages
+//! to it. After every message it decides anew from everything that it knows. So the first good answer
+//! counts at once, and a slow one when it arrives.
 
 mod aliases;
+mod changes;
 mod decide;
 mod probe;
 mod probe_cache;
@@ -21,6 +22,7 @@ use tokio::{sync::mpsc, time::Instant};
 pub(crate) use crate::refresh::progress::{Progress, Readiness};
 use crate::{
     config::Config,
+    node::Node,
     refresh::{
         aliases::{Aliases, Clues},
         decide::{
@@ -39,8 +41,8 @@ use crate::{
     util::{abort_on_drop::AbortOnDrop, jitter, runtime::Runtime},
 };
 
-/// Suspicions that come sooner than this after a refresh share the next one: under load every command
-/// may be one, and looks as frequent as commands would be a storm of their own.
+/// Suspicions that come sooner than this after a refresh share the next one. Under load every command may
+/// raise one, and as many refreshes would be a storm of their own.
 const REST: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Starts the task. It ends after `closing`, when all that it has started have ended, or when the
+    /// Starts the task. It ends after `closing`, once all tasks that it started have ended, or when the
     /// returned guard is dropped.
     pub(crate) fn spawn(
         runtime: &Runtime,
@@ -110,8 +112,7 @@ impl Refresh {
             self.decide();
         }
         drop(self);
-        // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it
-        // ends.
+        // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it ends.
         while inbox.recv().await.is_some() {}
         while probes.recv().await.is_some() {}
         while lookups.recv().await.is_some() {}
@@ -125,7 +126,7 @@ impl Refresh {
         }
     }
 
-    /// Asks every known Sentinel, and forgets what nodes said that is too old or was put in doubt.
+    /// Asks every known Sentinel, and forgets what nodes said that is too old or in doubt.
     fn begin_refresh(&mut self) {
         let now = Instant::now();
         for suspect in self.handle.take_suspects() {
@@ -158,7 +159,7 @@ impl Refresh {
                 let sentinel = self.sentinels.identify(&name, id);
                 self.on_event(&sentinel, &event);
             }
-            // What was published before is lost, so look.
+            // Events that were published before are lost.
             Message::Subscribed { name, id, refused } => {
                 self.sentinels.note_subscribed(&name, id, refused);
                 self.begin_refresh();
@@ -167,8 +168,8 @@ impl Refresh {
         }
     }
 
-    /// A node that closes the connection over which it is asked is restarted, gone, or promoted: then
-    /// the Sentinels have news too.
+    /// A node that closes the connection over which it is asked was restarted, is gone or was promoted.
+    /// Then the Sentinels have news too.
     fn on_probed(&mut self, probed: Probed) {
         let closed = probed.reason == Reason::Closed;
         self.probe_cache.note(probed);
@@ -178,7 +179,7 @@ impl Refresh {
         }
     }
 
-    /// An event tells when to look, and which node's word has become doubtful.
+    /// An event starts a refresh, and puts in doubt what the node in it said.
     fn on_event(&mut self, sentinel: &SentinelId, event: &Event) {
         tracing::debug!(%sentinel, ?event, "a Sentinel published an event");
         self.progress.event();
@@ -198,16 +199,16 @@ impl Refresh {
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn decide(&mut self) {
-        // Before the snapshot is taken, in which they are left out.
+        // Taken before the snapshot: it leaves them out.
         for silent in self.handle.take_silent() {
             self.probe_cache.doubt(&silent);
         }
         let now = Instant::now();
         let current = self.handle.snapshot();
         self.learn_aliases(&current, now);
-        let heard = self.sentinels.reports();
-        let renamed = self.aliases.answers(&heard);
-        let reports = heard
+        let reports = self.sentinels.reports();
+        let renamed = self.aliases.answers(&reports);
+        let reports = reports
             .iter()
             .zip(&renamed)
             .map(|(report, answer)| SentinelReport {
@@ -220,12 +221,7 @@ impl Refresh {
         let node_reports = self.probe_cache.node_reports();
         let alternatives = self.aliases.alternatives(&node_reports);
         let node_reports = self.aliases.node_reports(&node_reports);
-        let Decision {
-            next,
-            ask,
-            awaited,
-            unsettled,
-        } = self.decider.decide(
+        let decision = self.decider.decide(
             &self.aliases.topology(&current),
             &Evidence {
                 round: self.round,
@@ -237,35 +233,55 @@ impl Refresh {
             },
             now,
         );
+        if let Some(claim) = claim(&decision.next, &reports, &node_reports) {
+            self.progress.claim(claim);
+        }
+        self.carry_out(&current, decision, alternatives, &views);
+    }
+
+    /// Asks for what is missing, publishes what changed and sets the time of the next refresh.
+    fn carry_out(
+        &mut self,
+        current: &Topology,
+        decision: Decision,
+        alternatives: Vec<Node>,
+        views: &[View],
+    ) {
+        let Decision {
+            next,
+            ask,
+            awaited,
+            unsettled,
+        } = decision;
         if next.master != current.master {
             self.quick = FIRST_REFRESH;
         }
-        // The Sentinels may have nothing to do with it: then it must come down at once.
         let raised = current.fence.is_none() && next.fence.is_some();
-        if let Some(claim) = claim(&next, &reports, &node_reports) {
-            self.progress.claim(claim);
-        }
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
-        self.keep_to_known(&next, &views);
+        self.keep_to_known(&next, views);
         for node in ask.into_iter().chain(alternatives) {
             self.probe_cache.ask(node);
         }
         self.probe_cache.wait_for(awaited);
-        // Whoever was held back by the fence and goes on finds it down in the status too.
+        // Before the snapshot: a caller that the fence held back finds it down in the status too.
         self.progress.fence(&self.decider.fence);
-        self.publish(&current, next);
+        if next != *current {
+            changes::log(current, &next, self.decider.fence.raised());
+            self.handle.publish(next);
+        }
         self.schedule(unsettled);
         if raised {
+            // The sign may have come from a node alone, and must be followed up at the Sentinels at once.
             self.refresh_soon();
         }
-        self.report_progress(&views, waiting);
+        self.report_progress(views, waiting);
     }
 
-    /// Lets go of what is kept about nodes that are gone, and sees to those that are there.
+    /// Forgets nodes that are gone, and keeps a connection to those that are there.
     fn keep_to_known(&mut self, next: &Topology, views: &[View]) {
         let replicas = next.replicas.iter().map(|replica| &replica.node);
         let known = replicas.chain(&next.master).chain(&next.previous_master);
-        // The word of a replica may come before that of its master.
+        // Before there is a master, a replica may report sooner than its master does.
         let listed = views.iter().flat_map(|view| &view.replicas);
         let listed = listed.filter(|_| next.master.is_none());
         let known = known.chain(listed.map(|replica| &replica.node));
@@ -290,35 +306,6 @@ impl Refresh {
         self.resolver.keep(self.aliases.addresses(), now);
     }
 
-    fn publish(&self, current: &Topology, next: Topology) {
-        if next == *current {
-            return;
-        }
-        tracing::debug!(topology = ?next, "the topology changed");
-        if next.master != current.master {
-            let (new, old) = (&next.master, &current.master);
-            tracing::info!(?new, epoch = next.epoch, ?old, "the master changed");
-        }
-        match (&current.fence, &next.fence) {
-            (None, Some(sign)) => {
-                let kind = self
-                    .decider
-                    .fence
-                    .raised()
-                    .map(|raised| raised.kind.as_str());
-                tracing::warn!(kind, sign, "the fence is up: writes wait for a new master");
-            }
-            (Some(_), None) => tracing::info!(master = ?next.master, "the fence is down"),
-            _ => {}
-        }
-        if let (None, Some(error), Some(master)) =
-            (&current.master_error, &next.master_error, &next.master)
-        {
-            tracing::warn!(%master, error, "the master cannot be reached; writes wait for it");
-        }
-        self.handle.publish(next);
-    }
-
     fn schedule(&mut self, unsettled: bool) {
         if !unsettled {
             self.quick = FIRST_REFRESH;
@@ -332,7 +319,7 @@ impl Refresh {
     fn report_progress(&self, views: &[View], waiting: bool) {
         let turnout = self.sentinels.turnout(self.round);
         let counts = self.sentinels.counts();
-        // What it is if nothing more is heard; final once everybody has spoken.
+        // What it is if no further answer comes. It is final once all have answered.
         let outlook = if let Some((node, error)) = self.probe_cache.refusal(views) {
             Readiness::Refused(node.clone(), error.clone())
         } else if counts.reachable == 0 {
