@@ -1,7 +1,7 @@
-//! Which announced addresses are fit to be dialled, and which are the same.
+//! Which announced addresses may be dialled, and which are the same.
 //!
-//! The password for the data nodes is sent to whatever address a Sentinel names, so one that no
-//! Redis deployment announces is refused before anything else looks at it.
+//! The password of the data nodes is sent to the addresses that Sentinels name. So an address that no Redis
+//! deployment announces is refused before anything else uses it.
 
 use std::net::IpAddr;
 
@@ -21,8 +21,8 @@ pub(crate) fn host(host: &[u8]) -> Option<&str> {
     }
     let host = std::str::from_utf8(host).ok()?;
     match ip(host) {
-        Some(ip) => dialled(ip).then_some(host),
-        // What has a colon and is no IPv6 address is "host:port" in the wrong place.
+        Some(ip) => may_be_dialled(ip).then_some(host),
+        // A colon without an IPv6 address is "host:port" in the wrong place.
         None => (!host.contains([':', '%'])).then_some(host),
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn port(port: &[u8]) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-/// The IP address that is written here; nothing where it is a host name.
+/// The IP address that is written here; `None` for a host name.
 pub(crate) fn ip(host: &str) -> Option<IpAddr> {
     match host.split_once('%') {
         // The scope after the percent sign names a network interface.
@@ -46,9 +46,9 @@ pub(crate) fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// An unspecified address is a node that does not know its own; connecting to it would reach this
-/// very host. Link-local ones are where clouds keep their metadata services.
-fn dialled(ip: IpAddr) -> bool {
+/// Whether an address may be dialled. A node announces an unspecified address when it does not know its own;
+/// connecting to it would reach this very host. Clouds keep their metadata services at link-local addresses.
+fn may_be_dialled(ip: IpAddr) -> bool {
     let link_local = match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),

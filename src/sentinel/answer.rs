@@ -16,11 +16,11 @@ pub(crate) struct View {
     /// 0 where it may not tell.
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
-    /// Whether it has had an `INFO` from the master since it was started or reset, so that a replica
-    /// that it does not list is one that it was told not to list, or that is gone.
+    /// Whether it has had an `INFO` from the master since it was started or reset. Then a replica that it
+    /// does not list is gone, or it was told not to list it.
     pub(crate) informed: bool,
-    /// Whether it cannot reach the master itself, so that what it says of the replicas may come from the
-    /// same cause.
+    /// Whether it cannot reach the master itself. What it says against the replicas may then have the same
+    /// cause.
     pub(crate) master_down: bool,
 }
 
@@ -36,25 +36,27 @@ impl View {
 /// What one Sentinel answered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
-    /// Its own id, by which it is known under whatever address.
+    /// Its own id, which is the same at every address.
     pub(crate) id: Option<String>,
     /// What it believes; `None` when it does not monitor our master name.
     pub(crate) view: Option<View>,
     /// The master's address as `SENTINEL MASTER` lists it, and the run id of the server there.
     pub(crate) master_run_id: Option<(Node, String)>,
+    /// How many replicas with unusable addresses it listed.
+    pub(crate) dropped: usize,
     /// The other Sentinels it knows.
     pub(crate) peers: Vec<Peer>,
-    /// The node that it is replacing, or would replace if it could, and the flag that says so.
+    /// The master that it is replacing, or wants to replace, and the flag that says so.
     pub(crate) failover_flag: Option<(Node, &'static str)>,
-    /// Whether the failover that it states is one for which the master itself stops taking writes
-    /// and waits for the replica (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
+    /// Whether that is a failover in which the master itself stops taking writes and waits for the replica
+    /// (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
     pub(crate) coordinated: bool,
-    /// The questions that it may not answer.
+    /// The questions that we may not ask it.
     pub(crate) refused: Vec<Refused>,
 }
 
 impl Answer {
-    /// Whether it may tell the epoch of its view, and whether the master is being replaced.
+    /// Whether it tells the epoch of its view, and whether the master is being replaced.
     pub(crate) fn tells_epoch(&self) -> bool {
         let mut refused = self.refused.iter();
         refused.all(|refused| refused.command != "SENTINEL MASTER")

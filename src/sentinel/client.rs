@@ -1,8 +1,7 @@
-//! Asks one Sentinel what it believes, whenever a refresh is called for.
+//! Asks one Sentinel what it believes, at every refresh.
 //!
-//! Every known Sentinel has a task of its own, so all are asked at once and one that hangs delays
-//! nobody. A refresh that is called for while a question is under way is answered by one more
-//! question, however many were called for.
+//! Every known Sentinel has a task of its own. So all are asked at once, and one that hangs delays none of
+//! the others. All refreshes that begin while a question is under way share one more question.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,11 +25,11 @@ use crate::{
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
 const REST: Duration = Duration::from_millis(5);
-/// How often a balanced address is dialled to find one Sentinel behind it. Where the balancer draws
-/// one of three, all of these draws miss it twice in a thousand times.
+/// How often a balanced address is dialled to find one certain Sentinel behind it. With three Sentinels, all
+/// of these dials miss it twice in a thousand cases.
 const MOST_DRAWS: usize = 16;
 
-/// Where to reach a Sentinel, and what it goes by.
+/// Where to reach a Sentinel.
 #[derive(Debug, Clone)]
 pub(crate) struct Contact {
     /// How it was configured, or announced by another Sentinel.
@@ -81,7 +80,7 @@ struct Client {
     config: Arc<Config>,
     conn: Option<WireConnection>,
     listened: watch::Receiver<Option<String>>,
-    /// The Sentinel that was looked for last, since this address had led to another one.
+    /// The Sentinel that was searched last behind this address. It is searched once.
     sought: Option<String>,
 }
 
@@ -105,8 +104,8 @@ impl Client {
         self.keep(conn, replies)
     }
 
-    /// An event must be followed up at the Sentinel that gave it. Where the address leads to several,
-    /// asks the one that is listened to, if it can be found.
+    /// Asks the Sentinel that is listened to, where the address leads to several and it can be found. An
+    /// event must be followed up at the Sentinel that published it.
     async fn ask_listened(&mut self, answer: &Answer, deadline: Instant) -> Option<Answer> {
         let wanted = self.listened.borrow().clone()?;
         let elsewhere = answer.id.as_ref().is_some_and(|id| *id != wanted);
@@ -177,77 +176,118 @@ fn questions(config: &Config) -> Vec<Cmd> {
     ]
 }
 
+/// Makes one answer of the replies to [`questions`].
 fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
-    let secret = config.sentinel_password.as_deref();
-    let refusal = |reply: &Value| match reply {
-        Value::ServerError(error) => Some(handshake::refusal(error, secret)),
-        _ => None,
-    };
     let mut replies = replies.into_iter();
     let [address, master, replicas, sentinels, id] =
         std::array::from_fn(|_| replies.next().unwrap_or_default());
-    let mut answer = Answer {
-        id: text(&id).map(str::to_owned),
-        ..Answer::default()
+    let mut reading = Reading {
+        answer: Answer {
+            id: text(&id).map(str::to_owned),
+            ..Answer::default()
+        },
+        secret: config.sentinel_password.as_deref(),
     };
     // Before 6.2 a Sentinel does not know this command from clients; no permission changes that.
-    if let Some(error) = refusal(&id).filter(|error| error.code() == Some("NOPERM")) {
-        answer.refused.push(Refused::new("SENTINEL MYID", &error));
+    if let Some(error) = reading
+        .refusal(&id)
+        .filter(|error| error.code() == Some("NOPERM"))
+    {
+        let refused = Refused::new("SENTINEL MYID", &error);
+        reading.answer.refused.push(refused);
     }
-    let mut allowed = |command, reply| match refusal(reply) {
-        None => Ok(true),
-        Some(error) if is_about_the_command(&error) => {
-            answer.refused.push(Refused::new(command, &error));
-            Ok(false)
-        }
-        Some(error) => Err(error),
-    };
-    let named = if allowed("SENTINEL GET-MASTER-ADDR-BY-NAME", &address)? {
+    let named = if reading.is_allowed("SENTINEL GET-MASTER-ADDR-BY-NAME", &address)? {
         let Some(named) = reply::master_addr(&address).map_err(malformed)? else {
-            return Ok(answer);
+            return Ok(reading.answer);
         };
         Some(named)
-    } else if refusal(&master).is_some_and(|error| says_no_such_master(&error)) {
-        return Ok(answer);
+    } else if reading
+        .refusal(&master)
+        .is_some_and(|error| says_no_such_master(&error))
+    {
+        return Ok(reading.answer);
     } else {
         None
     };
-    let master = allowed("SENTINEL MASTER", &master)?
-        .then(|| reply::master_info(&master).map_err(malformed))
-        .transpose()?;
-    let listed = allowed("SENTINEL REPLICAS", &replicas)?;
-    let replicas = if listed {
-        reply::replicas(&replicas).map_err(malformed)?
-    } else {
-        Replicas::default()
-    };
-    if allowed("SENTINEL SENTINELS", &sentinels)? {
-        answer.peers = reply::sentinels(&sentinels).map_err(malformed)?;
-    }
-    if replicas.dropped > 0 {
-        tracing::warn!(
-            dropped = replicas.dropped,
-            master_name = config.master_name,
-            "a Sentinel listed replicas with unusable addresses"
-        );
+    let master = reading.master(&master)?;
+    let replicas = reading.replicas(&replicas)?;
+    if reading.is_allowed("SENTINEL SENTINELS", &sentinels)? {
+        reading.answer.peers = reply::sentinels(&sentinels).map_err(malformed)?;
     }
     let Some(named) = named.or_else(|| Some(master.as_ref()?.node.clone())) else {
-        return Err(refusal(&address).expect("BUG: only a refused question is not answered"));
+        let refusal = reading.refusal(&address);
+        return Err(refusal.expect("BUG: only a refused question is not answered"));
     };
-    answer.view = Some(View {
-        master: named,
-        // The lowest there is: it counts before nothing that another Sentinel knows the epoch of.
-        epoch: master.as_ref().map_or(0, |master| master.epoch),
-        replicas: replicas.entries,
-        informed: listed && master.as_ref().is_some_and(|master| master.informed),
-        master_down: master.as_ref().is_some_and(MasterInfo::is_down),
-    });
-    if let Some(master) = master {
-        answer.coordinated = master.is_coordinated();
-        answer.master_run_id = master.run_id.clone().map(|id| (master.node.clone(), id));
-        answer.failover_flag = master.failover_flag().map(|flag| (master.node, flag));
+    Ok(reading.finish(named, master, replicas))
+}
+
+/// An answer of which not every reply has been read.
+struct Reading<'a> {
+    answer: Answer,
+    secret: Option<&'a str>,
+}
+
+impl Reading<'_> {
+    fn refusal(&self, reply: &Value) -> Option<RedisError> {
+        match reply {
+            Value::ServerError(error) => Some(handshake::refusal(error, self.secret)),
+            _ => None,
+        }
     }
-    Ok(answer)
+
+    /// Whether a question was answered. One that may not be asked is recorded; any other refusal fails the
+    /// whole answer.
+    fn is_allowed(&mut self, command: &'static str, reply: &Value) -> RedisResult<bool> {
+        match self.refusal(reply) {
+            None => Ok(true),
+            Some(error) if is_about_the_command(&error) => {
+                self.answer.refused.push(Refused::new(command, &error));
+                Ok(false)
+            }
+            Some(error) => Err(error),
+        }
+    }
+
+    fn master(&mut self, reply: &Value) -> RedisResult<Option<MasterInfo>> {
+        let allowed = self.is_allowed("SENTINEL MASTER", reply)?;
+        let info = allowed.then(|| reply::master_info(reply).map_err(malformed));
+        info.transpose()
+    }
+
+    /// `None` where the Sentinel may not list them.
+    fn replicas(&mut self, reply: &Value) -> RedisResult<Option<Replicas>> {
+        if !self.is_allowed("SENTINEL REPLICAS", reply)? {
+            return Ok(None);
+        }
+        let replicas = reply::replicas(reply).map_err(malformed)?;
+        self.answer.dropped = replicas.dropped;
+        Ok(Some(replicas))
+    }
+
+    fn finish(
+        mut self,
+        named: Node,
+        master: Option<MasterInfo>,
+        replicas: Option<Replicas>,
+    ) -> Answer {
+        let listed = replicas.is_some();
+        self.answer.view = Some(View {
+            master: named,
+            // The lowest epoch: a master of which another Sentinel knows the epoch counts before it.
+            epoch: master.as_ref().map_or(0, |master| master.epoch),
+            replicas: replicas.unwrap_or_default().entries,
+            informed: listed && master.as_ref().is_some_and(|master| master.informed),
+            master_down: master.as_ref().is_some_and(MasterInfo::is_down),
+        });
+        if let Some(master) = master {
+            self.answer.coordinated = master.is_coordinated();
+            self.answer.failover_flag = master
+                .failover_flag()
+                .map(|flag| (master.node.clone(), flag));
+            self.answer.master_run_id = master.run_id.map(|id| (master.node, id));
+        }
+        self.answer
+    }
 }
 
 fn says_no_such_master(error: &RedisError) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A flag the crate acts on or shows; Sentinel has no more as of Redis 8.6 and Valkey 9.1.
+/// A flag of Sentinel. These are all of them as of Redis 8.6 and Valkey 9.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flag {
     SubjectivelyDown,
@@ -43,7 +43,7 @@ const TOKENS: [(&str, Flag); 16] = [
     ("coordinated_failover", Flag::CoordinatedFailover),
 ];
 
-/// A set of flags. Unknown ones are left out: a newer Sentinel may have more to say.
+/// A set of flags. Unknown ones are left out: a newer Sentinel may have more.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u16);
 

@@ -1,11 +1,11 @@
-//! Which Sentinel it is that speaks.
+//! Which Sentinel it is.
 
 use std::{cmp::Ordering, fmt};
 
 use crate::node::Node;
 
-/// A Sentinel: by its own id, whatever address it is reached at, and by its address only where its
-/// id is not known.
+/// A Sentinel, identified by its own id at every address. Where its id is not known, its address identifies
+/// it.
 ///
 /// One address may lead to several Sentinels (a Kubernetes service, HAProxy), and one Sentinel may
 /// have several addresses (a host name in the configuration, an IP address among the announced).
@@ -25,7 +25,7 @@ impl SentinelId {
         self.id.as_deref()
     }
 
-    /// Where it was reached, or is said to be.
+    /// Where it was reached, or is announced to be.
     pub(crate) fn address(&self) -> &Node {
         &self.address
     }
@@ -63,7 +63,7 @@ impl Ord for SentinelId {
 }
 
 impl fmt::Display for SentinelId {
-    /// Its address, which tells a reader more than forty hexadecimal digits.
+    /// Its address: it tells a reader more than forty hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
     }

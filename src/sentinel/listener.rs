@@ -1,4 +1,4 @@
-//! Listens to the events of one Sentinel. An event is a hint to look, never an address to adopt.
+//! Listens to the events of one Sentinel. An event is a hint to ask, never an address to adopt.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ use crate::{
     wire::{connection::WireConnection, handshake},
 };
 
-/// One that turned us away is tried again ever more seldom up to this, in case that the permission
-/// is given: each attempt is a line in its ACL log.
+/// The longest pause before a Sentinel that refused us is tried again: the permission may be given
+/// meanwhile, but each attempt is a line in its ACL log.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// `listened` tells whose events come by way of this address.
+/// `listened` tells whose events arrive by this address.
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,
@@ -56,7 +56,7 @@ pub(crate) async fn run(
         } else {
             config.refresh_interval
         };
-        // A subscription that held for a while was a good one: start anew, do not punish it.
+        // A subscription that held for a while was a good one, so the pause is short again.
         if !refused && since.elapsed() > config.refresh_interval {
             pause = FIRST_SUBSCRIBE;
         }
@@ -96,7 +96,7 @@ enum Incoming {
     Confirmation,
     Pong,
     Error(RedisError),
-    /// Anything else, events included, which have been passed on.
+    /// Anything else. Events are among it; they have been passed on already.
     Other,
 }
 
@@ -109,8 +109,8 @@ impl Listener<'_> {
         self.listened.send_replace(self.id.clone());
         self.announce(&withheld).await?;
         loop {
-            // Silence may be peace or a dead link; after each poll interval of it the Sentinel must
-            // answer a PING.
+            // No message may mean that nothing happens, or that the link is dead. After each poll interval
+            // without one the Sentinel must answer a PING.
             let alive_until = Instant::now() + self.config.refresh_interval;
             while let Some(incoming) = self.next(&mut conn, alive_until).await? {
                 if let Incoming::Error(error) = incoming {
@@ -127,8 +127,7 @@ impl Listener<'_> {
         }
     }
 
-    /// Signs in, and finds out which Sentinel this is, since later a subscribed connection cannot
-    /// ask.
+    /// Signs in, and asks for the Sentinel's id: a subscribed connection cannot ask any more.
     async fn sign_in(&mut self, conn: &mut WireConnection, deadline: Instant) -> RedisResult<()> {
         let mut cmds: Vec<Cmd> = client::auth(self.config).into_iter().collect();
         cmds.push(client::my_id());
@@ -147,8 +146,8 @@ impl Listener<'_> {
         Ok(())
     }
 
-    /// Subscribes to these channels, each by a command of its own: one that names several is refused
-    /// whole where one of them is. Returns those that are refused; for all of them to be is an error.
+    /// Subscribes to these channels, each with its own command: a command that names several is refused as a
+    /// whole if one of them is. Returns the refused ones. It is an error if all of them are refused.
     async fn subscribe(
         &self,
         conn: &mut WireConnection,
@@ -198,7 +197,7 @@ impl Listener<'_> {
         loop {
             match self.next(conn, deadline).await? {
                 Some(Incoming::Pong) => return Ok(()),
-                // Only one that is alive can refuse.
+                // A refusal shows that the Sentinel is alive.
                 Some(Incoming::Error(error)) if is_about_the_command(&error) => return Ok(()),
                 Some(Incoming::Error(error)) => return Err(error),
                 Some(Incoming::Confirmation | Incoming::Other) => {}

@@ -1,9 +1,9 @@
-//! What Sentinels answer, understood without trusting it.
+//! The replies of Sentinels, parsed without trusting them.
 //!
-//! A Sentinel may be old, misconfigured or somebody else's, so nothing here panics, allocates by a
-//! number it was told, or passes on an address that cannot be one. A master that cannot be used
-//! makes the whole answer malformed: half of it would be worse than what is known already. A
-//! replica that cannot be used is left out and counted.
+//! A Sentinel may be old, misconfigured or of another deployment. So nothing here panics, allocates by a
+//! number in the reply, or passes on an impossible address. If the master is unusable, the whole answer is
+//! malformed: half an answer would be worse than what is known already. An unusable replica is left out and
+//! counted.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     wire::value::{Fields, Malformed, bad_address, node, plain, text, unexpected},
 };
 
-/// The flag of a master that is being replaced, on the Sentinel that does it.
+/// The flag that a master has on the Sentinel that replaces it.
 pub(crate) const FAILOVER_IN_PROGRESS: &str = "failover_in_progress";
 
 /// More nodes than any deployment has; an answer that names more is not one.
@@ -25,23 +25,22 @@ const MAX_NODES: usize = 1024;
 /// What a Sentinel says of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MasterInfo {
-    /// As listed. On the Sentinel that leads a failover this is still the old master for as long as
-    /// the replicas are being repointed, beside the new epoch: take the address from
-    /// [`master_addr`].
+    /// As listed. On the Sentinel that leads a failover this is the old master until all replicas are
+    /// repointed, although the epoch is new already. Take the address from [`master_addr`].
     pub(crate) node: Node,
     pub(crate) epoch: u64,
     pub(crate) flags: Flags,
     /// `None` until the Sentinel has seen the node's first INFO.
     pub(crate) run_id: Option<String>,
-    /// Whether it has seen one since it was started or reset.
+    /// Whether it has seen an INFO since it was started or reset.
     pub(crate) informed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     pub(crate) entries: Vec<ReplicaInfo>,
-    /// How many entries were unusable. With all of them dropped, no entries does not mean no
-    /// replicas.
+    /// How many entries were unusable. If all were, that there are no entries does not mean that there are
+    /// no replicas.
     pub(crate) dropped: usize,
 }
 
@@ -54,7 +53,7 @@ pub(crate) struct ReplicaInfo {
     /// `err`.
     pub(crate) link_ok: Option<bool>,
     pub(crate) link_down_for: Option<Duration>,
-    /// Whom it follows; `None` before the first INFO.
+    /// The master that it follows; `None` before the first INFO.
     pub(crate) master: Option<Node>,
     pub(crate) reports_master: bool,
     pub(crate) run_id: Option<String>,
@@ -159,8 +158,8 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
     })
 }
 
-/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out; a
-/// seed list never depends on them.
+/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out; the configured
+/// Sentinels do not depend on them.
 pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in nodes("SENTINEL SENTINELS", reply)? {
@@ -182,7 +181,7 @@ pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
 }
 
 impl MasterInfo {
-    /// Whether this Sentinel itself has had no valid answer from the master.
+    /// Whether this Sentinel itself gets no valid answer from the master.
     pub(crate) fn is_down(&self) -> bool {
         self.flags.has(Flag::SubjectivelyDown)
     }
@@ -198,17 +197,17 @@ impl MasterInfo {
         }
     }
 
-    /// Whether it is being replaced by a failover for which it stops taking writes itself.
+    /// Whether it is being replaced by a failover in which it stops taking writes itself.
     pub(crate) fn is_coordinated(&self) -> bool {
         self.flags.has(Flag::FailoverInProgress) && self.flags.has(Flag::CoordinatedFailover)
     }
 }
 
 impl ReplicaInfo {
-    /// Whether Sentinel itself gives a reason not to try this replica for reads.
+    /// The reason that Sentinel gives not to read from this replica, if any.
     ///
-    /// Being `disconnected` is none: right after a switch every replica is, and while the Sentinel
-    /// reconnects a dead one is not. What remains is decided by the node's own ROLE.
+    /// The flag `disconnected` is no reason: right after a switch every replica has it, and a dead one does
+    /// not have it while the Sentinel reconnects. Everything else is decided by the node's own ROLE.
     pub(crate) fn excluded(&self, master: &Node) -> Option<Excluded> {
         if announced::same(&self.node, master) == Some(true) {
             Some(Excluded::IsMaster)

@@ -80,6 +80,10 @@ impl SentinelTasks {
         answer: Result<Box<Answer>, SentinelError>,
     ) {
         let failed = matches!(self.last, Some(Err(_)));
+        let dropped = answer.as_ref().map_or(0, |answer| answer.dropped);
+        if dropped > self.answer().map_or(0, |last| last.dropped) {
+            tracing::warn!(sentinel = %name, dropped, "a Sentinel lists replicas with unusable addresses");
+        }
         match &answer {
             Ok(_) if failed => tracing::info!(sentinel = %name, "a Sentinel answers again"),
             Err(error) if !failed && !error.is_refusal() => {
