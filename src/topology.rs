@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) use crate::topology::handle::Handle;
 
-/// What the pool believes about the deployment, at one moment.
+/// What the pool knows of the deployment, at one moment.
 ///
 /// A snapshot never changes; a change is published as a new one with a higher `version`. Get the
 /// current one from [`Pool::topology`](crate::Pool::topology) and follow changes with
@@ -24,33 +24,34 @@ pub(crate) use crate::topology::handle::Handle;
 pub struct Topology {
     /// Grows by one with every published change.
     pub version: u64,
-    /// The configuration epoch under which the Sentinels announced the master, or while they still
-    /// announce [`previous_master`](Self::previous_master) that one.
+    /// The configuration epoch under which the Sentinels announced the master. While they still announce
+    /// [`previous_master`](Self::previous_master) it is that one's epoch.
     pub epoch: u64,
-    /// The master, proven on the node itself. `None` only before the first one was found.
+    /// The master, proven by the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
-    /// The master that the Sentinels still announce, where the pool is ahead of them. `None` when all is
+    /// The master that the Sentinels still announce, while the pool is ahead of them. `None` when all is
     /// well.
     ///
-    /// That is so because of [`Adopt::Promoted`](crate::Adopt::Promoted), because the master handed over by
-    /// itself (a coordinated failover, `FAILOVER`), or because the pool followed a failover that the
-    /// Sentinels could not be asked about.
+    /// The pool is ahead of the Sentinels because of [`Adopt::Promoted`](crate::Adopt::Promoted), because the
+    /// master handed over by itself (a coordinated failover, `FAILOVER`), or because it followed a failover
+    /// while it could not ask the Sentinels.
     pub previous_master: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
     /// Why less than usual is known of the master or a replica. `None` when all is well.
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
-    /// trusts what most Sentinels say, and states here what stood in the way. It also states that the
-    /// Sentinels disagree, and that most of them do not know the master.
+    /// trusts what most Sentinels say, and states here why. It also states that the Sentinels disagree, and
+    /// that most of them do not know the master.
     pub unproven: Option<String>,
-    /// The sign that the master is being replaced. While there is one no command is written to it:
+    /// The sign that the master is being replaced. While there is one, no command is written to the master:
     /// writes wait, reads go on. `None` when all is well.
+    ///
+    /// [`FenceStatus::kind`](crate::FenceStatus::kind) has its kind, to match on.
     pub fence: Option<String>,
-    /// Why the master cannot be reached, where it could not be when it was last asked for its role.
-    /// `None` when all is well.
+    /// Why the master could not be reached when it was last asked for its role. `None` when all is well.
     pub master_error: Option<String>,
-    /// The version that made `master` the master.
+    /// The version in which `master` became the master.
     pub(crate) master_since: u64,
 }
 
@@ -64,11 +65,11 @@ pub struct Replica {
     pub excluded: Option<Excluded>,
     /// The version in which this node became a replica; earlier connections to it are stale.
     pub(crate) since: u64,
-    /// Whether it has been seen in step with its master, so that its data is more than nothing.
+    /// Whether it has been seen in step with its master, so that it has data.
     pub(crate) synced: bool,
-    /// Readable although its link is lost, because it is the master that cannot be reached.
+    /// Readable although its link to the master is lost, because the master cannot be reached.
     pub(crate) orphaned: bool,
-    /// Since when Sentinels that know their master's replicas have not listed it.
+    /// Since when the Sentinels that know the master's replicas have not listed it.
     pub(crate) unlisted: Option<Instant>,
 }
 
@@ -78,8 +79,7 @@ impl Replica {
         self.excluded.is_none()
     }
 
-    /// Whether the Sentinels have given it up. Clusters leave such ghosts behind for ever, so it is not
-    /// dialled.
+    /// Whether the Sentinels have given it up. It is not dialled: clusters leave such ghosts behind for ever.
     pub(crate) fn is_given_up(&self) -> bool {
         matches!(self.excluded, Some(Excluded::SubjectivelyDown))
     }
@@ -102,8 +102,8 @@ impl Replica {
 pub(crate) struct Target {
     pub(crate) node: Node,
     pub(crate) role: Role,
-    /// The version that admitted the node. A connection is stamped with it before its address is
-    /// resolved, so a switch during the dial makes the connection stale instead of fresh.
+    /// The version that admitted the node. A connection is stamped with it before its address is resolved, so
+    /// that a switch during the dial makes the connection stale.
     pub(crate) since: u64,
 }
 
@@ -132,7 +132,7 @@ impl Topology {
             None | Some(ReadFrom::Master) => master.collect(),
             Some(ReadFrom::Any) => readable.chain(master).collect(),
             Some(ReadFrom::ReplicaPreferred) => or_else(readable, master),
-            // To try those is better than to read nowhere: it may be this process that was held up.
+            // Better to try silent replicas than to read nowhere: this process itself may have been held up.
             Some(ReadFrom::Replica) => or_else(readable, replicas(Replica::is_silent)),
         }
     }
@@ -143,7 +143,7 @@ impl Topology {
         replicas.any(|replica| replica.node == *node && replica.orphaned)
     }
 
-    /// Whether something is about to change by itself, so that it is worth looking again soon.
+    /// Whether something is about to change by itself, so that the next refresh should come soon.
     pub(crate) fn in_motion(&self) -> bool {
         self.replicas.iter().any(|replica| {
             let passing = replica.excluded.as_ref().is_some_and(Excluded::is_passing);

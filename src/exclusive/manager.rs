@@ -78,7 +78,9 @@ impl Manager {
                 self.silent_since.lock().insert(node.clone(), began);
                 let topology = &self.role_pool.topology;
                 match failed {
-                    Err(error) if error.is_timeout() => topology.silence(&node, deadline - began),
+                    Err(error) if error.is_timeout() => {
+                        topology.exclude_silent(&node, deadline - began)
+                    }
                     _ => topology.suspect(&node),
                 }
                 Some(Discard::TestFailed)

@@ -315,9 +315,10 @@ impl Maintainer {
                     connections.role_pool.node_table.failed(&target.node);
                 }
                 match cause {
-                    Cause::Timeout(within) => {
-                        connections.role_pool.topology.silence(&target.node, within)
-                    }
+                    Cause::Timeout(within) => connections
+                        .role_pool
+                        .topology
+                        .exclude_silent(&target.node, within),
                     _ => connections.role_pool.topology.suspect(&target.node),
                 }
             }

@@ -1,8 +1,8 @@
 //! Asks a node itself what it is: Sentinels nominate, the node proves.
 //!
-//! Each known node has one connection that stays open for this. A promotion closes the connections of
-//! the promoted node's clients (Sentinel sends `CLIENT KILL TYPE normal` with it), so that this one
-//! closes is the earliest sign of a promotion where no event is heard: the node is asked again at once.
+//! Each known node has one connection that stays open for this. A promotion closes the connections of the
+//! promoted node's clients (Sentinel sends `CLIENT KILL TYPE normal` with it). Where no event is heard, the end
+//! of this connection is the earliest sign of a promotion, so the node is asked again at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,15 +26,15 @@ use crate::{
     },
 };
 
-/// A connection that held for this long was a good one. After one that did not, the node is asked
-/// later and later: a proxy that closes whatever is idle must not be dialled in a loop.
+/// A connection that lasted this long was a good one. After one that did not, the node is asked after ever
+/// longer pauses: a proxy that closes idle connections must not be dialled in a loop.
 const HELD: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What a node tells of itself beside its role, as far as it tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Identity {
-    /// Drawn anew at each start of the server.
+    /// The server draws a new one at each start.
     pub(crate) run_id: Option<String>,
     /// `master_replid`: a replica whose link is up has that of its master.
     pub(crate) timeline: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Probed {
     pub(crate) offset: Option<u64>,
     /// Whether it is a master that says that replicas are connected to it.
     pub(crate) has_replicas: bool,
-    /// Where the node understood us and said no: bad credentials, no permission.
+    /// The error of a node that is alive and refuses us: bad credentials, no permission.
     pub(crate) refusal: Option<RedisError>,
     pub(crate) reason: Reason,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Probed {
 /// Why a node was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Somebody wanted to know.
+    /// Its report was missing.
     Asked,
     /// It was asked until it said that it is a master.
     Awaited,
@@ -115,8 +115,8 @@ async fn run(
     }
 }
 
-/// How long to wait after the next time that the node closes the connection, which it has just done
-/// after so long.
+/// How long to wait after the node closes the connection the next time. It has just closed one that was
+/// `held` for so long.
 fn next_backoff(backoff: Duration, held: Duration, longest: Duration) -> Duration {
     if held >= HELD {
         return Duration::ZERO;
@@ -184,11 +184,11 @@ async fn greet(
         match handshake::greet(config, &mut conn, Role::Replica, deadline).await {
             Ok(greeting) => return Ok((conn, greeting)),
             Err(error) if error.is_timeout() => return Err(error),
-            // The server ends connections for reasons of its own, whatever is asked over them.
+            // A server closes connections for many reasons. It says nothing about its role.
             Err(_) => {}
         }
     }
-    // Asking as a replica's client would makes the handshake include ROLE.
+    // For a replica the handshake includes ROLE.
     handshake::connect(config, node, Role::Replica, deadline).await
 }
 

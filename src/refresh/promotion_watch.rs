@@ -1,4 +1,4 @@
-//! Waits for one node to become a master, by asking it over and over.
+//! Waits for one node to become a master, by asking it again and again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,18 +19,18 @@ use crate::{
     },
 };
 
-/// How often it is asked: at first this, and then ever more slowly.
+/// The pause between two questions: the first, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// The pause is this part of the time waited so far.
-const PATIENCE: u32 = 20;
+/// A pause is one part in this many of the time waited so far.
+const SHARE_OF_WAIT: u32 = 20;
 
 #[derive(Debug)]
 pub(super) struct PromotionWatch {
     config: Arc<Config>,
     node: Node,
-    /// The connection over which it answered last: many clients may wait for the same node, and all
-    /// of them will want connections as soon as it is a master.
+    /// The connection over which it answered last. It is kept because many clients may wait for the same node,
+    /// and all of them dial it as soon as it is a master.
     conn: Option<WireConnection>,
 }
 
@@ -56,11 +56,11 @@ impl PromotionWatch {
         loop {
             match self.ask().await {
                 Answer::Master => break,
-                // The promotion itself closes connections: do not miss it over a pause.
+                // The promotion itself closes connections, so ask again without a pause.
                 Answer::Closed => continue,
                 Answer::Other => {}
             }
-            let pause = began.elapsed() / PATIENCE;
+            let pause = began.elapsed() / SHARE_OF_WAIT;
             tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
         }
         Probed {
@@ -96,7 +96,7 @@ impl PromotionWatch {
             if greeting.role == Some(Role::Master) {
                 return Answer::Master;
             }
-            // Where it may not tell its role otherwise, every greeting needs a connection.
+            // A node that tells its role only in the greeting needs a new connection each time.
             self.conn = greeting.detail.is_some().then_some(conn);
         }
         Answer::Other

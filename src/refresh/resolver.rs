@@ -1,6 +1,6 @@
-//! What the host names that nodes go by resolve to, looked up beside everything else.
+//! Resolves the host names of nodes, beside everything else.
 //!
-//! Only for telling which names are the same server; each dial resolves its name by itself. A DNS server
+//! The addresses only tell which names are the same server; each dial resolves its name by itself. A DNS server
 //! that is slow or gone must delay nothing here.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     refresh::aliases::Addresses,
 };
 
-/// What a name resolves to; nothing where that could not be found out.
+/// What a name resolves to; `None` where the lookup failed.
 #[derive(Debug)]
 pub(super) struct Resolved {
     host: String,
@@ -28,7 +28,7 @@ pub(super) struct Resolver {
     addresses: Addresses,
     asked: HashMap<String, Instant>,
     pending: HashSet<String>,
-    /// How long an address is good for, and the longest that a lookup may take.
+    /// How long an address is valid, and how long a lookup may take.
     lasts: Duration,
     limit: Duration,
     out: mpsc::Sender<Resolved>,
@@ -59,7 +59,7 @@ impl Resolver {
         pending.any(|host| !self.addresses.contains_key(host))
     }
 
-    /// Looks up the names among these of which nothing recent is known, and forgets all others.
+    /// Looks up the names of these nodes unless a recent address is known, and forgets all other names.
     pub(super) fn keep<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
         let hosts: HashSet<&str> = nodes
             .map(Node::host)
@@ -96,7 +96,7 @@ impl Resolver {
     pub(super) fn note(&mut self, resolved: Resolved) {
         self.pending.remove(&resolved.host);
         let known = self.addresses.entry(resolved.host).or_default();
-        // That DNS does not answer now does not make two servers of one.
+        // The old addresses stay when DNS does not answer: one server must not become two.
         if let Some(addresses) = resolved.addresses {
             *known = addresses;
         }

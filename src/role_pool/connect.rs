@@ -47,7 +47,7 @@ pub(crate) async fn attempt(
             }
             if error.is_timeout() {
                 let within = role_pool.config.connect_timeout;
-                role_pool.topology.silence(&target.node, within);
+                role_pool.topology.exclude_silent(&target.node, within);
             } else {
                 role_pool.topology.suspect(&target.node);
             }

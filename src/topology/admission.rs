@@ -1,11 +1,11 @@
-//! What may be done on a connection.
+//! Whether a connection may be written to.
 
-/// What may be done on a connection now.
+/// Whether a connection may be written to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
-    /// Its node is the master and is being replaced: nothing is written to it until that is decided.
+    /// Its node is the master, and may be about to be replaced: nothing is written to it until that is decided.
     Fenced,
-    /// Its node is not what the pool wants any more.
+    /// Its node is gone or has another role now: the connection must be replaced.
     Revoked,
 }

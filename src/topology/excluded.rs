@@ -12,7 +12,7 @@ pub enum Excluded {
     Promoted,
     /// It says of itself that it is a master.
     ReportsMaster,
-    /// A Sentinel has had no valid answer from it for `down-after-milliseconds`.
+    /// It gave Sentinel no valid answer for `down-after-milliseconds`.
     SubjectivelyDown,
     /// Its link to its master is down.
     #[non_exhaustive]
@@ -32,16 +32,16 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
-    /// It has a link to its master, and has yet to apply what the master had when the link came up.
+    /// It has a link to its master, and has yet to apply the data that the master had when the link came up.
     ///
-    /// Redis 8 and Valkey 8 serve the data of before while they take over a large data set.
+    /// Redis 8 and Valkey 8 serve their old data while they take over a large data set.
     CatchingUp,
-    /// It missed a deadline, and has not been heard since.
+    /// It missed a deadline, and has not answered since.
     ///
     /// It is asked for its role at once and is read from again as soon as it answers.
     #[non_exhaustive]
     Silent {
-        /// How long it had been given.
+        /// How long it had to answer.
         within: Duration,
     },
     /// No connection to it could be made, or it did not answer as a data node does.
@@ -75,7 +75,7 @@ impl Excluded {
         }
     }
 
-    /// Whether it is likely to end by itself soon, so that it is worth looking again.
+    /// Whether it is likely to end by itself, so that the next refresh should come soon.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self,

@@ -20,20 +20,20 @@ use crate::{
 #[cfg(test)]
 use crate::util::schedule_model::step;
 
-/// Where another thread may be faster, for the models.
+/// A point at which the models let another thread run first.
 #[cfg(not(test))]
 #[inline(always)]
 fn step() {}
 
-/// Publishes snapshots, and takes the suspicions that ask for a new one.
+/// Publishes snapshots, and takes the suspicions that ask for a refresh.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    /// The version of the newest snapshot, for a refresh without a lock before every command.
+    /// The version of the newest snapshot, which is read before every command without a lock.
     version: AtomicU64,
     sender: watch::Sender<Arc<Topology>>,
     suspects: Mutex<HashSet<Node>>,
-    /// Replicas that were left out because they missed a deadline, of which the refresh task does
-    /// not know yet. Taken while `sender` is locked, never the other way round.
+    /// Replicas that were excluded because they missed a deadline, and that the refresh task has not taken
+    /// yet. Locked while `sender` is locked, never the other way round.
     silent: Mutex<HashSet<Node>>,
     suspicion: Notify,
 }
@@ -63,8 +63,8 @@ impl Handle {
         self.sender.subscribe()
     }
 
-    /// Publishes a snapshot under the next version. Only the refresh task calls this; what was left
-    /// out since it last took the silent ones stays so.
+    /// Publishes a snapshot under the next version. Only the refresh task calls this. Replicas that were
+    /// excluded since it last took the silent ones stay excluded: its snapshot does not know of them.
     pub(crate) fn publish(&self, mut topology: Topology) {
         self.replace(|current| {
             let silent = self.silent.lock();
@@ -78,11 +78,10 @@ impl Handle {
         });
     }
 
-    /// Leaves a replica out of reads from this moment on because it did not answer within this
-    /// time, and asks for a look at it. Any other node is only put under suspicion: there is no
-    /// other master to go to.
-    pub(crate) fn silence(&self, node: &Node, within: Duration) {
-        let left_out = self.replace(|current| {
+    /// Excludes a replica from reads at once because it did not answer within this time, and asks for a
+    /// refresh. Any other node is only put under suspicion: there is no other master to go to.
+    pub(crate) fn exclude_silent(&self, node: &Node, within: Duration) {
+        let excluded = self.replace(|current| {
             let mut replicas = current.replicas.iter();
             let place = replicas.position(|r| r.node == *node && r.is_readable())?;
             self.silent.lock().insert(node.clone());
@@ -90,21 +89,21 @@ impl Handle {
             topology.replicas[place].excluded = Some(Excluded::Silent { within });
             Some(topology)
         });
-        if left_out {
-            tracing::info!(%node, ?within, "a replica is left out: it did not answer");
+        if excluded {
+            tracing::info!(%node, ?within, "a replica is excluded: it did not answer");
             self.suspicion.notify_one();
         }
         self.suspect(node);
     }
 
-    /// The replicas that were left out since the last call. To be called before the snapshot is
-    /// taken from which the next is made: that one has them left out.
+    /// The replicas that were excluded since the last call. To be called before the snapshot is taken from
+    /// which the next one is made: in that snapshot they are excluded.
     pub(crate) fn take_silent(&self) -> HashSet<Node> {
         std::mem::take(&mut *self.silent.lock())
     }
 
-    /// The version is raised after the snapshot is in place: whoever sees the new version finds a
-    /// snapshot at least as new.
+    /// The version is raised after the snapshot is in place. So a thread that sees the new version finds a
+    /// snapshot that is at least as new.
     fn replace(&self, next: impl FnOnce(&Topology) -> Option<Topology>) -> bool {
         let mut version = 0;
         let replaced = self.sender.send_if_modified(|current| {
@@ -121,8 +120,8 @@ impl Handle {
         replaced
     }
 
-    /// Asks for a look at the Sentinels because this node misbehaved. Any number of suspicions
-    /// that arrive before the refresh begins cost that one refresh.
+    /// Asks for a refresh because this node misbehaved. All suspicions that arrive before the refresh begins
+    /// share it.
     pub(crate) fn suspect(&self, node: &Node) {
         let first = self.suspects.lock().insert(node.clone());
         if first {
@@ -130,17 +129,17 @@ impl Handle {
         }
     }
 
-    /// Asks for a look at the Sentinels with nobody under suspicion.
+    /// Asks for a refresh without a suspicion.
     pub(crate) fn request_refresh(&self) {
         self.suspicion.notify_one();
     }
 
-    /// Waits until somebody asks for a refresh.
+    /// Waits until a refresh is asked for.
     pub(crate) async fn refresh_requested(&self) {
         self.suspicion.notified().await;
     }
 
-    /// The nodes under suspicion, which are thereby cleared of it.
+    /// Takes the nodes under suspicion, which ends it.
     pub(crate) fn take_suspects(&self) -> HashSet<Node> {
         std::mem::take(&mut *self.suspects.lock())
     }

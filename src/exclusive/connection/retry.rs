@@ -159,7 +159,7 @@ impl Connection {
                 let topology = &entry.role_pool().topology;
                 match Failure::of(error).map(|failure| &failure.cause) {
                     None | Some(Cause::Unusable) => {}
-                    Some(Cause::Timeout(within)) => topology.silence(&target.node, *within),
+                    Some(Cause::Timeout(within)) => topology.exclude_silent(&target.node, *within),
                     Some(_) => topology.suspect(&target.node),
                 }
             }

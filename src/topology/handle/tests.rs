@@ -23,7 +23,7 @@ fn reason(handle: &Handle, port: u16) -> Option<Excluded> {
 fn a_replica_that_missed_a_deadline_is_left_out_at_once() {
     let handle = handle(topology(&[2, 3], &[4]));
     let before = handle.version();
-    handle.silence(&node(2), WITHIN);
+    handle.exclude_silent(&node(2), WITHIN);
     assert_eq!(
         reason(&handle, 2),
         Some(Excluded::Silent { within: WITHIN })
@@ -39,7 +39,7 @@ fn a_node_that_is_no_readable_replica_is_only_suspected_for_its_silence() {
     let handle = handle(topology(&[2], &[4]));
     let before = handle.snapshot();
     for port in [1, 4, 9] {
-        handle.silence(&node(port), WITHIN);
+        handle.exclude_silent(&node(port), WITHIN);
     }
     assert_eq!(handle.snapshot(), before);
     assert_eq!(handle.take_silent(), HashSet::new());
@@ -51,7 +51,7 @@ fn what_was_concluded_before_a_replica_fell_silent_does_not_bring_it_back() {
     let handle = handle(topology(&[2, 3], &[]));
     handle.take_silent();
     let concluded = topology(&[2, 3, 4], &[]);
-    handle.silence(&node(2), WITHIN);
+    handle.exclude_silent(&node(2), WITHIN);
     handle.publish(concluded.clone());
     assert_eq!(
         reason(&handle, 2),
@@ -72,9 +72,9 @@ fn silent_replicas_are_read_from_where_there_is_nothing_else() {
         let targets = handle.snapshot().targets(Some(policy));
         targets.iter().map(|t| t.node.port()).collect::<Vec<_>>()
     };
-    handle.silence(&node(2), WITHIN);
+    handle.exclude_silent(&node(2), WITHIN);
     assert_eq!(reads(ReadFrom::Replica), [3]);
-    handle.silence(&node(3), WITHIN);
+    handle.exclude_silent(&node(3), WITHIN);
     assert_eq!(reads(ReadFrom::Replica), [2, 3]);
     assert_eq!(reads(ReadFrom::ReplicaPreferred), [1]);
     assert_eq!(reads(ReadFrom::Any), [1]);
