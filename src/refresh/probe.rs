@@ -31,7 +31,7 @@ use crate::{
 const HELD: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What a node tells of itself beside its role, as far as it tells it.
+/// What a node tells beside its role. Its ACL may forbid it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Identity {
     /// The server draws a new one at each start.

@@ -38,7 +38,7 @@ pub(crate) struct Contact {
     pub(crate) address: Node,
 }
 
-/// `listened` is the id of the Sentinel whose events come by way of this address.
+/// `listened` is the id of the Sentinel whose events arrive by this address.
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,

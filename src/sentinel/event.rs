@@ -47,7 +47,7 @@ pub(crate) enum EventKind {
     ConfigUpdated,
     /// The leader publishes it last, up to `failover-timeout` after the promotion.
     SwitchMaster,
-    /// The failover came to nothing. The candidate may have been told to be a master even so.
+    /// The failover was aborted. The candidate may have been told to be a master even so.
     Aborted,
     SubjectivelyUp,
     ObjectivelyUp,
@@ -108,7 +108,7 @@ impl EventKind {
     }
 }
 
-/// What the payload of a channel looks like.
+/// The form of a channel's payload.
 #[derive(Clone, Copy)]
 enum Payload {
     /// An instance, of one sort or of any, and nothing else.
@@ -218,7 +218,7 @@ pub(crate) fn parse(channel: &[u8], payload: &[u8], master_name: &str) -> Option
     Some(Event { kind, node, master })
 }
 
-/// The instance that an event is about, and the master that its Sentinel believed in.
+/// The instance that an event is about, and the node that its Sentinel took for our master.
 type Addresses = (Option<Node>, Option<Node>);
 
 /// `<name> <old host> <old port> <new host> <new port>`.

@@ -230,7 +230,7 @@ impl ReplicaInfo {
 }
 
 impl Peer {
-    /// Whether the Sentinel that lists it has lately heard from it.
+    /// Whether the Sentinel that lists it gets answers from it.
     pub(crate) fn is_alive(&self) -> bool {
         !self.flags.has(Flag::SubjectivelyDown)
     }

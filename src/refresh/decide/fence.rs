@@ -1,7 +1,7 @@
 //! Whether the master is being replaced: what says so, and when that is over. Pure.
 //!
 //! A *sign* is a failover event of a Sentinel or a failover flag in its answer. Events can be late, lost
-//! or forged. So a sign stands only until the same Sentinel is asked again and does not confirm it. A
+//! or forged. So a sign counts only until the same Sentinel is asked again and does not confirm it. A
 //! Sentinel that keeps giving false signs can hold up writes only for a bounded time.
 //!
 //! There are three more signs: a replica says that it is a master, a Sentinel names another master under
@@ -59,7 +59,7 @@ pub(crate) struct Tally {
     pub(crate) held: Duration,
 }
 
-/// What speaks for a failover, and how far each Sentinel is trusted.
+/// The signs of a failover, and how far each Sentinel is trusted.
 #[derive(Debug, Default)]
 pub(crate) struct Fence {
     signs: Signs,
@@ -289,8 +289,8 @@ impl Fence {
         }
     }
 
-    /// Whether no Sentinel leads a failover, or the one that does is gone and nothing more will be heard
-    /// of it.
+    /// Whether a promotion is not part of a failover: no Sentinel leads one, or the leader is gone and most of
+    /// the others know of none after the time of an election.
     fn is_by_hand(&self, promotion: &Promotion, facts: &Facts<'_>) -> bool {
         // A Sentinel that may not tell its flags would not say that it leads one.
         let denies = |report: &SentinelReport<'_>| {

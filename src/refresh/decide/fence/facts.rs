@@ -1,4 +1,4 @@
-//! What the rules of the fence look at.
+//! The facts that the rules of the fence go by.
 
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Replicas that say they are masters while the Sentinels name another.
 //!
-//! Either a failover has promoted the replica and no event of it was heard, or somebody told it so by
+//! Either a failover has promoted the replica and no event of it arrived, or somebody made it a master by
 //! hand.
 
 use std::collections::BTreeMap;

@@ -634,3 +634,42 @@ fn promoted(port: u16) -> ReplicaInfo {
         run_id: None,
     }
 }
+
+#[test]
+fn each_sign_has_its_kind() {
+    let kind_of = |change: fn(&mut Scene), first: Said| {
+        let mut scene = Scene::new();
+        change(&mut scene);
+        assert!(scene.is_raised([first, clean(4), clean(4)]));
+        scene.fence.raised().expect("it is up").kind
+    };
+    let named = Said {
+        round: 4,
+        answer: answer(REPLICA, EPOCH + 1, None),
+    };
+    for (change, first, kind) in [
+        (
+            (|scene| scene.publish(EventKind::TryFailover, MASTER)) as fn(&mut Scene),
+            clean(4),
+            SignKind::Event,
+        ),
+        (|_| {}, stating(4), SignKind::Answer),
+        (|_| {}, named, SignKind::OtherMaster),
+        (
+            |scene| {
+                scene.node_reports.insert(node(REPLICA), NodeReport::Master);
+            },
+            clean(4),
+            SignKind::Promotion,
+        ),
+        (
+            |scene| {
+                scene.node_reports.insert(node(MASTER), follower());
+            },
+            clean(4),
+            SignKind::Demotion,
+        ),
+    ] {
+        assert_eq!(kind_of(change, first), kind);
+    }
+}
