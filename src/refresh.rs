@@ -1,9 +1,9 @@
-//! Keeps the topology true. Events, the poll interval and suspicions start a *refresh*: all Sentinels are
-//! asked. Their answers and the nodes' own reports lead to a new snapshot.
+//! Keeps the topology true. Events, the poll interval and suspicions start a *refresh*: all
+//! Sentinels are asked. Their answers and the nodes' own reports lead to a new snapshot.
 //!
-//! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which send messages
-//! to it. After every message it decides anew from everything that it knows. So the first good answer
-//! counts at once, and a slow one when it arrives.
+//! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which send
+//! messages to it. After every message it decides anew from everything that it knows. So the first
+//! good answer counts at once, and a slow one when it arrives.
 
 mod aliases;
 mod changes;
@@ -41,8 +41,8 @@ use crate::{
     util::{abort_on_drop::AbortOnDrop, jitter, runtime::Runtime},
 };
 
-/// Suspicions that come sooner than this after a refresh share the next one. Under load every command may
-/// raise one, and as many refreshes would be a storm of their own.
+/// Suspicions that come sooner than this after a refresh share the next one. Under load every
+/// command may raise one, and as many refreshes would be a storm of their own.
 const REST: Duration = Duration::from_millis(25);
 
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Starts the task. It ends after `closing`, once all tasks that it started have ended, or when the
-    /// returned guard is dropped.
+    /// Starts the task. It ends after `closing`, once all tasks that it started have ended, or when
+    /// the returned guard is dropped.
     pub(crate) fn spawn(
         runtime: &Runtime,
         config: Arc<Config>,
@@ -112,7 +112,8 @@ impl Refresh {
             self.decide();
         }
         drop(self);
-        // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it ends.
+        // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it
+        // ends.
         while inbox.recv().await.is_some() {}
         while probes.recv().await.is_some() {}
         while lookups.recv().await.is_some() {}
@@ -168,8 +169,8 @@ impl Refresh {
         }
     }
 
-    /// A node that closes the connection over which it is asked was restarted, is gone or was promoted.
-    /// Then the Sentinels have news too.
+    /// A node that closes the connection over which it is asked was restarted, is gone or was
+    /// promoted. Then the Sentinels have news too.
     fn on_probed(&mut self, probed: Probed) {
         let closed = probed.reason == Reason::Closed;
         self.probe_cache.note(probed);
@@ -271,7 +272,8 @@ impl Refresh {
         }
         self.schedule(unsettled);
         if raised {
-            // The sign may have come from a node alone, and must be followed up at the Sentinels at once.
+            // The sign may have come from a node alone, and must be followed up at the Sentinels at
+            // once.
             self.refresh_soon();
         }
         self.report_progress(views, waiting);

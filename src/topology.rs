@@ -24,32 +24,33 @@ pub(crate) use crate::topology::handle::Handle;
 pub struct Topology {
     /// Grows by one with every published change.
     pub version: u64,
-    /// The configuration epoch under which the Sentinels announced the master. While they still announce
-    /// [`previous_master`](Self::previous_master) it is that one's epoch.
+    /// The configuration epoch under which the Sentinels announced the master. While they still
+    /// announce [`previous_master`](Self::previous_master) it is that one's epoch.
     pub epoch: u64,
     /// The master, proven by the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
-    /// The master that the Sentinels still announce, while the pool is ahead of them. `None` when all is
-    /// well.
+    /// The master that the Sentinels still announce, while the pool is ahead of them. `None` when
+    /// all is well.
     ///
-    /// The pool is ahead of the Sentinels because of [`Adopt::Promoted`](crate::Adopt::Promoted), because the
-    /// master handed over by itself (a coordinated failover, `FAILOVER`), or because it followed a failover
-    /// while it could not ask the Sentinels.
+    /// The pool is ahead of the Sentinels because of [`Adopt::Promoted`](crate::Adopt::Promoted),
+    /// because the master handed over by itself (a coordinated failover, `FAILOVER`), or because it
+    /// followed a failover while it could not ask the Sentinels.
     pub previous_master: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
     /// Why less than usual is known of the master or a replica. `None` when all is well.
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
-    /// trusts what most Sentinels say, and states here why. It also states that the Sentinels disagree, and
-    /// that most of them do not know the master.
+    /// trusts what most Sentinels say, and states here why. It also states that the Sentinels
+    /// disagree, and that most of them do not know the master.
     pub unproven: Option<String>,
-    /// The sign that the master is being replaced. While there is one, no command is written to the master:
-    /// writes wait, reads go on. `None` when all is well.
+    /// The sign that the master is being replaced. While there is one, no command is written to the
+    /// master: writes wait, reads go on. `None` when all is well.
     ///
     /// [`FenceStatus::kind`](crate::FenceStatus::kind) has its kind, to match on.
     pub fence: Option<String>,
-    /// Why the master could not be reached when it was last asked for its role. `None` when all is well.
+    /// Why the master could not be reached when it was last asked for its role. `None` when all is
+    /// well.
     pub master_error: Option<String>,
     /// The version in which `master` became the master.
     pub(crate) master_since: u64,
@@ -79,7 +80,8 @@ impl Replica {
         self.excluded.is_none()
     }
 
-    /// Whether the Sentinels have given it up. It is not dialled: clusters leave such ghosts behind for ever.
+    /// Whether the Sentinels have given it up. It is not dialled: clusters leave such ghosts behind
+    /// for ever.
     pub(crate) fn is_given_up(&self) -> bool {
         matches!(self.excluded, Some(Excluded::SubjectivelyDown))
     }
@@ -102,8 +104,8 @@ impl Replica {
 pub(crate) struct Target {
     pub(crate) node: Node,
     pub(crate) role: Role,
-    /// The version that admitted the node. A connection is stamped with it before its address is resolved, so
-    /// that a switch during the dial makes the connection stale.
+    /// The version that admitted the node. A connection is stamped with it before its address is
+    /// resolved, so that a switch during the dial makes the connection stale.
     pub(crate) since: u64,
 }
 
@@ -132,7 +134,8 @@ impl Topology {
             None | Some(ReadFrom::Master) => master.collect(),
             Some(ReadFrom::Any) => readable.chain(master).collect(),
             Some(ReadFrom::ReplicaPreferred) => or_else(readable, master),
-            // Better to try silent replicas than to read nowhere: this process itself may have been held up.
+            // Better to try silent replicas than to read nowhere: this process itself may have been
+            // held up.
             Some(ReadFrom::Replica) => or_else(readable, replicas(Replica::is_silent)),
         }
     }

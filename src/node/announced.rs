@@ -1,7 +1,7 @@
 //! Which announced addresses may be dialled, and which are the same.
 //!
-//! The password of the data nodes is sent to the addresses that Sentinels name. So an address that no Redis
-//! deployment announces is refused before anything else uses it.
+//! The password of the data nodes is sent to the addresses that Sentinels name. So an address that
+//! no Redis deployment announces is refused before anything else uses it.
 
 use std::net::IpAddr;
 
@@ -46,8 +46,9 @@ pub(crate) fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether an address may be dialled. A node announces an unspecified address when it does not know its own;
-/// connecting to it would reach this very host. Clouds keep their metadata services at link-local addresses.
+/// Whether an address may be dialled. A node announces an unspecified address when it does not know
+/// its own; connecting to it would reach this very host. Clouds keep their metadata services at
+/// link-local addresses.
 fn may_be_dialled(ip: IpAddr) -> bool {
     let link_local = match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),

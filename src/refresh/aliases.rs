@@ -1,15 +1,15 @@
 //! Which addresses name the same server. Pure.
 //!
-//! One server may have many addresses. One Sentinel announces a name and another one an IP address. A replica
-//! may know its master by yet another name, or as `127.0.1.1` on its own host. That two addresses differ as
-//! text proves nothing. Two addresses name the same server when they share:
+//! One server may have many addresses. One Sentinel announces a name and another one an IP address.
+//! A replica may know its master by yet another name, or as `127.0.1.1` on its own host. That two
+//! addresses differ as text proves nothing. Two addresses name the same server when they share:
 //!
 //! - the run id, which a server draws anew at each start. Sentinels know it, and the server itself tells it;
 //! - the IP address and port to which both resolve;
 //! - the replication id (`master_replid`): a replica whose link is up has that of its master.
 //!
-//! Each server gets one *canonical* address. Everything that Sentinels and nodes say is renamed to canonical
-//! addresses before anything is decided, so that the rules may compare addresses as text.
+//! Each server gets one *canonical* address. Everything that Sentinels and nodes say is renamed to
+//! canonical addresses before anything is decided, so that the rules may compare addresses as text.
 
 mod groups;
 
@@ -90,8 +90,8 @@ impl Aliases {
         self.canonical.keys()
     }
 
-    /// Other addresses of servers that cannot be reached at their canonical one. Whether they can be reached
-    /// at these is not known yet.
+    /// Other addresses of servers that cannot be reached at their canonical one. Whether they can
+    /// be reached at these is not known yet.
     pub(super) fn alternatives(&self, node_reports: &NodeReports) -> Vec<Node> {
         let failed = |node: &Node| matches!(node_reports.get(node), Some(NodeReport::Failed(_)));
         self.known
@@ -164,8 +164,8 @@ impl Aliases {
             .dedup_by(|second, first| second.node == first.node);
     }
 
-    /// What the nodes say at their canonical addresses. Reports from other addresses are left out: that a
-    /// server can be reached there says nothing about its canonical address.
+    /// What the nodes say at their canonical addresses. Reports from other addresses are left out:
+    /// that a server can be reached there says nothing about its canonical address.
     pub(super) fn node_reports(&self, node_reports: &NodeReports) -> NodeReports {
         let mut renamed = NodeReports::new();
         for (node, report) in node_reports {
@@ -185,8 +185,8 @@ impl Aliases {
         renamed
     }
 
-    /// An event with canonical addresses. A Sentinel publishes about *its* master. Unless it is known that
-    /// this is another server than ours, it is ours, by whatever name.
+    /// An event with canonical addresses. A Sentinel publishes about *its* master. Unless it is
+    /// known that this is another server than ours, it is ours, by whatever name.
     pub(super) fn event(&self, event: &Event, ours: Option<&Node>) -> Event {
         let is_known = |node: &Node| self.known.contains(node);
         let master = event.master.as_ref().map(|node| match ours {

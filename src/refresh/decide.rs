@@ -141,8 +141,8 @@ impl Decider {
         next
     }
 
-    /// Enters the replicas of the master into the topology, and what is to be stated of them. Returns the
-    /// nodes whose report is missing.
+    /// Enters the replicas of the master into the topology, and what is to be stated of them.
+    /// Returns the nodes whose report is missing.
     fn find_replicas(
         &mut self,
         next: &mut Topology,
@@ -153,7 +153,8 @@ impl Decider {
         now: Instant,
     ) -> Vec<Node> {
         let node_reports = evidence.node_reports;
-        // Before there is a master, the replicas of the likely one are asked along with it, not after it.
+        // Before there is a master, the replicas of the likely one are asked along with it, not
+        // after it.
         let likely = views.iter().max_by_key(|view| view.epoch);
         let master = next.master.clone();
         let Some(master) = master.or_else(|| likely.map(|view| view.master.clone())) else {
@@ -183,8 +184,8 @@ impl Decider {
         ask
     }
 
-    /// The replica that the leader of a failover promotes, where that is reason enough to adopt it before
-    /// it is announced.
+    /// The replica that the leader of a failover promotes, where that is reason enough to adopt it
+    /// before it is announced.
     fn candidate(&self, current: &Topology, reports: &[SentinelReport<'_>]) -> Option<Node> {
         self.fence.raised()?;
         let mut promoted = reports.iter().filter_map(|report| {

@@ -1,8 +1,9 @@
 //! Asks a node itself what it is: Sentinels nominate, the node proves.
 //!
-//! Each known node has one connection that stays open for this. A promotion closes the connections of the
-//! promoted node's clients (Sentinel sends `CLIENT KILL TYPE normal` with it). Where no event is heard, the end
-//! of this connection is the earliest sign of a promotion, so the node is asked again at once.
+//! Each known node has one connection that stays open for this. A promotion closes the connections
+//! of the promoted node's clients (Sentinel sends `CLIENT KILL TYPE normal` with it). Where no
+//! event is heard, the end of this connection is the earliest sign of a promotion, so the node is
+//! asked again at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +27,8 @@ use crate::{
     },
 };
 
-/// A connection that lasted this long was a good one. After one that did not, the node is asked after ever
-/// longer pauses: a proxy that closes idle connections must not be dialled in a loop.
+/// A connection that lasted this long was a good one. After one that did not, the node is asked
+/// after ever longer pauses: a proxy that closes idle connections must not be dialled in a loop.
 const HELD: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -115,8 +116,8 @@ async fn run(
     }
 }
 
-/// How long to wait after the node closes the connection the next time. It has just closed one that was
-/// `held` for so long.
+/// How long to wait after the node closes the connection the next time. It has just closed one that
+/// was `held` for so long.
 fn next_backoff(backoff: Duration, held: Duration, longest: Duration) -> Duration {
     if held >= HELD {
         return Duration::ZERO;

@@ -26,11 +26,12 @@ use crate::{
 
 /// A report that keeps a node from being used counts for this long; then the node is asked again.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(50);
-/// The steps of a failover are published in bursts. A report this young is not asked for again for each
-/// of them.
+/// The steps of a failover are published in bursts. A report this young is not asked for again for
+/// each of them.
 const NEWS_IS_FRESH: Duration = Duration::from_millis(50);
 
-/// Which part of a probe's result to ignore, because the node was put in doubt after the probe was sent.
+/// Which part of a probe's result to ignore, because the node was put in doubt after the probe was
+/// sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outdated {
     Nothing,
@@ -53,8 +54,8 @@ pub(super) struct ProbeCache {
     probers: HashMap<Node, Prober>,
     /// Why a node refused us, for the caller of `connect`.
     refusals: HashMap<Node, RedisError>,
-    /// Why a node could not be used when it was asked last. The caller of `connect` is told so until the
-    /// node has answered again.
+    /// Why a node could not be used when it was asked last. The caller of `connect` is told so
+    /// until the node has answered again.
     complaints: HashMap<Node, (String, Instant)>,
     /// Nodes that are being asked, and what to ignore of their answers.
     probing: HashMap<Node, Outdated>,
@@ -95,8 +96,9 @@ impl ProbeCache {
         }
     }
 
-    /// Forgets that a node said it was no master, because a Sentinel says that it is or becomes one. If
-    /// it has just said itself that it is a master, or is about to, it need not be asked again.
+    /// Forgets that a node said it was no master, because a Sentinel says that it is or becomes
+    /// one. If it has just said itself that it is a master, or is about to, it need not be asked
+    /// again.
     pub(super) fn doubt_denial(&mut self, node: &Node) {
         if let Some((report, at)) = self.node_reports.get(node)
             && (*report != NodeReport::Master || at.elapsed() > NEWS_IS_FRESH)
@@ -121,8 +123,8 @@ impl ProbeCache {
             .retain(|node, (_, at)| self.probing.contains_key(node) || now - *at < remembered);
     }
 
-    /// Forgets that a node said it was no master, if that was before a Sentinel called it the master: it
-    /// may have been promoted since.
+    /// Forgets that a node said it was no master, if that was before a Sentinel called it the
+    /// master: it may have been promoted since.
     pub(super) fn forget_denials(&mut self, views: &[View], now: Instant) {
         for named in views.iter().map(|view| &view.master) {
             if let Some((report, at)) = self.node_reports.get(named)
@@ -164,8 +166,8 @@ impl ProbeCache {
         self.followed.retain(|node| known.contains(node));
     }
 
-    /// Keeps a connection to each of these nodes, whether or not a report is needed now. When the node
-    /// closes it, it may have been promoted.
+    /// Keeps a connection to each of these nodes, whether or not a report is needed now. When the
+    /// node closes it, it may have been promoted.
     pub(super) fn watch<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>) {
         for node in nodes {
             if !self.probers.contains_key(node) {
@@ -275,8 +277,8 @@ impl ProbeCache {
             .find_map(|view| self.refusals.get_key_value(&view.master))
     }
 
-    /// What the nodes say that matters to a human reader: why they cannot be used, and that a node which
-    /// Sentinels call the master is none.
+    /// What the nodes say that matters to a human reader: why they cannot be used, and that a node
+    /// which Sentinels call the master is none.
     pub(super) fn describe(&self, views: &[View]) -> Vec<(String, String)> {
         let named = |node: &Node| views.iter().any(|view| view.master == *node);
         let text = |node: &Node, report: &NodeReport| match report {

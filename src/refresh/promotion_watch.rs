@@ -29,8 +29,8 @@ const SHARE_OF_WAIT: u32 = 20;
 pub(super) struct PromotionWatch {
     config: Arc<Config>,
     node: Node,
-    /// The connection over which it answered last. It is kept because many clients may wait for the same node,
-    /// and all of them dial it as soon as it is a master.
+    /// The connection over which it answered last. It is kept because many clients may wait for the
+    /// same node, and all of them dial it as soon as it is a master.
     conn: Option<WireConnection>,
 }
 

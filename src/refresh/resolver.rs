@@ -1,7 +1,7 @@
 //! Resolves the host names of nodes, beside everything else.
 //!
-//! The addresses only tell which names are the same server; each dial resolves its name by itself. A DNS server
-//! that is slow or gone must delay nothing here.
+//! The addresses only tell which names are the same server; each dial resolves its name by itself.
+//! A DNS server that is slow or gone must delay nothing here.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -59,7 +59,8 @@ impl Resolver {
         pending.any(|host| !self.addresses.contains_key(host))
     }
 
-    /// Looks up the names of these nodes unless a recent address is known, and forgets all other names.
+    /// Looks up the names of these nodes unless a recent address is known, and forgets all other
+    /// names.
     pub(super) fn keep<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
         let hosts: HashSet<&str> = nodes
             .map(Node::host)

@@ -1,8 +1,9 @@
 //! The Sentinels that are known, and what each of them said last.
 //!
-//! Sentinels are kept by the *name* of an address, as it was configured or announced. Which Sentinel answers
-//! there, and which one is listened to, only the connection tells: a balanced address leads to another one
-//! each time. A Sentinel is reached when one address is used both to ask it and to listen to it.
+//! Sentinels are kept by the *name* of an address, as it was configured or announced. Which
+//! Sentinel answers there, and which one is listened to, only the connection tells: a balanced
+//! address leads to another one each time. A Sentinel is reached when one address is used both to
+//! ask it and to listen to it.
 
 mod tasks;
 
@@ -143,7 +144,8 @@ impl SentinelSet {
         self.warn(&sentinel, refused.as_slice());
     }
 
-    /// The Sentinel that has this id. Where it has not told its id, the one to which the address leads.
+    /// The Sentinel that has this id. Where it has not told its id, the one to which the address
+    /// leads.
     pub(super) fn identify(&self, name: &Node, id: Option<String>) -> SentinelId {
         let tasks = self.sentinels.get(name);
         let known = |id: &str| {
@@ -214,8 +216,8 @@ impl SentinelSet {
     }
 
     fn forget_unlisted(&mut self) {
-        // Where no Sentinel answers, none is listed either. If the learned ones were dropped then, only the
-        // configured ones could ever be asked again.
+        // Where no Sentinel answers, none is listed either. If the learned ones were dropped then,
+        // only the configured ones could ever be asked again.
         if self.answers().next().is_none() {
             return;
         }
@@ -270,7 +272,8 @@ impl SentinelSet {
         self.sentinels.values().filter_map(SentinelTasks::answer)
     }
 
-    /// What each Sentinel said last, each Sentinel once: one that has two addresses must not vote twice.
+    /// What each Sentinel said last, each Sentinel once: one that has two addresses must not vote
+    /// twice.
     pub(super) fn reports(&self) -> Vec<SentinelReport<'_>> {
         let mut reports: BTreeMap<&SentinelId, SentinelReport<'_>> = BTreeMap::new();
         for tasks in self.sentinels.values() {

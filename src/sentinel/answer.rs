@@ -16,11 +16,11 @@ pub(crate) struct View {
     /// 0 where it may not tell.
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
-    /// Whether it has had an `INFO` from the master since it was started or reset. Then a replica that it
-    /// does not list is gone, or it was told not to list it.
+    /// Whether it has had an `INFO` from the master since it was started or reset. Then a replica
+    /// that it does not list is gone, or it was told not to list it.
     pub(crate) informed: bool,
-    /// Whether it cannot reach the master itself. What it says against the replicas may then have the same
-    /// cause.
+    /// Whether it cannot reach the master itself. What it says against the replicas may then have
+    /// the same cause.
     pub(crate) master_down: bool,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Answer {
     pub(crate) peers: Vec<Peer>,
     /// The master that it is replacing, or wants to replace, and the flag that says so.
     pub(crate) failover_flag: Option<(Node, &'static str)>,
-    /// Whether that is a failover in which the master itself stops taking writes and waits for the replica
-    /// (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
+    /// Whether that is a failover in which the master itself stops taking writes and waits for the
+    /// replica (`SENTINEL FAILOVER name COORDINATED`, Valkey 9).
     pub(crate) coordinated: bool,
     /// The questions that we may not ask it.
     pub(crate) refused: Vec<Refused>,

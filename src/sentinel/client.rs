@@ -1,7 +1,8 @@
 //! Asks one Sentinel what it believes, at every refresh.
 //!
-//! Every known Sentinel has a task of its own. So all are asked at once, and one that hangs delays none of
-//! the others. All refreshes that begin while a question is under way share one more question.
+//! Every known Sentinel has a task of its own. So all are asked at once, and one that hangs delays
+//! none of the others. All refreshes that begin while a question is under way share one more
+//! question.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,8 +26,8 @@ use crate::{
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
 const REST: Duration = Duration::from_millis(5);
-/// How often a balanced address is dialled to find one certain Sentinel behind it. With three Sentinels, all
-/// of these dials miss it twice in a thousand cases.
+/// How often a balanced address is dialled to find one certain Sentinel behind it. With three
+/// Sentinels, all of these dials miss it twice in a thousand cases.
 const MOST_DRAWS: usize = 16;
 
 /// Where to reach a Sentinel.
@@ -104,8 +105,8 @@ impl Client {
         self.keep(conn, replies)
     }
 
-    /// Asks the Sentinel that is listened to, where the address leads to several and it can be found. An
-    /// event must be followed up at the Sentinel that published it.
+    /// Asks the Sentinel that is listened to, where the address leads to several and it can be
+    /// found. An event must be followed up at the Sentinel that published it.
     async fn ask_listened(&mut self, answer: &Answer, deadline: Instant) -> Option<Answer> {
         let wanted = self.listened.borrow().clone()?;
         let elsewhere = answer.id.as_ref().is_some_and(|id| *id != wanted);
@@ -235,8 +236,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether a question was answered. One that may not be asked is recorded; any other refusal fails the
-    /// whole answer.
+    /// Whether a question was answered. One that may not be asked is recorded; any other refusal
+    /// fails the whole answer.
     fn is_allowed(&mut self, command: &'static str, reply: &Value) -> RedisResult<bool> {
         match self.refusal(reply) {
             None => Ok(true),

@@ -1,9 +1,9 @@
 //! What a Sentinel publishes, understood as a hint to ask.
 //!
-//! An event is never an address to adopt. It carries no epoch. A Sentinel that was restarted or cut off
-//! publishes masters that were replaced long ago. Messages get lost without a trace, and every client
-//! that may PUBLISH can forge one. So an event only says that it is time to ask, and which node's earlier
-//! report to doubt until the answer is there.
+//! An event is never an address to adopt. It carries no epoch. A Sentinel that was restarted or cut
+//! off publishes masters that were replaced long ago. Messages get lost without a trace, and every
+//! client that may PUBLISH can forge one. So an event only says that it is time to ask, and which
+//! node's earlier report to doubt until the answer is there.
 
 use crate::node::{Node, announced};
 
@@ -135,8 +135,8 @@ const ANY: Payload = Payload::Instance(None);
 const MASTER_AND_WORDS: Payload = Payload::Explained(Some(Sort::Master));
 const ANY_AND_WORDS: Payload = Payload::Explained(None);
 
-/// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it: its name, its payload and what it
-/// means. Their documentation leaves out some of the signs before the names.
+/// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it: its name, its payload and
+/// what it means. Their documentation leaves out some of the signs before the names.
 const EVENTS: &[(&str, Payload, EventKind)] = {
     use EventKind::*;
     &[

@@ -4,8 +4,8 @@ use std::{cmp::Ordering, fmt};
 
 use crate::node::Node;
 
-/// A Sentinel, identified by its own id at every address. Where its id is not known, its address identifies
-/// it.
+/// A Sentinel, identified by its own id at every address. Where its id is not known, its address
+/// identifies it.
 ///
 /// One address may lead to several Sentinels (a Kubernetes service, HAProxy), and one Sentinel may
 /// have several addresses (a host name in the configuration, an IP address among the announced).

@@ -109,8 +109,8 @@ impl Listener<'_> {
         self.listened.send_replace(self.id.clone());
         self.announce(&withheld).await?;
         loop {
-            // No message may mean that nothing happens, or that the link is dead. After each poll interval
-            // without one the Sentinel must answer a PING.
+            // No message may mean that nothing happens, or that the link is dead. After each poll
+            // interval without one the Sentinel must answer a PING.
             let alive_until = Instant::now() + self.config.refresh_interval;
             while let Some(incoming) = self.next(&mut conn, alive_until).await? {
                 if let Incoming::Error(error) = incoming {
@@ -146,8 +146,9 @@ impl Listener<'_> {
         Ok(())
     }
 
-    /// Subscribes to these channels, each with its own command: a command that names several is refused as a
-    /// whole if one of them is. Returns the refused ones. It is an error if all of them are refused.
+    /// Subscribes to these channels, each with its own command: a command that names several is
+    /// refused as a whole if one of them is. Returns the refused ones. It is an error if all of
+    /// them are refused.
     async fn subscribe(
         &self,
         conn: &mut WireConnection,

@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// `name` is the address that the task uses, as it was configured or announced. Which Sentinel it leads to
-/// may differ from connection to connection.
+/// `name` is the address that the task uses, as it was configured or announced. Which Sentinel it
+/// leads to may differ from connection to connection.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A Sentinel answered, or could not be asked.

@@ -1,7 +1,7 @@
 //! Commands that a Sentinel refuses.
 //!
-//! The user of the pool may lack permissions, and a server may lack commands or hide them. Then the pool makes
-//! do with the rest, and tells the operator what is lost.
+//! The user of the pool may lack permissions, and a server may lack commands or hide them. Then the
+//! pool makes do with the rest, and tells the operator what is lost.
 
 use std::fmt;
 
@@ -49,8 +49,8 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Whether an error reply refuses only this one command. Other commands may work, the server is alive, and it
-/// accepts our user.
+/// Whether an error reply refuses only this one command. Other commands may work, the server is
+/// alive, and it accepts our user.
 pub(crate) fn is_about_the_command(error: &RedisError) -> bool {
     let (code, detail) = (error.code(), error.detail().unwrap_or_default());
     let code = code.unwrap_or_default();

@@ -1,9 +1,9 @@
 //! The replies of Sentinels, parsed without trusting them.
 //!
-//! A Sentinel may be old, misconfigured or of another deployment. So nothing here panics, allocates by a
-//! number in the reply, or passes on an impossible address. If the master is unusable, the whole answer is
-//! malformed: half an answer would be worse than what is known already. An unusable replica is left out and
-//! counted.
+//! A Sentinel may be old, misconfigured or of another deployment. So nothing here panics, allocates
+//! by a number in the reply, or passes on an impossible address. If the master is unusable, the
+//! whole answer is malformed: half an answer would be worse than what is known already. An unusable
+//! replica is left out and counted.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(crate) struct MasterInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     pub(crate) entries: Vec<ReplicaInfo>,
-    /// How many entries were unusable. If all were, that there are no entries does not mean that there are
-    /// no replicas.
+    /// How many entries were unusable. If all were, that there are no entries does not mean that
+    /// there are no replicas.
     pub(crate) dropped: usize,
 }
 
@@ -158,8 +158,8 @@ fn replica(entry: &Value) -> Option<ReplicaInfo> {
     })
 }
 
-/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out; the configured
-/// Sentinels do not depend on them.
+/// `SENTINEL SENTINELS`: the others that the answering one knows. Unusable entries are left out;
+/// the configured Sentinels do not depend on them.
 pub(crate) fn sentinels(reply: &Value) -> Result<Vec<Peer>, Malformed> {
     let mut peers: Vec<Peer> = Vec::new();
     for entry in nodes("SENTINEL SENTINELS", reply)? {
@@ -206,8 +206,9 @@ impl MasterInfo {
 impl ReplicaInfo {
     /// The reason that Sentinel gives not to read from this replica, if any.
     ///
-    /// The flag `disconnected` is no reason: right after a switch every replica has it, and a dead one does
-    /// not have it while the Sentinel reconnects. Everything else is decided by the node's own ROLE.
+    /// The flag `disconnected` is no reason: right after a switch every replica has it, and a dead
+    /// one does not have it while the Sentinel reconnects. Everything else is decided by the node's
+    /// own ROLE.
     pub(crate) fn excluded(&self, master: &Node) -> Option<Excluded> {
         if announced::same(&self.node, master) == Some(true) {
             Some(Excluded::IsMaster)

@@ -32,7 +32,8 @@ pub enum Excluded {
         /// The state of its link to the master, in Redis's words.
         state: String,
     },
-    /// It has a link to its master, and has yet to apply the data that the master had when the link came up.
+    /// It has a link to its master, and has yet to apply the data that the master had when the link
+    /// came up.
     ///
     /// Redis 8 and Valkey 8 serve their old data while they take over a large data set.
     CatchingUp,

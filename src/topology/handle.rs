@@ -32,8 +32,8 @@ pub(crate) struct Handle {
     version: AtomicU64,
     sender: watch::Sender<Arc<Topology>>,
     suspects: Mutex<HashSet<Node>>,
-    /// Replicas that were excluded because they missed a deadline, and that the refresh task has not taken
-    /// yet. Locked while `sender` is locked, never the other way round.
+    /// Replicas that were excluded because they missed a deadline, and that the refresh task has
+    /// not taken yet. Locked while `sender` is locked, never the other way round.
     silent: Mutex<HashSet<Node>>,
     suspicion: Notify,
 }
@@ -63,8 +63,9 @@ impl Handle {
         self.sender.subscribe()
     }
 
-    /// Publishes a snapshot under the next version. Only the refresh task calls this. Replicas that were
-    /// excluded since it last took the silent ones stay excluded: its snapshot does not know of them.
+    /// Publishes a snapshot under the next version. Only the refresh task calls this. Replicas that
+    /// were excluded since it last took the silent ones stay excluded: its snapshot does not know
+    /// of them.
     pub(crate) fn publish(&self, mut topology: Topology) {
         self.replace(|current| {
             let silent = self.silent.lock();
@@ -78,8 +79,9 @@ impl Handle {
         });
     }
 
-    /// Excludes a replica from reads at once because it did not answer within this time, and asks for a
-    /// refresh. Any other node is only put under suspicion: there is no other master to go to.
+    /// Excludes a replica from reads at once because it did not answer within this time, and asks
+    /// for a refresh. Any other node is only put under suspicion: there is no other master to go
+    /// to.
     pub(crate) fn exclude_silent(&self, node: &Node, within: Duration) {
         let excluded = self.replace(|current| {
             let mut replicas = current.replicas.iter();
@@ -96,14 +98,14 @@ impl Handle {
         self.suspect(node);
     }
 
-    /// The replicas that were excluded since the last call. To be called before the snapshot is taken from
-    /// which the next one is made: in that snapshot they are excluded.
+    /// The replicas that were excluded since the last call. To be called before the snapshot is
+    /// taken from which the next one is made: in that snapshot they are excluded.
     pub(crate) fn take_silent(&self) -> HashSet<Node> {
         std::mem::take(&mut *self.silent.lock())
     }
 
-    /// The version is raised after the snapshot is in place. So a thread that sees the new version finds a
-    /// snapshot that is at least as new.
+    /// The version is raised after the snapshot is in place. So a thread that sees the new version
+    /// finds a snapshot that is at least as new.
     fn replace(&self, next: impl FnOnce(&Topology) -> Option<Topology>) -> bool {
         let mut version = 0;
         let replaced = self.sender.send_if_modified(|current| {
@@ -120,8 +122,8 @@ impl Handle {
         replaced
     }
 
-    /// Asks for a refresh because this node misbehaved. All suspicions that arrive before the refresh begins
-    /// share it.
+    /// Asks for a refresh because this node misbehaved. All suspicions that arrive before the
+    /// refresh begins share it.
     pub(crate) fn suspect(&self, node: &Node) {
         let first = self.suspects.lock().insert(node.clone());
         if first {

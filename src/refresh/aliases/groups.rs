@@ -136,9 +136,9 @@ impl Groups {
         }
     }
 
-    /// A replica has the replication id of its master. Where a replica knows its master by an address that
-    /// nobody announces, the id tells which node that is. An announced address is a node of its own, even if
-    /// it has the same id: it may itself be a replica.
+    /// A replica has the replication id of its master. Where a replica knows its master by an
+    /// address that nobody announces, the id tells which node that is. An announced address is a
+    /// node of its own, even if it has the same id: it may itself be a replica.
     pub(super) fn unite_by_timeline(&mut self, clues: &Clues<'_>) {
         let timeline = |node: &Node| clues.identities.get(node)?.timeline.as_ref();
         let proven = clues.node_reports.iter();
@@ -179,9 +179,9 @@ impl Groups {
         groups.into_values().collect()
     }
 
-    /// The canonical address of a server. It keeps the address it has while it can be reached there, or
-    /// nowhere else. Otherwise it gets one at which it can be reached, then the one that most Sentinels
-    /// announce.
+    /// The canonical address of a server. It keeps the address it has while it can be reached
+    /// there, or nowhere else. Otherwise it gets one at which it can be reached, then the one that
+    /// most Sentinels announce.
     pub(super) fn choose<'a>(&self, group: &[&'a Node], clues: &Clues<'_>) -> &'a Node {
         let current = clues.current;
         let rank = |node: &Node| {
@@ -219,8 +219,8 @@ impl Groups {
     }
 }
 
-/// The IP addresses of a node, if they are those of one host. A name with several addresses of one family
-/// stands for several servers, as a headless Kubernetes service does.
+/// The IP addresses of a node, if they are those of one host. A name with several addresses of one
+/// family stands for several servers, as a headless Kubernetes service does.
 fn endpoints<'a>(node: &Node, clues: &Clues<'a>) -> impl Iterator<Item = IpAddr> + use<'a> {
     let literal = announced::ip(node.host()).map(|ip| vec![ip]);
     let resolved = || {

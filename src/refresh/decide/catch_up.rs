@@ -1,8 +1,8 @@
 //! Which replicas have yet to apply what their master had when their link came up. Pure.
 //!
-//! A link that is up does not mean that the data is there. Redis 8 and Valkey 8 copy a large data set
-//! over a second channel. The replica serves its old data, without `LOADING`, until it has applied the
-//! writes that piled up meanwhile.
+//! A link that is up does not mean that the data is there. Redis 8 and Valkey 8 copy a large data
+//! set over a second channel. The replica serves its old data, without `LOADING`, until it has
+//! applied the writes that piled up meanwhile.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,8 @@ pub(crate) type Offsets = HashMap<Node, (u64, Instant)>;
 
 /// An offset that the master reported this shortly before the link was seen up still counts.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// Most replicas are a millisecond behind, so a replica is asked again at once this often. One that is
-/// still behind has much to apply, and is asked at this interval.
+/// Most replicas are a millisecond behind, so a replica is asked again at once this often. One that
+/// is still behind has much to apply, and is asked at this interval.
 const QUICK_QUESTIONS: u32 = 5;
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -42,7 +42,8 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    /// Excludes the replicas that have yet to catch up, and returns the nodes to ask for their offsets.
+    /// Excludes the replicas that have yet to catch up, and returns the nodes to ask for their
+    /// offsets.
     pub(crate) fn judge(
         &mut self,
         master: &Node,

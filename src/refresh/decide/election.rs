@@ -38,13 +38,13 @@ pub(crate) struct Election {
     pub(crate) contested: bool,
 }
 
-/// Decides who is master, from the latest answer of each Sentinel. `promoted` is the replica that is
-/// known to take the master's place before it is announced. `electors` are the Sentinels of which the
-/// first master needs most: all that are known, and once each of them has answered or failed to, those
-/// that answered.
+/// Decides who is master, from the latest answer of each Sentinel. `promoted` is the replica that
+/// is known to take the master's place before it is announced. `electors` are the Sentinels of
+/// which the first master needs most: all that are known, and once each of them has answered or
+/// failed to, those that answered.
 ///
-/// A promoted node is adopted under the old epoch. A nominee with a higher epoch still wins. The previous
-/// master is then treated as if its epoch were lower.
+/// A promoted node is adopted under the old epoch. A nominee with a higher epoch still wins. The
+/// previous master is then treated as if its epoch were lower.
 pub(crate) fn elect(
     current: &Topology,
     views: &[View],
@@ -93,12 +93,9 @@ fn announced(
             continue;
         }
         let report = node_reports.get(node);
-        let may_be_master = match report {
-            Some(NodeReport::Master) => true,
-            Some(NodeReport::Unprovable(_)) => majority,
-            _ => false,
-        };
-        if may_be_master && replaces(current, floor, &nominee, node_reports, &mut election.ask) {
+        if may_be_master(report, majority)
+            && replaces(current, floor, &nominee, node_reports, &mut election.ask)
+        {
             election.unproven = match report {
                 Some(NodeReport::Unprovable(reason)) => Some(reason.clone()),
                 _ => disagreement(node, views, voters),
@@ -106,9 +103,9 @@ fn announced(
             election.adopt = Some((node.clone(), epoch));
             return election;
         }
-        // A master that is still named and cannot be reached for a moment keeps its place. It loses it
-        // only to a node that proves to be master, and then a lone Sentinel that still names it does not
-        // count.
+        // A master that is still named and cannot be reached for a moment keeps its place. It loses
+        // it only to a node that proves to be master, and then a lone Sentinel that still names it
+        // does not count.
         let incumbent = current.master.as_ref() == Some(node);
         if report.is_none() && (!incumbent || epoch != current.epoch) {
             election.ask.push(node.clone());
@@ -125,8 +122,17 @@ fn announced(
     election
 }
 
-/// The nodes that are named as the master, most credible first: by epoch, then by the number of Sentinels
-/// that name it.
+/// Whether a node is a master by its own report. Where it may not tell, most Sentinels must say so.
+fn may_be_master(report: Option<&NodeReport>, majority: bool) -> bool {
+    match report {
+        Some(NodeReport::Master) => true,
+        Some(NodeReport::Unprovable(_)) => majority,
+        _ => false,
+    }
+}
+
+/// The nodes that are named as the master, most credible first: by epoch, then by the number of
+/// Sentinels that name it.
 fn nominees(views: &[View]) -> Vec<Nominee<'_>> {
     let mut nominees: Vec<Nominee<'_>> = Vec::new();
     for view in views {
@@ -149,9 +155,9 @@ fn nominees(views: &[View]) -> Vec<Nominee<'_>> {
 
 /// Whether the node of a nominee is to be asked at all.
 ///
-/// A restarted or partitioned Sentinel names a lower epoch, so a single one never counts. But `SENTINEL
-/// REMOVE` and `MONITOR` start epochs anew. When most agree on a lower epoch, the deployment has
-/// changed.
+/// A restarted or partitioned Sentinel names a lower epoch, so a single one never counts. But
+/// `SENTINEL REMOVE` and `MONITOR` start epochs anew. When most agree on a lower epoch, the
+/// deployment has changed.
 fn is_eligible(current: &Topology, floor: u64, nominee: &Nominee<'_>, majority: bool) -> bool {
     nominee.epoch > floor
         || majority
@@ -160,10 +166,10 @@ fn is_eligible(current: &Topology, floor: u64, nominee: &Nominee<'_>, majority: 
 
 /// Whether a node belongs to our deployment, so that it may become the master.
 ///
-/// A node that was seen in step with our master has its data. Any other node may be the master of another
-/// deployment, and a single Sentinel that is confused or lies must not lead us there. So most of those that
-/// answered must know it, as the master or as a replica. That way a deployment can be restored under
-/// another address.
+/// A node that was seen in step with our master has its data. Any other node may be the master of
+/// another deployment, and a single Sentinel that is confused or lies must not lead us there. So
+/// most of those that answered must know it, as the master or as a replica. That way a deployment
+/// can be restored under another address.
 pub(crate) fn is_vouched_for<'a>(
     current: &Topology,
     node: &Node,
@@ -193,9 +199,10 @@ fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> 
     })
 }
 
-/// Chooses the first master where all Sentinels that can answer have answered, and most of them know none
-/// of the nodes: it is the one that most replicas follow. Every pool that meets these Sentinels must choose
-/// the same one, so the choice waits until each node that is named has been asked.
+/// Chooses the first master where all Sentinels that can answer have answered, and most of them
+/// know none of the nodes: it is the one that most replicas follow. Every pool that meets these
+/// Sentinels must choose the same one, so the choice waits until each node that is named has been
+/// asked.
 fn choose_among_strangers(views: &[View], node_reports: &NodeReports, election: &mut Election) {
     let nominees = nominees(views);
     election.contested = !nominees.is_empty();
@@ -250,7 +257,8 @@ fn replaces(
     let Some(old) = current.master.as_ref().filter(|old| *old != nominee.node) else {
         return true;
     };
-    // A master that was adopted before it was announced: the Sentinels still announce the previous one.
+    // A master that was adopted before it was announced: the Sentinels still announce the previous
+    // one.
     let outranked = nominee.epoch == floor && current.previous_master.is_some();
     if nominee.epoch >= floor && !outranked {
         return true;

@@ -1,11 +1,11 @@
 //! Whether the master is being replaced: what says so, and when that is over. Pure.
 //!
-//! A *sign* is a failover event of a Sentinel or a failover flag in its answer. Events can be late, lost
-//! or forged. So a sign counts only until the same Sentinel is asked again and does not confirm it. A
-//! Sentinel that keeps giving false signs can hold up writes only for a bounded time.
+//! A *sign* is a failover event of a Sentinel or a failover flag in its answer. Events can be late,
+//! lost or forged. So a sign counts only until the same Sentinel is asked again and does not
+//! confirm it. A Sentinel that keeps giving false signs can hold up writes only for a bounded time.
 //!
-//! There are three more signs: a replica says that it is a master, a Sentinel names another master under
-//! a higher epoch, the master says that it is a replica.
+//! There are three more signs: a replica says that it is a master, a Sentinel names another master
+//! under a higher epoch, the master says that it is a replica.
 
 pub(crate) mod claim;
 mod facts;
@@ -289,8 +289,8 @@ impl Fence {
         }
     }
 
-    /// Whether a promotion is not part of a failover: no Sentinel leads one, or the leader is gone and most of
-    /// the others know of none after the time of an election.
+    /// Whether a promotion is not part of a failover: no Sentinel leads one, or the leader is gone
+    /// and most of the others know of none after the time of an election.
     fn is_by_hand(&self, promotion: &Promotion, facts: &Facts<'_>) -> bool {
         // A Sentinel that may not tell its flags would not say that it leads one.
         let denies = |report: &SentinelReport<'_>| {
@@ -342,8 +342,8 @@ impl Fence {
         facts.most(|report| self.is_clean(report, round, facts))
     }
 
-    /// Whether a Sentinel answered in this refresh or later, and reports neither a failover nor another
-    /// master.
+    /// Whether a Sentinel answered in this refresh or later, and reports neither a failover nor
+    /// another master.
     fn is_clean(&self, report: &SentinelReport<'_>, round: u64, facts: &Facts<'_>) -> bool {
         let Some(answer) = report.answer else {
             return false;
@@ -353,12 +353,13 @@ impl Fence {
         report.round >= round && !replaced && self.refuted.rival(answer, facts).is_none()
     }
 
-    /// Whether the failover that a Sentinel reports does not count while the master confirms its role.
+    /// Whether the failover that a Sentinel reports does not count while the master confirms its
+    /// role.
     ///
-    /// A Sentinel gives up a failover after its `failover-timeout`; one that reports it for longer is
-    /// wrong. Its own candidate can tell earlier. A candidate that still follows the master after the time
-    /// of an election was never told to be a master, for instance because the Sentinels' user may not
-    /// (`+failover` in Valkey 9).
+    /// A Sentinel gives up a failover after its `failover-timeout`; one that reports it for longer
+    /// is wrong. Its own candidate can tell earlier. A candidate that still follows the master
+    /// after the time of an election was never told to be a master, for instance because the
+    /// Sentinels' user may not (`+failover` in Valkey 9).
     fn is_discounted(&self, sentinel: &SentinelId, answer: &Answer, facts: &Facts<'_>) -> bool {
         let trust = self.trust.get(sentinel);
         let candidate = answer.view.as_ref().and_then(|view| view.promoted());

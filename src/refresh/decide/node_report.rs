@@ -18,8 +18,8 @@ pub(crate) enum NodeReport {
         /// Whether it is unknown which server `master` is: a name that only the replica can resolve.
         unclear: bool,
     },
-    /// It says in `HELLO` that it is a replica. Its ACL forbids `ROLE`, so its master and its link are
-    /// unknown.
+    /// It says in `HELLO` that it is a replica. Its ACL forbids `ROLE`, so its master and its link
+    /// are unknown.
     SomeReplica,
     /// It can be reached and may not tell its role.
     Unprovable(String),

@@ -11,13 +11,13 @@ use crate::{
     topology::{Replica, Topology, excluded::Excluded},
 };
 
-/// How long a replica that follows our master is read from although no Sentinel lists it. A Sentinel that
-/// was just reset lists a replica as soon as the master's INFO names it, and the master's list is complete
-/// at once, but for replicas that are reconnecting.
+/// How long a replica that follows our master is read from although no Sentinel lists it. A
+/// Sentinel that was just reset lists a replica as soon as the master's INFO names it, and the
+/// master's list is complete at once, but for replicas that are reconnecting.
 const UNLISTED_GRACE: Duration = Duration::from_secs(5);
 
-/// Every node that the Sentinels or the last snapshot call a replica of `master`, each with the reason
-/// not to read from it, and the nodes whose own report is still missing.
+/// Every node that the Sentinels or the last snapshot call a replica of `master`, each with the
+/// reason not to read from it, and the nodes whose own report is still missing.
 pub(crate) fn replicas(
     current: &Topology,
     master: &Node,
@@ -42,7 +42,8 @@ pub(crate) fn replicas(
         if unlisted.is_some_and(|since| now - since >= UNLISTED_GRACE) {
             continue;
         }
-        // A Sentinel that calls a healthy master down cannot sign in to the nodes, or cannot reach them.
+        // A Sentinel that calls a healthy master down cannot sign in to the nodes, or cannot reach
+        // them.
         let objection = nomination
             .flatten()
             .filter(|objection| !(blind && *objection == Excluded::SubjectivelyDown));
@@ -68,8 +69,8 @@ fn known_nodes<'a>(current: &'a Topology, master: &Node, views: &[&'a View]) -> 
     let listed = views.iter().flat_map(|view| &view.replicas);
     let listed = listed.map(|replica| &replica.node);
     let known = current.replicas.iter().map(|replica| &replica.node);
-    // The Sentinels list the previous master as a replica only from `+switch-master` on. Knowing it at
-    // once, it can be read as soon as it follows the new master.
+    // The Sentinels list the previous master as a replica only from `+switch-master` on. Knowing it
+    // at once, it can be read as soon as it follows the new master.
     let nodes = listed.chain(known).chain(current.master.as_ref());
     let mut nodes: Vec<&Node> = nodes.filter(|node| *node != master).collect();
     nodes.sort_unstable();
@@ -79,8 +80,8 @@ fn known_nodes<'a>(current: &'a Topology, master: &Node, views: &[&'a View]) -> 
 
 /// Whether a node that nobody lists is gone: it does not follow our master.
 ///
-/// Without its own report a known replica stays, since a Sentinel that was just reset lists nobody for a
-/// while. Where no Sentinel can be asked it stays as well.
+/// Without its own report a known replica stays, since a Sentinel that was just reset lists nobody
+/// for a while. Where no Sentinel can be asked it stays as well.
 fn is_gone(
     before: Option<&Replica>,
     report: Option<&NodeReport>,
@@ -100,8 +101,8 @@ fn excluded(
 ) -> Option<Excluded> {
     match (objection, report) {
         (Some(objection), _) if is_final(&objection) => Some(objection),
-        // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell which master it
-        // follows cannot refute it.
+        // What Sentinel saw in its last INFO may be 10 s old, but a node that may not tell which
+        // master it follows cannot refute it.
         (Some(objection), Some(NodeReport::SomeReplica | NodeReport::Unprovable(_))) => {
             Some(objection)
         }
@@ -130,16 +131,17 @@ fn are_blind(
     well && views.iter().filter(|view| view.master_down).count() * 2 > views.len()
 }
 
-/// Whether most Sentinels know which replicas there are. A replica that they do not list was then taken
-/// off their lists (`replica-announced no`).
+/// Whether most Sentinels know which replicas there are. A replica that they do not list was then
+/// taken off their lists (`replica-announced no`).
 fn is_left_off(views: &[&View]) -> bool {
     views.iter().filter(|view| view.informed).count() * 2 > views.len()
 }
 
-/// Keeps replicas readable that only lost their link, while the master does not prove that it is there.
+/// Keeps replicas readable that only lost their link, while the master does not prove that it is
+/// there.
 ///
-/// A master that dies leaves every replica without a link at once. Until the next one is elected there is
-/// nothing else to read from.
+/// A master that dies leaves every replica without a link at once. Until the next one is elected
+/// there is nothing else to read from.
 fn keep_orphans(
     replicas: &mut [Replica],
     master: &Node,

@@ -1,5 +1,5 @@
-//! Three Sentinels and four nodes; what is said is lost, repeated, stale or forged, and the truth moves
-//! meanwhile, through every stage of a failover.
+//! Three Sentinels and four nodes; what is said is lost, repeated, stale or forged, and the truth
+//! moves meanwhile, through every stage of a failover.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -200,7 +200,7 @@ impl World {
             Step::Looks => self.round += 1,
             Step::Publishes(s, kind, n) => {
                 let event = Event {
-                    kind: kind.clone(),
+                    kind: *kind,
                     node: Some(node(*n)),
                     master: Some(node(self.views[*s].0)),
                 };

@@ -17,10 +17,10 @@ pub(crate) enum Consensus {
 
 /// What the master and its replicas say together.
 ///
-/// The Sentinels may have gone while a failover was under way. If it reached the node that it promotes,
-/// this node says `master`. As soon as another node follows it, the failover was announced and will last.
-/// A node that only says so itself is made a replica again by the returning Sentinels, as long as the old
-/// master is alive.
+/// The Sentinels may have gone while a failover was under way. If it reached the node that it
+/// promotes, this node says `master`. As soon as another node follows it, the failover was
+/// announced and will last. A node that only says so itself is made a replica again by the
+/// returning Sentinels, as long as the old master is alive.
 pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Consensus {
     let Some(master) = &current.master else {
         return Consensus::Unclear;
@@ -54,9 +54,9 @@ pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Conse
 
 /// The replica to which the master has handed over by itself: the master says that it follows it now.
 ///
-/// In such a failover (`FAILOVER`, and Valkey's `SENTINEL FAILOVER ... COORDINATED`) the master stops
-/// taking writes and waits until the replica has all of them. Once both nodes say so, the Sentinels have
-/// nothing to add. They learn of it up to half a minute later.
+/// In such a failover (`FAILOVER`, and Valkey's `SENTINEL FAILOVER ... COORDINATED`) the master
+/// stops taking writes and waits until the replica has all of them. Once both nodes say so, the
+/// Sentinels have nothing to add. They learn of it up to half a minute later.
 pub(crate) fn successor(current: &Topology, node_reports: &NodeReports) -> Option<Node> {
     let report = node_reports.get(current.master.as_ref()?);
     let in_step = current.replicas.iter().filter(|replica| replica.synced);

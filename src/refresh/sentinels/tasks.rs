@@ -71,8 +71,8 @@ impl SentinelTasks {
         }
     }
 
-    /// Records an answer, and tells the operator when the Sentinel stops or begins to answer. A refusal is
-    /// warned of once for each command, by the caller.
+    /// Records an answer, and tells the operator when the Sentinel stops or begins to answer. A
+    /// refusal is warned of once for each command, by the caller.
     pub(super) fn note_answer(
         &mut self,
         name: &Node,
@@ -128,8 +128,8 @@ impl SentinelTasks {
         }
     }
 
-    /// Whether this Sentinel is asked at this address and, as far as is known, is or will be listened to
-    /// as well.
+    /// Whether this Sentinel is asked at this address and, as far as is known, is or will be
+    /// listened to as well.
     pub(super) fn may_reach(&self, sentinel: &SentinelId) -> bool {
         let fails = matches!(self.last, Some(Err(_)));
         let elsewhere = self.listened_to().is_some_and(|other| other != *sentinel);

@@ -5,8 +5,8 @@ use crate::{
     topology::Topology,
 };
 
-/// The text for [`SentinelStatus::claim`](crate::SentinelStatus::claim). The outer `None` means that the
-/// master has not been heard lately, so that what was stated before stays.
+/// The text for [`SentinelStatus::claim`](crate::SentinelStatus::claim). The outer `None` means
+/// that the master has not been heard lately, so that what was stated before stays.
 pub(crate) fn claim(
     next: &Topology,
     reports: &[SentinelReport<'_>],

@@ -45,15 +45,15 @@ impl Facts<'_> {
         named.count() * 2 > self.reports.len()
     }
 
-    /// Whether a Sentinel reports that the master is being replaced. `served`: the master says that it
-    /// is well, and replicas are connected to it.
+    /// Whether a Sentinel reports that the master is being replaced. `served`: the master says that
+    /// it is well, and replicas are connected to it.
     ///
-    /// `o_down` alone says that most Sentinels cannot see the master. A wrong `auth-pass` of theirs is
-    /// enough for that, so it does not count against a master that is served. A failover shows by its own
-    /// flag.
+    /// `o_down` alone says that most Sentinels cannot see the master. A wrong `auth-pass` of theirs
+    /// is enough for that, so it does not count against a master that is served. A failover shows
+    /// by its own flag.
     ///
-    /// After a handover by the master itself the Sentinels still take the previous one for the master.
-    /// If they fail that one over, they may choose any node.
+    /// After a handover by the master itself the Sentinels still take the previous one for the
+    /// master. If they fail that one over, they may choose any node.
     pub(super) fn reports_failover(&self, answer: &Answer, served: bool) -> bool {
         let (Some((node, flag)), Some(master)) = (&answer.failover_flag, &self.current.master)
         else {

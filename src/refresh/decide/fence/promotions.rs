@@ -1,7 +1,7 @@
 //! Replicas that say they are masters while the Sentinels name another.
 //!
-//! Either a failover has promoted the replica and no event of it arrived, or somebody made it a master by
-//! hand.
+//! Either a failover has promoted the replica and no event of it arrived, or somebody made it a
+//! master by hand.
 
 use std::collections::BTreeMap;
 

@@ -10,8 +10,8 @@ use crate::{
     sentinel::answer::Answer,
 };
 
-/// Nodes that a Sentinel called the master and that said that they are none, each with the epoch under
-/// which it was called so.
+/// Nodes that a Sentinel called the master and that said that they are none, each with the epoch
+/// under which it was called so.
 #[derive(Debug, Default)]
 pub(super) struct Refuted(BTreeMap<Node, u64>);
 
