@@ -29,7 +29,7 @@ impl Facts<'_> {
         matches!(report, Some(NodeReport::Master | NodeReport::Unprovable(_)))
     }
 
-    /// Whether these are most of all known Sentinels.
+    /// Whether something holds for most of the known Sentinels.
     pub(super) fn most(&self, fits: impl Fn(&SentinelReport<'_>) -> bool) -> bool {
         let count = self.reports.iter().filter(|report| fits(report)).count();
         count * 2 > self.reports.len()
