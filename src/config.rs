@@ -1,4 +1,4 @@
-//! What a pool is told at its start.
+//! The settings of a pool.
 
 mod address_map;
 mod adopt;
@@ -42,8 +42,8 @@ pub use crate::config::{
 ///
 /// # What is checked, and when
 ///
-/// [`Config::validate`] has the rules. They are applied when the pool connects, and by
-/// [`Config::from_url`], never later; a value is either used as it is or refused.
+/// [`Config::validate`] has the rules. [`Config::from_url`] applies them, and the pool does when it
+/// connects, never later. A value is used as it is or refused.
 ///
 /// # Secrets
 ///
@@ -80,7 +80,7 @@ pub struct Config {
 
     /// The password for the master and its replicas.
     ///
-    /// It is sent to whatever address the Sentinels announce. Defaults to `None`, no
+    /// It is sent to every address that the Sentinels announce. Defaults to `None`, no
     /// authentication.
     pub password: Option<String>,
 
@@ -91,8 +91,8 @@ pub struct Config {
 
     /// The name that connections give themselves in `CLIENT LIST`.
     ///
-    /// The one connection to each node over which the pool asks for its role adds `-probe` to it. Printable
-    /// ASCII without spaces. Defaults to `None`, no name.
+    /// The pool's own connection to each node, over which it asks for the role, adds `-probe` to it.
+    /// Printable ASCII without spaces. Defaults to `None`, no name.
     pub client_name: Option<String>,
 
     /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
@@ -117,7 +117,7 @@ pub struct Config {
     /// 2 seconds.
     pub connect_timeout: Duration,
 
-    /// How long a command may take until its whole reply is here.
+    /// How long a command may take until its whole reply has arrived.
     ///
     /// Commands that block on the server, such as `BLPOP`, get the time they ask for on top.
     /// `None` waits for ever, even for a node that is frozen; zero is refused. Defaults to
@@ -126,26 +126,26 @@ pub struct Config {
 
     /// How long one exchange with one Sentinel may take, dialling included.
     ///
-    /// Sentinels are asked in parallel, so a slow one delays nothing while others answer; only the first
-    /// master of all waits so long for most of them. Greater than zero. Defaults to 500 milliseconds.
+    /// Sentinels are asked in parallel, so a slow one delays nothing while others answer. Only
+    /// [`Pool::connect`](crate::Pool::connect) waits this long for most of them to answer. Greater than zero. Defaults to 500 milliseconds.
     pub sentinel_timeout: Duration,
 
-    /// How often the Sentinels are asked when nothing seems to have happened.
+    /// How often the Sentinels are asked while nothing seems to happen.
     ///
-    /// Each interval is drawn from within ±20 % of this. Sentinel events and errors that hint at a
-    /// failover are followed up at once, whatever the interval. Greater than zero. Defaults to
+    /// Each interval is drawn from within ±20 % of this. After a Sentinel's event, or an error that hints
+    /// at a failover, they are asked at once. Greater than zero. Defaults to
     /// 5 seconds.
     pub refresh_interval: Duration,
 
-    /// How long a call may wait for a master to exist while one is being replaced.
+    /// How long a call may wait for a new master while the old one is being replaced.
     ///
-    /// It is for a call that has its turn: callers in line behind `max_active` others have
-    /// `wait_timeout`, which is shorter by default. It bounds a call for a replica likewise. A dial
-    /// under way gets its `connect_timeout` even if that is longer. Zero does not wait: the first dial
-    /// that fails is the call's error. Defaults to 10 seconds.
+    /// It begins when the call has its turn. The wait in line behind `max_active` others has a limit of
+    /// its own, `wait_timeout`, which is shorter by default. A call for a replica is bounded in the same
+    /// way. A dial under way gets its `connect_timeout` even if that is longer. Zero does not wait: the
+    /// first dial that fails is the call's error. Defaults to 10 seconds.
     pub failover_timeout: Duration,
 
-    /// When a new master is believed in. Defaults to [`Adopt::Announced`].
+    /// When a new master is accepted. Defaults to [`Adopt::Announced`].
     pub adopt: Adopt,
 
     /// Addresses to dial instead of those the Sentinels announce. Defaults to `None`.
@@ -188,12 +188,12 @@ impl Config {
         }
     }
 
-    /// The seeds, each once, in the order in which they were given.
+    /// The configured Sentinels, each once, in the order in which they were given.
     pub(crate) fn sentinel_nodes(&self) -> Vec<Node> {
         let mut seen = HashSet::new();
         self.sentinels
             .iter()
-            // Validation has refused the malformed ones before anybody asks.
+            // Validation has refused malformed addresses before this is called.
             .filter_map(|text| sentinel_address::parse(text).ok())
             .filter(|node| seen.insert(node.clone()))
             .collect()
@@ -235,7 +235,7 @@ impl fmt::Debug for Config {
             reply_limits,
         } = self;
         f.debug_struct("Config")
-            .field("sentinels", &Seeds(sentinels))
+            .field("sentinels", &SentinelAddresses(sentinels))
             .field("master_name", master_name)
             .field("sentinel_username", &redacted(sentinel_username.as_ref()))
             .field("sentinel_password", &redacted(sentinel_password.as_ref()))
@@ -267,10 +267,10 @@ pub enum ReadFrom {
     /// A replica; the master when no replica is readable. The default.
     #[default]
     ReplicaPreferred,
-    /// Only replicas; without a readable one reads fail.
+    /// Only replicas; reads fail while no replica is readable.
     ///
-    /// A replica that missed a deadline is tried all the same where there is no other, until it is
-    /// known whether it answers.
+    /// Where the only replica has missed a deadline, it is still tried until it is known whether it
+    /// answers.
     Replica,
     /// Only the master, still over the connections and limits of the read pool.
     Master,
@@ -302,17 +302,17 @@ fn redacted(secret: Option<&String>) -> Option<Redacted> {
     secret.map(|_| Redacted)
 }
 
-/// A seed with an `@` is a URL in the wrong place, perhaps with a password in it.
-struct Seeds<'a>(&'a [String]);
+/// An address with an `@` is a URL in the wrong place, perhaps with a password in it.
+struct SentinelAddresses<'a>(&'a [String]);
 
-impl fmt::Debug for Seeds<'_> {
+impl fmt::Debug for SentinelAddresses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        for seed in self.0 {
-            if seed.contains('@') {
+        for address in self.0 {
+            if address.contains('@') {
                 list.entry(&Redacted);
             } else {
-                list.entry(seed);
+                list.entry(address);
             }
         }
         list.finish()

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the reader knows what to do.
+//! What can go wrong, in words that tell the reader what to do.
 
 pub(crate) mod code;
 pub(crate) mod failure;
@@ -35,7 +35,7 @@ pub enum Error {
     NoSentinel {
         /// The master name that was asked for.
         master_name: String,
-        /// Whether every one of them was reached and refused: the credentials, or to be asked.
+        /// Whether every one of them was reached and refused us: our credentials, or our questions.
         refused: bool,
         /// What each Sentinel said, or why it could not be asked.
         said: Reports,
@@ -89,7 +89,7 @@ pub enum Error {
     )]
     #[non_exhaustive]
     Exhausted {
-        /// Which pool: the write pool serves the master role, the read pool the replica role.
+        /// Which pool.
         pool: PoolName,
         /// The limit.
         max_active: usize,
@@ -107,7 +107,7 @@ pub enum Error {
     )]
     #[non_exhaustive]
     WaitTimeout {
-        /// Which pool: the write pool serves the master role, the read pool the replica role.
+        /// Which pool.
         pool: PoolName,
         /// How long the call waited.
         waited: Duration,
@@ -194,7 +194,7 @@ pub(crate) fn reason(error: &RedisError) -> String {
 impl From<Error> for RedisError {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            // In the server's own words, where they would mean the same of a command.
+            // The server's own error, where a command would get the same one.
             Error::Connect { source, .. }
                 if matches!(source.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM")) =>
             {
@@ -209,7 +209,7 @@ impl From<Error> for RedisError {
     }
 }
 
-/// Which of the two pools a message speaks of.
+/// One of the two pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_enums,
@@ -222,12 +222,19 @@ pub enum PoolName {
     Read,
 }
 
-impl fmt::Display for PoolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl PoolName {
+    /// `write` or `read`, for a metric's label or a log. These names are stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Write => "write",
             Self::Read => "read",
-        })
+        }
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -236,7 +243,7 @@ impl fmt::Display for PoolName {
 pub struct Reports(pub(crate) Arc<[(String, String)]>);
 
 impl Reports {
-    /// Who spoke, and what was said.
+    /// Pairs: the address of a Sentinel or node, and what it said.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -264,11 +271,10 @@ impl fmt::Display for Reports {
 }
 
 /// What a pool's dials are doing, while a caller waits for a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialState {
     /// No dial is under way: the connections are in use.
-    #[default]
     Idle,
     /// So many connections are being dialled.
     Dialing(usize),

@@ -23,7 +23,7 @@ use crate::{
 
 pub use crate::internals::hostile::{read_event, read_sentinel_reply, read_url};
 
-/// The connection that the pools lend, without a pool: what other pools are compared with.
+/// The connection that the pools lend, without a pool: other pools are compared with it.
 pub struct RawConnection(
     #[allow(dead_code, reason = "held for its size and its drop")] WireConnection,
 );
@@ -187,7 +187,7 @@ pub fn compare_with_redis(data: &[u8]) {
         let bytes = &stream[start..*end];
         match redis::parse_redis_value(bytes) {
             Ok(theirs) => assert!(same(value, &theirs), "{value:?} is {theirs:?} for redis"),
-            // The two things that only this decoder takes.
+            // Only this decoder accepts bytes that are not UTF-8, and this depth.
             Err(_) if str::from_utf8(bytes).is_err() || depth(value) >= 100 => {}
             Err(error) => panic!("{value:?} is {error} for redis"),
         }
@@ -209,7 +209,7 @@ pub fn compare_with_redis(data: &[u8]) {
     }
 }
 
-/// Keeps huge declared lengths from the other parser, which trusts them.
+/// False for huge declared lengths: the redis crate's parser trusts them.
 fn is_safe_for_redis(bytes: &[u8]) -> bool {
     !bytes
         .windows(5)

@@ -39,12 +39,13 @@
 //! # Routing
 //!
 //! - [`Pool::write`] and [`Pool::writer`] go to the master only: the node that the Sentinels name, or that
-//!   the master has handed over to, and that says of itself, on that very connection, that it is a master.
+//!   the master has handed over to. On that very connection the node must say that it is a master.
 //! - [`Pool::read`] and [`Pool::reader`] go to the nodes that [`Config::read_from`] allows. By default
 //!   these are the readable replicas, each with an even share, and the master while there is none.
-//! - A replica is readable while it says itself that it follows our master and that its link is up, and
-//!   once it has applied what the master had when the link came up; or, while the master itself cannot be
-//!   reached, that it has only lost this link. [`Topology`] has the reason for every one that is left out.
+//! - A replica is readable while it says that it follows our master and that its link to the master is up.
+//!   After the link has come up, the replica must first have applied what the master had at that moment.
+//!   While the master itself cannot be reached, a replica that has lost only this link stays readable.
+//!   [`Topology`] has the reason for every replica that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. What must be read
 //!   fresh is read through [`Pool::write`].
 //!
@@ -52,105 +53,126 @@
 //!
 //! # Failover
 //!
-//! The pool listens to all Sentinels and asks them at every event, every sign of trouble and every
+//! The pool listens to all Sentinels. It asks them at every event, at every sign of trouble and every
 //! [`refresh_interval`](Config::refresh_interval). It keeps one connection of its own to each node, over
-//! which it asks for the role; in `CLIENT LIST` its name is the [`client_name`](Config::client_name) with
-//! `-probe`.
+//! which it asks for the role. In `CLIENT LIST` that connection's name is the
+//! [`client_name`](Config::client_name) with `-probe`.
 //!
 //! **The fence.** At the first sign that the master is being replaced, no more commands are written
-//! to it: not at a checkout, not on a connection that is lent already, not on a multiplexed handle.
-//! They wait, up to [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover
-//! publishes such a sign before it promotes the replica, while the old master goes on acknowledging
-//! for seconds what it will throw away. These are signs, and [`Topology::fence`] has the one that counts:
+//! to it: not at a checkout, not on a lent connection, not on a multiplexed handle. They wait, up to
+//! [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover publishes such a
+//! sign before it promotes the replica. The old master meanwhile goes on, for seconds, to acknowledge
+//! writes that will be lost. [`Topology::fence`] has the sign that raised the fence. These are signs:
 //!
-//! - an event that a Sentinel publishes, or a flag that it answers with, of a failover of our master.
-//!   `o_down` alone, which says that the Sentinels cannot see it, is none while the master says that it is
-//!   one and a replica is connected to it; [`SentinelStatus::claim`] has it;
+//! - a Sentinel's event, or a flag in its answer, about a failover of our master. `o_down` alone says that
+//!   the Sentinels cannot see the master. It is no sign while the master says that it is one and a replica
+//!   is connected to it; [`SentinelStatus::claim`] shows it then;
 //! - a replica of ours that says that it is a master. Where no event is heard this is the first sign: the
-//!   promotion closes the connection over which the pool asks for the role, so it asks at once;
+//!   promotion closes the connection over which the pool asks for the role, so the pool asks at once;
 //! - a Sentinel that names another master under a higher epoch;
 //! - the master, when it says that it is a replica.
 //!
-//! So a planned failover loses no acknowledged write where [`SentinelStatus::listening`] is as many as are
-//! `known`, and those of a few milliseconds where the leader is not heard. The fence is lifted
+//! So a planned failover loses no acknowledged write where [`SentinelStatus::listening`] equals
+//! [`known`](SentinelStatus::known). Where the leading Sentinel is not heard, it loses the writes of a few
+//! milliseconds. The fence is lifted
 //!
 //! - onto the new master, when a Sentinel names it and it says itself that it is one;
-//! - back onto the old one, when the Sentinel that gave the sign, asked after it, does not bear it out
-//!   and the master stands to its role. So a false sign costs one question, and a Sentinel that gives
-//!   several is only believed what it answers; [`Status::fence`] counts them. For a replica that says it
-//!   is a master all Sentinels have to answer that they know of no failover;
-//! - back onto the old one, where a Sentinel states a failover whose candidate still follows the master
-//!   after twelve seconds: nobody has told it, for instance because the Sentinels' user may not;
-//! - where the Sentinels are gone, by what the nodes say among themselves, after some twelve seconds in
-//!   which any failover that had begun would have come to its promotion.
+//! - back onto the old master, when the Sentinel that gave the sign is asked and does not confirm it, and
+//!   the old master still says that it is one. So a false sign costs one question. A Sentinel with several
+//!   false signs can no longer raise the fence by an event, only by an answer; [`Status::fence`] counts
+//!   them. Where the sign is a replica that says that it is a master, all Sentinels have to answer that
+//!   they know of no failover;
+//! - back onto the old master, when a Sentinel reports a failover whose candidate still follows the old
+//!   master after twelve seconds. Nobody has told that candidate, for instance because the Sentinels' user
+//!   lacks the permission;
+//! - where no Sentinel can be reached, by what the nodes say of themselves, after some twelve seconds. By
+//!   then any failover that had begun would have come to its promotion.
 //!
 //! **When to believe.** By default ([`Adopt::Announced`]) writes go on when the new master is announced,
 //! about a second after its promotion. With [`Adopt::Promoted`] they go on as soon as the replica that
-//! the leading Sentinel promotes says that it is a master, which makes a planned failover a matter of a
-//! fifth of a second. The price: if the leader dies in that second, the others know nothing of the
-//! promotion, and what was written since may be gone. Where the old master hands over by itself there is no
-//! such risk, and with either setting writes go on before the announcement: in a coordinated failover of
-//! Valkey 9 as soon as the new master says that it is one, after a bare `FAILOVER` as soon as the old one
-//! also says that it follows it.
+//! the leading Sentinel promotes says that it is a master. A planned failover then takes about a fifth of
+//! a second. The price: if the leading Sentinel dies in that second, the other Sentinels know nothing of
+//! the promotion, and what was written since may be lost. Where the old master hands over by itself there
+//! is no such risk. With either setting writes then go on before the announcement: in a coordinated
+//! failover of Valkey 9 as soon as the new master says that it is one, after a bare `FAILOVER` as soon as
+//! the old master also says that it follows the new one.
 //!
-//! **Who may become the master.** A node that was seen to follow our master, by the word of any Sentinel
-//! with a higher epoch or by that of the master itself; any other node only if most of the Sentinels that
-//! answer know it. So a single Sentinel that is confused or lies leads to nobody else's master. The first
-//! master of all waits until most of the known Sentinels name it or know it, or the others have failed to
-//! answer within [`sentinel_timeout`](Config::sentinel_timeout). If no node is known to most of them it is
-//! the one that most replicas follow, the same for every pool, and [`Topology::unproven`] says so.
+//! **Which node may become the master.** A node that was seen to follow our master may, if any Sentinel
+//! names it under a higher epoch, or if the master itself hands over to it. Any other node may only if most
+//! of the Sentinels that answer know it. So a single Sentinel that is confused or lies cannot lead the pool
+//! to the master of another deployment. The very first master is taken once most of the known Sentinels
+//! name it or know it, or once the other Sentinels have failed to answer within
+//! [`sentinel_timeout`](Config::sentinel_timeout). If most of them know no node in common, the pool takes
+//! the node that most replicas follow, the same for every pool, and [`Topology::unproven`] says so.
 //!
-//! Nodes are compared by run id, resolved address and replication id, whatever a Sentinel calls them.
+//! Nodes are compared by run id, resolved address and replication id, not by the name that a Sentinel uses.
 //!
-//! A guard is a lease on a role and not on a socket: where the master moved, or the connection was lost,
+//! A guard is a lease on a role and not on a socket. Where the master moved, or the connection was lost,
 //! the next command goes over a fresh connection in the same place of the pool. Only a connection in the
 //! middle of something (`MULTI`, `WATCH`, a subscription) cannot be replaced; its next command fails,
 //! *not executed*.
 //!
-//! What a node refused to execute because it takes no writes any more (`READONLY`), loads its data
-//! (`LOADING`) or has lost its master (`MASTERDOWN`) is sent again, to whoever can. So is a command that
-//! only reads and whose connection was lost, to another replica where there is one, or to the next
-//! master where only a master may serve it; [`Connection`] has the rules.
+//! A node may refuse a command because it takes no writes any more (`READONLY`), loads its data
+//! (`LOADING`) or has lost its master (`MASTERDOWN`). The command was not executed, and is sent again to a
+//! node that can execute it. A command that only reads and whose connection was lost is sent again too:
+//! to another replica where there is one, or to the next master where only a master may serve it.
+//! [`Connection`] has the rules.
 //!
-//! Any other command that went out and whose reply never came is *unknown*: it may or may not have been
+//! Any other command that was sent and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
 //!
 //! # Limits
 //!
-//! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard; callers beyond it wait
+//! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard. Callers beyond it wait
 //! in line, at most `wait_timeout`, and are served in the order in which they came. `idle_timeout`
 //! counts from a connection's return, `max_lifetime` from its creation, and both hold without
-//! traffic too. [`Pool::status`] has the numbers, with the reason of every connection that was
-//! closed.
+//! traffic too. [`Pool::status`] has the numbers, and counts the closed connections by reason.
 //!
-//! Hold one connection at a time: a caller that keeps one while it waits for another of the same
-//! pool can, with others like it, wait in vain.
+//! Hold one connection at a time: callers that each keep one while they wait for another of the same
+//! pool can block each other until `wait_timeout`.
 //!
 //! # Cancellation
 //!
 //! Any future of this crate may be dropped at any point. A checkout loses its place in line and
-//! nothing else. A command leaves a connection on which a reply is still to come: no other caller
-//! gets it, it is closed before its guard is used again. On a multiplexed handle the others go on, and the
-//! reply is dropped when it comes. Whether the command was executed is then unknown.
+//! nothing else. A command that is dropped leaves behind a connection on which its reply is still to come.
+//! No other caller gets that connection: it is closed before its guard is used again. On a multiplexed
+//! handle the other callers go on, and the reply is dropped when it comes. Whether the command was executed
+//! is then unknown.
 //!
-//! The same holds for state: a connection that comes back with `MULTI`, `WATCH`, `SELECT`,
+//! The same holds for state: a connection that is returned with `MULTI`, `WATCH`, `SELECT`,
 //! `SUBSCRIBE` or the like left behind is closed instead of lent again.
+//!
+//! # Logging
+//!
+//! The crate emits [`tracing`](https://docs.rs/tracing) events, none on the path of a command or a
+//! checkout that goes well. `warn`: the fence goes up, the master or a node cannot be reached, a caller
+//! waited for a connection in vain, a Sentinel refuses something. `info`: the pool connects and closes, the
+//! master changes, the fence goes down, a replica is left out. `debug`: a connection is closed and why, a
+//! command is sent again, every event and every topology.
 //!
 //! # Words
 //!
 //! | word | meaning |
 //! |---|---|
+//! | *node* | one Redis or Valkey server, see [`Node`] |
 //! | *master*, *replica* | what a node is, see [`Role`] |
+//! | *Sentinel* | a process that watches a master and replaces it when it fails |
 //! | *master name* | the name by which Sentinels know a master with its replicas |
 //! | *topology* | who is master and who is replica; its `version` grows with every change seen here, its `epoch` is the Sentinels' |
 //! | *refresh* | to ask the Sentinels and bring the topology up to date |
+//! | *probe* | to ask a node for its role |
+//! | *read pool*, *write pool* | the connections behind [`Pool::read`], and those behind [`Pool::write`] |
+//! | *guard* | a lent [`Connection`]; dropping it returns the connection |
 //! | *checkout*, *return* | to take a connection out of its pool, to give it back |
-//! | *active*, *idle* | open at all, open and not lent |
+//! | *active*, *idle* | open, whether lent or not; open and not lent |
 //! | *exclusive*, *multiplexed* | a connection for one caller at a time, one that many share |
+//! | *dial* | to open a connection and finish its handshake |
 //! | *prune* | to close idle or aged connections in the background; the *reaper* does it |
 //! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
 //! | *fence* | to write nothing to a master that is being replaced |
-//! | *not executed*, *unknown* | what is known of a command that failed |
+//! | *sign* | what says that the master is being replaced, see [`SignKind`] |
+//! | *promote*, *announce* | to make a replica the master, to publish that it is; see [`Adopt`] |
+//! | *not executed*, *unknown*, *executed* | what is known of a command that failed, see [`Outcome`] |
 //!
 //! How it is built inside is in `docs/architecture.md` of the repository.
 #![forbid(unsafe_code)]

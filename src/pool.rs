@@ -1,9 +1,10 @@
-//! The pool: where everything is wired together, and nothing is decided.
+//! The pool: everything is wired together here, and nothing is decided here.
 
 use std::{fmt, future::Future, sync::Arc};
 
 use redis::RedisResult;
 use tokio::sync::watch;
+use tracing::field;
 
 use crate::{
     config::Config,
@@ -31,14 +32,14 @@ use crate::{
 ///
 /// # Limits
 ///
-/// `max_active` of each pool is hard: never are more connections of that pool open at once. Callers
+/// `max_active` of each pool is hard: that pool never has more connections open at once. Callers
 /// beyond it wait, at most `wait_timeout`, and are served in the order in which they came.
 ///
 /// # Fairness and parked futures
 ///
 /// A future of [`write`](Self::write) or [`read`](Self::read) that was polled once keeps its place
-/// in line. If it is then left alone, neither polled nor dropped, a connection may wait with it; do
-/// not keep such futures parked.
+/// in line. If it is then neither polled nor dropped, a connection may wait with it. Do not keep such
+/// futures parked.
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -68,9 +69,9 @@ impl Pool {
     /// Checks the configuration, finds the master and the replicas, and starts the background
     /// tasks.
     ///
-    /// All Sentinels are asked at once. The master that most of them name is connected to and must say
-    /// itself that it is the master. Takes two exchanges on a healthy deployment and ends within
-    /// `connect_timeout` in any case.
+    /// All Sentinels are asked at once. The pool connects to the master that most of them name, which must
+    /// say itself that it is a master. This takes two exchanges on a healthy deployment, and at most
+    /// `connect_timeout` on any other.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), redis_rw_pool::Error> {
@@ -87,9 +88,9 @@ impl Pool {
     ///
     /// - [`Error::Config`] if the configuration contradicts itself;
     /// - [`Error::NoSentinel`] if no Sentinel answered, or all of them refused us;
-    /// - [`Error::UnknownMaster`] if none of those that answered monitors the master name;
-    /// - [`Error::Connect`] if the master refuses the credentials, the database or, in protected mode,
-    ///   everybody;
+    /// - [`Error::UnknownMaster`] if no Sentinel that answered monitors the master name;
+    /// - [`Error::Connect`] if the master refuses the credentials or the database, or refuses every
+    ///   client because of its protected mode;
     /// - [`Error::NoMaster`] if within `connect_timeout` no node proved to be the master.
     ///
     /// # Cancel safety
@@ -102,16 +103,16 @@ impl Pool {
     /// commands. Callers may be on any other, so a server with a runtime for every worker (actix-web)
     /// connects one pool in `main` and gives each worker a clone.
     ///
-    /// After that runtime has ended every call fails at once with [`Error::RuntimeEnded`]. Mind it
-    /// with a pool in a `static` that is used by several `#[tokio::test]`s.
+    /// After that runtime has ended every call fails at once with [`Error::RuntimeEnded`]. This happens
+    /// to a pool in a `static` that several `#[tokio::test]`s use.
     ///
-    /// A single-threaded runtime must be run for as long as the pool is used: one that exists, with
-    /// nobody in its `block_on`, looks from outside like one that is about to go on, and whoever calls
-    /// the pool from elsewhere meanwhile may wait for ever.
+    /// A single-threaded runtime must be inside its `block_on` for as long as the pool is used. A runtime
+    /// that exists and is not run cannot be told from one that is about to go on, so a caller on another
+    /// runtime may wait for ever.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with time and I/O enabled.
+    /// If called outside of a tokio runtime with time and I/O enabled.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         config.validate()?;
         let config = Arc::new(config);
@@ -144,6 +145,13 @@ impl Pool {
             found = inner.progress.first_topology(&inner.config, &inner.topology) => found?,
         }
         inner.tasks = inner.connections.tasks();
+        let (name, topology) = (&inner.config.master_name, inner.topology.snapshot());
+        tracing::info!(
+            master_name = name,
+            master = topology.master.as_ref().map(field::display),
+            replicas = topology.replicas.len(),
+            "the pool is connected"
+        );
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -158,8 +166,8 @@ impl Pool {
     ///
     /// - [`Error::Exhausted`] or [`Error::WaitTimeout`] if all `max_active` connections stay in
     ///   use;
-    /// - [`Error::Connect`] if the master refuses us, by a wrong password for instance, or with a
-    ///   `failover_timeout` of zero for whatever reason it could not be connected to;
+    /// - [`Error::Connect`] if the master refuses us, because of a wrong password for instance; with a
+    ///   `failover_timeout` of zero, if the first dial fails for any reason;
     /// - [`Error::NoMaster`] if no master could be connected to in that time;
     /// - [`Error::Closed`] after [`close`](Self::close).
     ///
@@ -182,9 +190,9 @@ impl Pool {
     ///   [`write`](Self::write);
     /// - [`Error::NoReplica`] if `read_from` is [`ReadFrom::Replica`](crate::ReadFrom::Replica) and
     ///   no replica is readable;
-    /// - [`Error::Connect`] if a node refuses us, or if none could be connected to in the time that
-    ///   [`write`](Self::write) has: what the last dial met;
-    /// - [`Error::NoMaster`] if in that time no dial has ended at all.
+    /// - [`Error::Connect`] if a node refuses us, or if no node could be connected to in the time that
+    ///   [`write`](Self::write) has; it is the error of the last dial;
+    /// - [`Error::NoMaster`] if no dial has ended in that time.
     ///
     /// # Cancel safety
     ///
@@ -196,16 +204,16 @@ impl Pool {
     /// Does idempotent work on the master, again and again until it succeeds or the time is up.
     ///
     /// Each attempt checks a connection out, as [`write`](Self::write) does, and hands it to `work`.
-    /// If that fails, it is tried again after a pause, within the deadline of the policy, where that
-    /// may end better: no connection was to be had, the master is being replaced or refuses to write
-    /// for now, the connection was lost. So a failover, planned or not, is not seen by the caller, if
-    /// it is over in time.
+    /// An attempt that fails for a reason that may pass is repeated after a pause, within the deadline of
+    /// the policy. Such reasons are: there was no connection, the master is being replaced or refuses
+    /// writes for now, the connection was lost. So the caller does not notice a failover, planned or not,
+    /// that is over in time.
     ///
     /// **Only for work that may be done twice**, because it may be: a command that was sent and never
     /// answered may have been executed, and is sent again all the same. `SET`, `DEL`, `HSET`, `ZADD`,
-    /// `SADD`, `EXPIRE` lead to the same either way. `INCR`, `RPUSH`, `XADD`, `LPOP` do not; `SET` with
-    /// `NX` is executed once, and may then say that it was not. And a value that somebody else has
-    /// written meanwhile is written over.
+    /// `SADD`, `EXPIRE` have the same result either way. `INCR`, `RPUSH`, `XADD`, `LPOP` do not. `SET` with
+    /// `NX` is executed once, and its repetition may then say that it was not. A value that somebody else
+    /// has written meanwhile is overwritten.
     ///
     /// ```no_run
     /// use redis_rw_pool::{Pool, Retry, redis::{AsyncCommands, RedisResult}};
@@ -220,11 +228,12 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// At once, what the server has answered to a command ([`Outcome::Executed`](crate::Outcome)), and
-    /// what no attempt can mend: a wrong password, a wrong command, a closed pool. Otherwise, when
-    /// the time is up, the error of the last attempt; if that says that nothing was executed, which
-    /// is true of the last attempt alone, the last one that does not say so. An attempt that the
-    /// deadline cuts short fails as unknown.
+    /// - At once, an error that the server has answered to a command
+    ///   ([`Outcome::Executed`](crate::Outcome)), and one that no attempt can mend: a wrong password, a
+    ///   wrong command, a closed pool.
+    /// - When the time is up, the error of the last attempt. If that error says that nothing was executed,
+    ///   it is true of the last attempt only; then the last error that does not say so is returned instead.
+    ///   An attempt that the deadline cuts short fails as unknown.
     ///
     /// # Cancel safety
     ///
@@ -240,7 +249,7 @@ impl Pool {
 
     /// A handle to the master that many callers share, for many small commands at once.
     ///
-    /// Cheap, and makes no connection yet; see [`Multiplexed`] for what it can carry.
+    /// Cheap: it makes no connection yet. [`Multiplexed`] says which commands it can carry.
     ///
     /// ```no_run
     /// use redis::AsyncCommands;
@@ -267,7 +276,7 @@ impl Pool {
         Multiplexed::new(Arc::clone(connections), pool)
     }
 
-    /// What both pools are doing now, and how they stand with the Sentinels.
+    /// What both pools are doing now, and what they know of the Sentinels.
     pub fn status(&self) -> Status {
         Status {
             write: self.inner.connections.write.status(),
@@ -292,7 +301,7 @@ impl Pool {
         self.inner.topology.subscribe()
     }
 
-    /// Asks all Sentinels now, and returns what the topology is once enough of them have answered.
+    /// Asks all Sentinels now, and returns the topology once enough of them have answered.
     ///
     /// The pool does this by itself, on events, on trouble and every `refresh_interval`. Many calls
     /// at once cost one or two questions. Ends within `sentinel_timeout` and `connect_timeout`
@@ -321,7 +330,7 @@ impl Pool {
         tokio::select! {
             biased;
             () = role_pool.closing() => return Err(role_pool.ending()),
-            // Without an end in time the verdict so far is what there is to say.
+            // If time runs out, the verdict so far decides.
             _ = tokio::time::timeout(limit, completed) => {}
         }
         match self.inner.progress.error(&self.inner.config) {
@@ -339,7 +348,7 @@ impl Pool {
     }
 
     /// Waits until the pool has been closed and nothing of it is left: every lent connection is back,
-    /// what was sent over a multiplexed handle is answered, and all sockets and tasks are gone.
+    /// every command on a multiplexed handle is answered, and all sockets and tasks are gone.
     ///
     /// Any number of callers may wait, from before [`close`](Self::close) on or later. Without a
     /// `close` it waits for ever, unless the pool's runtime ends. It has no time limit of its own:
@@ -366,6 +375,10 @@ impl Pool {
 
 impl Inner {
     fn close(&self) {
+        // A pool that could not be connected has no tasks, and was never open.
+        if !self.tasks.is_empty() && !self.connections.role_pool().is_closed() {
+            tracing::info!(master_name = self.config.master_name, "the pool closes");
+        }
         self.connections.close();
         for task in &self.tasks {
             task.abort();
@@ -376,7 +389,7 @@ impl Inner {
 impl Connections {
     fn new(config: &Arc<Config>, topology: &Arc<Handle>, runtime: &Arc<Runtime>) -> Self {
         let scripts = Arc::default();
-        let side = |name| {
+        let exclusive = |name| {
             let (config, topology) = (Arc::clone(config), Arc::clone(topology));
             let role_pool = RolePool::new(
                 name,
@@ -387,40 +400,40 @@ impl Connections {
             );
             ExclusivePool::new(Arc::new(role_pool))
         };
-        let connections =
-            |side: &ExclusivePool| Arc::new(SharedConnections::new(Arc::clone(side.role_pool())));
-        let (write, read) = (side(PoolName::Write), side(PoolName::Read));
+        let shared =
+            |pool: &ExclusivePool| Arc::new(SharedConnections::new(Arc::clone(pool.role_pool())));
+        let (write, read) = (exclusive(PoolName::Write), exclusive(PoolName::Read));
         Self {
-            writer: connections(&write),
-            reader: connections(&read),
+            writer: shared(&write),
+            reader: shared(&read),
             write,
             read,
         }
     }
 
-    /// That of the pool that writes, for what is true of both.
+    /// The write pool's, for what is the same in both pools.
     fn role_pool(&self) -> &Arc<RolePool> {
         self.write.role_pool()
     }
 
-    /// Starts what looks after them.
+    /// Starts the tasks that maintain them.
     fn tasks(&self) -> Vec<AbortOnDrop> {
         let (runtime, topology) = (&self.role_pool().runtime, &self.role_pool().topology);
-        let reaper = |side: &ExclusivePool| reaper::spawn(side.clone(), topology.subscribe());
-        let lazy_timeout = |side: &ExclusivePool| {
-            let role_pool = Arc::clone(side.role_pool());
+        let reaper = |pool: &ExclusivePool| reaper::spawn(pool.clone(), topology.subscribe());
+        let lazy_timeout = |pool: &ExclusivePool| {
+            let role_pool = Arc::clone(pool.role_pool());
             AbortOnDrop::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
         };
-        let connections = |connections: &Arc<SharedConnections>| {
-            AbortOnDrop::spawn_on(runtime, Arc::clone(connections).run())
+        let maintain = |shared: &Arc<SharedConnections>| {
+            AbortOnDrop::spawn_on(runtime, Arc::clone(shared).run())
         };
         vec![
             reaper(&self.write),
             reaper(&self.read),
             lazy_timeout(&self.write),
             lazy_timeout(&self.read),
-            connections(&self.writer),
-            connections(&self.reader),
+            maintain(&self.writer),
+            maintain(&self.reader),
         ]
     }
 
@@ -437,7 +450,7 @@ impl Connections {
 struct EndsWithRuntime(Option<Arc<Connections>>);
 
 impl EndsWithRuntime {
-    /// Goes on after the pool is closed, for those who still use what was lent.
+    /// Goes on after the pool is closed, until the last lent connection is back.
     async fn run(mut self) {
         if let Some(connections) = &self.0 {
             connections.role_pool().closing().await;
@@ -466,7 +479,7 @@ impl fmt::Debug for Pool {
     /// One line; [`Pool::status`] and [`Pool::topology`] have the rest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topology = self.topology();
-        let master = topology.master.as_ref().map(tracing::field::display);
+        let master = topology.master.as_ref().map(field::display);
         f.debug_struct("Pool")
             .field("master_name", &self.inner.config.master_name)
             .field("master", &master)

@@ -27,7 +27,7 @@ pub struct Status {
     pub writer: MultiplexedStatus,
     /// The connections behind [`Pool::reader`](crate::Pool::reader).
     pub reader: MultiplexedStatus,
-    /// How the pool stands with the Sentinels.
+    /// Which Sentinels answer, and what they say.
     pub sentinel: SentinelStatus,
     /// Whether writes are held back because the master is being replaced.
     pub fence: FenceStatus,
@@ -77,10 +77,10 @@ pub struct MultiplexedStatus {
     pub created: u64,
 }
 
-/// How the pool stands with the Sentinels.
+/// Which Sentinels answer, and what they say.
 ///
-/// Each is counted once, by its id, however many addresses it has; by its address where its id is not
-/// known.
+/// A Sentinel is counted once, by its id, however many addresses it has. Where its id is not known it is
+/// counted by its address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SentinelStatus {
@@ -90,9 +90,9 @@ pub struct SentinelStatus {
     pub reachable: usize,
     /// Sentinels whose events are heard.
     ///
-    /// That a planned failover loses no acknowledged write is promised only where this is as many as
-    /// are [`known`](Self::known): any of them may lead it. One that is led by another loses those of a
-    /// few milliseconds.
+    /// A planned failover is promised to lose no acknowledged write only where this equals
+    /// [`known`](Self::known), since any Sentinel may lead it. A failover led by a Sentinel that is not
+    /// heard loses the writes of a few milliseconds.
     pub listening: usize,
     /// Why the others are not listened to, by address.
     pub unheard: Reports,
@@ -104,12 +104,12 @@ pub struct SentinelStatus {
     pub last_answer: Option<Duration>,
     /// Questions asked of all Sentinels so far.
     pub refreshes: u64,
-    /// Answers that were put aside because they came with an older epoch.
+    /// Answers that were ignored because they came with an older epoch.
     pub stale_answers: u64,
     /// Events about this master that the Sentinels published.
     pub events: u64,
-    /// What they say against a master that is written to all the same: most of them cannot see it,
-    /// and it says that it is well. `None` when all is well.
+    /// What most Sentinels say against the master: they cannot see it, while the master itself says that
+    /// it is well, so it is written to all the same. `None` when all is well.
     ///
     /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
     pub claim: Option<String>,
@@ -130,11 +130,12 @@ pub struct FenceStatus {
     pub up_for: Option<Duration>,
     /// How many times writes were held back, since the pool was made.
     pub raised: u64,
-    /// Signs that the Sentinel that gave them, asked after them, did not bear out.
+    /// Signs that were not confirmed by the Sentinel that gave them, when it was asked.
     ///
-    /// A Sentinel that gives several within a minute is only believed what it answers, for a while.
+    /// After several of them within a minute that Sentinel's events raise no fence for a while; its answers
+    /// still do.
     pub false_signs: u64,
-    /// The time for which writes were held back, all together.
+    /// The total time for which writes were held back.
     pub held: Duration,
 }
 
@@ -175,7 +176,7 @@ impl fmt::Display for SignKind {
     }
 }
 
-/// The counters of one pool. Nothing here is touched by a checkout that finds an idle connection.
+/// The counters of one pool. A checkout that finds an idle connection touches none of them.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) waiting: AtomicUsize,

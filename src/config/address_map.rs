@@ -11,10 +11,10 @@ use crate::node::Node;
 
 /// Turns the address that a Sentinel announced into the address to dial.
 ///
-/// Needed where the servers see themselves differently from how this program sees them: behind NAT,
-/// in containers with published ports, through a proxy. The map is applied to a data node each time
-/// it is dialled, and to a Sentinel learned from other Sentinels once, when it is learned; the
-/// seeds in [`Config::sentinels`](crate::Config::sentinels) are dialled as written. A node keeps
+/// Needed where the servers know themselves under other addresses than this program does: behind NAT,
+/// in containers with published ports, behind a proxy. The map is applied to a data node each time
+/// it is dialled, and to a Sentinel that another Sentinel has named once, when it is learned. The
+/// addresses in [`Config::sentinels`](crate::Config::sentinels) are dialled as written. A node keeps
 /// its announced address everywhere else: in the topology, in errors and in statistics.
 ///
 /// ```
@@ -48,8 +48,8 @@ impl AddressMap {
         (self.0)(announced)
     }
 
-    /// As [`apply`](Self::apply); nothing where the map panics. It is called in tasks that the pool
-    /// has one of, and a panic of the caller's must not end them.
+    /// As [`apply`](Self::apply); nothing where the map panics. The pool's only refresh task calls it, and
+    /// a panic in the caller's code must not end that task.
     pub(crate) fn try_apply(&self, announced: &Node) -> Option<Node> {
         catch_unwind(AssertUnwindSafe(|| self.apply(announced))).ok()
     }
@@ -63,7 +63,7 @@ impl From<HashMap<Node, Node>> for AddressMap {
 }
 
 impl FromIterator<(Node, Node)> for AddressMap {
-    /// Takes pairs of announced and dialled address; of two for the same node the later counts.
+    /// Takes pairs of announced and dialled address; of two pairs for the same node the later counts.
     fn from_iter<I: IntoIterator<Item = (Node, Node)>>(pairs: I) -> Self {
         pairs.into_iter().collect::<HashMap<_, _>>().into()
     }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 /// How many connections one of the two pools keeps, and for how long.
 ///
-/// Limits that refresh contradictory but keep their promise are accepted: with an `idle_timeout`
-/// longer than `max_lifetime`, or a `test_idle_after` longer than `idle_timeout`, the shorter one
-/// simply acts first.
+/// Limits that look contradictory and can all be kept are accepted: with an `idle_timeout` longer than
+/// `max_lifetime`, or a `test_idle_after` longer than `idle_timeout`, the shorter one acts first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,8 +45,8 @@ pub struct PoolLimits {
 
     /// How long a checkout may wait for a connection while `max_active` are in use.
     ///
-    /// `None` waits for ever; zero fails at once. Other limits below 20 milliseconds may take that
-    /// long. Covers the wait in line only: what a dial may take after it is up to
+    /// `None` waits for ever; zero fails at once. A limit between zero and 20 milliseconds may take 20
+    /// milliseconds. It covers the wait in line only: a dial after it is bounded by
     /// [`failover_timeout`](crate::Config::failover_timeout) and
     /// [`connect_timeout`](crate::Config::connect_timeout). Defaults to 5 seconds.
     #[doc(alias = "Wait")]
@@ -55,8 +54,8 @@ pub struct PoolLimits {
 
     /// How long a connection may stay idle, counted from its return, before it is closed.
     ///
-    /// Holds without traffic, and to within a tenth: a task looks at the idle connections that
-    /// often (at least every second, at most every 10 ms). Should be shorter than the server's
+    /// Holds without traffic, and to within a tenth: a task checks the idle connections ten times within
+    /// this time (at least every second, at most every 10 ms). Should be shorter than the server's
     /// `timeout`, if that is set. `None` keeps idle connections for ever; zero is refused. Defaults
     /// to 300 seconds.
     #[doc(alias = "IdleTimeout")]
@@ -72,9 +71,9 @@ pub struct PoolLimits {
 
     /// How long a connection may have been idle and still be lent without a `PING`.
     ///
-    /// A peer that closed the connection is noticed without this. Zero sends a `PING` at every
-    /// checkout; `None` never does. A server that takes other commands and refuses the `PING`, because
-    /// the user lacks the permission for one, passes the test. Defaults to 30 seconds.
+    /// A connection that the server has closed is noticed without this. Zero sends a `PING` at every
+    /// checkout; `None` never does. A server that refuses the `PING` because the user lacks the
+    /// permission for it, and takes other commands, passes the test. Defaults to 30 seconds.
     #[doc(alias = "TestOnBorrow")]
     pub test_idle_after: Option<Duration>,
 }

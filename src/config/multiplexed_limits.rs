@@ -9,12 +9,12 @@ pub struct MultiplexedLimits {
     pub connections: usize,
 
     /// Commands on their way on one connection; each command of a pipeline counts. Callers beyond it
-    /// wait in line, in the order in which they came. A transaction with more commands goes when
-    /// nothing else is on its way. Defaults to 4 096.
+    /// wait in line, in the order in which they came. A transaction that has more commands than this is
+    /// sent when nothing else is on its way. Defaults to 4 096.
     pub max_in_flight: usize,
 
-    /// Bytes handed in and not yet written to the socket of one connection, beyond which callers
-    /// wait in line. What is handed in last may exceed it. Defaults to 4 MiB.
+    /// Bytes that callers have handed in for one connection and that are not yet written to its socket.
+    /// Callers beyond it wait in line. The last request that is let in may exceed it. Defaults to 4 MiB.
     pub max_pending_bytes: usize,
 }
 

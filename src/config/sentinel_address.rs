@@ -44,8 +44,8 @@ fn parse_unix(path: &str) -> Result<Node, &'static str> {
     Ok(Node::unix(path))
 }
 
-/// Writes the address the way Sentinels announce it, so that a seed and the same Sentinel learned
-/// from another one are one node.
+/// Writes the address the way Sentinels announce it. So a configured Sentinel and the same Sentinel
+/// learned from another one are one node.
 fn parse_ipv6(text: &str) -> Result<String, &'static str> {
     let (address, zone) = match text.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),

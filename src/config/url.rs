@@ -1,8 +1,8 @@
 //! The URL form of a configuration.
 //!
 //! A secret with an unescaped `@`, `/`, `?`, `#` or `&` spills over into other parts of the URL.
-//! So errors name a part by its field or its position, and repeat text only from a URL that has
-//! nothing to hide.
+//! So errors name a part by its field or its position, and repeat text only from a URL without
+//! credentials.
 
 mod options;
 mod percent;
@@ -45,9 +45,9 @@ impl Config {
     /// A duration is a whole number with a unit: `500ms`, `5s`, `30m`, `2h`.
     ///
     /// Percent-encoding is decoded in user name, password, host, option value and master name.
-    /// Encode there whatever is not a letter, a digit or one of `-._~`: what could be misunderstood
-    /// is refused, above all a second `:` or `@` around the password and an `@` anywhere after the
-    /// hosts. A `+` is a plus sign, not a space.
+    /// Encode every character there that is not a letter, a digit or one of `-._~`. A URL that could be
+    /// misunderstood is refused, above all a second `:` or `@` around the password and an `@` anywhere
+    /// after the hosts. A `+` is a plus sign, not a space.
     ///
     /// ```
     /// use std::time::Duration;
@@ -72,7 +72,7 @@ impl Config {
     /// - a host, port, `db` or percent-escape that is malformed, or no master name;
     /// - an option that is unknown, given twice, without a value or with a malformed one, or a pool
     ///   limit given both for one pool and for both;
-    /// - whatever [`Config::validate`] refuses.
+    /// - everything that [`Config::validate`] refuses.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         parse(url)
     }
@@ -151,12 +151,16 @@ impl<'a> Parts<'a> {
     }
 
     fn sentinels(&self) -> Result<Vec<String>, ConfigError> {
-        let decode_seed = |(index, text)| {
+        let decode_address = |(index, text)| {
             decode(text)
                 .and_then(|text| sentinel_address::parse(&text).map(|_| text))
                 .map_err(|reason| ConfigError::new(format!("sentinels[{index}]"), reason))
         };
-        self.hosts.split(',').enumerate().map(decode_seed).collect()
+        self.hosts
+            .split(',')
+            .enumerate()
+            .map(decode_address)
+            .collect()
     }
 
     fn master_name(&self) -> Result<String, ConfigError> {

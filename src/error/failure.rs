@@ -42,7 +42,7 @@ pub(crate) enum Fate {
     NotExecuted,
     /// The server may have executed it.
     Unknown,
-    /// It was a command of the pool's own, so the text says nothing about it.
+    /// It was a command of the pool's own; no caller knows of it.
     Own,
 }
 
@@ -90,7 +90,7 @@ pub(crate) enum Cause {
 #[error("a part of the pipeline was executed; of the rest is known: {0}")]
 struct Partly(RedisError);
 
-/// The error of a pipeline whose first part was executed, from the error of the rest.
+/// The error of a pipeline whose first part was executed and whose rest failed.
 pub(crate) fn partly(rest: RedisError) -> RedisError {
     io::Error::other(Partly(rest)).into()
 }
@@ -100,7 +100,7 @@ impl Cause {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())
     }
 
-    /// Whether the peer closed the connection. What it sent last may then tell why.
+    /// Whether the peer closed the connection. What it sent last may then say why.
     pub(crate) fn is_hangup(&self) -> bool {
         match self {
             Self::Closed => true,

@@ -1,4 +1,4 @@
-//! What the fuzz targets claim of texts that others send: Sentinels, nodes, whoever wrote the URL.
+//! What the fuzz targets assert about texts from outside: from Sentinels, from nodes, and URLs.
 
 use redis::Value;
 
@@ -15,8 +15,8 @@ use crate::{
 
 const NAME: &str = "mymaster";
 
-/// Whatever a Sentinel or a node answers, reading it neither panics nor gives an address that
-/// cannot be one, and RESP2 and RESP3 say the same.
+/// Reading any answer of a Sentinel or a node does not panic, never gives an impossible address, and
+/// gives the same for RESP2 and RESP3.
 pub fn read_sentinel_reply(data: &[u8]) {
     let limits = ReplyLimits {
         max_bulk_bytes: 1 << 16,
@@ -81,8 +81,8 @@ fn check_text(text: &str) {
     assert!(text.len() < 1000, "{} bytes", text.len());
 }
 
-/// Whatever is published on whatever channel, reading it does not panic; what is taken for an
-/// event is about our master, and its addresses stand in it. The first line is the channel.
+/// Reading any message on any channel does not panic. A message that is read as an event is about our
+/// master, and the event's addresses stand in the message. The first line of `data` is the channel.
 pub fn read_event(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n');
     let (channel, payload) = data.split_at(end.unwrap_or(data.len()));

@@ -22,7 +22,7 @@ pub(crate) fn host(host: &[u8]) -> Option<&str> {
     let host = std::str::from_utf8(host).ok()?;
     match ip(host) {
         Some(ip) => may_be_dialled(ip).then_some(host),
-        // A colon without an IPv6 address is "host:port" in the wrong place.
+        // A text with a colon that is no IPv6 address is "host:port" in the wrong place.
         None => (!host.contains([':', '%'])).then_some(host),
     }
 }

@@ -18,11 +18,11 @@ pub enum Discard {
     Rebalance,
     /// Its node is no longer the master.
     RoleChanged,
-    /// Its node is no longer one that reads may go to.
+    /// Its node is no longer one from which the pool reads.
     NodeGone,
     /// The server closed it, it timed out, or it broke the protocol.
     Broken,
-    /// A command on it, or its test, was cancelled half way.
+    /// A command on it, or its test, was cancelled before the whole reply was read.
     Cancelled,
     /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, SUBSCRIBE, …
     Dirty,

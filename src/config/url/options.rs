@@ -95,8 +95,8 @@ fn set_reply_limit(limits: &mut ReplyLimits, name: &str, value: Value<'_>) -> Re
 
 /// `seen` and `name` are known options.
 ///
-/// An option for one pool does not quietly win over the same one for both: which of the two was
-/// meant would depend on who reads the URL.
+/// An option for one pool and the same option for both are refused together: different readers of the
+/// URL would expect different ones to win.
 pub(super) fn check_conflicts(seen: &[&str], name: &str) -> Result<(), ConfigError> {
     if seen.contains(&name) {
         return Err(ConfigError::new(name.to_owned(), "is given twice"));
