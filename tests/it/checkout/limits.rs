@@ -1,6 +1,6 @@
 //! How many connections there are: max_active, max_idle, min_idle, and what is counted.
 //!
-//! redigo's pool tests, and where they are here (`session::…` is about what a caller leaves
+//! redigo's pool tests, and where they are here (`left_behind::…` is about what a caller leaves
 //! behind):
 //!
 //! | redigo | here |
@@ -16,18 +16,18 @@
 //! | TestPoolBorrowCheck | `idle::a_connection_that_fails_its_test_is_replaced`, `idle::zero_tests_at_every_checkout`, `idle::a_connection_whose_test_was_cancelled_is_closed` |
 //! | TestPoolMaxActive | `limits::without_waiting_the_one_too_many_fails_with_the_numbers` |
 //! | TestPoolWaitStats | `waiting::a_wait_is_counted_and_timed` |
-//! | TestPoolMonitorCleanup, TestPoolPubSubCleanup, TestPoolTransactionCleanup | `session::…` |
+//! | TestPoolMonitorCleanup, TestPoolPubSubCleanup, TestPoolTransactionCleanup | `left_behind::…` |
 //! | TestWaitPool | `waiting::ten_waiters_share_one_connection` |
 //! | TestWaitPoolClose | `close::waiters_are_told_at_once` |
 //! | TestWaitPoolCommandError | `waiting::every_waiter_is_served_though_each_breaks_its_connection` |
 //! | TestWaitPoolDialError | `waiting::every_waiter_hears_that_the_server_refuses` |
 //! | TestLocking_TestOnBorrowFails_PoolDoesntCrash | `idle::a_hundred_connections_that_all_fail_their_test_are_replaced` |
 //! | TestWaitPoolGetContext | `waiting::ten_waiters_share_one_connection` |
-//! | TestWaitPoolGetContextIssue520 | `conservation::a_checkout_dropped_on_its_way_loses_nothing` |
+//! | TestWaitPoolGetContextIssue520 | `connection_counts::a_checkout_dropped_on_its_way_loses_nothing` |
 //! | TestWaitPoolGetContextWithDialContext, TestPoolGetContext_DialContext | `limits::dials_that_outlive_their_callers_count_and_are_not_wasted` |
-//! | TestPoolGetContext_DialContext_CanceledContext | `conservation::a_checkout_dropped_on_its_way_loses_nothing` |
+//! | TestPoolGetContext_DialContext_CanceledContext | `connection_counts::a_checkout_dropped_on_its_way_loses_nothing` |
 //! | TestWaitPoolGetAfterClose | `close::a_closed_pool_lends_nothing` |
-//! | TestWaitPoolGetCanceledContext | `conservation::a_checkout_dropped_on_its_way_loses_nothing` |
+//! | TestWaitPoolGetCanceledContext | `connection_counts::a_checkout_dropped_on_its_way_loses_nothing` |
 //!
 //! And what redigo does not do:
 //!
@@ -37,7 +37,7 @@
 //! | the test comes before the lifetime check | `idle::an_expired_connection_is_not_tested_first` |
 //! | the caller closes what has expired | `idle::what_has_expired_is_closed_by_nobody_s_checkout` |
 //! | nothing is closed without traffic | `idle::a_pool_without_traffic_lets_go_of_its_connections` |
-//! | a panic leaks a permit | `conservation::a_panic_with_a_connection_in_hand_leaks_nothing` |
+//! | a panic leaks a permit | `connection_counts::a_panic_with_a_connection_in_hand_leaks_nothing` |
 
 use std::time::Duration;
 

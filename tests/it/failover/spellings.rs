@@ -6,10 +6,8 @@ use redis_rw_pool::{Adopt, Node, Pool, ReadFrom};
 use testkit::Deployment;
 use tokio::task::block_in_place;
 
-use crate::{
-    fence::{By, master, nothing_is_lost_when},
-    support::{self, eventually},
-};
+use super::fence::{By, master, nothing_is_lost_when};
+use crate::support::{self, eventually};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

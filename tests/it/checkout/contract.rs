@@ -134,7 +134,7 @@ async fn a_pool_error_becomes_a_redis_error() {
         pool.read().await?.get("k").await
     }
     let deployment = Deployment::start();
-    let pool = super::support::pool(&deployment, |_| ()).await;
+    let pool = crate::support::pool(&deployment, |_| ()).await;
     assert_eq!(get(&pool).await, Ok(None));
     pool.close();
     let error = get(&pool).await.expect_err("closed");

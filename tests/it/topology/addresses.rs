@@ -128,7 +128,7 @@ async fn time_to_serve(config: Config) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sentinel_answers_at_its_second_address() {
-    if !has_hosts("addresses::a_sentinel_answers_at_its_second_address") {
+    if !has_hosts("topology::addresses::a_sentinel_answers_at_its_second_address") {
         return;
     }
     let server = Server::standalone(&[]);
@@ -151,7 +151,7 @@ async fn a_sentinel_answers_at_its_second_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_answers_at_its_second_address() {
-    if !has_hosts("addresses::a_node_answers_at_its_second_address") {
+    if !has_hosts("topology::addresses::a_node_answers_at_its_second_address") {
         return;
     }
     let server = Server::standalone(&[]);
@@ -172,7 +172,7 @@ async fn a_node_answers_at_its_second_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_says_what_became_of_each_address() {
-    if !has_hosts("addresses::the_error_says_what_became_of_each_address") {
+    if !has_hosts("topology::addresses::the_error_says_what_became_of_each_address") {
         return;
     }
     let unused = unused_port();

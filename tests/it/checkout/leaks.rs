@@ -145,13 +145,13 @@ fn alone(name: &str, count: usize) {
 #[cfg(target_os = "linux")]
 #[test]
 fn three_failovers_leave_nothing_behind() {
-    alone("growth::three_failovers_leave_nothing_behind", 3);
+    alone("checkout::leaks::three_failovers_leave_nothing_behind", 3);
 }
 
-/// `cargo test --test it -- --ignored --nocapture growth` shows what is held after each.
+/// `cargo test --test it -- --ignored --nocapture leaks` shows what is held after each.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "takes minutes"]
 fn fifty_failovers_leave_nothing_behind() {
-    alone("growth::fifty_failovers_leave_nothing_behind", 50);
+    alone("checkout::leaks::fifty_failovers_leave_nothing_behind", 50);
 }

@@ -13,7 +13,7 @@ use testkit::{
 use tokio::{task::block_in_place, time::Instant};
 
 use crate::{
-    canary::read_along,
+    faults::secrets::read_along,
     support::{self, eventually},
 };
 

@@ -2,7 +2,7 @@
 //! for has come. Nothing is lost by it, neither a place nor a socket nor a task.
 //!
 //! `Pool::connect` is in `close::a_connect_that_is_dropped_leaves_nothing_behind`, the checkouts
-//! in `conservation::a_checkout_dropped_on_its_way_loses_nothing`, the replies of what was cut off
+//! in `connection_counts::a_checkout_dropped_on_its_way_loses_nothing`, the replies of what was cut off
 //! in `cancel::…`.
 
 use std::time::Duration;

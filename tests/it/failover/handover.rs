@@ -12,7 +12,7 @@ use testkit::{
 use tokio::{task::block_in_place, time::Instant};
 
 use crate::{
-    fence::{By, Writers, hand_over, master, nothing_is_lost_when},
+    failover::fence::{By, Writers, hand_over, master, nothing_is_lost_when},
     support::{self, eventually},
 };
 

@@ -1,0 +1,13 @@
+//! How many connections there are, who gets one, and how pools begin and end.
+
+mod close;
+mod connection_counts;
+mod contract;
+mod dialing;
+mod idle;
+mod leaks;
+mod limits;
+mod overload;
+mod runtimes;
+mod spread;
+mod waiting;

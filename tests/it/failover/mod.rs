@@ -1,0 +1,10 @@
+//! Masters and replicas that are replaced, die and come back, and what a caller notices of it.
+
+mod fence;
+mod handover;
+mod masters;
+mod reads;
+mod replicas;
+mod retry_write;
+mod spellings;
+mod under_load;

@@ -1,0 +1,9 @@
+//! Handles whose commands share a few connections.
+
+mod deadlines;
+mod failover;
+mod faults;
+mod handles;
+mod limits;
+mod reply_matching;
+mod scripts;
