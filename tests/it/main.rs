@@ -4,10 +4,6 @@
     reason = "clippy.toml allows it in test functions only, not in what they share"
 )]
 
-mod load;
-mod quiet;
-mod shared;
-mod stage;
 mod support;
 
 mod checkout;

@@ -10,11 +10,9 @@ use testkit::{
 };
 use tokio::task::JoinSet;
 
-use crate::{
-    stage::{
-        LONG, Side, Stage, alive_tasks, deployment, prepare, tasks_are_back_to, turn, unique_name,
-    },
-    support::eventually,
+use crate::support::{
+    LONG, Side, Stage, alive_tasks, ask, deployment, eventually, poll_then_drop, prepare,
+    tasks_are_back_to, turn, unique_name,
 };
 
 fn is_closed<T>(outcome: &Result<T, Error>) -> bool {
@@ -275,7 +273,7 @@ async fn a_connect_that_is_dropped_leaves_nothing_behind() {
     for polls in 1..40 {
         let mut config = Config::new(deployment.sentinel_addrs(), deployment.master_name());
         prepare(&mut config, &name);
-        let connect = crate::stage::poll_then_drop(Pool::connect(config), polls);
+        let connect = poll_then_drop(Pool::connect(config), polls);
         let done = connect.await.is_some();
         tasks_are_back_to(base).await;
         if done {
@@ -332,7 +330,7 @@ async fn the_end_of_the_last_lent_connection_can_be_awaited() {
         let mut lent = stage.take_many(2).await;
         drop(stage.take().await);
         let mut writer = stage.pool.writer();
-        let _: String = crate::shared::ask(&mut writer, "ECHO warm").await;
+        let _: String = ask(&mut writer, "ECHO warm").await;
         let mut all = waiters(&stage, 5);
         let none_is_back =
             |all: &[tokio::task::JoinHandle<()>]| all.iter().all(|one| !one.is_finished());
@@ -371,13 +369,13 @@ async fn after_closed_no_socket_and_no_task_is_left() {
         let base = alive_tasks();
         let pool = Pool::connect(config).await.unwrap();
         if round % 2 == 0 {
-            let _: String = crate::shared::ask(&mut pool.writer(), "ECHO warm").await;
-            let _: String = crate::shared::ask(&mut pool.reader(), "ECHO warm").await;
+            let _: String = ask(&mut pool.writer(), "ECHO warm").await;
+            let _: String = ask(&mut pool.reader(), "ECHO warm").await;
             drop((pool.write().await.unwrap(), pool.read().await.unwrap()));
         }
         // In the middle of what it does by itself.
         let look = pool.refresh();
-        assert!(crate::stage::poll_then_drop(look, 1).await.is_none());
+        assert!(poll_then_drop(look, 1).await.is_none());
         tokio::time::sleep(Duration::from_millis(round)).await;
         pool.close();
         tokio::time::timeout(LONG, pool.closed()).await.unwrap();
@@ -394,7 +392,7 @@ async fn after_closed_no_socket_and_no_task_is_left() {
 async fn closed_waits_for_the_answers_to_what_was_sent() {
     let stage = Stage::own(Side::Write, |config| config.write.max_active = 1).await;
     let mut writer = stage.pool.writer();
-    let _: String = crate::shared::ask(&mut writer, "ECHO warm").await;
+    let _: String = ask(&mut writer, "ECHO warm").await;
     stage.server().pause();
     let call = tokio::spawn(async move { cmd("PING").query_async::<String>(&mut writer).await });
     eventually("it is on its way", LONG, || async {

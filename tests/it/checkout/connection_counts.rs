@@ -7,12 +7,9 @@ use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Pool, redis};
 use tokio::task::JoinSet;
 
-use crate::{
-    stage::{
-        LONG, Side, Stage, Watcher, alive_tasks, poll_then_drop, poll_then_drop_on_wake,
-        tasks_are_back_to,
-    },
-    support::eventually,
+use crate::support::{
+    LONG, Side, Stage, Watcher, alive_tasks, eventually, poll_then_drop, poll_then_drop_on_wake,
+    tasks_are_back_to,
 };
 
 /// Numbers that look random and are the same in every run.

@@ -10,6 +10,8 @@ use redis_rw_pool::{
 };
 use testkit::Deployment;
 
+use crate::support::{self};
+
 fn is<T: Send + Sync + Debug + 'static>() {}
 
 #[test]
@@ -134,7 +136,7 @@ async fn a_pool_error_becomes_a_redis_error() {
         pool.read().await?.get("k").await
     }
     let deployment = Deployment::start();
-    let pool = crate::support::pool(&deployment, |_| ()).await;
+    let pool = support::pool(&deployment, |_| ()).await;
     assert_eq!(get(&pool).await, Ok(None));
     pool.close();
     let error = get(&pool).await.expect_err("closed");

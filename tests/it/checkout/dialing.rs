@@ -6,12 +6,9 @@ use redis_rw_pool::{Config, DialState, Error, Pool};
 use testkit::fake::{self, Action, NodeRole, SentinelView};
 use tokio::task::JoinSet;
 
-use crate::{
-    stage::{
-        LONG, PROBE, SECOND, Side, Stage, alive_tasks, prepare, side_by_side, tasks_are_back_to,
-        turn, unique_name,
-    },
-    support::eventually,
+use crate::support::{
+    LONG, PROBE, SECOND, Side, Stage, alive_tasks, eventually, prepare, side_by_side,
+    tasks_are_back_to, turn, unique_name,
 };
 
 fn impatient(config: &mut Config) {

@@ -6,10 +6,9 @@ use redis::cmd;
 use redis_rw_pool::{Config, Connection, Discard, Pool, redis};
 use testkit::fake::{Action, FakeServer};
 
-use crate::{
-    shared::{node_with, sentinel_of, watched_by},
-    stage::{LONG, SECOND, Side, Stage, side_by_side, skip, turn},
-    support::eventually,
+use crate::support::{
+    LONG, SECOND, Side, Stage, eventually, node_with, sentinel_of, side_by_side, skip, turn,
+    watched_by,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -7,10 +7,8 @@ use redis_rw_pool::{Node, Pool};
 use testkit::Deployment;
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::support::{self, eventually};
+use crate::support::{self, FAILOVER_LIMIT, eventually};
 
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
 const MIB: usize = 1 << 20;
 
 /// What this process holds.
@@ -61,7 +59,7 @@ async fn traffic(pool: &Pool) {
 }
 
 async fn at_rest(pool: &Pool) -> Holdings {
-    eventually("all is quiet", LIMIT, || async {
+    eventually("all is quiet", FAILOVER_LIMIT, || async {
         let status = pool.status();
         status.read.active + status.write.active == 0
             && (status.writer.connections, status.reader.connections) == (1, 2)
@@ -89,7 +87,7 @@ async fn failovers(count: usize) {
     });
     let pool = support::pool(&deployment, |config| {
         config.refresh_interval = Duration::from_millis(500);
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
         for limits in [&mut config.read, &mut config.write] {
             limits.max_active = 8;
             limits.idle_timeout = Some(Duration::from_millis(300));
@@ -102,13 +100,17 @@ async fn failovers(count: usize) {
         let busy = pool.clone();
         let load = tokio::spawn(async move { traffic(&busy).await });
         block_in_place(|| deployment.failover());
-        let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+        let new = block_in_place(|| {
+            deployment
+                .wait_for_master_other_than(old, FAILOVER_LIMIT)
+                .port()
+        });
         load.await.expect("no caller panics");
-        eventually("the pool has followed", LIMIT, || async {
+        eventually("the pool has followed", FAILOVER_LIMIT, || async {
             pool.topology().master == Some(Node::new("127.0.0.1", new))
         })
         .await;
-        block_in_place(|| deployment.wait_healthy(LIMIT));
+        block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
         traffic(&pool).await;
         let now = at_rest(&pool).await;
         eprintln!("after {} failovers: {now:?}", round + 1);

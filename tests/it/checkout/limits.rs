@@ -44,9 +44,8 @@ use std::time::Duration;
 use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Error, redis};
 
-use crate::{
-    stage::{LONG, PROBE, SECOND, Side, Stage, Watcher, side_by_side, skip, turn},
-    support::eventually,
+use crate::support::{
+    LONG, PROBE, SECOND, Side, Stage, Watcher, eventually, side_by_side, skip, turn,
 };
 
 async fn ping(conn: &mut Connection) -> redis::RedisResult<()> {

@@ -15,10 +15,8 @@ use redis_rw_pool::{Config, Error, Node, Pool};
 use testkit::fake::{self, NodeRole, SentinelView};
 use tokio::task::JoinSet;
 
-use crate::{
-    shared::Random,
-    stage::{LONG, PROBE, Side, Stage, alive_tasks, tasks_are_back_to},
-    support::eventually,
+use crate::support::{
+    LONG, PROBE, Random, Side, Stage, alive_tasks, eventually, tasks_are_back_to,
 };
 
 /// Cuts every connection of one name, again and again, from a thread of its own.

@@ -14,10 +14,9 @@ use redis::{AsyncCommands, RedisResult, cmd};
 use redis_rw_pool::{Config, Connection, Error, Multiplexed, Outcome, Pool, Retry, outcome};
 use tokio::{runtime, task::JoinSet, time::Instant};
 
-use crate::{
-    shared::ask,
-    stage::{LONG, SECOND, Side, Stage, deployment, poll_then_drop, prepare, skip, unique_name},
-    support::eventually,
+use crate::support::{
+    LONG, SECOND, Side, Stage, ask, deployment, eventually, poll_then_drop, prepare, skip,
+    unique_name,
 };
 
 fn one_thread() -> runtime::Runtime {

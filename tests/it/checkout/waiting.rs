@@ -7,7 +7,7 @@ use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Error, redis};
 use tokio::task::JoinSet;
 
-use crate::stage::{LONG, SECOND, Side, Stage, Watcher, skip};
+use crate::support::{LONG, SECOND, Side, Stage, Watcher, skip};
 
 /// A task that takes a connection and does something with it.
 fn caller<T, F>(

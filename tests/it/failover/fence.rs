@@ -18,13 +18,7 @@ use testkit::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::{
-    shared::id,
-    support::{self, eventually},
-};
-
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::support::{self, FAILOVER_LIMIT, eventually, id};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum By {
@@ -106,7 +100,7 @@ impl Writers {
     pub(crate) async fn go_on(&self, count: usize) {
         let acknowledged = || self.history.count(|call| call.outcome == Outcome::Ok);
         let wanted = acknowledged() + count;
-        eventually("writes succeed", LIMIT, || async {
+        eventually("writes succeed", FAILOVER_LIMIT, || async {
             acknowledged() >= wanted
         })
         .await;
@@ -125,7 +119,7 @@ async fn deployment_and_pool(max_active: usize, adopt: Adopt) -> (Deployment, Po
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
     let pool = support::pool(&deployment, |config| {
         config.write.max_active = max_active;
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
         config.adopt = adopt;
     })
     .await;
@@ -142,7 +136,10 @@ pub(crate) async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
     block_in_place(|| {
         deployment.failover();
     });
-    eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
+    eventually("the pool follows", FAILOVER_LIMIT, || async {
+        master(pool) != old
+    })
+    .await;
     master(pool)
 }
 
@@ -162,7 +159,7 @@ pub(crate) async fn nothing_is_lost_when(
     lead: impl AsyncFnOnce(&Deployment, &Pool) -> Node,
 ) -> Vec<Call> {
     let pool = support::pool(&deployment, |config| {
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
         change(config);
     })
     .await;
@@ -172,7 +169,7 @@ pub(crate) async fn nothing_is_lost_when(
     let sentinels = deployment.sentinels().iter().map(Server::port);
     let _observer = Observer::start(sentinels, deployment.master_name(), move || seen.clone());
     writers.go_on(200).await;
-    let master = block_in_place(|| history.in_step(&deployment, LIMIT));
+    let master = block_in_place(|| history.in_step(&deployment, FAILOVER_LIMIT));
     let replicas = i64::try_from(deployment.replicas().len()).unwrap();
     let _watch = history.watch_step(master, replicas).unwrap();
     let master = master.port();
@@ -180,7 +177,7 @@ pub(crate) async fn nothing_is_lost_when(
     let new = lead(&deployment, &pool).await;
     writers.go_on(200).await;
     // What the old master alone had acknowledged is gone once it follows the new one.
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     writers.go_on(50).await;
     let calls = writers.finish().await;
 
@@ -270,7 +267,7 @@ async fn dropping_a_command_that_waits_for_the_fence_leaks_nothing() {
         result.expect("no caller panics");
     }
     assert!(dropped.load(SeqCst) > 0, "the fence was up for a while");
-    eventually("all is quiet", LIMIT, || async {
+    eventually("all is quiet", FAILOVER_LIMIT, || async {
         let status = pool.status();
         let write = &status.write;
         (write.waiting, write.active - write.idle) == (0, 0)

@@ -11,12 +11,8 @@ use testkit::{
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::{
-    failover::fence::{By, Writers, hand_over, master, nothing_is_lost_when},
-    support::{self, eventually},
-};
-
-const LIMIT: Duration = Duration::from_secs(120);
+use super::fence::{By, Writers, hand_over, master, nothing_is_lost_when};
+use crate::support::{self, FAILOVER_LIMIT, eventually};
 
 /// May ask everything, and hears nothing.
 const DEAF: &str = "user deaf on >pw ~* -@all +auth +hello +ping +role +client +sentinel \
@@ -34,7 +30,7 @@ async fn lost_without_events(by: By) -> (usize, usize) {
     let pool = support::pool(&deployment, |config| {
         config.sentinel_username = Some("deaf".to_owned());
         config.sentinel_password = Some("pw".to_owned());
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
         // No poll may come to help.
         config.refresh_interval = Duration::from_secs(30);
     })
@@ -42,10 +38,10 @@ async fn lost_without_events(by: By) -> (usize, usize) {
     let old = master(&pool).port();
     let writers = Writers::start(&pool, by);
     writers.go_on(1000).await;
-    block_in_place(|| writers.history.in_step(&deployment, LIMIT));
+    block_in_place(|| writers.history.in_step(&deployment, FAILOVER_LIMIT));
     let new = hand_over(&deployment, &pool).await;
     writers.go_on(200).await;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     let calls = writers.finish().await;
     assert_eq!(pool.status().sentinel.events, 0, "it is deaf");
     assert_ne!(new.port(), old);
@@ -80,14 +76,14 @@ async fn a_replica_that_is_made_a_master_by_hand_holds_up_writes_for_a_moment() 
         config.failover_timeout = Duration::from_secs(5);
     })
     .await;
-    eventually("both replicas are readable", LIMIT, || async {
+    eventually("both replicas are readable", FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == 2
     })
     .await;
     let before = master(&pool);
     let stray = deployment.replicas()[0];
     stray.cmd(&["REPLICAOF", "NO", "ONE"]);
-    eventually("it is seen", LIMIT, || async {
+    eventually("it is seen", FAILOVER_LIMIT, || async {
         pool.status().fence.raised > 0
     })
     .await;
@@ -125,8 +121,11 @@ async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes
         // With the real periods they notice half a minute later.
         Deployment::builder().fast(false).start()
     });
-    let pool = support::pool(&deployment, |config| config.failover_timeout = LIMIT).await;
-    eventually("both replicas are readable", LIMIT, || async {
+    let pool = support::pool(&deployment, |config| {
+        config.failover_timeout = FAILOVER_LIMIT
+    })
+    .await;
+    eventually("both replicas are readable", FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == 2
     })
     .await;
@@ -136,7 +135,7 @@ async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes
     old.cmd(&["FAILOVER", "TO", "127.0.0.1", &to]);
     let began = Instant::now();
     let followed = || master(&pool).port() == new && pool.topology().fence.is_none();
-    let stall = longest_stall(&pool, || followed() || began.elapsed() > LIMIT).await;
+    let stall = longest_stall(&pool, || followed() || began.elapsed() > FAILOVER_LIMIT).await;
     assert!(
         followed(),
         "{:#?} {:#?}",
@@ -176,7 +175,10 @@ async fn a_coordinated_failover_loses_nothing_and_is_followed_before_it_is_annou
         block_in_place(|| {
             deployment.sentinels()[0].cmd(&["SENTINEL", "FAILOVER", name, "COORDINATED"]);
         });
-        eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
+        eventually("the pool follows", FAILOVER_LIMIT, || async {
+            master(pool) != old
+        })
+        .await;
         assert!(
             pool.topology().previous_master.is_some(),
             "it is not announced yet"
@@ -203,7 +205,7 @@ async fn a_replica_whose_link_is_up_is_not_read_from_before_it_has_caught_up() {
     let link = Proxy::to(master.port());
     block_in_place(|| {
         replica.cmd(&["REPLICAOF", "127.0.0.1", &link.port().to_string()]);
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + FAILOVER_LIMIT;
         while replica.info("replication")["master_link_status"] != "up" {
             assert!(Instant::now() < until, "it has no link");
         }
@@ -219,7 +221,7 @@ async fn a_replica_whose_link_is_up_is_not_read_from_before_it_has_caught_up() {
     let reason = pool.topology().replicas[0].excluded.clone().unwrap();
     assert!(reason.to_string().contains("has yet to apply"), "{reason}");
     link.heal();
-    eventually("it is readable", LIMIT, || async {
+    eventually("it is readable", FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == 1
     })
     .await;

@@ -7,10 +7,10 @@ use redis_rw_pool::{Config, Node, Pool};
 use testkit::{Builder, Deployment, Proxies, Server, proxy::Flow};
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::{
-    load::{LIMIT, Load, SLACK, assert_conserved, in_step, seed},
-    stage::unique_name,
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, eventually,
+    load::{Load, SLACK, assert_conserved, in_step, seed},
+    unique_name,
 };
 
 /// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
@@ -44,14 +44,16 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
 
 async fn follows(pool: &Pool, master: &Server) {
     let node = local(master);
-    eventually(&format!("the pool knows {node}"), LIMIT, || async {
-        pool.topology().master.as_ref() == Some(&node)
-    })
+    eventually(
+        &format!("the pool knows {node}"),
+        FAILOVER_LIMIT,
+        || async { pool.topology().master.as_ref() == Some(&node) },
+    )
     .await;
 }
 
 fn successor<'a>(deployment: &'a Deployment, old: &Server) -> &'a Server {
-    block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT))
+    block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +108,7 @@ async fn a_master_that_falls_silent(silence: impl FnOnce(&Server), wake: impl Fn
     block_in_place(|| wake(old));
     let awake = Instant::now();
     load.goes_on(20).await;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     load.goes_on(20).await;
     let history = load.finish().await;
 
@@ -202,7 +204,7 @@ async fn failovers_back_to_back_fail_no_call_and_lose_no_acknowledged_write() {
             deployment.failover();
         });
         follows(&pool, successor(&deployment, old)).await;
-        block_in_place(|| deployment.wait_healthy(LIMIT));
+        block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     }
     load.goes_on(10).await;
     let master = local(deployment.master());
@@ -243,7 +245,7 @@ async fn a_planned_failover_over_a_slow_network_loses_no_acknowledged_write() {
     let new = successor(&deployment, old);
     follows(&pool, new).await;
     load.goes_on(20).await;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     load.goes_on(20).await;
     let history = load.finish().await;
 
@@ -279,7 +281,7 @@ async fn a_leader_that_dies(at: &str) {
             .filter(|s| !s.is_running())
             .count()
     };
-    eventually("the leader dies", LIMIT, || async { dead() == 1 }).await;
+    eventually("the leader dies", FAILOVER_LIMIT, || async { dead() == 1 }).await;
     // The next one shall live, so this clears the flag; it begins only when twice the failover-timeout has passed.
     block_in_place(|| tell(&["help"]));
     assert_eq!(
@@ -337,7 +339,7 @@ async fn a_replaced_master_that_starts_as_a_master_is_never_written_to() {
         old.restart();
     });
     load.goes_on(20).await;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     load.goes_on(20).await;
     let history = load.finish().await;
 

@@ -20,9 +20,8 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    shared::{SOON, ask, chain, failure, node_with, patient, run, sentinel_of, watched_by},
-    support::{self, eventually},
+use crate::support::{
+    self, SOON, ask, chain, eventually, failure, node_with, patient, run, sentinel_of, watched_by,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);

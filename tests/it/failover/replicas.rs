@@ -6,10 +6,10 @@ use redis_rw_pool::{Config, Error, Node, Pool, ReadFrom};
 use testkit::{Builder, Deployment, Server};
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::{
-    load::{CALLERS, Fate, LIMIT, Load, SLACK, assert_conserved, seed},
-    stage::unique_name,
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, eventually,
+    load::{CALLERS, Fate, Load, SLACK, assert_conserved, seed},
+    unique_name,
 };
 
 /// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
@@ -38,9 +38,11 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
 }
 
 async fn readable_are(pool: &Pool, count: usize) {
-    eventually(&format!("{count} replicas are readable"), LIMIT, || async {
-        pool.topology().readable().count() == count
-    })
+    eventually(
+        &format!("{count} replicas are readable"),
+        FAILOVER_LIMIT,
+        || async { pool.topology().readable().count() == count },
+    )
     .await;
 }
 
@@ -50,7 +52,7 @@ async fn is_read_from(server: &Server) {
     let before = reads();
     eventually(
         &format!("{} is read from", server.name()),
-        LIMIT,
+        FAILOVER_LIMIT,
         || async { reads() > before + 20 },
     )
     .await;
@@ -108,7 +110,7 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
     }
     readable_are(&pool, 2).await;
     // And the master is left alone again.
-    eventually("no read reaches the master", LIMIT, || async {
+    eventually("no read reaches the master", FAILOVER_LIMIT, || async {
         let before = block_in_place(|| master.command_stat("get"));
         load.goes_on(20).await;
         block_in_place(|| master.command_stat("get")) == before
@@ -171,7 +173,7 @@ async fn a_master_without_the_replicas_it_needs_refuses_writes_until_they_are_ba
     readable_are(&pool, 0).await;
     let (began, looks) = (Instant::now(), pool.status().sentinel.refreshes);
     let refused = load.failures();
-    eventually("many writes are refused", LIMIT, || async {
+    eventually("many writes are refused", FAILOVER_LIMIT, || async {
         load.failures() >= refused + 50
     })
     .await;

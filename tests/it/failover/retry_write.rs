@@ -17,13 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    shared::{SOON, polled, sentinel_of, watched_by},
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, SOON, eventually, poll_then_drop, sentinel_of, watched_by,
 };
 
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn alone(change: impl FnOnce(&mut Config)) -> (Server, FakeSentinel, Pool) {
@@ -56,7 +53,12 @@ async fn callers_do_not_notice_that_the_master_was_killed() {
         let (pool, stop, written) = (pool.clone(), Arc::clone(&stop), Arc::clone(&written));
         writers.spawn(async move {
             while !stop.load(SeqCst) {
-                set(&pool, Retry::within(LIMIT), &format!("key:{writer}")).await?;
+                set(
+                    &pool,
+                    Retry::within(FAILOVER_LIMIT),
+                    &format!("key:{writer}"),
+                )
+                .await?;
                 written.fetch_add(1, SeqCst);
             }
             RedisResult::Ok(())
@@ -64,7 +66,7 @@ async fn callers_do_not_notice_that_the_master_was_killed() {
     }
     let go_on = async || {
         let wanted = written.load(SeqCst) + 500;
-        eventually("writes succeed", LIMIT, || async {
+        eventually("writes succeed", FAILOVER_LIMIT, || async {
             written.load(SeqCst) >= wanted
         })
         .await;
@@ -73,7 +75,11 @@ async fn callers_do_not_notice_that_the_master_was_killed() {
     let old = deployment.master().port();
     block_in_place(|| deployment.node(old).kill());
     go_on().await;
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+    let new = block_in_place(|| {
+        deployment
+            .wait_for_master_other_than(old, FAILOVER_LIMIT)
+            .port()
+    });
     stop.store(true, SeqCst);
     while let Some(writer) = writers.join_next().await {
         assert_eq!(writer.expect("no caller panics"), Ok(()));
@@ -105,7 +111,7 @@ async fn what_the_server_has_answered_is_not_asked_again() {
 async fn what_no_attempt_can_mend_is_told_at_once() {
     let (_server, _sentinel, pool) = alone(|_| {}).await;
     let attempts = AtomicUsize::new(0);
-    let patient = || Retry::within(LIMIT);
+    let patient = || Retry::within(FAILOVER_LIMIT);
     let result: RedisResult<()> = pool
         .retry_write(patient(), |mut conn| {
             attempts.fetch_add(1, SeqCst);
@@ -129,14 +135,14 @@ async fn what_hinders_it_may_pass() {
     .await;
     // The only connection is lent.
     let guard = pool.write().await.unwrap();
-    let mut waiting = Box::pin(set(&pool, Retry::within(LIMIT), "first"));
-    assert_eq!(polled(3, &mut waiting).await, None);
+    let mut waiting = Box::pin(set(&pool, Retry::within(FAILOVER_LIMIT), "first"));
+    assert_eq!(poll_then_drop(&mut waiting, 3).await, None);
     drop(guard);
     assert_eq!(waiting.await, Ok(()));
 
     block_in_place(|| server.cmd(&["CONFIG", "SET", "maxmemory", "1"]));
     let refused = AtomicUsize::new(0);
-    let full = pool.retry_write(Retry::within(LIMIT), |mut conn| {
+    let full = pool.retry_write(Retry::within(FAILOVER_LIMIT), |mut conn| {
         let (refused, server) = (&refused, &server);
         async move {
             let result: RedisResult<()> = conn.set("second", "v").await;
@@ -194,7 +200,7 @@ async fn dropping_it_gives_back_what_it_holds() {
     let (_server, _sentinel, pool) = alone(|_| {}).await;
     for polls in 1..20 {
         let write = set(&pool, Retry::default(), "k");
-        let _cut = polled(polls, write).await;
+        let _cut = poll_then_drop(write, polls).await;
         eventually("nobody waits and nothing is lent", SOON, || async {
             let status = pool.status().write;
             (status.waiting, status.active - status.idle) == (0, 0)

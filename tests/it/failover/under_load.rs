@@ -21,20 +21,14 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    stage::PROBE,
-    support::{self, eventually},
-};
-
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::support::{self, FAILOVER_LIMIT, PROBE, eventually};
 
 fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)
 }
 
 fn patient(config: &mut Config) {
-    config.failover_timeout = LIMIT;
+    config.failover_timeout = FAILOVER_LIMIT;
     config.command_timeout = Some(Duration::from_secs(1));
 }
 
@@ -46,9 +40,11 @@ async fn set(pool: &Pool, key: &str) -> RedisResult<Node> {
 }
 
 async fn follows(pool: &Pool, master: &Node) {
-    eventually(&format!("the pool knows {master}"), LIMIT, || async {
-        pool.topology().master.as_ref() == Some(master)
-    })
+    eventually(
+        &format!("the pool knows {master}"),
+        FAILOVER_LIMIT,
+        || async { pool.topology().master.as_ref() == Some(master) },
+    )
     .await;
 }
 
@@ -119,7 +115,7 @@ impl Load {
     async fn goes_on(&self, count: u64) {
         let writes = self.acks.lock().len() as u64 + count;
         let reads = self.reads.load(SeqCst) + count;
-        eventually("writes and reads succeed", LIMIT, || async {
+        eventually("writes and reads succeed", FAILOVER_LIMIT, || async {
             self.acks.lock().len() as u64 >= writes && self.reads.load(SeqCst) >= reads
         })
         .await;
@@ -127,7 +123,7 @@ impl Load {
 
     /// Waits until `count` writes have succeeded on this node.
     async fn reaches(&self, node: &Node, count: usize) {
-        eventually(&format!("writes reach {node}"), LIMIT, || async {
+        eventually(&format!("writes reach {node}"), FAILOVER_LIMIT, || async {
             let acks = self.acks.lock();
             acks.iter().filter(|ack| ack.node == *node).count() >= count
         })
@@ -211,7 +207,11 @@ async fn a_planned_failover_is_followed_under_load() {
     let load = Load::start(&pool, 4, 4);
     load.goes_on(50).await;
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+    let new = block_in_place(|| {
+        deployment
+            .wait_for_master_other_than(old, FAILOVER_LIMIT)
+            .port()
+    });
     load.reaches(&local(new), 50).await;
     load.goes_on(50).await;
     let (write_failures, read_failures) = (
@@ -250,7 +250,7 @@ async fn a_planned_failover_is_followed_under_load() {
         assert!(known.iter().any(|word| text.contains(word)), "{text}");
     }
     check_reads(&read_failures.lock());
-    eventually("the old master is read from", LIMIT, || async {
+    eventually("the old master is read from", FAILOVER_LIMIT, || async {
         pool.topology().readable().any(|node| *node == local(old))
     })
     .await;
@@ -265,10 +265,10 @@ async fn a_killed_master_is_replaced_and_comes_back_as_a_replica() {
     let load = Load::start(&pool, 4, 4);
     load.goes_on(50).await;
     block_in_place(|| old.kill());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
     load.reaches(&local(new.port()), 50).await;
     block_in_place(|| old.restart());
-    eventually("the old master is read from", LIMIT, || async {
+    eventually("the old master is read from", FAILOVER_LIMIT, || async {
         pool.topology()
             .readable()
             .any(|node| *node == local(old.port()))
@@ -311,11 +311,13 @@ async fn callers_who_wait_while_there_is_no_master_are_served_by_the_next_one() 
         let pool = pool.clone();
         waiters.spawn(async move { set(&pool, &format!("waited:{i}")).await });
     }
-    eventually("eight wait behind four who dial", LIMIT, || async {
-        pool.status().write.waiting == 8
-    })
+    eventually(
+        "eight wait behind four who dial",
+        FAILOVER_LIMIT,
+        || async { pool.status().write.waiting == 8 },
+    )
     .await;
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
     while let Some(result) = waiters.join_next().await {
         let node = result.expect("it does not panic");
         assert_eq!(node, Ok(local(new.port())));
@@ -340,7 +342,7 @@ async fn a_guard_to_a_deposed_master_writes_to_the_new_one_over_another_connecti
     drop(pool.write().await.expect("there is a master"));
     let () = held.set("before", "v").await.expect("it takes writes");
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
     follows(&pool, &local(new.port())).await;
     let role = old.cmd(&["ROLE"]);
     assert_eq!(
@@ -362,7 +364,7 @@ async fn a_guard_to_a_deposed_master_writes_to_the_new_one_over_another_connecti
     let discarded = || pool.status().write.discards.get(Discard::RoleChanged);
     eventually(
         "the idle one and that of the guard are gone",
-        LIMIT,
+        FAILOVER_LIMIT,
         || async { discarded() == 2 },
     )
     .await;
@@ -382,7 +384,7 @@ async fn nothing_is_written_to_an_old_master_that_would_take_it() {
     let load = Load::start(&pool, 8, 2);
     load.goes_on(50).await;
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
     load.reaches(&local(new.port()), 400).await;
     let raw: BTreeSet<String> = old
         .cmd(&["KEYS", "key:*"])
@@ -423,9 +425,9 @@ async fn a_new_master_is_warm_before_anybody_asks_for_it() {
     drop(lent);
     let old = deployment.master().port();
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, FAILOVER_LIMIT));
     follows(&pool, &local(new.port())).await;
-    eventually("as many are idle as before", LIMIT, || async {
+    eventually("as many are idle as before", FAILOVER_LIMIT, || async {
         let status = pool.status().write;
         (status.idle, status.active) == (5, 5) && status.discards.get(Discard::RoleChanged) == 5
     })
@@ -482,7 +484,7 @@ async fn five_failovers_in_a_row_are_followed_and_leave_nothing_behind() {
         let sentinel = status.sentinel.reachable == 3;
         status.read.active + status.write.active == 0 && sentinel
     };
-    eventually("all Sentinels are heard", LIMIT, || async {
+    eventually("all Sentinels are heard", FAILOVER_LIMIT, || async {
         quiet() && sockets_to(&ports) == open
     })
     .await;
@@ -498,27 +500,36 @@ async fn five_failovers_in_a_row_are_followed_and_leave_nothing_behind() {
             1 | 3 => deployment.node(old).kill(),
             _ => drop(deployment.failover()),
         });
-        let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
+        let new = block_in_place(|| {
+            deployment
+                .wait_for_master_other_than(old, FAILOVER_LIMIT)
+                .port()
+        });
         load.reaches(&local(new), 20).await;
         follows(&pool, &local(new)).await;
         block_in_place(|| {
             if !deployment.node(old).is_running() {
                 deployment.node(old).restart();
             }
-            deployment.wait_healthy(LIMIT);
+            deployment.wait_healthy(FAILOVER_LIMIT);
         });
         masters.push(new);
     }
     load.goes_on(20).await;
     load.finish().await;
     chronicle.check();
-    eventually("all replicas are readable", LIMIT, || async {
+    eventually("all replicas are readable", FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == 2
     })
     .await;
-    eventually("idle connections are closed", LIMIT, || async { quiet() }).await;
-    eventually("tasks and sockets are as before", LIMIT, || async {
-        tasks() <= base && sockets_to(&ports) <= open
+    eventually("idle connections are closed", FAILOVER_LIMIT, || async {
+        quiet()
     })
+    .await;
+    eventually(
+        "tasks and sockets are as before",
+        FAILOVER_LIMIT,
+        || async { tasks() <= base && sockets_to(&ports) <= open },
+    )
     .await;
 }

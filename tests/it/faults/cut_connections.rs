@@ -7,10 +7,7 @@ use redis::RedisResult;
 use redis_rw_pool::{AddressMap, Node, Pool};
 use testkit::proxy::{Ending, Flow, Link, Proxy, Toward};
 
-use crate::{
-    shared::{SOON, ask, cmd, deployment, failure, master, patient},
-    support::{self, eventually},
-};
+use crate::support::{self, SOON, ask, cmd, deployment, eventually, failure, master, patient};
 
 const ENDINGS: [Ending; 3] = [Ending::Fin, Ending::Reset, Ending::HalfClose];
 

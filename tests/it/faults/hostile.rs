@@ -13,11 +13,10 @@ use redis::{AsyncCommands, RedisResult, Value, pipe};
 use redis_rw_pool::{Config, ConfigError, Discard, Error, Pool, ReadFrom};
 use testkit::fake::{self, Action, Conn, FakeServer, SentinelView};
 
-use crate::shared::{
-    SOON, ask, assert_hidden, chain, discarded, failure, id, node_with, run, sentinel_of,
-    watched_by,
+use crate::support::{
+    SOON, ask, assert_hidden, chain, discarded, eventually, failure, id, node_with, run,
+    sentinel_of, watched_by,
 };
-use crate::support::eventually;
 
 const SECRET: &str = "canary-5d1c";
 

@@ -4,7 +4,7 @@ mod cut_connections;
 mod hostile;
 mod panics;
 mod refusals;
-pub(crate) mod secrets;
+mod secrets;
 mod server_limits;
 mod silent_network;
 mod turned_away;

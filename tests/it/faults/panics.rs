@@ -11,11 +11,7 @@ use std::{
 use redis_rw_pool::{AddressMap, Config, Node, Pool, redis::AsyncCommands};
 use testkit::fake::{self, FakeNode, FakeSentinel, NodeRole, SentinelView};
 
-use crate::{
-    shared::chain,
-    stage::{LONG, alive_tasks, tasks_are_back_to},
-    support::eventually,
-};
+use crate::support::{LONG, alive_tasks, chain, eventually, tasks_are_back_to};
 
 fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)

@@ -14,10 +14,7 @@ use redis_rw_pool::{Config, Node, Outcome, Pool, ReadFrom, Retry, outcome};
 use testkit::fake::{self, Action, FakeSentinel, FakeServer, NodeRole, SentinelView};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{
-    shared::{SOON, ask, failure, node_with, run, sentinel_of, watched_by},
-    support::eventually,
-};
+use crate::support::{SOON, ask, eventually, failure, node_with, run, sentinel_of, watched_by};
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const REDIRECT: &str = "-REDIRECT 127.0.0.1:6380\r\n";

@@ -1,31 +1,16 @@
 //! Secrets: whatever fails, they show in no text, no log and no panic.
 
-use std::{
-    error::Error as StdError,
-    fmt::{Debug, Write as _},
-    panic,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike};
-use redis_rw_pool::{Config, Error, Pool, Retry, redis::RedisError};
+use redis_rw_pool::{Config, Pool, Retry};
 use testkit::{
     Deployment,
     fake::{self, Action, FakeServer, SentinelView},
 };
 use tokio::task::spawn_blocking;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
-use crate::{
-    shared::{assert_hidden, node_with, watched_by},
-    support::eventually,
-};
+use crate::support::{self, FAILOVER_LIMIT, Seen, eventually, node_with, read_along, watched_by};
 
 /// Part of every secret here; nothing else has it.
 const CANARY: &str = "canary";
@@ -33,118 +18,7 @@ const NODE_SECRET: &str = "canary-of-the-nodes";
 const SENTINEL_SECRET: &str = "canary-of-the-sentinels";
 const STORED: &str = "canary-in-redis";
 
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(300);
-
-/// Everything that anybody could have read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
-
-impl Seen {
-    fn text(&self, text: String) {
-        self.0.lock().push(text);
-    }
-
-    fn debug(&self, what: &dyn Debug) {
-        self.text(format!("{what:?} {what:#?}"));
-    }
-
-    fn error(&self, error: &(dyn StdError + 'static)) {
-        self.text(format!("{error} {error:?} {error:#?}"));
-        if let Some(cause) = error.source() {
-            self.error(cause);
-        }
-    }
-
-    /// What a command said that must fail.
-    fn failure<T: Debug>(&self, result: RedisResult<T>) {
-        self.error(&result.expect_err("it must fail"));
-    }
-
-    /// What a pool said that could not be had, or could not lend.
-    fn refusal<T: Debug>(&self, result: Result<T, Error>) {
-        let error = result.expect_err("it must fail");
-        self.error(&error);
-        self.error(&RedisError::from(error));
-    }
-
-    fn contains(&self, text: &str) -> bool {
-        self.count(&[text]) > 0
-    }
-
-    /// How many of the texts have all these parts.
-    pub(crate) fn count(&self, parts: &[&str]) -> usize {
-        let all = self.0.lock();
-        let has_all = |text: &&String| parts.iter().all(|part| text.contains(part));
-        all.iter().filter(has_all).count()
-    }
-
-    fn check(&self) {
-        // Not under the lock: the panic is read too.
-        let seen = self.0.lock().clone();
-        for text in seen {
-            assert_hidden(&text, CANARY);
-        }
-    }
-}
-
-/// Reads every span and event of whatever level, this crate's and others'.
-struct Reader(Seen);
-
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let _ = write!(self.0, "{field}={value:?} ");
-    }
-}
-
-impl Subscriber for Reader {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        let mut fields = Fields(span.metadata().name().to_owned());
-        span.record(&mut fields);
-        self.0.text(fields.0);
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        let mut fields = Fields(String::new());
-        values.record(&mut fields);
-        self.0.text(fields.0);
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(event.metadata().target().to_owned());
-        event.record(&mut fields);
-        self.0.text(fields.0);
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// Begins to read the logs of this thread and the panics of all.
-pub(crate) fn read_along() -> (Seen, tracing::subscriber::DefaultGuard) {
-    let seen = Seen::default();
-    let panics = seen.clone();
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        panics.text(panic.to_string());
-        usual(panic);
-    }));
-    // While there is only one subscriber, tracing asks only the thread that meets a callsite first,
-    // and where that is another test's nobody reads it any more. With two it asks both.
-    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| tracing::Dispatch::new(Reader(Seen::default())));
-    let guard = tracing::subscriber::set_default(Reader(seen.clone()));
-    (seen, guard)
-}
 
 /// One command after another with a secret in it.
 async fn commands(seen: &Seen, conn: &mut impl ConnectionLike, lines: &[&[&str]]) {
@@ -161,7 +35,7 @@ fn with_secrets(config: &mut Config) {
     config.password = Some(NODE_SECRET.to_owned());
     config.sentinel_password = Some(SENTINEL_SECRET.to_owned());
     config.connect_timeout = Duration::from_secs(5);
-    config.failover_timeout = LIMIT;
+    config.failover_timeout = FAILOVER_LIMIT;
     config.command_timeout = Some(Duration::from_secs(1));
     config.write.wait_timeout = Some(Duration::from_secs(1));
 }
@@ -217,7 +91,7 @@ async fn wrong_passwords_and_broken_urls_are_not_repeated() {
     });
     outside.join().expect_err("it has to panic");
     assert!(seen.contains("there is no reactor"), "the panic was read");
-    seen.check();
+    seen.assert_hidden(CANARY);
 }
 
 #[tokio::test]
@@ -231,7 +105,7 @@ async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
             .start()
     });
     let deployment = Arc::new(deployment.await.unwrap());
-    let mut config = crate::support::config(&deployment);
+    let mut config = support::config(&deployment);
     with_secrets(&mut config);
     let pool = Pool::connect(config).await.unwrap();
     let mut conn = pool.write().await.unwrap();
@@ -267,7 +141,7 @@ async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
     let old = deployment.master().port();
     let blocked = tokio::spawn(async move { conn.blpop::<_, Value>(STORED, 0.0).await });
     let killer = Arc::clone(&deployment);
-    let save = pool.retry_write(Retry::within(LIMIT), |mut conn| async move {
+    let save = pool.retry_write(Retry::within(FAILOVER_LIMIT), |mut conn| async move {
         conn.set::<_, _, ()>(STORED, STORED).await
     });
     let killed = spawn_blocking(move || killer.node(old).kill());
@@ -275,7 +149,7 @@ async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
     saved.unwrap();
     killed.unwrap();
     seen.failure(blocked.await.unwrap());
-    eventually("the pool follows", LIMIT, || async {
+    eventually("the pool follows", FAILOVER_LIMIT, || async {
         let master = pool.topology().master.clone();
         master.is_some_and(|master| master.port() != old)
     })
@@ -305,7 +179,7 @@ async fn a_failover_and_all_that_fails_in_it_give_nothing_away() {
     seen.refusal(pool.write().await);
     commands(&seen, &mut writer, &[&["SET", STORED, STORED]]).await;
     assert!(seen.contains("the master changed"), "the log was read");
-    seen.check();
+    seen.assert_hidden(CANARY);
 }
 
 /// A server of malice, which knows what it was sent and says it wherever it can.
@@ -358,7 +232,7 @@ async fn a_server_that_breaks_the_protocol_with_what_it_was_sent_is_not_quoted()
         }
         seen.debug(&(&pool, &conn, pool.writer(), pool.status()));
     }
-    seen.check();
+    seen.assert_hidden(CANARY);
 }
 
 #[tokio::test]
@@ -418,5 +292,5 @@ async fn a_server_that_repeats_the_password_later_on_is_not_quoted() {
         }
     }
     assert!(seen.contains("what is *** to me"), "some of it was said");
-    seen.check();
+    seen.assert_hidden(CANARY);
 }

@@ -12,11 +12,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    load::{Fate, LIMIT, Load, SLACK, assert_conserved, seed},
-    shared::ask,
-    stage::{LONG, Side, Stage, unique_name},
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, LONG, Side, Stage, ask, eventually,
+    load::{Fate, Load, SLACK, assert_conserved, seed},
+    unique_name,
 };
 
 /// A deployment that nothing here drives to a failover, with a pool on it and its name.
@@ -32,7 +31,7 @@ async fn stage(change: impl FnOnce(&mut Config)) -> (Deployment, Pool, String) {
     })
     .await;
     seed(&pool, deployment.nodes().len() - 1).await;
-    eventually("all replicas are readable", LIMIT, || async {
+    eventually("all replicas are readable", FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == deployment.nodes().len() - 1
     })
     .await;
@@ -97,7 +96,7 @@ async fn a_paused_master(what: &str) {
     let millis = PAUSE.as_millis().to_string();
     block_in_place(|| master.cmd(&["CLIENT", "PAUSE", &millis, what]));
     let paused = Instant::now();
-    eventually("writes meet the pause", LIMIT, || async {
+    eventually("writes meet the pause", FAILOVER_LIMIT, || async {
         load.failures() >= 6
     })
     .await;

@@ -8,11 +8,7 @@ use redis_rw_pool::{AddressMap, Config, Discard, Error, Multiplexed, Node, Pool}
 use testkit::proxy::{Door, Flow, Proxy, Toward};
 use tokio::time::Instant;
 
-use crate::{
-    shared::{SOON, ask, chain, failure},
-    stage::{LONG, deployment, unique_name},
-    support::{self, eventually},
-};
+use crate::support::{self, LONG, SOON, ask, chain, deployment, eventually, failure, unique_name};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 

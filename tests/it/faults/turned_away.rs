@@ -21,10 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    shared::{ask, chain, node_with, run, sentinel_of, watched_by},
-    support::eventually,
-};
+use crate::support::{ask, chain, eventually, node_with, run, sentinel_of, watched_by};
 
 const DENIED: &str =
     "-DENIED Redis is running in protected mode because protected mode is enabled.\r\n";

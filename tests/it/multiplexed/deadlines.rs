@@ -6,12 +6,7 @@ use redis::{RedisError, RedisResult, Value, pipe};
 use testkit::{Client, fake::Action};
 use tokio::time::Instant;
 
-use crate::{
-    quiet::{Quiet, bulk},
-    shared::{SOON, ask, failure, run},
-    stage::{Side, Stage, side_by_side},
-    support::eventually,
-};
+use crate::support::{Quiet, SOON, Side, Stage, ask, bulk, eventually, failure, run, side_by_side};
 
 const SHORT: Duration = Duration::from_millis(300);
 

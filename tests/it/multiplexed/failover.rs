@@ -18,17 +18,13 @@ use testkit::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::{
-    shared::{SOON, ask, chain, failure, id, run, sentinel_of, watched_by},
-    stage::{Side, Stage},
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, SOON, Side, Stage, ask, chain, eventually, failure, id, run, sentinel_of,
+    watched_by,
 };
 
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
-
 fn patient(config: &mut Config) {
-    config.failover_timeout = LIMIT;
+    config.failover_timeout = FAILOVER_LIMIT;
     config.command_timeout = Some(Duration::from_secs(2));
 }
 
@@ -38,7 +34,7 @@ fn local(port: u16) -> Node {
 
 async fn readable_are(pool: &Pool, count: usize) {
     let what = format!("{count} replicas are readable");
-    eventually(&what, LIMIT, || async {
+    eventually(&what, FAILOVER_LIMIT, || async {
         pool.topology().readable().count() == count
     })
     .await;
@@ -46,7 +42,7 @@ async fn readable_are(pool: &Pool, count: usize) {
 
 async fn connections_are(pool: &Pool, writer: usize, reader: usize) {
     let what = format!("{writer} connections to write and {reader} to read");
-    eventually(&what, LIMIT, || async {
+    eventually(&what, FAILOVER_LIMIT, || async {
         let status = pool.status();
         (status.writer.connections, status.reader.connections) == (writer, reader)
     })
@@ -98,7 +94,7 @@ impl Load {
 
     async fn goes_on(&self) {
         let wanted = self.done.lock().len() + 200;
-        eventually("calls succeed", LIMIT, || async {
+        eventually("calls succeed", FAILOVER_LIMIT, || async {
             self.done.lock().len() >= wanted
         })
         .await;
@@ -153,7 +149,7 @@ async fn writers_follow(fail: impl FnOnce(&Deployment)) {
     load.goes_on().await;
     let old = deployment.master().port();
     block_in_place(|| fail(&deployment));
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old, FAILOVER_LIMIT));
     let switched = topologies.wait_for(|topology| topology.master == Some(local(new.port())));
     let version = switched.await.unwrap().version;
     load.goes_on().await;
@@ -171,7 +167,7 @@ async fn writers_follow(fail: impl FnOnce(&Deployment)) {
     // Nothing is left at the others but looks at them, which end.
     for node in deployment.nodes() {
         if node.port() != new.port() && node.is_running() {
-            eventually("the old connection is closed", LIMIT, || async {
+            eventually("the old connection is closed", FAILOVER_LIMIT, || async {
                 let sets = |client: &BTreeMap<String, String>| {
                     client["name"] == NAME && client["cmd"].starts_with("set")
                 };
@@ -203,16 +199,18 @@ async fn commands_that_wait_while_there_is_no_master_reach_the_next_one() {
     let () = writer.set("before", 1).await.unwrap();
     let old = deployment.master();
     old.kill();
-    eventually("the connection is known to be lost", LIMIT, || async {
-        pool.status().writer.connections == 0
-    })
+    eventually(
+        "the connection is known to be lost",
+        FAILOVER_LIMIT,
+        || async { pool.status().writer.connections == 0 },
+    )
     .await;
     let mut callers = JoinSet::new();
     for n in 0..20 {
         let mut writer = writer.clone();
         callers.spawn(async move { writer.set::<_, _, ()>(format!("waited:{n}"), 1).await });
     }
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
     for result in callers.join_all().await {
         assert_eq!(result, Ok(()));
     }
@@ -221,7 +219,10 @@ async fn commands_that_wait_while_there_is_no_master_reach_the_next_one() {
 
 #[tokio::test]
 async fn a_master_that_takes_no_writes_any_more_gets_no_more_over_that_connection() {
-    let stage = Stage::own(Side::Write, |config| config.failover_timeout = LIMIT).await;
+    let stage = Stage::own(Side::Write, |config| {
+        config.failover_timeout = FAILOVER_LIMIT
+    })
+    .await;
     let mut writer = stage.pool.writer();
     let () = writer.set("k", 1).await.unwrap();
     let server = stage.server();
@@ -232,7 +233,7 @@ async fn a_master_that_takes_no_writes_any_more_gets_no_more_over_that_connectio
         tokio::spawn(async move { writer.set::<_, _, ()>("k", value).await })
     };
     let first = set(2);
-    eventually("the connection is given up", LIMIT, || async {
+    eventually("the connection is given up", FAILOVER_LIMIT, || async {
         stage.pool.status().writer.connections == 0
     })
     .await;
@@ -362,7 +363,7 @@ async fn reads_go_on_when_a_replica_dies_and_it_is_used_when_it_comes_back() {
     connections_are(&pool, 0, 1).await;
     load.goes_on().await;
     block_in_place(|| replica.restart());
-    eventually("it is read from again", LIMIT, || async {
+    eventually("it is read from again", FAILOVER_LIMIT, || async {
         replica.command_stat("exists") > 50
     })
     .await;
@@ -389,7 +390,7 @@ async fn no_read_fails_when_a_replica_leaves_and_one_that_joins_is_read_from() {
     load.goes_on().await;
     assert_eq!(second.command_stat("exists"), 0);
     sentinel.set(view.clone().with_replica(second.port()));
-    eventually("the second is read from", LIMIT, || async {
+    eventually("the second is read from", FAILOVER_LIMIT, || async {
         second.command_stat("exists") > 100
     })
     .await;
@@ -431,7 +432,7 @@ async fn reads_on_their_way_to_a_master_that_is_killed_are_answered_by_the_next_
         reads.spawn(async move { writer.get::<_, String>("k").await });
     }
     reads.spawn(async move { conn.get("k").await });
-    eventually("all are on their way", LIMIT, || async {
+    eventually("all are on their way", FAILOVER_LIMIT, || async {
         pool.status().writer.in_flight == READS
     })
     .await;

@@ -9,11 +9,9 @@ use redis::{AsyncCommands, RedisResult, Value, cmd, pipe};
 use redis_rw_pool::Multiplexed;
 use testkit::fake::Action;
 
-use crate::{
-    quiet::{Quiet, bulk},
-    shared::{Random, Relay, SOON, ask, failure, master, run, single, value_of},
-    stage::{Side, Stage, side_by_side},
-    support::eventually,
+use crate::support::{
+    Quiet, Random, Relay, SOON, Side, Stage, ask, bulk, chain, eventually, failure, master,
+    poll_then_drop, run, side_by_side, single, value_of,
 };
 
 /// Echoes until told to stop, each of them right; how many there were.
@@ -99,7 +97,7 @@ async fn two_replies_to_one_command_cost_the_connection() {
     for result in [first, second] {
         match result {
             Ok(value) => assert_eq!(value, "a"),
-            Err(error) => assert!(crate::shared::chain(&error).contains("outcome is unknown")),
+            Err(error) => assert!(chain(&error).contains("outcome is unknown")),
         }
     }
     eventually("both are closed", SOON, || async {
@@ -323,9 +321,10 @@ async fn a_caller_who_leaves_in_the_middle_of_a_large_pipeline_disturbs_nobody()
     }
     for polls in 1..12 {
         let mut leaves = writer.clone();
-        let left = crate::shared::polled(polls, async {
-            pipeline.query_async::<Vec<usize>>(&mut leaves).await
-        });
+        let left = poll_then_drop(
+            async { pipeline.query_async::<Vec<usize>>(&mut leaves).await },
+            polls,
+        );
         assert!(left.await.is_none_or(|replies| replies.is_ok()));
         let numbers: Vec<usize> = pipeline.query_async(&mut writer).await.unwrap();
         assert!(numbers.into_iter().eq(0..5_000));

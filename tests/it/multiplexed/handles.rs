@@ -10,11 +10,9 @@ use testkit::{
 };
 use tokio::task::JoinSet;
 
-use crate::{
-    quiet::Quiet,
-    shared::{SOON, ask, assert_hidden, cmd, failure, id, node_with, run, sentinel_of, watched_by},
-    stage::{Side, Stage, alive_tasks, tasks_are_back_to},
-    support::eventually,
+use crate::support::{
+    Quiet, SOON, Side, Stage, alive_tasks, ask, assert_hidden, cmd, eventually, failure, id,
+    node_with, run, sentinel_of, tasks_are_back_to, watched_by,
 };
 
 fn handle(stage: &Stage) -> Multiplexed {

@@ -2,11 +2,9 @@
 
 use redis::{RedisResult, Value, pipe};
 
-use crate::{
-    quiet::Quiet,
-    shared::{SOON, ask, cmd, value_of},
-    stage::{Side, Stage, poll_then_drop_on_wake, side_by_side, turn},
-    support::eventually,
+use crate::support::{
+    Quiet, SOON, Side, Stage, ask, cmd, eventually, poll_then_drop_on_wake, side_by_side, turn,
+    value_of,
 };
 
 const KEYS: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];

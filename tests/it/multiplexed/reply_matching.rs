@@ -15,10 +15,9 @@ use redis::{AsyncCommands, RedisResult, pipe};
 use redis_rw_pool::Multiplexed;
 use tokio::task::JoinSet;
 
-use crate::{
-    shared::{Random, ask, chain, cmd, polled, value_of},
-    stage::{Side, Stage, poll_then_drop_on_wake, side_by_side},
-    support::eventually,
+use crate::support::{
+    Random, Side, Stage, ask, chain, cmd, eventually, poll_then_drop, poll_then_drop_on_wake,
+    side_by_side, value_of,
 };
 
 /// Only a hang exceeds it.
@@ -156,7 +155,7 @@ impl Caller {
             let pause = Duration::from_micros(self.random.below(3_000));
             let (first, second) = (self.one(), self.one());
             match how {
-                0 => drop(polled(polls, first).await),
+                0 => drop(poll_then_drop(first, polls).await),
                 1 => drop(poll_then_drop_on_wake(first, polls).await),
                 2 => drop(tokio::time::timeout(pause, first).await),
                 3 => tokio::select! {

@@ -13,9 +13,8 @@ use testkit::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::{
-    shared::{SOON, ask, cmd, node_with, run, sentinel_of, watched_by},
-    support::{self, eventually},
+use crate::support::{
+    self, SOON, ask, cmd, eventually, node_with, run, sentinel_of, single, watched_by,
 };
 
 /// Both replicas are asked for something.
@@ -227,7 +226,7 @@ async fn an_error_that_a_script_makes_up_does_not_run_it_again() {
 
 #[tokio::test]
 async fn what_nobody_has_sent_is_for_the_caller_to_load() {
-    let pool = crate::shared::single("scripts-unknown", |_| {}).await;
+    let pool = single("scripts-unknown", |_| {}).await;
     let mut writer = pool.writer();
     let result: RedisResult<Value> = call("EVALSHA", "never sent").query_async(&mut writer).await;
     let error = result.unwrap_err();

@@ -5,10 +5,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use redis::{AsyncCommands, RedisResult, Value, pipe};
 use redis_rw_pool::{Connection, Discard, Pool};
 
-use crate::shared::{
-    Random, Relay, SOON, ask, chain, discarded, id, master, patient, polled, run, single, value_of,
+use crate::support::{
+    self, Random, Relay, SOON, ask, chain, deployment, discarded, eventually, id, master, patient,
+    poll_then_drop, run, single, value_of,
 };
-use crate::support::{self, eventually};
 
 const BIG: usize = 200_000;
 /// So that even a command nobody waits for takes more than one write.
@@ -111,7 +111,7 @@ async fn at_every_await_point(pool: &Pool, relay: &Relay, job: Job) {
         let before = id(&mut conn).await;
         let cancelled = discarded(pool, Discard::Cancelled);
         relay.set(piece, Duration::from_micros(200));
-        let outcome = polled(polls, perform(job, &mut conn, &key)).await;
+        let outcome = poll_then_drop(perform(job, &mut conn, &key), polls).await;
         relay.set(0, Duration::ZERO);
         let unfinished = outcome.is_none();
         if let Some(result) = outcome {
@@ -254,7 +254,8 @@ async fn a_panic_gives_the_connection_back_and_keeps_it_only_if_it_is_clean() {
                 let () = ask(&mut conn, line).await;
             }
             if cancel {
-                let blocked = polled(1, run::<Value>(&mut conn, "BLPOP cancel:panic 0")).await;
+                let blocked =
+                    poll_then_drop(run::<Value>(&mut conn, "BLPOP cancel:panic 0"), 1).await;
                 assert!(blocked.is_none());
             }
             std::panic::resume_unwind(Box::new("a panic that prints nothing"));
@@ -293,7 +294,7 @@ async fn a_panic_inside_the_callers_own_poll_leaves_the_pool_whole() {
             std::panic::catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     let mut conn = pool.write().await.unwrap();
-                    let _ = polled(1, conn.get::<_, Option<i64>>("cancel:k")).await;
+                    let _ = poll_then_drop(conn.get::<_, Option<i64>>("cancel:k"), 1).await;
                     std::panic::resume_unwind(Box::new(round));
                 })
             }))
@@ -330,10 +331,10 @@ async fn a_command_that_was_never_polled_changes_nothing() {
 
 #[tokio::test]
 async fn reads_cut_off_on_a_replica_do_not_mix_up_replies_either() {
-    let replica = &crate::shared::deployment().nodes()[1];
+    let replica = &deployment().nodes()[1];
     prepare((0..4).map(|task| format!("reads:{task}"))).await;
     let relay = Relay::to(replica.port()).await;
-    let pool = support::pool(crate::shared::deployment(), |config| {
+    let pool = support::pool(deployment(), |config| {
         patient(config);
         config.address_map = Some(relay.map());
         config.read.max_active = 2;

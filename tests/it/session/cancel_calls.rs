@@ -15,13 +15,9 @@ use testkit::{
     proxy::{Flow, Toward},
 };
 
-use crate::{
-    shared::{SOON, ask, value_of},
-    stage::{
-        LONG, PROBE, Side, Stage, alive_tasks, poll_then_drop, poll_then_drop_on_wake,
-        side_by_side, tasks_are_back_to,
-    },
-    support::eventually,
+use crate::support::{
+    self, LONG, PROBE, SOON, Side, Stage, alive_tasks, ask, eventually, poll_then_drop,
+    poll_then_drop_on_wake, side_by_side, tasks_are_back_to, value_of,
 };
 
 const MOST_POLLS: usize = 2_000;
@@ -118,7 +114,7 @@ async fn perform(job: Job, conn: &mut (impl ConnectionLike + Send + Sync)) -> Re
 
 /// On the shared deployment, behind a proxy that hands on replies piece by piece.
 async fn behind_a_proxy(side: Side, change: impl FnOnce(&mut Config)) -> (Stage, Proxy) {
-    let nodes = crate::stage::deployment().nodes();
+    let nodes = support::deployment().nodes();
     let mut master = nodes[0].connect().unwrap();
     let large = format!("{KEY}:large");
     for (key, length) in [(KEY, 40), (&large, 100_000)] {

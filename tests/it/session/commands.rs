@@ -9,7 +9,7 @@ use redis::{
 };
 use redis_rw_pool::{Connection, Pool, Protocol};
 
-use crate::shared::{
+use crate::support::{
     SOON, ask, cmd, id, master, node_with, run, seen, sentinel_of, single, watched_by,
 };
 

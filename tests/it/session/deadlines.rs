@@ -13,11 +13,10 @@ use redis_rw_pool::{Discard, Error, Pool};
 use testkit::fake::{self, Action, FakeServer};
 use tokio::time::Instant;
 
-use crate::shared::{
-    SOON, ask, chain, cmd, discarded, failure, id, master, node_with, sentinel_of, single,
-    watched_by,
+use crate::support::{
+    SOON, ask, chain, cmd, discarded, eventually, failure, id, master, node_with, sentinel_of,
+    single, watched_by,
 };
-use crate::support::eventually;
 
 const LIMIT: Duration = Duration::from_millis(300);
 

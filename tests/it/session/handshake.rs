@@ -15,10 +15,10 @@ use testkit::{
     fake::{self, Action, SentinelView},
 };
 
-use crate::shared::{
-    SOON, ask, assert_hidden, chain, id, identity, node_with, patient, run, sentinel_of, watched_by,
+use crate::support::{
+    self, SOON, ask, assert_hidden, chain, eventually, id, identity, node_with, patient, run,
+    sentinel_of, watched_by,
 };
-use crate::support::{self, eventually};
 
 const SECRET: &str = "canary-0f9a;#~";
 const APP_SECRET: &str = "canary-of-the-app";

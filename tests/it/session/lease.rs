@@ -13,13 +13,9 @@ use redis_rw_pool::{Config, Discard, Node, Pool};
 use testkit::fake::{self, Action, FakeServer, NodeRole, SentinelView};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{
-    shared::{
-        Random, SOON, ask, cmd, discarded, failure, id, master, node_with, run, sentinel_of,
-        single, watched_by,
-    },
-    stage::turn,
-    support::eventually,
+use crate::support::{
+    Random, SOON, ask, chain, cmd, discarded, eventually, failure, id, master, node_with,
+    poll_then_drop, run, sentinel_of, single, turn, watched_by,
 };
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
@@ -207,7 +203,7 @@ async fn renewing_dropped_at_any_await_point_leaves_a_guard_that_goes_on() {
     for polls in 1.. {
         kill(id(&mut conn).await).await;
         let echo = run::<String>(&mut conn, "ECHO cut");
-        let done = crate::shared::polled(polls, echo).await;
+        let done = poll_then_drop(echo, polls).await;
         let status = pool.status().write;
         assert!(status.active <= 1, "after {polls} polls: {status:?}");
         assert_eq!(ask::<String>(&mut conn, "ECHO next").await, "next");
@@ -221,7 +217,7 @@ async fn renewing_dropped_at_any_await_point_leaves_a_guard_that_goes_on() {
     // Nor does a guard that is dropped without a connection keep its place.
     let mut conn = pool.write().await.unwrap();
     kill(id(&mut conn).await).await;
-    let cut = crate::shared::polled(1, run::<String>(&mut conn, "ECHO cut")).await;
+    let cut = poll_then_drop(run::<String>(&mut conn, "ECHO cut"), 1).await;
     assert!(cut.is_none());
     drop(conn);
     let mut conn = pool.write().await.unwrap();
@@ -561,7 +557,7 @@ async fn count(
         match run::<i64>(&mut conn, &format!("INCR {key}")).await {
             Ok(_) => acknowledged += 1,
             Err(error) => {
-                let text = crate::shared::chain(&error);
+                let text = chain(&error);
                 assert!(text.contains("the outcome is unknown"), "{text}");
                 unknown += 1;
             }

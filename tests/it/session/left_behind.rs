@@ -4,11 +4,10 @@ use redis::{RedisResult, Value, pipe};
 use redis_rw_pool::{Discard, Pool, Protocol};
 use testkit::fake::{self, Action};
 
-use crate::shared::{
-    SOON, ask, cmd, discarded, id, identity, is_text, knows, master, node_with, run, sentinel_of,
-    single, watched_by,
+use crate::support::{
+    SOON, ask, cmd, discarded, eventually, id, identity, is_text, knows, master, node_with, run,
+    sentinel_of, single, watched_by,
 };
-use crate::support::eventually;
 
 /// Everything a caller can do to a connection that another must not meet, command by command.
 const DIRTY: &[&[&str]] = &[

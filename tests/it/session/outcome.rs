@@ -7,10 +7,7 @@ use redis_rw_pool::{Config, Connection, Multiplexed, Outcome, Pool, outcome};
 use testkit::{Server, fake::FakeSentinel};
 use tokio::task::block_in_place;
 
-use crate::{
-    shared::{self, SOON, cmd, node_with, sentinel_of, watched_by},
-    support::eventually,
-};
+use crate::support::{self, SOON, cmd, eventually, node_with, sentinel_of, watched_by};
 
 /// Long enough that nothing fails by it which ought to succeed, short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(300);
@@ -149,7 +146,7 @@ async fn a_server_that_is_busy_with_a_script_executes_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_a_replica_refuses_is_not_executed() {
-    let pool = shared::single("read-only", |config| {
+    let pool = support::single("read-only", |config| {
         config.read_from = redis_rw_pool::ReadFrom::Replica;
         config.connect_timeout = Duration::from_secs(5);
         config.failover_timeout = SHORT;
@@ -272,7 +269,7 @@ async fn what_was_sent_to_a_frozen_server_is_unknown() {
 async fn what_was_sent_over_a_connection_that_is_killed_is_unknown() {
     let alone = Alone::start(|config| config.client_name = Some("victim".to_owned())).await;
     let (mut exclusive, _) = alone.both().await;
-    let id = shared::id(&mut exclusive).await;
+    let id = support::id(&mut exclusive).await;
     let waiting = tokio::spawn(async move {
         let result: RedisResult<Value> = cmd("BLPOP nothing 0").query_async(&mut exclusive).await;
         result

@@ -10,10 +10,7 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::{
-    shared::{SOON, chain, node_with, sentinel_of, watched_by},
-    support::eventually,
-};
+use crate::support::{SOON, chain, eventually, node_with, sentinel_of, watched_by};
 
 /// A master and a replica with these lines of configuration, and a Sentinel that names them.
 struct Pair {

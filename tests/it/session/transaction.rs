@@ -13,10 +13,7 @@ use redis_rw_pool::{Connection, Discard, Outcome, Pool, Retry, outcome};
 use testkit::Deployment;
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::{
-    stage::{LONG, SECOND, Side, Stage, poll_then_drop, turn},
-    support::{self, eventually},
-};
+use crate::support::{self, LONG, SECOND, Side, Stage, eventually, poll_then_drop, turn};
 
 async fn alone() -> Stage {
     Stage::own(Side::Write, |config| config.write.max_active = 2).await

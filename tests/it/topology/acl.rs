@@ -12,10 +12,7 @@ use testkit::{
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::{
-    faults::secrets::read_along,
-    support::{self, eventually},
-};
+use crate::support::{self, eventually, read_along};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What `docs/permissions.md` says that the Sentinel user needs.

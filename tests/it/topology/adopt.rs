@@ -15,10 +15,8 @@ use tokio::{
     time::Instant,
 };
 
-use crate::support::{self, eventually};
+use crate::support::{self, FAILOVER_LIMIT, eventually};
 
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
 const EPOCH: u64 = 5;
 
 fn local(port: u16) -> Node {
@@ -57,7 +55,7 @@ impl Scene {
         let addresses = sentinels.iter().map(|sentinel| sentinel.addr());
         let mut config = Config::new(addresses, "mymaster");
         config.refresh_interval = Duration::from_millis(500);
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
         config.adopt = adopt;
         let pool = Pool::connect(config).await.expect("all is well");
         let scene = Self {
@@ -66,7 +64,7 @@ impl Scene {
             sentinels,
             pool,
         };
-        eventually("all is known and heard", LIMIT, || async {
+        eventually("all is known and heard", FAILOVER_LIMIT, || async {
             let heard = scene.sentinels.iter().all(|one| one.subscribers() == 1);
             heard && scene.pool.topology().readable().count() == 2
         })
@@ -90,7 +88,7 @@ impl Scene {
     }
 
     async fn fenced(&self) {
-        eventually("the fence is up", LIMIT, || async {
+        eventually("the fence is up", FAILOVER_LIMIT, || async {
             self.pool.topology().fence.is_some()
         })
         .await;
@@ -133,7 +131,7 @@ impl Scene {
 
     async fn leads(&self, node: &FakeNode) {
         let node = local(node.port());
-        eventually(&format!("{node} is the master"), LIMIT, || async {
+        eventually(&format!("{node} is the master"), FAILOVER_LIMIT, || async {
             let topology = self.pool.topology();
             topology.master.as_ref() == Some(&node) && topology.fence.is_none()
         })
@@ -173,7 +171,7 @@ async fn a_promoted_replica_is_adopted_before_any_sentinel_announces_it() {
     }
     scene.master.set_role(NodeRole::replica_of(new.port()));
     scene.replicas[1].set_role(NodeRole::replica_of(new.port()));
-    eventually("the announcement is known", LIMIT, || async {
+    eventually("the announcement is known", FAILOVER_LIMIT, || async {
         let topology = scene.pool.topology();
         let confirmed = topology.epoch == EPOCH + 1 && topology.previous_master.is_none();
         confirmed && topology.readable().count() == 2
@@ -214,7 +212,7 @@ async fn by_default_a_promoted_replica_waits_for_its_announcement() {
     for _ in 0..5 {
         scene.pool.refresh().await.expect("they answer");
     }
-    eventually("it was asked", LIMIT, || async {
+    eventually("it was asked", FAILOVER_LIMIT, || async {
         scene.chosen().count("ROLE") > asked
     })
     .await;
@@ -235,7 +233,7 @@ async fn an_event_that_no_answer_bears_out_promotes_nobody() {
     scene.abort();
     eventually(
         "the sign proved false, or was taken back",
-        LIMIT,
+        FAILOVER_LIMIT,
         || async {
             let status = scene.pool.status().fence;
             status.raised > 0 && status.sign.is_none()
@@ -254,18 +252,22 @@ async fn a_dead_master_is_followed(adopt: Adopt) {
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
     let pool = support::pool(&deployment, |config| {
         config.adopt = adopt;
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
     })
     .await;
     let old = deployment.master().port();
     assert_eq!(write(&pool, "k").await, Ok(local(old)));
     block_in_place(|| deployment.node(old).kill());
-    eventually("writes go to another master", LIMIT, || async {
+    eventually("writes go to another master", FAILOVER_LIMIT, || async {
         write(&pool, "k").await.is_ok_and(|node| node != local(old))
     })
     .await;
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
-    eventually("all agree", LIMIT, || async {
+    let new = block_in_place(|| {
+        deployment
+            .wait_for_master_other_than(old, FAILOVER_LIMIT)
+            .port()
+    });
+    eventually("all agree", FAILOVER_LIMIT, || async {
         let topology = pool.topology();
         topology.master == Some(local(new)) && topology.previous_master.is_none()
     })
@@ -303,7 +305,7 @@ async fn a_flood_of_forged_signs_holds_writes_for_a_few_answers_only() {
         }
     };
     tokio::join!(flood, writes);
-    eventually("all events have arrived", LIMIT, || async {
+    eventually("all events have arrived", FAILOVER_LIMIT, || async {
         scene.pool.status().sentinel.events == 400
     })
     .await;
@@ -334,14 +336,14 @@ async fn a_failover_whose_sentinels_all_die_is_over_when_the_nodes_say_so() {
         });
         sentinel.close_connections();
         let name = local(sentinel.port()).to_string();
-        eventually("it does not answer any more", LIMIT, || async {
+        eventually("it does not answer any more", FAILOVER_LIMIT, || async {
             let said = pool.status().sentinel.said;
             let answers = |(who, what): (&str, &str)| who == name && what.starts_with("master is");
             !said.iter().any(answers)
         })
         .await;
     }
-    eventually("no Sentinel answers", LIMIT, || async {
+    eventually("no Sentinel answers", FAILOVER_LIMIT, || async {
         pool.status().sentinel.reachable == 0
     })
     .await;

@@ -5,10 +5,7 @@ use redis::{ErrorKind, RedisResult, Value, aio::ConnectionLike, pipe};
 use redis_rw_pool::{Outcome, Pool, ReadFrom, outcome};
 use testkit::Deployment;
 
-use crate::{
-    shared::{SOON, ask, cmd, knows, run},
-    support::{self, eventually},
-};
+use crate::support::{self, SOON, ask, cmd, eventually, knows, run};
 
 const PUBLISHES: [&str; 3] = ["PUBLISH news hot", "publish news hot", "SPUBLISH news hot"];
 

@@ -5,10 +5,10 @@ use redis_rw_pool::{Config, Pool, ReadFrom};
 use testkit::{Builder, Client, Deployment, Reply, Server};
 use tokio::task::block_in_place;
 
-use crate::{
-    load::{LIMIT, Load, assert_conserved, in_step, seed},
-    stage::unique_name,
-    support::{self, eventually},
+use crate::support::{
+    self, FAILOVER_LIMIT, eventually,
+    load::{Load, assert_conserved, in_step, seed},
+    unique_name,
 };
 
 /// The user that the pool is; everybody else, the servers among them, is another.
@@ -25,8 +25,8 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
         config.username = Some(USER.to_owned());
         config.password = Some(PASSWORD.to_owned());
         config.read_from = ReadFrom::Replica;
-        config.failover_timeout = LIMIT;
-        config.command_timeout = Some(LIMIT);
+        config.failover_timeout = FAILOVER_LIMIT;
+        config.command_timeout = Some(FAILOVER_LIMIT);
     };
     let pool = support::pool(&deployment, change).await;
     seed(&pool, 2).await;
@@ -35,9 +35,11 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
 }
 
 async fn readable_are(pool: &Pool, count: usize) {
-    eventually(&format!("{count} replicas are readable"), LIMIT, || async {
-        pool.topology().readable().count() == count
-    })
+    eventually(
+        &format!("{count} replicas are readable"),
+        FAILOVER_LIMIT,
+        || async { pool.topology().readable().count() == count },
+    )
     .await;
 }
 
@@ -124,8 +126,8 @@ async fn through_a_planned_failover_no_write_reaches_a_replica_and_no_read_the_m
     let old = deployment.master();
     assert_eq!(count(old, "get"), (0, 0), "read before it was replaced");
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), LIMIT));
-    eventually("the pool follows", LIMIT, || async {
+    let new = block_in_place(|| deployment.wait_for_master_other_than(old.port(), FAILOVER_LIMIT));
+    eventually("the pool follows", FAILOVER_LIMIT, || async {
         let master = pool.topology().master.clone();
         master.is_some_and(|master| master.port() == new.port())
     })
@@ -140,7 +142,7 @@ async fn through_a_planned_failover_no_write_reaches_a_replica_and_no_read_the_m
         "read as a master"
     );
     // Now the old one, a replica by then, notes it if it is taken for the master.
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     block_in_place(|| trap(old, "-@write"));
     readable_are(&pool, 2).await;
     load.goes_on(50).await;

@@ -19,10 +19,7 @@ use testkit::{
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, eventually};
-
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::support::{self, FAILOVER_LIMIT, eventually};
 
 fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)
@@ -66,7 +63,7 @@ async fn an_unknown_name_leads_to_no_storm_of_questions() {
     assert!(at_connect <= 3 * 5, "{at_connect} questions");
 
     let pool = Pool::connect(config).await.expect("this one is known");
-    eventually("it has subscribed and looked", LIMIT, || async {
+    eventually("it has subscribed and looked", FAILOVER_LIMIT, || async {
         sentinel.subscribers() == 1 && pool.status().sentinel.refreshes >= 2
     })
     .await;
@@ -180,7 +177,7 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     let old = deployment.master().port();
     let pool = support::pool(&deployment, |config| {
         config.refresh_interval = Duration::from_millis(200);
-        config.failover_timeout = LIMIT;
+        config.failover_timeout = FAILOVER_LIMIT;
     })
     .await;
     let masters = Masters::of(&pool);
@@ -188,7 +185,7 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     let frozen = &deployment.sentinels()[2];
     block_in_place(|| frozen.pause());
     block_in_place(|| deployment.failover());
-    eventually("the pool follows the other two", LIMIT, || async {
+    eventually("the pool follows the other two", FAILOVER_LIMIT, || async {
         let master = pool.topology().master.clone();
         master.is_some_and(|master| master != local(old))
     })
@@ -199,13 +196,17 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     // It wakes up where it stopped, with the old master's name on its lips.
     let looks = pool.status().sentinel.refreshes;
     block_in_place(|| frozen.resume());
-    eventually("it has been heard, and looks went by", LIMIT, || async {
-        let status = pool.status().sentinel;
-        assert_eq!(write(&pool).await, Ok(local(new)));
-        status.reachable == 3 && status.refreshes > looks + 5
-    })
+    eventually(
+        "it has been heard, and looks went by",
+        FAILOVER_LIMIT,
+        || async {
+            let status = pool.status().sentinel;
+            assert_eq!(write(&pool).await, Ok(local(new)));
+            status.reachable == 3 && status.refreshes > looks + 5
+        },
+    )
     .await;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     assert_eq!(write(&pool).await, Ok(local(new)));
     masters.moved_once(old, new);
 }
@@ -221,13 +222,13 @@ async fn behind_proxies(refresh_interval: Duration) -> (Deployment, Vec<Proxy>, 
         .collect();
     let mut config = Config::new(proxies.iter().map(Proxy::addr), deployment.master_name());
     config.refresh_interval = refresh_interval;
-    config.failover_timeout = LIMIT;
+    config.failover_timeout = FAILOVER_LIMIT;
     config.address_map = Some(AddressMap::new(move |node| {
         let port = table.iter().find(|(upstream, _)| *upstream == node.port());
         local(port.map_or_else(|| node.port(), |(_, proxy)| *proxy))
     }));
     let pool = Pool::connect(config).await.expect("all is well");
-    eventually("it hears all three", LIMIT, || async {
+    eventually("it hears all three", FAILOVER_LIMIT, || async {
         let listens = |proxy: &Proxy| {
             let mut links = proxy.links().into_iter();
             links.any(|link| link.has_said(b"SUBSCRIBE"))
@@ -247,29 +248,33 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
         proxy.set_door(Door::Refuse);
         proxy.end_connections(Ending::Reset);
     }
-    eventually("no Sentinel can be reached", LIMIT, || async {
+    eventually("no Sentinel can be reached", FAILOVER_LIMIT, || async {
         pool.status().sentinel.reachable == 0
     })
     .await;
     assert_eq!(write(&pool).await, Ok(local(old)));
     block_in_place(|| deployment.failover());
-    let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    let new = block_in_place(|| {
+        deployment
+            .wait_for_master_other_than(old, FAILOVER_LIMIT)
+            .port()
+    });
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
 
     // The old master says that it follows the new one, and that one that it is a master.
-    eventually("the pool has followed", LIMIT, || async {
+    eventually("the pool has followed", FAILOVER_LIMIT, || async {
         write(&pool).await == Ok(local(new))
     })
     .await;
     assert_eq!(pool.status().sentinel.reachable, 0);
     proxies.iter().for_each(Proxy::heal);
-    eventually("the Sentinels say the same", LIMIT, || async {
+    eventually("the Sentinels say the same", FAILOVER_LIMIT, || async {
         let topology = pool.topology();
         topology.master == Some(local(new)) && topology.previous_master.is_none()
     })
     .await;
     assert_eq!(write(&pool).await, Ok(local(new)));
-    eventually("all three are heard again", LIMIT, || async {
+    eventually("all three are heard again", FAILOVER_LIMIT, || async {
         pool.status().sentinel.reachable >= 3
     })
     .await;
@@ -303,15 +308,23 @@ async fn subscriptions_that_go_silent_without_an_end_are_made_up_for_by_the_poll
     };
     let failover = async {
         block_in_place(|| deployment.failover());
-        let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
-        eventually("the poll has found the new master", LIMIT, || async {
-            write(&pool).await == Ok(local(new))
-        })
+        let new = block_in_place(|| {
+            deployment
+                .wait_for_master_other_than(old, FAILOVER_LIMIT)
+                .port()
+        });
+        eventually(
+            "the poll has found the new master",
+            FAILOVER_LIMIT,
+            || async { write(&pool).await == Ok(local(new)) },
+        )
         .await;
         // Dead links are found out by a PING, and others made in their place.
-        eventually("it subscribes anew at each of them", LIMIT, || async {
-            listeners().len() >= 2 * silent
-        })
+        eventually(
+            "it subscribes anew at each of them",
+            FAILOVER_LIMIT,
+            || async { listeners().len() >= 2 * silent },
+        )
         .await;
         stop.store(true, SeqCst);
     };
@@ -321,9 +334,9 @@ async fn subscriptions_that_go_silent_without_an_end_are_made_up_for_by_the_poll
         proxy.end_connections(Ending::Reset);
     }
     let events = pool.status().sentinel.events;
-    block_in_place(|| deployment.wait_healthy(LIMIT));
+    block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     block_in_place(|| deployment.failover());
-    eventually("events are heard again", LIMIT, || async {
+    eventually("events are heard again", FAILOVER_LIMIT, || async {
         pool.status().sentinel.events > events
     })
     .await;

@@ -19,10 +19,7 @@ use testkit::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::{
-    stage::{LONG, SECOND},
-    support::{self, eventually},
-};
+use crate::support::{self, LONG, SECOND, eventually};
 
 fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)

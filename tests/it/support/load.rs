@@ -19,14 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    shared::{chain, value_of},
-    stage::{LONG, Side},
-    support::eventually,
-};
-
-/// A vote that is split costs the Sentinels some twenty seconds, and may be split again.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+use super::{FAILOVER_LIMIT, LONG, Side, chain, eventually, value_of};
 
 /// What a machine that is busy with other things may add to a deadline.
 pub(crate) const SLACK: Duration = Duration::from_secs(3);
@@ -164,7 +157,7 @@ impl Load {
             kinds
         };
         let from = self.calls.lock().len();
-        eventually("calls of every kind succeed", LIMIT, || async {
+        eventually("calls of every kind succeed", FAILOVER_LIMIT, || async {
             let seen = kinds(&self.calls.lock()[from..]);
             seen.len() == self.kinds && seen.values().all(|seen| *seen >= count)
         })

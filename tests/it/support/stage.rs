@@ -5,29 +5,15 @@
 //! by their client name. Those that stop their server or count its commands have one of their own,
 //! with a fake Sentinel to name it, since a real one would send commands to it too.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::Poll,
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use redis_rw_pool::{Config, Connection, Discard, Error, Pool, PoolStatus, ReadFrom};
 use testkit::{
-    Deployment, Server,
+    Server,
     fake::{self, FakeSentinel, SentinelView},
 };
 
-use crate::support::eventually;
-
-/// Far longer than anything here takes, also on a machine with other work.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+use super::{LONG, deployment, eventually, prepare, unique_name};
 
 /// The connection to each node over which the pool asks it for its role.
 pub(crate) const PROBE: usize = 1;
@@ -216,151 +202,4 @@ impl Stage {
         })
         .await;
     }
-}
-
-/// Patience for a busy machine, and no looks at the Sentinels but those that a test brings about.
-pub(crate) fn prepare(config: &mut Config, name: &str) {
-    config.client_name = Some(name.to_owned());
-    config.refresh_interval = Duration::from_secs(3600);
-    config.connect_timeout = Duration::from_secs(10);
-    config.sentinel_timeout = Duration::from_secs(5);
-    config.write.wait_timeout = Some(LONG);
-}
-
-/// One master and one replica, for all tests that leave them alone.
-pub(crate) fn deployment() -> &'static Deployment {
-    static DEPLOYMENT: OnceLock<Deployment> = OnceLock::new();
-    DEPLOYMENT.get_or_init(|| {
-        Deployment::builder()
-            .replicas(1)
-            .sentinels(1)
-            // A machine under load must not bring about a failover here.
-            .down_after(Duration::from_secs(60))
-            .start()
-    })
-}
-
-pub(crate) fn unique_name() -> String {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    format!("pool-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Lets time pass in no time, and the reaper see what time it is. Nothing must be under way that
-/// has a deadline; needs the runtime with one thread.
-pub(crate) async fn skip(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
-    turn().await;
-}
-
-/// Lets the runtime see what has arrived at its sockets.
-pub(crate) async fn turn() {
-    tokio::time::sleep(Duration::from_millis(2)).await;
-}
-
-pub(crate) fn alive_tasks() -> usize {
-    tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks()
-}
-
-/// Waits until no more tasks are left than there were before.
-pub(crate) async fn tasks_are_back_to(base: usize) {
-    let back = || async { alive_tasks() <= base };
-    eventually("no task is left over", LONG, back).await;
-}
-
-/// Looks at the number of connections of one name again and again, from a thread of its own.
-pub(crate) struct Watcher {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<(usize, usize)>,
-}
-
-impl Watcher {
-    pub(crate) fn start(server: &Server, name: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut client = server.connect().unwrap();
-        let needle = format!(" name={name} ");
-        let thread = thread::spawn({
-            let stop = Arc::clone(&stop);
-            move || {
-                let (mut most, mut looks) = (0, 0);
-                while !stop.load(Ordering::Relaxed) {
-                    let list = client.call(&["CLIENT", "LIST"]).unwrap();
-                    most = most.max(list.as_str().matches(&needle).count());
-                    looks += 1;
-                }
-                (most, looks)
-            }
-        });
-        Self { stop, thread }
-    }
-
-    /// The most connections there ever were.
-    pub(crate) fn most(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        let (most, looks) = self.thread.join().unwrap();
-        assert!(looks > 0, "never looked");
-        most
-    }
-}
-
-/// Runs futures side by side in one task and returns what they return, in their order.
-pub(crate) async fn side_by_side<T>(
-    all: impl IntoIterator<Item = impl Future<Output = T>>,
-) -> Vec<T> {
-    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
-    let mut done: Vec<Option<T>> = all.iter().map(|_| None).collect();
-    poll_fn(|cx| {
-        let mut pending = false;
-        for (future, done) in all.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                match future.as_mut().poll(cx) {
-                    Poll::Ready(value) => *done = Some(value),
-                    Poll::Pending => pending = true,
-                }
-            }
-        }
-        if pending {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
-}
-
-/// Polls a future so many times, whenever it is woken, and then drops it where it stands.
-pub(crate) async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|cx| {
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// As [`poll_then_drop`], but drops it only when it has been woken once more: what it was waiting
-/// for has come, and it does not take it.
-pub(crate) async fn poll_then_drop_on_wake<T>(
-    future: impl Future<Output = T>,
-    polls: usize,
-) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
 }

@@ -8,10 +8,7 @@ use redis_rw_pool::{Config, Multiplexed, MultiplexedStatus, Pool};
 use testkit::fake::{Action, Conn, FakeSentinel, FakeServer};
 use tokio::task::JoinHandle;
 
-use crate::{
-    shared::{SOON, node_with, sentinel_of, watched_by},
-    support::eventually,
-};
+use super::{SOON, bulk, eventually, node_with, sentinel_of, watched_by};
 
 /// The node, a pool on it and its writer.
 pub(crate) struct Quiet {
@@ -108,8 +105,4 @@ impl Quiet {
         })
         .await;
     }
-}
-
-pub(crate) fn bulk(text: &str) -> Vec<u8> {
-    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
 }

@@ -1,0 +1,72 @@
+//! Configurations, and pools on them.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use redis_rw_pool::{AddressMap, Config, Node, Pool};
+use testkit::{Deployment, Proxies, fake::FakeServer};
+
+use super::{LONG, SOON};
+
+/// A configuration for this deployment, with short timeouts.
+pub(crate) fn config(deployment: &Deployment) -> Config {
+    let mut config = Config::new(deployment.sentinel_addrs(), deployment.master_name());
+    config.refresh_interval = Duration::from_millis(1000);
+    config
+}
+
+/// As [`config`], for a client that dials proxies wherever it would dial a node or a Sentinel.
+pub(crate) fn config_through(proxies: &Proxies, deployment: &Deployment) -> Config {
+    let mut config = config(deployment);
+    config.sentinels = proxies.sentinel_addrs();
+    let local = |port| Node::new("127.0.0.1", port);
+    let dial = proxies.dial().into_iter();
+    let table: AddressMap = dial
+        .map(|(announced, port)| (local(announced), local(port)))
+        .collect();
+    config.address_map = Some(table);
+    config
+}
+
+/// Timeouts that only a hang exceeds.
+pub(crate) fn patient(config: &mut Config) {
+    config.connect_timeout = SOON;
+    config.sentinel_timeout = SOON;
+    config.command_timeout = Some(SOON);
+    config.write.wait_timeout = Some(SOON);
+    config.read.wait_timeout = Some(SOON);
+}
+
+/// Patience for a busy machine, and no looks at the Sentinels but those that a test brings about.
+pub(crate) fn prepare(config: &mut Config, name: &str) {
+    config.client_name = Some(name.to_owned());
+    config.refresh_interval = Duration::from_secs(3600);
+    config.connect_timeout = Duration::from_secs(10);
+    config.sentinel_timeout = Duration::from_secs(5);
+    config.write.wait_timeout = Some(LONG);
+}
+
+/// A configuration for this Sentinel, with a look at it only when something is wrong.
+pub(crate) fn watched_by(sentinel: &FakeServer) -> Config {
+    let mut config = Config::new([sentinel.addr()], "mymaster");
+    patient(&mut config);
+    config.refresh_interval = Duration::from_secs(60);
+    config.write.max_active = 1;
+    config
+}
+
+/// A pool on this deployment, with changes to its configuration.
+pub(crate) async fn pool(deployment: &Deployment, change: impl FnOnce(&mut Config)) -> Pool {
+    let mut config = config(deployment);
+    change(&mut config);
+    Pool::connect(config)
+        .await
+        .expect("the deployment is healthy")
+}
+
+pub(crate) fn unique_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("pool-{}", NEXT.fetch_add(1, Relaxed))
+}

@@ -1,0 +1,57 @@
+//! Fake nodes and Sentinels that several tests need.
+
+use testkit::fake::{self, Action, Conn, FakeSentinel, FakeServer, SentinelView};
+
+/// A master that answers a few commands as Redis would, except those that `evil` takes on.
+pub(crate) fn node_with(
+    evil: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
+) -> FakeServer {
+    FakeServer::start(move |conn, words| {
+        let words = words.iter().map(|word| String::from_utf8_lossy(word));
+        let words: Vec<String> = words.map(std::borrow::Cow::into_owned).collect();
+        evil(conn, &words).unwrap_or_else(|| {
+            let reply = answer(conn, &words);
+            Action::Reply(reply.encode(conn.protocol()))
+        })
+    })
+}
+
+fn answer(conn: &Conn, words: &[String]) -> fake::Value {
+    use fake::Value;
+    let own_id = i64::try_from(conn.id()).unwrap();
+    let command = words[0].to_ascii_uppercase();
+    match (command.as_str(), &words[1..]) {
+        ("HELLO", arguments) => {
+            let protocol = arguments
+                .first()
+                .map_or(2, |version| version.parse().unwrap());
+            conn.set_protocol(protocol);
+            let fields = [
+                ("server", Value::bulk("redis")),
+                ("proto", Value::Int(protocol.into())),
+                ("mode", Value::bulk("standalone")),
+                ("role", Value::bulk("master")),
+            ];
+            Value::Map(fields.map(|(key, value)| (Value::bulk(key), value)).into())
+        }
+        ("ROLE", _) => Value::Array(vec![
+            Value::bulk("master"),
+            Value::Int(0),
+            Value::Array(Vec::new()),
+        ]),
+        ("PING", _) => Value::Status("PONG".to_owned()),
+        ("ECHO", [text]) => Value::bulk(text.as_str()),
+        ("CLIENT", [id]) if id == "ID" => Value::Int(own_id),
+        ("SELECT" | "AUTH" | "SET", _) => Value::ok(),
+        _ => Value::error(format!("ERR unknown command '{}'", words[0])),
+    }
+}
+
+/// A Sentinel that names this node as the master, and nothing else.
+pub(crate) fn sentinel_of(port: u16) -> FakeSentinel {
+    fake::sentinel(SentinelView::of_master(port))
+}
+
+pub(crate) fn bulk(text: &str) -> Vec<u8> {
+    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+}
