@@ -2,12 +2,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use redis::cmd;
-use redis_rw_pool::{Config, Connection, Discard, Pool, redis};
+use redis_rw_pool::{Config, Discard, Pool};
 use testkit::fake::{Action, FakeServer};
 
 use crate::support::{
-    LONG, SECOND, Side, Stage, eventually, node_with, sentinel_of, side_by_side, skip, turn,
+    LONG, SECOND, Side, Stage, eventually, id, node_with, sentinel_of, side_by_side, skip, turn,
     watched_by,
 };
 
@@ -18,10 +17,6 @@ fn no_limits(config: &mut Config) {
     config.write.idle_timeout = None;
     config.write.max_lifetime = None;
     config.write.test_idle_after = None;
-}
-
-async fn id(conn: &mut Connection) -> i64 {
-    cmd("CLIENT").arg("ID").query_async(conn).await.unwrap()
 }
 
 /// How often the server was sent a PING, which in the own deployment only the pool does.

@@ -3,11 +3,11 @@
 use std::{fs, process::Command, time::Duration};
 
 use redis::AsyncCommands;
-use redis_rw_pool::{Node, Pool};
+use redis_rw_pool::Pool;
 use testkit::Deployment;
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::support::{self, FAILOVER_LIMIT, eventually};
+use crate::support::{self, FAILOVER_LIMIT, eventually, local};
 
 const MIB: usize = 1 << 20;
 
@@ -107,7 +107,7 @@ async fn failovers(count: usize) {
         });
         load.await.expect("no caller panics");
         eventually("the pool has followed", FAILOVER_LIMIT, || async {
-            pool.topology().master == Some(Node::new("127.0.0.1", new))
+            pool.topology().master == Some(local(new))
         })
         .await;
         block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));

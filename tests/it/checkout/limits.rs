@@ -45,7 +45,7 @@ use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Error, redis};
 
 use crate::support::{
-    LONG, PROBE, SECOND, Side, Stage, Watcher, eventually, side_by_side, skip, turn,
+    self, LONG, PROBE, SECOND, Side, Stage, Watcher, eventually, side_by_side, skip, turn,
 };
 
 async fn ping(conn: &mut Connection) -> redis::RedisResult<()> {
@@ -53,8 +53,7 @@ async fn ping(conn: &mut Connection) -> redis::RedisResult<()> {
 }
 
 async fn id(conn: &mut Connection) -> String {
-    let id: i64 = cmd("CLIENT").arg("ID").query_async(conn).await.unwrap();
-    id.to_string()
+    support::id(conn).await.to_string()
 }
 
 #[tokio::test]

@@ -11,12 +11,12 @@ use std::{
 };
 
 use redis::cmd;
-use redis_rw_pool::{Config, Error, Node, Pool};
+use redis_rw_pool::{Config, Error, Pool};
 use testkit::fake::{self, NodeRole, SentinelView};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    LONG, PROBE, Random, Side, Stage, alive_tasks, eventually, tasks_are_back_to,
+    LONG, PROBE, Random, Side, Stage, alive_tasks, eventually, local, tasks_are_back_to,
 };
 
 /// Cuts every connection of one name, again and again, from a thread of its own.
@@ -246,7 +246,7 @@ async fn connections_retired_while_they_are_taken_and_returned_are_all_accounted
         let node = &nodes[usize::from(epoch % 2 == 1)];
         sentinel.update(|view| (view.master.1, view.epoch) = (node.port(), epoch));
         pool.refresh().await.unwrap();
-        let master = Some(Node::new("127.0.0.1", node.port()));
+        let master = Some(local(node.port()));
         eventually("the pool has followed", LONG, || async {
             pool.topology().master == master
         })

@@ -12,13 +12,9 @@ use redis_rw_pool::{
 use testkit::{Deployment, Server};
 use tokio::time::Instant;
 
-use crate::support::{self, eventually};
+use crate::support::{self, eventually, local};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
 
 async fn read(pool: &Pool) -> Node {
     let mut conn = pool.read().await.expect("a replica is there");

@@ -3,14 +3,14 @@
 use std::{fs, thread, time::Duration};
 
 use redis::AsyncCommands;
-use redis_rw_pool::{Config, Node, Pool};
+use redis_rw_pool::{Config, Pool};
 use testkit::{Builder, Deployment, Proxies, Server, proxy::Flow};
 use tokio::{task::block_in_place, time::Instant};
 
 use crate::support::{
     self, FAILOVER_LIMIT, eventually,
     load::{Load, SLACK, assert_conserved, in_step, seed},
-    unique_name,
+    local, unique_name,
 };
 
 /// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
@@ -22,10 +22,6 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user that the pool is, where its rights are to differ from those of others.
 const USER: &str = "app";
-
-fn local(server: &Server) -> Node {
-    Node::new("127.0.0.1", server.port())
-}
 
 /// A deployment, a pool on it that knows what is read under load, and its name.
 async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deployment, Pool, String) {
@@ -43,7 +39,7 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
 }
 
 async fn follows(pool: &Pool, master: &Server) {
-    let node = local(master);
+    let node = local(master.port());
     eventually(
         &format!("the pool knows {node}"),
         FAILOVER_LIMIT,
@@ -113,7 +109,7 @@ async fn a_master_that_falls_silent(silence: impl FnOnce(&Server), wake: impl Fn
     let history = load.finish().await;
 
     history.assert_none_took_longer_than(FAILOVER_TIMEOUT + COMMAND_TIMEOUT + SLACK);
-    history.assert_none_acknowledged_by(&local(old), awake);
+    history.assert_none_acknowledged_by(&local(old.port()), awake);
     // It throws away what it took meanwhile, so whatever it had acknowledged would be missing.
     let lost = history.lost_since(Some(silent), new);
     assert!(lost.is_empty(), "{lost:#?}");
@@ -207,7 +203,7 @@ async fn failovers_back_to_back_fail_no_call_and_lose_no_acknowledged_write() {
         block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     }
     load.goes_on(10).await;
-    let master = local(deployment.master());
+    let master = local(deployment.master().port());
     let history = load.finish().await;
 
     let failed = history.failed_writes();
@@ -301,7 +297,7 @@ async fn a_leader_that_dies(at: &str) {
         .iter()
         .filter(|node| node.port() != new.port())
     {
-        history.assert_none_acknowledged_by(&local(node), killed + SLACK);
+        history.assert_none_acknowledged_by(&local(node.port()), killed + SLACK);
     }
     let lost = history.lost_since(Some(killed), new);
     assert!(lost.is_empty(), "{lost:#?}");
@@ -344,7 +340,7 @@ async fn a_replaced_master_that_starts_as_a_master_is_never_written_to() {
     let history = load.finish().await;
 
     assert_eq!(trapped(old), Vec::<String>::new());
-    history.assert_none_acknowledged_by(&local(old), followed);
+    history.assert_none_acknowledged_by(&local(old.port()), followed);
     let lost = history.lost_since(Some(followed), new);
     assert!(lost.is_empty(), "{lost:#?}");
     assert_conserved(&pool, &deployment, &name).await;
@@ -404,7 +400,7 @@ async fn a_master_that_restarts_before_it_is_missed_is_written_to_again() {
     let topology = pool.topology();
     assert_eq!(
         (&topology.master, topology.epoch),
-        (&Some(local(master)), epoch)
+        (&Some(local(master.port())), epoch)
     );
     assert_conserved(&pool, &deployment, &name).await;
 }

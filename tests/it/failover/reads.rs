@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike, pipe};
-use redis_rw_pool::{Config, Node, Pool};
+use redis_rw_pool::{Config, Pool};
 use testkit::{
     Deployment,
     fake::{self, Action, FakeSentinel, FakeServer, SentinelView},
@@ -21,14 +21,11 @@ use tokio::{
 };
 
 use crate::support::{
-    self, SOON, ask, chain, eventually, failure, node_with, patient, run, sentinel_of, watched_by,
+    self, SOON, ask, chain, eventually, failure, local, node_with, patient, run, sentinel_of,
+    watched_by,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
 
 async fn read(conn: &mut impl ConnectionLike) -> RedisResult<()> {
     let value: String = redis::cmd("GET").arg("k").query_async(conn).await?;

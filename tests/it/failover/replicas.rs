@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use redis_rw_pool::{Config, Error, Node, Pool, ReadFrom};
+use redis_rw_pool::{Config, Error, Pool, ReadFrom};
 use testkit::{Builder, Deployment, Server};
 use tokio::{task::block_in_place, time::Instant};
 
 use crate::support::{
     self, FAILOVER_LIMIT, eventually,
     load::{CALLERS, Fate, Load, SLACK, assert_conserved, seed},
-    unique_name,
+    local, readable_are, unique_name,
 };
 
 /// Where deadlines are not what is shown: only a hang exceeds it, also on a busy machine.
@@ -17,10 +17,6 @@ const PATIENT: Duration = Duration::from_secs(20);
 
 /// Where they are.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-
-fn local(server: &Server) -> Node {
-    Node::new("127.0.0.1", server.port())
-}
 
 async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deployment, Pool, String) {
     let deployment = block_in_place(|| builder.start());
@@ -33,17 +29,8 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
     })
     .await;
     seed(&pool, deployment.nodes().len() - 1).await;
-    readable_are(&pool, deployment.nodes().len() - 1).await;
+    readable_are(&pool, deployment.nodes().len() - 1, FAILOVER_LIMIT).await;
     (deployment, pool, name)
-}
-
-async fn readable_are(pool: &Pool, count: usize) {
-    eventually(
-        &format!("{count} replicas are readable"),
-        FAILOVER_LIMIT,
-        || async { pool.topology().readable().count() == count },
-    )
-    .await;
 }
 
 /// Waits until reads arrive at this server.
@@ -65,10 +52,10 @@ async fn no_read_fails_when_a_replica_dies_and_it_is_read_from_when_it_is_back()
     load.goes_on(20).await;
     let replica = deployment.replicas()[0];
     block_in_place(|| replica.kill());
-    readable_are(&pool, 1).await;
+    readable_are(&pool, 1, FAILOVER_LIMIT).await;
     load.goes_on(20).await;
     block_in_place(|| replica.restart());
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     is_read_from(replica).await;
     let history = load.finish().await;
 
@@ -85,7 +72,7 @@ async fn no_read_fails_when_a_replica_dies_and_it_is_read_from_when_it_is_back()
 async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
     let (deployment, pool, name) = stage(Deployment::builder(), |_| {}).await;
     let strict = support::pool(&deployment, |config| config.read_from = ReadFrom::Replica).await;
-    readable_are(&strict, 2).await;
+    readable_are(&strict, 2, FAILOVER_LIMIT).await;
     let master = deployment.master();
     let replicas = deployment.replicas();
     let load = Load::start(&pool);
@@ -96,7 +83,7 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
     load.goes_on(20).await;
 
     // Those who said that they want no other nodes are told at once why there is none.
-    readable_are(&strict, 0).await;
+    readable_are(&strict, 0, FAILOVER_LIMIT).await;
     let error = strict.read().await.unwrap_err();
     assert!(matches!(error, Error::NoReplica { .. }), "{error}");
     let text = error.to_string();
@@ -108,7 +95,7 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
     for replica in &replicas {
         is_read_from(replica).await;
     }
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     // And the master is left alone again.
     eventually("no read reaches the master", FAILOVER_LIMIT, || async {
         let before = block_in_place(|| master.command_stat("get"));
@@ -116,9 +103,9 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
         block_in_place(|| master.command_stat("get")) == before
     })
     .await;
-    readable_are(&strict, 2).await;
+    readable_are(&strict, 2, FAILOVER_LIMIT).await;
     let lent = strict.read().await.unwrap().node();
-    assert!(replicas.iter().any(|replica| local(replica) == lent));
+    assert!(replicas.iter().any(|replica| local(replica.port()) == lent));
     let history = load.finish().await;
 
     assert_eq!(
@@ -140,11 +127,11 @@ async fn a_frozen_replica_costs_the_reads_it_has_and_is_left_out_until_it_thaws(
     load.goes_on(20).await;
     let replica = deployment.replicas()[0];
     block_in_place(|| replica.pause());
-    readable_are(&pool, 1).await;
+    readable_are(&pool, 1, FAILOVER_LIMIT).await;
     let left_out = Instant::now();
     load.goes_on(100).await;
     block_in_place(|| replica.resume());
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     is_read_from(replica).await;
     let history = load.finish().await;
 
@@ -170,7 +157,7 @@ async fn a_master_without_the_replicas_it_needs_refuses_writes_until_they_are_ba
     let load = Load::of(&pool, true, false);
     load.goes_on(20).await;
     block_in_place(|| replicas.iter().for_each(|replica| replica.kill()));
-    readable_are(&pool, 0).await;
+    readable_are(&pool, 0, FAILOVER_LIMIT).await;
     let (began, looks) = (Instant::now(), pool.status().sentinel.refreshes);
     let refused = load.failures();
     eventually("many writes are refused", FAILOVER_LIMIT, || async {
@@ -183,7 +170,7 @@ async fn a_master_without_the_replicas_it_needs_refuses_writes_until_they_are_ba
     let topology = pool.topology();
     assert_eq!(
         (&topology.master, &topology.fence),
-        (&Some(local(master)), &None)
+        (&Some(local(master.port())), &None)
     );
 
     block_in_place(|| replicas.iter().for_each(|replica| replica.restart()));

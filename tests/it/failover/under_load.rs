@@ -21,11 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::support::{self, FAILOVER_LIMIT, PROBE, eventually};
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
+use crate::support::{self, FAILOVER_LIMIT, PROBE, eventually, local};
 
 fn patient(config: &mut Config) {
     config.failover_timeout = FAILOVER_LIMIT;

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use redis::RedisResult;
-use redis_rw_pool::{AddressMap, Node, Pool};
+use redis_rw_pool::{AddressMap, Pool};
 use testkit::proxy::{Ending, Flow, Link, Proxy, Toward};
 
-use crate::support::{self, SOON, ask, cmd, deployment, eventually, failure, master, patient};
+use crate::support::{
+    self, SOON, ask, cmd, deployment, eventually, failure, master, patient, redirect,
+};
 
 const ENDINGS: [Ending; 3] = [Ending::Fin, Ending::Reset, Ending::HalfClose];
 
@@ -26,11 +28,7 @@ enum Fate {
 }
 
 fn through(proxy: &Proxy) -> AddressMap {
-    let (upstream, port) = (proxy.upstream(), proxy.port());
-    AddressMap::new(move |node| match node.port() {
-        announced if announced == upstream => Node::new("127.0.0.1", port),
-        _ => node.clone(),
-    })
+    redirect(proxy.upstream(), proxy.port())
 }
 
 fn fate(result: RedisResult<i64>) -> Fate {

@@ -11,11 +11,9 @@ use std::{
 use redis_rw_pool::{AddressMap, Config, Node, Pool, redis::AsyncCommands};
 use testkit::fake::{self, FakeNode, FakeSentinel, NodeRole, SentinelView};
 
-use crate::support::{LONG, alive_tasks, chain, eventually, tasks_are_back_to};
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
+use crate::support::{
+    LONG, alive_tasks, chain, eventually, local, sentinel_with_id, tasks_are_back_to,
+};
 
 /// A map that changes nothing and panics while it is told to.
 #[derive(Clone, Default)]
@@ -159,9 +157,8 @@ async fn a_panic_while_a_node_is_looked_at_does_not_hide_the_next_failover() {
 #[tokio::test]
 async fn a_panic_over_the_address_of_a_learned_sentinel_costs_that_sentinel_alone() {
     let (old, new, seed) = deployment();
-    let other = fake::sentinel(seed.view());
-    let (learned, id) = (other.port(), format!("{:040x}", other.port()));
-    other.update(|view| view.id = id);
+    let other = sentinel_with_id(seed.view());
+    let learned = other.port();
     let trap = Trap::default();
     trap.set.store(true, SeqCst);
     let mut config = config(&seed);

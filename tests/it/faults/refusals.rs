@@ -10,11 +10,13 @@ use std::{
 };
 
 use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike, pipe};
-use redis_rw_pool::{Config, Node, Outcome, Pool, ReadFrom, Retry, outcome};
+use redis_rw_pool::{Config, Outcome, Pool, ReadFrom, Retry, outcome};
 use testkit::fake::{self, Action, FakeSentinel, FakeServer, NodeRole, SentinelView};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::support::{SOON, ask, eventually, failure, node_with, run, sentinel_of, watched_by};
+use crate::support::{
+    SOON, ask, eventually, failure, local, node_with, run, sentinel_of, watched_by,
+};
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const REDIRECT: &str = "-REDIRECT 127.0.0.1:6380\r\n";
@@ -291,7 +293,7 @@ async fn a_read_that_was_lost_with_the_master_waits_for_the_next_one_as_a_write_
             assert_eq!(found, expected, "{way}");
             assert!(began.elapsed() > SHORT * 3, "{way} {what}");
             let master = pool.topology().master.clone();
-            assert_eq!(master, Some(Node::new("127.0.0.1", new.port())));
+            assert_eq!(master, Some(local(new.port())));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{AsyncCommands, RedisResult};
-use redis_rw_pool::{Config, Discard, Node, Pool, PoolStatus};
+use redis_rw_pool::{Config, Discard, Pool, PoolStatus};
 use testkit::{Client, Deployment};
 use tokio::{
     sync::Barrier,
@@ -15,7 +15,7 @@ use tokio::{
 use crate::support::{
     self, FAILOVER_LIMIT, LONG, Side, Stage, ask, eventually,
     load::{Fate, Load, SLACK, assert_conserved, seed},
-    unique_name,
+    local, unique_name,
 };
 
 /// A deployment that nothing here drives to a failover, with a pool on it and its name.
@@ -65,10 +65,7 @@ async fn clients_killed_again_and_again_lose_no_read_and_only_the_writes_on_thei
     history.assert_no_read_failed();
     history.assert_only_writes_on_their_way_failed(KILLS);
     history.assert_nothing_lost_and_nothing_twice(master);
-    assert_eq!(
-        pool.topology().master,
-        Some(Node::new("127.0.0.1", master.port()))
-    );
+    assert_eq!(pool.topology().master, Some(local(master.port())));
     assert_conserved(&pool, &deployment, &name).await;
 }
 

@@ -4,23 +4,21 @@
 use std::time::Duration;
 
 use redis::{AsyncCommands, RedisResult};
-use redis_rw_pool::{AddressMap, Config, Discard, Error, Multiplexed, Node, Pool};
+use redis_rw_pool::{Config, Discard, Error, Multiplexed, Pool};
 use testkit::proxy::{Door, Flow, Proxy, Toward};
 use tokio::time::Instant;
 
-use crate::support::{self, LONG, SOON, ask, chain, deployment, eventually, failure, unique_name};
+use crate::support::{
+    self, LONG, SOON, ask, chain, deployment, eventually, failure, redirect, unique_name,
+};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
 async fn pool_through(proxy: &Proxy, change: impl FnOnce(&mut Config)) -> Pool {
-    let (upstream, port) = (proxy.upstream(), proxy.port());
     support::pool(deployment(), |config| {
         config.client_name = Some(unique_name());
         config.command_timeout = Some(DEADLINE);
-        config.address_map = Some(AddressMap::new(move |node| match node.port() {
-            announced if announced == upstream => Node::new("127.0.0.1", port),
-            _ => node.clone(),
-        }));
+        config.address_map = Some(redirect(proxy.upstream(), proxy.port()));
         change(config);
     })
     .await

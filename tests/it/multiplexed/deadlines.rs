@@ -6,7 +6,9 @@ use redis::{RedisError, RedisResult, Value, pipe};
 use testkit::{Client, fake::Action};
 use tokio::time::Instant;
 
-use crate::support::{Quiet, SOON, Side, Stage, ask, bulk, eventually, failure, run, side_by_side};
+use crate::support::{
+    SOON, Side, SilentMaster, Stage, ask, bulk, eventually, failure, run, side_by_side,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -56,7 +58,7 @@ async fn a_frozen_server_fails_what_was_written_to_it_as_unknown() {
 
 #[tokio::test]
 async fn the_next_command_uses_a_new_connection() {
-    let quiet = Quiet::with(
+    let silent = SilentMaster::with(
         |config| config.command_timeout = Some(SHORT),
         |_, words| match words[0].as_str() {
             "GETDEL" if words[1] == "silence" => Some(Action::Silence),
@@ -65,12 +67,12 @@ async fn the_next_command_uses_a_new_connection() {
         },
     )
     .await;
-    assert_eq!(quiet.get("a").await.unwrap().unwrap(), "a");
-    assert_unknown(quiet.get("silence").await.unwrap());
-    assert_eq!(quiet.get("b").await.unwrap().unwrap(), "b");
-    assert_eq!(quiet.status().created, 2);
-    assert_eq!(quiet.arrived(), ["a", "silence", "b"]);
-    let lines = quiet.lines();
+    assert_eq!(silent.get("a").await.unwrap().unwrap(), "a");
+    assert_unknown(silent.get("silence").await.unwrap());
+    assert_eq!(silent.get("b").await.unwrap().unwrap(), "b");
+    assert_eq!(silent.status().created, 2);
+    assert_eq!(silent.arrived(), ["a", "silence", "b"]);
+    let lines = silent.lines();
     eventually("the first is closed", SOON, || async {
         !lines[0].is_open()
     })
@@ -80,7 +82,7 @@ async fn the_next_command_uses_a_new_connection() {
 
 #[tokio::test]
 async fn those_in_line_on_a_silent_connection_go_on_over_the_next() {
-    let quiet = Quiet::with(
+    let silent = SilentMaster::with(
         |config| {
             config.command_timeout = Some(SHORT);
             config.multiplexed.max_in_flight = 1;
@@ -92,110 +94,110 @@ async fn those_in_line_on_a_silent_connection_go_on_over_the_next() {
         },
     )
     .await;
-    let silent = quiet.get("silence");
-    quiet.arrived_are(&["silence"]).await;
+    let unanswered = silent.get("silence");
+    silent.arrived_are(&["silence"]).await;
     let mut line = Vec::new();
     for key in ["a", "b", "c"] {
-        line.push(quiet.get_in_line(key).await);
+        line.push(silent.get_in_line(key).await);
     }
-    assert_unknown(silent.await.unwrap());
+    assert_unknown(unanswered.await.unwrap());
     for (caller, key) in line.into_iter().zip(["a", "b", "c"]) {
         assert_eq!(caller.await.unwrap().unwrap(), key);
     }
-    assert_eq!(quiet.status().created, 2);
-    quiet.at_rest().await;
+    assert_eq!(silent.status().created, 2);
+    silent.at_rest().await;
 }
 
 #[tokio::test]
 async fn nobody_in_line_waits_for_the_deadlines_of_all_ahead() {
-    let quiet = Quiet::start(|config| {
+    let silent = SilentMaster::start(|config| {
         config.command_timeout = Some(SHORT);
         config.multiplexed.max_in_flight = 1;
     })
     .await;
-    let first = quiet.get("0");
-    quiet.arrived_are(&["0"]).await;
+    let first = silent.get("0");
+    silent.arrived_are(&["0"]).await;
     let mut line = Vec::new();
     for key in ["1", "2", "3", "4", "5", "6"] {
-        line.push(quiet.get_in_line(key).await);
+        line.push(silent.get_in_line(key).await);
     }
     assert_unknown(first.await.unwrap());
     for (caller, key) in line.into_iter().zip(["1", "2", "3", "4", "5", "6"]) {
         let (error, text) = failure(caller.await.unwrap());
         assert!(error.is_timeout(), "{text}");
         // Nobody says of what stood in line all the time that it may have been executed.
-        let known = match quiet.arrived().iter().any(|arrived| arrived == key) {
+        let known = match silent.arrived().iter().any(|arrived| arrived == key) {
             true => "the outcome is unknown",
             false => "was not executed",
         };
         assert!(text.contains(known), "{key}: {text}");
     }
     // Each connection costs one deadline: the second one's is already the last.
-    let status = quiet.status();
+    let status = silent.status();
     assert!(status.created <= 2, "{status:?}");
-    quiet.at_rest().await;
+    silent.at_rest().await;
 }
 
 #[tokio::test]
 async fn whoever_is_in_line_too_long_was_not_executed() {
-    let quiet = Quiet::start(|config| {
+    let silent = SilentMaster::start(|config| {
         config.command_timeout = Some(SHORT);
         config.multiplexed.max_in_flight = 1;
     })
     .await;
-    let written = quiet.get("written");
-    quiet.arrived_are(&["written"]).await;
-    let waits = quiet.get_in_line("waits").await;
+    let written = silent.get("written");
+    silent.arrived_are(&["written"]).await;
+    let waits = silent.get_in_line("waits").await;
     // The server is alive: it sends, if slowly.
-    quiet.push(b"$100000\r\n");
+    silent.push(b"$100000\r\n");
     while !(written.is_finished() && waits.is_finished()) {
-        quiet.push(b"x");
+        silent.push(b"x");
         tokio::time::sleep(SHORT / 30).await;
     }
     assert_unknown(written.await.unwrap());
     let (error, text) = failure(waits.await.unwrap());
     assert!(text.contains("was not executed"), "{text}");
     assert!(error.is_timeout(), "{text}");
-    let status = quiet.status();
+    let status = silent.status();
     assert_eq!(
         (status.connections, status.created, status.waiting),
         (1, 1, 0)
     );
-    assert_eq!(quiet.arrived(), ["written"]);
+    assert_eq!(silent.arrived(), ["written"]);
 }
 
 #[tokio::test]
 async fn a_deadline_that_passes_while_replies_come_leaves_the_others_alone() {
     const TIMEOUT: Duration = Duration::from_secs(2);
-    let quiet = Quiet::start(|config| config.command_timeout = Some(TIMEOUT)).await;
+    let silent = SilentMaster::start(|config| config.command_timeout = Some(TIMEOUT)).await;
     let begun = Instant::now();
-    let slow = quiet.get("slow");
-    quiet.arrived_are(&["slow"]).await;
-    quiet.push(b"$1000000\r\n");
+    let slow = silent.get("slow");
+    silent.arrived_are(&["slow"]).await;
+    silent.push(b"$1000000\r\n");
     let mut sent = 0;
     let mut others = Vec::new();
     while !slow.is_finished() {
-        quiet.push(b"x");
+        silent.push(b"x");
         sent += 1;
         if others.is_empty() && begun.elapsed() > TIMEOUT.mul_f32(0.75) {
-            others.push(quiet.get("a"));
-            others.push(quiet.get("b"));
+            others.push(silent.get("a"));
+            others.push(silent.get("b"));
         }
         tokio::time::sleep(TIMEOUT / 50).await;
     }
     let mut rest = vec![b'x'; 1_000_000 - sent];
     rest.extend(b"\r\n");
-    quiet.push(&rest);
-    quiet.answer("a");
-    quiet.answer("b");
+    silent.push(&rest);
+    silent.answer("a");
+    silent.answer("b");
     assert_unknown(slow.await.unwrap());
     assert_eq!(others.len(), 2);
     for (caller, key) in others.into_iter().zip(["a", "b"]) {
         assert_eq!(caller.await.unwrap().unwrap(), key);
     }
-    let status = quiet.status();
+    let status = silent.status();
     assert_eq!((status.connections, status.created), (1, 1), "{status:?}");
-    quiet.at_rest().await;
+    silent.at_rest().await;
 }
 
 #[tokio::test]

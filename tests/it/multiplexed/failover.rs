@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use redis::{AsyncCommands, RedisResult, Value};
-use redis_rw_pool::{Config, Multiplexed, Node, Pool, ReadFrom};
+use redis_rw_pool::{Config, Multiplexed, Pool, ReadFrom};
 use testkit::{
     Deployment, Server,
     fake::{self, NodeRole, SentinelView},
@@ -19,25 +19,13 @@ use testkit::{
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::support::{
-    self, FAILOVER_LIMIT, SOON, Side, Stage, ask, chain, eventually, failure, id, run, sentinel_of,
-    watched_by,
+    self, FAILOVER_LIMIT, SOON, Side, Stage, ask, chain, eventually, failure, id, local,
+    readable_are, run, sentinel_of, watched_by,
 };
 
 fn patient(config: &mut Config) {
     config.failover_timeout = FAILOVER_LIMIT;
     config.command_timeout = Some(Duration::from_secs(2));
-}
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
-
-async fn readable_are(pool: &Pool, count: usize) {
-    let what = format!("{count} replicas are readable");
-    eventually(&what, FAILOVER_LIMIT, || async {
-        pool.topology().readable().count() == count
-    })
-    .await;
 }
 
 async fn connections_are(pool: &Pool, writer: usize, reader: usize) {
@@ -329,7 +317,7 @@ async fn reads_go_where_they_may_and_each_node_has_its_share() {
         (ReadFrom::Any, true, 3),
     ] {
         let pool = support::pool(&deployment, |config| config.read_from = read_from).await;
-        readable_are(&pool, 2).await;
+        readable_are(&pool, 2, FAILOVER_LIMIT).await;
         let mut reader = pool.reader();
         let _: bool = reader.exists("k").await.unwrap();
         connections_are(&pool, 0, nodes).await;
@@ -353,7 +341,7 @@ async fn reads_go_where_they_may_and_each_node_has_its_share() {
 async fn reads_go_on_when_a_replica_dies_and_it_is_used_when_it_comes_back() {
     let deployment = Deployment::start();
     let pool = support::pool(&deployment, patient).await;
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     let reader = pool.reader();
     let load = Load::start(&pool, &reader, false);
     load.goes_on().await;

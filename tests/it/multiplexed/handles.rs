@@ -11,7 +11,7 @@ use testkit::{
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Quiet, SOON, Side, Stage, alive_tasks, ask, assert_hidden, cmd, eventually, failure, id,
+    SOON, Side, SilentMaster, Stage, alive_tasks, ask, assert_hidden, cmd, eventually, failure, id,
     node_with, run, sentinel_of, tasks_are_back_to, watched_by,
 };
 
@@ -104,18 +104,18 @@ async fn as_many_connections_are_made_and_used_as_are_configured() {
 
 #[tokio::test]
 async fn what_is_on_its_way_is_counted() {
-    let quiet = Quiet::start(|config| config.multiplexed.max_in_flight = 3).await;
+    let silent = SilentMaster::start(|config| config.multiplexed.max_in_flight = 3).await;
     let mut callers = Vec::new();
     for key in ["a", "b", "c"] {
-        callers.push(quiet.get(key));
+        callers.push(silent.get(key));
     }
     eventually("three arrived", SOON, || async {
-        quiet.arrived().len() == 3
+        silent.arrived().len() == 3
     })
     .await;
-    callers.push(quiet.get_in_line("d").await);
-    callers.push(quiet.get_in_line("e").await);
-    let status = quiet.status();
+    callers.push(silent.get_in_line("d").await);
+    callers.push(silent.get_in_line("e").await);
+    let status = silent.status();
     assert_eq!((status.in_flight, status.waiting), (3, 2), "{status:?}");
     callers.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -164,29 +164,29 @@ async fn a_handle_keeps_the_pool_alive_and_the_last_one_ends_it() {
 
 #[tokio::test]
 async fn after_close_what_was_written_is_answered_and_the_rest_fails() {
-    let quiet = Quiet::start(|config| config.multiplexed.max_in_flight = 2).await;
-    let first = quiet.get("a");
-    quiet.arrived_are(&["a"]).await;
-    let second = quiet.get("b");
-    quiet.arrived_are(&["a", "b"]).await;
-    let third = quiet.get_in_line("c").await;
-    quiet.pool.close();
-    for result in [third.await.unwrap(), quiet.get("d").await.unwrap()] {
+    let silent = SilentMaster::start(|config| config.multiplexed.max_in_flight = 2).await;
+    let first = silent.get("a");
+    silent.arrived_are(&["a"]).await;
+    let second = silent.get("b");
+    silent.arrived_are(&["a", "b"]).await;
+    let third = silent.get_in_line("c").await;
+    silent.pool.close();
+    for result in [third.await.unwrap(), silent.get("d").await.unwrap()] {
         let (_, text) = failure(result);
         assert!(text.contains("the pool is closed"), "{text}");
     }
-    quiet.answer("a");
-    quiet.answer("b");
+    silent.answer("a");
+    silent.answer("b");
     assert_eq!(first.await.unwrap().unwrap(), "a");
     assert_eq!(second.await.unwrap().unwrap(), "b");
-    assert_eq!(quiet.arrived(), ["a", "b"]);
+    assert_eq!(silent.arrived(), ["a", "b"]);
     eventually("the connection is closed", SOON, || async {
-        !quiet.lines()[0].is_open()
+        !silent.lines()[0].is_open()
     })
     .await;
-    let status = quiet.status();
+    let status = silent.status();
     assert_eq!((status.connections, status.in_flight), (0, 0), "{status:?}");
-    let fresh: RedisResult<Value> = run(&mut quiet.pool.reader(), "PING").await;
+    let fresh: RedisResult<Value> = run(&mut silent.pool.reader(), "PING").await;
     let (_, text) = failure(fresh);
     assert!(text.contains("the pool is closed"), "{text}");
 }
@@ -399,17 +399,17 @@ async fn a_command_sent_without_waiting_is_executed_and_shifts_no_reply() {
 
 #[tokio::test]
 async fn a_command_sent_without_waiting_does_not_wait_for_its_reply() {
-    let quiet = Quiet::start(|_| {}).await;
+    let silent = SilentMaster::start(|_| {}).await;
     let get = cmd("GETDEL a").set_no_response(true).to_owned();
-    let () = get.query_async(&mut quiet.writer.clone()).await.unwrap();
-    quiet.arrived_are(&["a"]).await;
-    assert_eq!(quiet.status().in_flight, 1);
-    let next = quiet.get("b");
-    quiet.arrived_are(&["a", "b"]).await;
-    quiet.answer("a");
-    quiet.answer("b");
+    let () = get.query_async(&mut silent.writer.clone()).await.unwrap();
+    silent.arrived_are(&["a"]).await;
+    assert_eq!(silent.status().in_flight, 1);
+    let next = silent.get("b");
+    silent.arrived_are(&["a", "b"]).await;
+    silent.answer("a");
+    silent.answer("b");
     assert_eq!(next.await.unwrap().unwrap(), "b");
-    quiet.at_rest().await;
+    silent.at_rest().await;
 }
 
 #[tokio::test]

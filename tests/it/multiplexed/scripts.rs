@@ -14,7 +14,7 @@ use testkit::{
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::support::{
-    self, SOON, ask, cmd, eventually, node_with, run, sentinel_of, single, watched_by,
+    self, SOON, ask, cmd, node_with, readable_are, run, sentinel_of, single, watched_by,
 };
 
 /// Both replicas are asked for something.
@@ -22,15 +22,8 @@ const OFTEN: usize = 20;
 
 async fn pool(deployment: &Deployment) -> Pool {
     let pool = support::pool(deployment, |config| config.read_from = ReadFrom::Replica).await;
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, SOON).await;
     pool
-}
-
-async fn readable_are(pool: &Pool, count: usize) {
-    eventually("the replicas are readable", SOON, || async {
-        pool.topology().readable().count() == count
-    })
-    .await;
 }
 
 fn flush(deployment: &Deployment) {
@@ -134,7 +127,7 @@ async fn a_script_is_known_after_a_flush_a_restart_and_a_failover() {
         });
     }
     block_in_place(|| deployment.wait_healthy(SOON));
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, SOON).await;
     returns(&mut reader, text, 7).await;
     flush(&deployment);
     block_in_place(|| deployment.failover());

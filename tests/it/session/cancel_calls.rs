@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike, pipe};
-use redis_rw_pool::{Config, Node, Pool};
+use redis_rw_pool::{Config, Pool};
 use testkit::{
     Proxy,
     fake::{self, FakeNode, FakeSentinel, NodeRole, SentinelView},
@@ -16,8 +16,8 @@ use testkit::{
 };
 
 use crate::support::{
-    self, LONG, PROBE, SOON, Side, Stage, alive_tasks, ask, eventually, poll_then_drop,
-    poll_then_drop_on_wake, side_by_side, tasks_are_back_to, value_of,
+    self, LONG, PROBE, SOON, Side, Stage, alive_tasks, ask, eventually, local, poll_then_drop,
+    poll_then_drop_on_wake, redirect, side_by_side, tasks_are_back_to, value_of,
 };
 
 const MOST_POLLS: usize = 2_000;
@@ -127,14 +127,8 @@ async fn behind_a_proxy(side: Side, change: impl FnOnce(&mut Config)) -> (Stage,
         Side::Read => nodes[1].port(),
     };
     let proxy = Proxy::to(upstream);
-    let port = proxy.port();
     let stage = Stage::shared(side, |config| {
-        config.address_map = Some(redis_rw_pool::AddressMap::new(move |node| {
-            match node.port() == upstream {
-                true => Node::new("127.0.0.1", port),
-                false => node.clone(),
-            }
-        }));
+        config.address_map = Some(redirect(upstream, proxy.port()));
         change(config);
     })
     .await;
@@ -276,7 +270,7 @@ impl Turns {
     }
 
     async fn is_master(&self) {
-        let master = Some(Node::new("127.0.0.1", self.master().port()));
+        let master = Some(local(self.master().port()));
         eventually("the pool has followed", LONG, || async {
             let topology = self.pool.topology();
             topology.master == master && topology.fence.is_none()

@@ -16,8 +16,8 @@ use testkit::{
 };
 
 use crate::support::{
-    self, SOON, ask, assert_hidden, chain, eventually, id, identity, node_with, patient, run,
-    sentinel_of, watched_by,
+    self, SOON, ask, assert_hidden, chain, eventually, id, identity, local, node_with, patient,
+    run, sentinel_of, watched_by,
 };
 
 const SECRET: &str = "canary-0f9a;#~";
@@ -323,7 +323,7 @@ async fn over_a_unix_socket() {
     }));
     let pool = Pool::connect(config).await.unwrap();
     let mut conn = pool.write().await.unwrap();
-    assert_eq!(conn.node(), Node::new("127.0.0.1", server.port()));
+    assert_eq!(conn.node(), local(server.port()));
     let info: String = ask(&mut conn, "CLIENT INFO").await;
     assert!(info.contains(".sock:0"), "{info}");
     let value = vec![b'u'; 1 << 20];

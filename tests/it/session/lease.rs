@@ -9,22 +9,18 @@ use std::{
 };
 
 use redis::{AsyncCommands, RedisResult, Value, aio::ConnectionLike, pipe};
-use redis_rw_pool::{Config, Discard, Node, Pool};
+use redis_rw_pool::{Config, Discard, Pool};
 use testkit::fake::{self, Action, FakeServer, NodeRole, SentinelView};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::support::{
-    Random, SOON, ask, chain, cmd, discarded, eventually, failure, id, master, node_with,
+    Random, SOON, ask, chain, cmd, discarded, eventually, failure, id, local, master, node_with,
     poll_then_drop, run, sentinel_of, single, turn, watched_by,
 };
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 const ABORT: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
 
 /// Ends the connection of a guard from the server's side, and lets the runtime see it.
 async fn kill(id: i64) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use redis::{FromRedisValue, RedisResult, aio::ConnectionLike};
-use redis_rw_pool::Connection;
+use redis::{AsyncCommands, FromRedisValue, RedisResult, aio::ConnectionLike};
+use redis_rw_pool::{Connection, Node, Pool};
 use testkit::Server;
 
 /// A command from a line of words.
@@ -31,6 +31,13 @@ pub(crate) async fn ask<T: FromRedisValue>(conn: &mut impl ConnectionLike, line:
 
 pub(crate) async fn id(conn: &mut impl ConnectionLike) -> i64 {
     ask(conn, "CLIENT ID").await
+}
+
+/// Writes over a connection of the pool, and says to which node.
+pub(crate) async fn write(pool: &Pool, key: &str) -> RedisResult<Node> {
+    let mut conn = pool.write().await?;
+    let () = conn.set(key, "v").await?;
+    Ok(conn.node())
 }
 
 /// `CLIENT INFO` without what differs between two connections that are equally clean. That includes

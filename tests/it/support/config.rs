@@ -21,13 +21,28 @@ pub(crate) fn config(deployment: &Deployment) -> Config {
 pub(crate) fn config_through(proxies: &Proxies, deployment: &Deployment) -> Config {
     let mut config = config(deployment);
     config.sentinels = proxies.sentinel_addrs();
-    let local = |port| Node::new("127.0.0.1", port);
     let dial = proxies.dial().into_iter();
     let table: AddressMap = dial
         .map(|(announced, port)| (local(announced), local(port)))
         .collect();
     config.address_map = Some(table);
     config
+}
+
+/// The node at this port of this machine.
+pub(crate) fn local(port: u16) -> Node {
+    Node::new("127.0.0.1", port)
+}
+
+/// Leads whoever would dial the one port to the other.
+pub(crate) fn redirect(announced: u16, dialed: u16) -> AddressMap {
+    AddressMap::new(move |node| {
+        if node.port() == announced {
+            local(dialed)
+        } else {
+            node.clone()
+        }
+    })
 }
 
 /// Timeouts that only a hang exceeds.

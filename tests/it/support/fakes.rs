@@ -52,6 +52,21 @@ pub(crate) fn sentinel_of(port: u16) -> FakeSentinel {
     fake::sentinel(SentinelView::of_master(port))
 }
 
+/// A Sentinel with an id of its own: two with the same id count as one.
+pub(crate) fn sentinel_with_id(view: SentinelView) -> FakeSentinel {
+    let sentinel = fake::sentinel(view);
+    let id = format!("{:040x}", sentinel.port());
+    sentinel.update(|view| view.id = id);
+    sentinel
+}
+
+/// As [`sentinel_with_id`], for one that names this node as the master of this epoch.
+pub(crate) fn sentinel_at(epoch: u64, master: u16) -> FakeSentinel {
+    let mut view = SentinelView::of_master(master);
+    view.epoch = epoch;
+    sentinel_with_id(view)
+}
+
 pub(crate) fn bulk(text: &str) -> Vec<u8> {
     format!("${}\r\n{text}\r\n", text.len()).into_bytes()
 }

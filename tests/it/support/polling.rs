@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
+use redis_rw_pool::Pool;
 use tokio::time::Instant;
 
 /// How long a test waits for what a pool does by itself. Generous, for a machine that is busy.
@@ -27,6 +28,15 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Waits until so many replicas may be read from.
+pub(crate) async fn readable_are(pool: &Pool, count: usize, limit: Duration) {
+    let what = format!("{count} replicas are readable");
+    eventually(&what, limit, || async {
+        pool.topology().readable().count() == count
+    })
+    .await;
 }
 
 /// Polls a future at most `polls` times, whenever it is woken, and then drops it; its output if it got

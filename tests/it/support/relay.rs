@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use redis_rw_pool::{AddressMap, Node};
+use redis_rw_pool::AddressMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+
+use super::redirect;
 
 /// A TCP relay to one server that hands on what the server says in pieces, late.
 pub(crate) struct Relay {
@@ -67,11 +69,7 @@ impl Relay {
 
     /// Leads connections to the server through the relay.
     pub(crate) fn map(&self) -> AddressMap {
-        let (upstream, port) = (self.upstream, self.port);
-        AddressMap::new(move |node| match node.port() {
-            announced if announced == upstream => Node::new("127.0.0.1", port),
-            _ => node.clone(),
-        })
+        redirect(self.upstream, self.port)
     }
 }
 

@@ -11,14 +11,14 @@ use tokio::task::JoinHandle;
 use super::{SOON, bulk, eventually, node_with, sentinel_of, watched_by};
 
 /// The node, a pool on it and its writer.
-pub(crate) struct Quiet {
+pub(crate) struct SilentMaster {
     pub(crate) node: FakeServer,
     pub(crate) pool: Pool,
     pub(crate) writer: Multiplexed,
     _sentinel: FakeSentinel,
 }
 
-impl Quiet {
+impl SilentMaster {
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
         Self::with(change, |_, words| {
             (words[0] == "GETDEL").then_some(Action::Silence)

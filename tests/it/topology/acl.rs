@@ -12,7 +12,7 @@ use testkit::{
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, eventually, read_along};
+use crate::support::{self, eventually, local, read_along, sentinel_with_id};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What `docs/permissions.md` says that the Sentinel user needs.
@@ -162,10 +162,7 @@ async fn without_one_permission_the_rest_works_and_the_status_says_what_is_lost(
         ("nomyid", "SENTINEL MYID", 3, "is not recognized"),
     ] {
         let pool = pool_of(user).await;
-        assert_eq!(
-            write(&pool).await,
-            Node::new("127.0.0.1", guarded().master().port())
-        );
+        assert_eq!(write(&pool).await, local(guarded().master().port()));
         listens_to(&pool, listening, 3).await;
         eventually(user, LIMIT, || async { refused(&pool).len() == 3 }).await;
         for what in refused(&pool) {
@@ -298,13 +295,6 @@ async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
     .await;
 }
 
-fn sentinel_of(master: u16) -> FakeSentinel {
-    let sentinel = fake::sentinel(SentinelView::of_master(master));
-    let id = format!("{:040x}", sentinel.port());
-    sentinel.update(|view| view.id = id);
-    sentinel
-}
-
 const NOPERM: &str = "-NOPERM User app has no permissions to run the 'subscribe' command\r\n";
 
 /// The logs of other threads cannot be read, hence one thread.
@@ -312,7 +302,7 @@ const NOPERM: &str = "-NOPERM User app has no permissions to run the 'subscribe'
 async fn what_is_refused_is_warned_of_once_for_each_sentinel_and_not_at_every_try() {
     let (seen, _guard) = read_along();
     let master = fake::node(NodeRole::Master);
-    let sentinels = [(); 2].map(|()| sentinel_of(master.port()));
+    let sentinels = [(); 2].map(|()| sentinel_with_id(SentinelView::of_master(master.port())));
     for sentinel in &sentinels {
         let view = sentinel.view();
         let refuse = |command| (command, Action::reply(NOPERM));
@@ -350,7 +340,7 @@ async fn what_is_refused_is_warned_of_once_for_each_sentinel_and_not_at_every_tr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_that_are_granted_later_are_subscribed_to() {
     let master = fake::node(NodeRole::Master);
-    let sentinel = sentinel_of(master.port());
+    let sentinel = sentinel_with_id(SentinelView::of_master(master.port()));
     let refuse = Action::reply("-NOPERM No permissions to access a channel\r\n");
     sentinel.set(sentinel.view().with_override("SUBSCRIBE +ODOWN", refuse));
     let mut config = Config::new([sentinel.addr()], "mymaster");

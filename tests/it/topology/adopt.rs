@@ -15,19 +15,9 @@ use tokio::{
     time::Instant,
 };
 
-use crate::support::{self, FAILOVER_LIMIT, eventually};
+use crate::support::{self, FAILOVER_LIMIT, eventually, local, sentinel_with_id, write};
 
 const EPOCH: u64 = 5;
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
-
-async fn write(pool: &Pool, key: &str) -> RedisResult<Node> {
-    let mut conn = pool.write().await?;
-    let () = conn.set(key, "v").await?;
-    Ok(conn.node())
-}
 
 /// A master, two replicas and three Sentinels, all fake, and a pool on them.
 struct Scene {
@@ -47,10 +37,7 @@ impl Scene {
                 view = view.with_replica(replica.port());
             }
             view.epoch = EPOCH;
-            let sentinel = fake::sentinel(view);
-            let id = format!("{:040x}", sentinel.port());
-            sentinel.update(|view| view.id = id);
-            sentinel
+            sentinel_with_id(view)
         });
         let addresses = sentinels.iter().map(|sentinel| sentinel.addr());
         let mut config = Config::new(addresses, "mymaster");

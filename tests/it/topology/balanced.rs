@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis_rw_pool::{AddressMap, Config, Node, Pool};
+use redis_rw_pool::{AddressMap, Config, Pool};
 use testkit::{
     Deployment, Proxy, Server,
     fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
@@ -12,7 +12,7 @@ use testkit::{
 };
 use tokio::task::block_in_place;
 
-use crate::support::eventually;
+use crate::support::{eventually, local};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,7 +45,7 @@ fn map_only(balancer: &Proxy, master: u16) -> AddressMap {
         if reachable.contains(&node.port()) {
             node.clone()
         } else {
-            Node::new("127.0.0.1", nowhere)
+            local(nowhere)
         }
     })
 }

@@ -2,29 +2,17 @@
 
 use std::time::Duration;
 
-use redis_rw_pool::{Config, Node, Pool, redis::AsyncCommands};
+use redis_rw_pool::{Config, Pool, redis::AsyncCommands};
 use testkit::{
     Deployment,
-    fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
+    fake::{self, Action, FakeNode, NodeRole, SentinelView},
     proxy::{Flow, Proxy, Toward},
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, eventually};
+use crate::support::{self, eventually, local, sentinel_with_id};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
-
-/// A Sentinel with an id of its own: two with the same would count as one.
-fn sentinel(view: SentinelView) -> FakeSentinel {
-    let sentinel = fake::sentinel(view);
-    let id = format!("{:040x}", sentinel.port());
-    sentinel.update(|view| view.id = id);
-    sentinel
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_writes() {
@@ -80,8 +68,8 @@ async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_write
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_master_is_not_that_of_whoever_answers_first() {
     let (ours, theirs) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
-    let confused = sentinel(SentinelView::of_master(theirs.port()));
-    let right = [(); 2].map(|()| sentinel(SentinelView::of_master(ours.port())));
+    let confused = sentinel_with_id(SentinelView::of_master(theirs.port()));
+    let right = [(); 2].map(|()| sentinel_with_id(SentinelView::of_master(ours.port())));
     let far: Vec<Proxy> = right.iter().map(|s| Proxy::to(s.port())).collect();
     for proxy in &far {
         proxy.set_for_new(Toward::Client, Flow::Delay(Duration::from_millis(20)));
@@ -101,9 +89,9 @@ async fn the_first_master_is_not_that_of_whoever_answers_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_sentinel_that_can_answer_is_enough_to_start() {
     let node = fake::node(NodeRole::Master);
-    let alive = sentinel(SentinelView::of_master(node.port()));
+    let alive = sentinel_with_id(SentinelView::of_master(node.port()));
     let silent = SentinelView::of_master(node.port()).with_override("SENTINEL", Action::Silence);
-    let silent = [(); 2].map(|()| sentinel(silent.clone()));
+    let silent = [(); 2].map(|()| sentinel_with_id(silent.clone()));
     let seeds = silent.iter().chain([&alive]).map(|s| s.addr());
     let pool = Pool::connect(Config::new(seeds, "mymaster")).await.unwrap();
     assert_eq!(pool.topology().master, Some(local(node.port())));
@@ -115,7 +103,7 @@ async fn sentinels_that_name_three_masters_lead_all_pools_to_the_one_with_replic
     let replica = fake::node(NodeRole::replica_of(masters[1].port()));
     let view = |i: usize| {
         let view = SentinelView::of_master(masters[i].port());
-        sentinel(if i == 1 {
+        sentinel_with_id(if i == 1 {
             view.with_replica(replica.port())
         } else {
             view

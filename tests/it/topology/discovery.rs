@@ -10,17 +10,13 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::support::{self, eventually};
+use crate::support::{self, eventually, local, sentinel_at, sentinel_with_id};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// For real Sentinels: before Redis 7.0 they look every ten seconds, whatever they are told.
 const PATIENT: Duration = Duration::from_secs(120);
 /// Longer than any test may wait, so that waiting for a hung Sentinel cannot go unnoticed.
 const NEVER: Duration = Duration::from_secs(60);
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
 
 fn to(sentinels: &[&FakeServer]) -> Config {
     let sentinels = sentinels.iter().map(|sentinel| sentinel.addr());
@@ -32,17 +28,6 @@ fn to(sentinels: &[&FakeServer]) -> Config {
 
 fn master() -> FakeNode {
     fake::node(NodeRole::Master)
-}
-
-fn sentinel_of(master: &FakeNode, epoch: u64) -> FakeSentinel {
-    let sentinel = fake::sentinel(SentinelView::of_master(master.port()));
-    // Each has an id of its own, or they would count as one.
-    let id = format!("{:040x}", sentinel.port());
-    sentinel.update(|view| {
-        view.epoch = epoch;
-        view.id = id;
-    });
-    sentinel
 }
 
 /// Everything an error shows to whoever prints it.
@@ -83,7 +68,7 @@ fn bad_sentinels() -> Vec<(&'static str, FakeServer)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_sentinel_in_any_position_changes_nothing() {
     let master = master();
-    let (one, two) = (sentinel_of(&master, 1), sentinel_of(&master, 1));
+    let (one, two) = (sentinel_at(1, master.port()), sentinel_at(1, master.port()));
     for (kind, bad) in &bad_sentinels() {
         for position in 0..3 {
             let mut sentinels: Vec<&FakeServer> = vec![&one, &two];
@@ -108,7 +93,7 @@ async fn one_bad_sentinel_in_any_position_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_sentinel_in_any_position_changes_nothing() {
     let master = master();
-    let (one, two) = (sentinel_of(&master, 1), sentinel_of(&master, 1));
+    let (one, two) = (sentinel_at(1, master.port()), sentinel_at(1, master.port()));
     let dead = format!("127.0.0.1:{}", ports::unused());
     for position in 0..3 {
         let mut config = to(&[&one, &two]);
@@ -152,7 +137,7 @@ async fn when_no_sentinel_answers_the_error_says_what_each_did_instead() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_no_sentinel_knows_the_name_the_error_says_so() {
     let master = master();
-    let (one, two) = (sentinel_of(&master, 1), sentinel_of(&master, 1));
+    let (one, two) = (sentinel_at(1, master.port()), sentinel_at(1, master.port()));
     let hung = fake::hung();
     for sentinel_timeout in [Duration::from_millis(200), NEVER] {
         let mut config = to(&[&one, &hung, &two]);
@@ -181,12 +166,8 @@ async fn when_nobody_proves_to_be_master_the_error_says_what_all_of_them_said() 
     let replica = fake::node(NodeRole::replica_of(1));
     let hung = fake::hung();
     let dead = ports::unused();
-    let sentinels = [replica.port(), hung.port(), dead].map(|port| {
-        let sentinel = fake::sentinel(SentinelView::of_master(port));
-        let id = format!("{:040x}", sentinel.port());
-        sentinel.update(|view| view.id = id);
-        sentinel
-    });
+    let sentinels = [replica.port(), hung.port(), dead]
+        .map(|port| sentinel_with_id(SentinelView::of_master(port)));
     let mut config = to(&sentinels
         .iter()
         .map(|sentinel| &**sentinel)
@@ -213,7 +194,7 @@ async fn when_nobody_proves_to_be_master_the_error_says_what_all_of_them_said() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_are_learned_from_one_seed_and_the_seed_is_never_forgotten() {
     let master = master();
-    let (seed, other) = (sentinel_of(&master, 1), sentinel_of(&master, 1));
+    let (seed, other) = (sentinel_at(1, master.port()), sentinel_at(1, master.port()));
     let (seed_port, other_port) = (seed.port(), other.port());
     seed.update(|view| *view = view.clone().with_sentinel(other_port));
     other.update(|view| *view = view.clone().with_sentinel(seed_port));
@@ -274,7 +255,7 @@ async fn a_sentinel_gets_its_own_credentials_and_never_those_of_the_nodes() {
 
     let node = master();
     node.set_password(Some("data-secret"));
-    let sentinel = sentinel_of(&node, 1);
+    let sentinel = sentinel_at(1, node.port());
     sentinel.update(|view| view.password = Some("sentinel-secret".into()));
     let mut config = to(&[&sentinel]);
     config.password = Some("data-secret".into());
@@ -294,8 +275,8 @@ async fn a_sentinel_gets_its_own_credentials_and_never_those_of_the_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_sentinel_is_ignored_and_counted() {
     let (master, old) = (master(), master());
-    let (one, two) = (sentinel_of(&master, 5), sentinel_of(&master, 5));
-    let stale = sentinel_of(&old, 4);
+    let (one, two) = (sentinel_at(5, master.port()), sentinel_at(5, master.port()));
+    let stale = sentinel_at(4, old.port());
     for position in 0..3 {
         let mut sentinels: Vec<&FakeServer> = vec![&one, &two];
         sentinels.insert(position, &stale);
@@ -316,8 +297,8 @@ async fn a_stale_sentinel_is_ignored_and_counted() {
 async fn a_forged_epoch_that_points_to_a_replica_moves_nothing() {
     let master = master();
     let replica = fake::node(NodeRole::replica_of(master.port()));
-    let (one, two) = (sentinel_of(&master, 5), sentinel_of(&master, 5));
-    let liar = sentinel_of(&master, 5);
+    let (one, two) = (sentinel_at(5, master.port()), sentinel_at(5, master.port()));
+    let liar = sentinel_at(5, master.port());
     for sentinel in [&one, &two, &liar] {
         sentinel.update(|view| *view = view.clone().with_replica(replica.port()));
     }
@@ -416,7 +397,7 @@ async fn a_master_that_is_removed_and_monitored_anew_elsewhere_is_followed() {
 async fn hostile_answers_leave_the_last_good_topology_in_place() {
     let master = master();
     let replica = fake::node(NodeRole::replica_of(master.port()));
-    let sentinel = sentinel_of(&master, 5);
+    let sentinel = sentinel_at(5, master.port());
     let replica_port = replica.port();
     sentinel.update(|view| *view = view.clone().with_replica(replica_port));
     let mut config = to(&[&sentinel]);
@@ -511,7 +492,7 @@ async fn hostile_answers_leave_the_last_good_topology_in_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connecting_takes_one_pipeline_to_each_sentinel_and_one_handshake_with_the_master() {
     let master = master();
-    let sentinels = [1, 2, 3].map(|_| sentinel_of(&master, 1));
+    let sentinels = [1, 2, 3].map(|_| sentinel_at(1, master.port()));
     let config = to(&sentinels
         .iter()
         .map(|sentinel| &**sentinel)
@@ -522,7 +503,7 @@ async fn connecting_takes_one_pipeline_to_each_sentinel_and_one_handshake_with_t
     drop(pool);
 
     // Questions that are sent before the first answer are one pipeline.
-    let mute = sentinel_of(&master, 1);
+    let mute = sentinel_at(1, master.port());
     mute.update(|view| {
         *view = view
             .clone()

@@ -12,25 +12,15 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::support::{self, eventually};
+use crate::support::{self, eventually, local, write};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
 
 fn to(sentinel: &FakeSentinel) -> Config {
     let mut config = Config::new([sentinel.addr()], "mymaster");
     config.refresh_interval = Duration::from_millis(300);
     config.connect_timeout = Duration::from_secs(10);
     config
-}
-
-async fn write(pool: &Pool, key: &str) -> RedisResult<Node> {
-    let mut conn = pool.write().await?;
-    let () = conn.set(key, "v").await?;
-    Ok(conn.node())
 }
 
 async fn read(pool: &Pool) -> RedisResult<Node> {

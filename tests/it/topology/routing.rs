@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 use crate::support::{
     self, FAILOVER_LIMIT, eventually,
     load::{Load, assert_conserved, in_step, seed},
-    unique_name,
+    readable_are, unique_name,
 };
 
 /// The user that the pool is; everybody else, the servers among them, is another.
@@ -30,17 +30,8 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
     };
     let pool = support::pool(&deployment, change).await;
     seed(&pool, 2).await;
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     (deployment, pool, name)
-}
-
-async fn readable_are(pool: &Pool, count: usize) {
-    eventually(
-        &format!("{count} replicas are readable"),
-        FAILOVER_LIMIT,
-        || async { pool.topology().readable().count() == count },
-    )
-    .await;
 }
 
 /// Takes a right from the pool's user; what it tries all the same is noted.
@@ -144,7 +135,7 @@ async fn through_a_planned_failover_no_write_reaches_a_replica_and_no_read_the_m
     // Now the old one, a replica by then, notes it if it is taken for the master.
     block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
     block_in_place(|| trap(old, "-@write"));
-    readable_are(&pool, 2).await;
+    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     load.goes_on(50).await;
     let history = load.finish().await;
 

@@ -10,28 +10,16 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{AsyncCommands, RedisResult};
+use redis::AsyncCommands;
 use redis_rw_pool::{AddressMap, Config, Error, Node, Pool};
 use testkit::{
     Deployment, Proxy, Server,
-    fake::{self, FakeNode, FakeSentinel, FakeServer, NodeRole, SentinelView},
+    fake::{self, FakeServer, NodeRole},
     proxy::{Door, Ending, Flow},
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, FAILOVER_LIMIT, eventually};
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
-
-fn sentinel_of(master: &FakeNode, epoch: u64) -> FakeSentinel {
-    let sentinel = fake::sentinel(SentinelView::of_master(master.port()));
-    // Each has an id of its own, or they would count as one.
-    let id = format!("{:040x}", sentinel.port());
-    sentinel.update(|view| (view.epoch, view.id) = (epoch, id));
-    sentinel
-}
+use crate::support::{self, FAILOVER_LIMIT, eventually, local, sentinel_at, write};
 
 fn to(sentinels: &[&FakeServer]) -> Config {
     let sentinels = sentinels.iter().map(|sentinel| sentinel.addr());
@@ -40,17 +28,11 @@ fn to(sentinels: &[&FakeServer]) -> Config {
     config
 }
 
-async fn write(pool: &Pool) -> RedisResult<Node> {
-    let mut conn = pool.write().await?;
-    let () = conn.set("k", "v").await?;
-    Ok(conn.node())
-}
-
 /// A name that nobody monitors, at the start or later, is asked for again at the pace of the poll.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_name_leads_to_no_storm_of_questions() {
     let master = fake::node(NodeRole::Master);
-    let sentinel = sentinel_of(&master, 1);
+    let sentinel = sentinel_at(1, master.port());
     let mut config = to(&[&sentinel]);
     config.refresh_interval = Duration::from_secs(3600);
     let asked = || sentinel.count("SENTINEL");
@@ -73,7 +55,7 @@ async fn an_unknown_name_leads_to_no_storm_of_questions() {
     let (before, began) = (asked(), Instant::now());
     let mut writes = 0;
     while began.elapsed() < Duration::from_millis(500) {
-        assert_eq!(write(&pool).await, Ok(local(master.port())));
+        assert_eq!(write(&pool, "k").await, Ok(local(master.port())));
         writes += 1;
     }
     let more = asked() - before;
@@ -83,7 +65,7 @@ async fn an_unknown_name_leads_to_no_storm_of_questions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_address_under_the_same_epoch_from_a_minority_moves_nothing() {
     let (master, old) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
-    let sentinels = [(); 3].map(|()| sentinel_of(&master, 5));
+    let sentinels = [(); 3].map(|()| sentinel_at(5, master.port()));
     let mut config = to(&sentinels.each_ref().map(|sentinel| &**sentinel));
     config.refresh_interval = Duration::from_millis(200);
     for liar in &sentinels {
@@ -91,7 +73,7 @@ async fn another_address_under_the_same_epoch_from_a_minority_moves_nothing() {
         liar.update(|view| view.master.1 = old.port());
         let looks = pool.status().sentinel.refreshes;
         while pool.status().sentinel.refreshes < looks + 5 {
-            assert_eq!(write(&pool).await, Ok(local(master.port())));
+            assert_eq!(write(&pool, "k").await, Ok(local(master.port())));
         }
         let topology = pool.topology();
         assert_eq!((topology.epoch, &topology.fence), (5, &None));
@@ -103,7 +85,7 @@ async fn another_address_under_the_same_epoch_from_a_minority_moves_nothing() {
 /// One of three points to an address at which nobody answers, under an epoch that beats all others.
 async fn points_nowhere(nowhere: u16) {
     let master = fake::node(NodeRole::Master);
-    let sentinels = [(); 3].map(|()| sentinel_of(&master, 5));
+    let sentinels = [(); 3].map(|()| sentinel_at(5, master.port()));
     let mut config = to(&sentinels.each_ref().map(|sentinel| &**sentinel));
     config.refresh_interval = Duration::from_millis(200);
     config.connect_timeout = Duration::from_secs(1);
@@ -116,7 +98,7 @@ async fn points_nowhere(nowhere: u16) {
     let mut longest = Duration::ZERO;
     while pool.status().sentinel.refreshes < looks + 20 {
         let began = Instant::now();
-        assert_eq!(write(&pool).await, Ok(local(master.port())));
+        assert_eq!(write(&pool, "k").await, Ok(local(master.port())));
         longest = longest.max(began.elapsed());
     }
     eprintln!("the longest write took {longest:?}");
@@ -181,7 +163,7 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     })
     .await;
     let masters = Masters::of(&pool);
-    assert_eq!(write(&pool).await, Ok(local(old)));
+    assert_eq!(write(&pool, "k").await, Ok(local(old)));
     let frozen = &deployment.sentinels()[2];
     block_in_place(|| frozen.pause());
     block_in_place(|| deployment.failover());
@@ -191,7 +173,7 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
     })
     .await;
     let new = pool.topology().master.clone().expect("there is one").port();
-    assert_eq!(write(&pool).await, Ok(local(new)));
+    assert_eq!(write(&pool, "k").await, Ok(local(new)));
 
     // It wakes up where it stopped, with the old master's name on its lips.
     let looks = pool.status().sentinel.refreshes;
@@ -201,13 +183,13 @@ async fn a_sentinel_frozen_during_a_failover_brings_nobody_back_when_it_thaws() 
         FAILOVER_LIMIT,
         || async {
             let status = pool.status().sentinel;
-            assert_eq!(write(&pool).await, Ok(local(new)));
+            assert_eq!(write(&pool, "k").await, Ok(local(new)));
             status.reachable == 3 && status.refreshes > looks + 5
         },
     )
     .await;
     block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));
-    assert_eq!(write(&pool).await, Ok(local(new)));
+    assert_eq!(write(&pool, "k").await, Ok(local(new)));
     masters.moved_once(old, new);
 }
 
@@ -252,7 +234,7 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
         pool.status().sentinel.reachable == 0
     })
     .await;
-    assert_eq!(write(&pool).await, Ok(local(old)));
+    assert_eq!(write(&pool, "k").await, Ok(local(old)));
     block_in_place(|| deployment.failover());
     let new = block_in_place(|| {
         deployment
@@ -263,7 +245,7 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
 
     // The old master says that it follows the new one, and that one that it is a master.
     eventually("the pool has followed", FAILOVER_LIMIT, || async {
-        write(&pool).await == Ok(local(new))
+        write(&pool, "k").await == Ok(local(new))
     })
     .await;
     assert_eq!(pool.status().sentinel.reachable, 0);
@@ -273,7 +255,7 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
         topology.master == Some(local(new)) && topology.previous_master.is_none()
     })
     .await;
-    assert_eq!(write(&pool).await, Ok(local(new)));
+    assert_eq!(write(&pool, "k").await, Ok(local(new)));
     eventually("all three are heard again", FAILOVER_LIMIT, || async {
         pool.status().sentinel.reachable >= 3
     })
@@ -316,7 +298,7 @@ async fn subscriptions_that_go_silent_without_an_end_are_made_up_for_by_the_poll
         eventually(
             "the poll has found the new master",
             FAILOVER_LIMIT,
-            || async { write(&pool).await == Ok(local(new)) },
+            || async { write(&pool, "k").await == Ok(local(new)) },
         )
         .await;
         // Dead links are found out by a PING, and others made in their place.

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use redis_rw_pool::{
-    Config, Node, Pool, ReadFrom,
+    Config, Pool, ReadFrom,
     redis::{AsyncCommands, RedisError, RedisResult},
 };
 use testkit::{
@@ -19,11 +19,7 @@ use testkit::{
 };
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::support::{self, LONG, SECOND, eventually};
-
-fn local(port: u16) -> Node {
-    Node::new("127.0.0.1", port)
-}
+use crate::support::{self, LONG, SECOND, eventually, local};
 
 #[derive(Debug, Clone, Copy)]
 enum By {
