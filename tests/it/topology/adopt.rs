@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis_rw_pool::{
     Adopt, Config, Node, Pool,
-    redis::{AsyncCommands, RedisResult},
+    redis::RedisResult,
 };
 use testkit::{
     Deployment,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::AsyncCommands;
 use redis_rw_pool::{AddressMap, Config, Error, Node, Pool};
 use testkit::{
     Deployment, Proxy, Server,
