@@ -45,7 +45,7 @@ use redis::cmd;
 use redis_rw_pool::{Connection, Discard, Error, redis};
 
 use crate::support::{
-    self, LONG, PROBE, SECOND, Side, Stage, Watcher, eventually, side_by_side, skip, turn,
+    self, LONG, SECOND, Side, Stage, Watcher, eventually, side_by_side, skip, turn,
 };
 
 async fn ping(conn: &mut Connection) -> redis::RedisResult<()> {
@@ -364,29 +364,4 @@ async fn every_connection_made_is_open_or_was_closed_for_a_reason() {
         assert_eq!(status.active, 0);
         stage.settled().await;
     }
-}
-
-#[tokio::test]
-async fn places_taken_by_dials_are_told_apart_from_connections_in_use() {
-    let node = testkit::fake::node(testkit::fake::NodeRole::Master);
-    let view = testkit::fake::SentinelView::of_master(node.port());
-    let sentinel = testkit::fake::sentinel(view);
-    let mut config = redis_rw_pool::Config::new([sentinel.addr()], "mymaster");
-    config.write.max_active = 1;
-    config.write.wait_timeout = Some(Duration::ZERO);
-    let pool = redis_rw_pool::Pool::connect(config).await.unwrap();
-    let probed = || async { node.open_connections() == PROBE };
-    eventually("the pool's own look at the node is over", LONG, probed).await;
-    node.set_override(Some(testkit::fake::Action::Silence));
-    let (dialling, refused) = (pool.clone(), pool.clone());
-    let first = tokio::spawn(async move { dialling.write().await.map(drop) });
-    let dials = || async { node.open_connections() > PROBE };
-    eventually("the first caller dials", LONG, dials).await;
-    let error = refused.write().await.unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.contains("0 open, 0 in use") && text.contains("1 being dialled"),
-        "{text}"
-    );
-    first.abort();
 }

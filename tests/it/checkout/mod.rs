@@ -4,6 +4,7 @@ mod close;
 mod connection_counts;
 mod contract;
 mod dialing;
+mod fakes;
 mod idle;
 mod leaks;
 mod limits;

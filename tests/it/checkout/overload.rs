@@ -11,13 +11,10 @@ use std::{
 };
 
 use redis::cmd;
-use redis_rw_pool::{Config, Error, Pool};
-use testkit::fake::{self, NodeRole, SentinelView};
+use redis_rw_pool::Error;
 use tokio::task::JoinSet;
 
-use crate::support::{
-    LONG, PROBE, Random, Side, Stage, alive_tasks, eventually, local, tasks_are_back_to,
-};
+use crate::support::{LONG, Random, Side, Stage, alive_tasks, eventually, tasks_are_back_to};
 
 /// Cuts every connection of one name, again and again, from a thread of its own.
 struct Killer {
@@ -55,7 +52,7 @@ impl Killer {
     }
 }
 
-async fn no_caller_is_stranded(mut callers: JoinSet<()>) {
+pub(super) async fn no_caller_is_stranded(mut callers: JoinSet<()>) {
     let all = async {
         while let Some(outcome) = callers.join_next().await {
             assert!(outcome.is_ok_or_cancelled(), "a caller panicked");
@@ -216,62 +213,5 @@ async fn a_hundred_thousand_checkouts_against_pruning_and_a_close_lose_nothing()
         assert_eq!(status.waiting, 0, "{side:?}: {status:?}");
         assert_eq!(status.created, status.discards.total(), "{status:?}");
         assert!(status.created > 4, "nothing was pruned: {status:?}");
-    }
-}
-
-/// The master changes again and again under callers who take and return connections.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_retired_while_they_are_taken_and_returned_are_all_accounted_for() {
-    let nodes = [NodeRole::Master, NodeRole::Master].map(fake::node);
-    let sentinel = fake::sentinel(SentinelView::of_master(nodes[0].port()));
-    let mut config = Config::new([sentinel.addr()], "mymaster");
-    config.refresh_interval = Duration::from_secs(3600);
-    config.connect_timeout = Duration::from_secs(10);
-    config.failover_timeout = LONG;
-    config.write.max_active = 4;
-    let pool = Pool::connect(config).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut callers = JoinSet::new();
-    for _ in 0..8 {
-        let (pool, stop) = (pool.clone(), Arc::clone(&stop));
-        callers.spawn(async move {
-            while !stop.load(SeqCst) {
-                let mut conn = pool.write().await.unwrap();
-                let result = cmd("PING").exec_async(&mut conn).await;
-                result.expect("it moves to the new master, or was there already");
-            }
-        });
-    }
-    for epoch in 1..=30 {
-        let node = &nodes[usize::from(epoch % 2 == 1)];
-        sentinel.update(|view| (view.master.1, view.epoch) = (node.port(), epoch));
-        pool.refresh().await.unwrap();
-        let master = Some(local(node.port()));
-        eventually("the pool has followed", LONG, || async {
-            pool.topology().master == master
-        })
-        .await;
-        let served = node.count("PING");
-        eventually("callers use it", LONG, || async {
-            node.count("PING") > served + 20
-        })
-        .await;
-    }
-    stop.store(true, SeqCst);
-    no_caller_is_stranded(callers).await;
-    eventually("the old one is rid of us", LONG, || async {
-        nodes[1].open_connections() == 0
-    })
-    .await;
-    eventually("all is accounted for", LONG, || async {
-        let status = pool.status().write;
-        status.active == status.idle
-            && status.active + PROBE == nodes[0].open_connections()
-            && status.created == status.active as u64 + status.discards.total()
-    })
-    .await;
-    let lent = [(); 4].map(|()| pool.write());
-    for conn in lent {
-        drop(tokio::time::timeout(LONG, conn).await.unwrap().unwrap());
     }
 }

@@ -19,7 +19,7 @@ use crate::support::{
     unique_name,
 };
 
-fn one_thread() -> runtime::Runtime {
+pub(super) fn one_thread() -> runtime::Runtime {
     let mut builder = runtime::Builder::new_current_thread();
     builder.enable_all().build().unwrap()
 }
@@ -429,7 +429,7 @@ fn a_dial_goes_on_while_the_worker_that_began_it_is_busy() {
     busy.join().unwrap();
 }
 
-fn is_ended<T: std::fmt::Debug>(result: &Result<T, Error>) -> bool {
+pub(super) fn is_ended<T: std::fmt::Debug>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::RuntimeEnded))
 }
 
@@ -584,21 +584,4 @@ fn a_runtime_that_ends_under_load_makes_no_caller_panic() {
             assert!(error.to_string().contains("runtime"), "{error}");
         }
     }
-}
-
-#[test]
-fn a_connect_that_is_left_by_its_runtime_says_so() {
-    let silent = testkit::fake::hung();
-    let mut config = Config::new([silent.addr()], "mymaster");
-    config.sentinel_timeout = 20 * SECOND;
-    config.connect_timeout = 20 * SECOND;
-    let (home, mut connect) = (one_thread(), Box::pin(Pool::connect(config)));
-    home.block_on(async {
-        let begun = tokio::time::timeout(Duration::from_millis(100), &mut connect);
-        assert!(begun.await.is_err());
-    });
-    drop(home);
-    let began = Instant::now();
-    assert!(is_ended(&one_thread().block_on(connect)));
-    assert!(began.elapsed() < SECOND);
 }

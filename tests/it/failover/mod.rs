@@ -1,5 +1,6 @@
 //! Masters and replicas that are replaced, die and come back, and what a caller notices of it.
 
+mod fakes;
 mod fence;
 mod handover;
 mod masters;

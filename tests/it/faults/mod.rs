@@ -1,9 +1,7 @@
 //! Servers, networks and callbacks that misbehave.
 
 mod cut_connections;
-mod hostile;
-mod panics;
-mod refusals;
+mod fakes;
 mod secrets;
 mod server_limits;
 mod silent_network;

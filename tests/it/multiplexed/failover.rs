@@ -10,17 +10,16 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{AsyncCommands, RedisResult, Value};
+use redis::{AsyncCommands, RedisResult};
 use redis_rw_pool::{Config, Multiplexed, Pool, ReadFrom};
 use testkit::{
     Deployment, Server,
-    fake::{self, NodeRole, SentinelView},
+    fake::{self, SentinelView},
 };
 use tokio::task::{JoinSet, block_in_place};
 
 use crate::support::{
-    self, FAILOVER_LIMIT, SOON, Side, Stage, ask, chain, eventually, failure, id, local,
-    readable_are, run, sentinel_of, watched_by,
+    self, FAILOVER_LIMIT, Side, Stage, ask, chain, eventually, id, local, readable_are, watched_by,
 };
 
 fn patient(config: &mut Config) {
@@ -237,42 +236,6 @@ async fn a_master_that_takes_no_writes_any_more_gets_no_more_over_that_connectio
     );
     assert!([Ok(2), Ok(3)].contains(&writer.get::<_, i64>("k").await));
     assert_eq!(stage.pool.status().writer.created, 2);
-}
-
-#[tokio::test]
-async fn a_handle_says_that_there_is_no_master_when_its_patience_ends() {
-    let node = fake::node(NodeRole::Master);
-    let sentinel = sentinel_of(node.port());
-    let mut config = watched_by(&sentinel);
-    config.failover_timeout = Duration::from_millis(100);
-    config.connect_timeout = Duration::from_millis(100);
-    let pool = Pool::connect(config).await.unwrap();
-    let mut writer = pool.writer();
-    let () = writer.set("k", 1).await.unwrap();
-    node.set_role(NodeRole::replica_of(1));
-    node.close_connections();
-    eventually("writes fail as there is no master", SOON, || async {
-        let result: RedisResult<Value> = run(&mut writer.clone(), "SET k 2").await;
-        result.is_err_and(|error| chain(&error).contains("says it is a replica"))
-    })
-    .await;
-    node.set_role(NodeRole::Master);
-    eventually("writes succeed again", SOON, || async {
-        writer.clone().set::<_, _, ()>("k", 3).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn without_a_readable_replica_reads_fail_where_only_replicas_may_be_read() {
-    let node = fake::node(NodeRole::Master);
-    let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
-    let mut config = watched_by(&sentinel);
-    config.read_from = ReadFrom::Replica;
-    let pool = Pool::connect(config).await.unwrap();
-    let (_, text) = failure(run::<Value>(&mut pool.reader(), "GET k").await);
-    assert!(text.contains("no replica is readable"), "{text}");
-    let () = ask(&mut pool.writer(), "SET k v").await;
 }
 
 /// How often each node has executed `EXISTS`, which nobody else sends.

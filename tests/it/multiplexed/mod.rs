@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod failover;
+mod fakes;
 mod faults;
 mod handles;
 mod limits;

@@ -1,26 +1,16 @@
 //! Scripts over handles whose commands go now to one node, now to another.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
-};
-
 use redis::{RedisResult, Script, Value, aio::ConnectionLike, pipe};
 use redis_rw_pool::{Outcome, Pool, ReadFrom, outcome};
-use testkit::{
-    Deployment,
-    fake::{self, Action},
-};
+use testkit::Deployment;
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::support::{
-    self, SOON, ask, cmd, node_with, readable_are, run, sentinel_of, single, watched_by,
-};
+use crate::support::{self, SOON, ask, cmd, readable_are, single};
 
 /// Both replicas are asked for something.
 const OFTEN: usize = 20;
 
-async fn pool(deployment: &Deployment) -> Pool {
+pub(super) async fn pool(deployment: &Deployment) -> Pool {
     let pool = support::pool(deployment, |config| config.read_from = ReadFrom::Replica).await;
     readable_are(&pool, 2, SOON).await;
     pool
@@ -32,7 +22,7 @@ fn flush(deployment: &Deployment) {
     }
 }
 
-fn call(command: &str, text: &str) -> redis::Cmd {
+pub(super) fn call(command: &str, text: &str) -> redis::Cmd {
     let mut call = cmd(command);
     call.arg(Script::new(text).get_hash()).arg(0);
     call
@@ -225,38 +215,4 @@ async fn what_nobody_has_sent_is_for_the_caller_to_load() {
     let error = result.unwrap_err();
     assert_eq!(error.code(), Some("NOSCRIPT"));
     assert_eq!(outcome(&error), Outcome::NotExecuted);
-}
-
-/// A node that does not take scripts: by an ACL, or because it forgets them at once.
-#[tokio::test]
-async fn a_node_that_keeps_no_script_is_not_asked_for_ever() {
-    for denied in [false, true] {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::clone(&calls);
-        let node = node_with(move |conn, words| {
-            let reply = match words[0].as_str() {
-                "EVALSHA" => {
-                    seen.fetch_add(1, SeqCst);
-                    fake::Value::error("NOSCRIPT No matching script. Please use EVAL.")
-                }
-                "SCRIPT" if denied => fake::Value::error("NOPERM this user has no permissions"),
-                "SCRIPT" => fake::Value::bulk(Script::new("return 1").get_hash()),
-                _ => return None,
-            };
-            Some(Action::Reply(reply.encode(conn.protocol())))
-        });
-        let sentinel = sentinel_of(node.port());
-        let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
-        let mut writer = pool.writer();
-        let _: RedisResult<Value> = cmd("SCRIPT LOAD")
-            .arg("return 1")
-            .query_async(&mut writer)
-            .await;
-        let result: RedisResult<Value> = call("EVALSHA", "return 1").query_async(&mut writer).await;
-        assert_eq!(result.unwrap_err().code(), Some("NOSCRIPT"));
-        assert!(calls.load(SeqCst) <= 4, "{calls:?}");
-        let _: String = ask(&mut writer, "PING").await;
-        let unknown = run::<Value>(&mut writer, "EVALSHA x 0").await;
-        assert_eq!(unknown.unwrap_err().code(), Some("NOSCRIPT"));
-    }
 }

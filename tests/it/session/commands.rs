@@ -9,9 +9,7 @@ use redis::{
 };
 use redis_rw_pool::{Connection, Pool, Protocol};
 
-use crate::support::{
-    SOON, ask, cmd, id, master, node_with, run, seen, sentinel_of, single, watched_by,
-};
+use crate::support::{SOON, ask, cmd, id, master, run, seen, single};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Resp2, Protocol::Resp3];
 
@@ -32,14 +30,6 @@ async fn theirs(protocol: Protocol) -> MultiplexedConnection {
     let client = redis::Client::open(url).unwrap();
     let connection = client.get_multiplexed_async_connection_with_config(&config);
     connection.await.unwrap()
-}
-
-const fn is_send_and_sync<T: Send + Sync + 'static>() {}
-
-#[test]
-fn a_connection_may_be_sent_and_shared_between_threads() {
-    const { is_send_and_sync::<Connection>() };
-    const { is_send_and_sync::<Pool>() };
 }
 
 /// Everything a pipeline can run into, and the same for single commands.
@@ -436,22 +426,6 @@ async fn a_pipeline_larger_than_every_buffer_does_not_deadlock() {
     }
     let replies: Vec<Vec<u8>> = large.query_async(&mut conn).await.unwrap();
     assert!((0..64_u8).all(|n| replies[usize::from(n)] == vec![n; 1 << 20]));
-}
-
-/// Redis itself keeps reading and lets its output grow; a proxy, or a Redis whose output buffers
-/// are limited, answers before it reads on.
-#[tokio::test]
-async fn nor_with_a_server_that_reads_no_further_until_its_reply_is_taken() {
-    let node = node_with(|_, _| None);
-    let sentinel = sentinel_of(node.port());
-    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
-    let mut conn = pool.write().await.unwrap();
-    let mut pipeline = pipe();
-    for n in 0..64_u8 {
-        pipeline.cmd("ECHO").arg(&[b'0' + n % 10; 1 << 20][..]);
-    }
-    let replies: Vec<Vec<u8>> = pipeline.query_async(&mut conn).await.unwrap();
-    assert!((0..64_u8).all(|n| replies[usize::from(n)] == vec![b'0' + n % 10; 1 << 20]));
 }
 
 #[tokio::test]

@@ -2,11 +2,9 @@
 
 use redis::{RedisResult, Value, pipe};
 use redis_rw_pool::{Discard, Pool, Protocol};
-use testkit::fake::{self, Action};
 
 use crate::support::{
-    SOON, ask, cmd, discarded, eventually, id, identity, is_text, knows, master, node_with, run,
-    sentinel_of, single, watched_by,
+    SOON, ask, cmd, discarded, eventually, id, identity, is_text, knows, master, run, single,
 };
 
 /// Everything a caller can do to a connection that another must not meet, command by command.
@@ -398,29 +396,6 @@ async fn a_command_refused_within_a_transaction_leaves_the_transaction_as_it_was
         assert_eq!(replies.0, "OK", "{refused}");
         assert_eq!(id(&mut conn).await, own, "{refused}");
     }
-}
-
-/// An ACL may keep a caller from one command of a transaction.
-#[tokio::test]
-async fn a_command_that_the_server_refuses_changes_nothing_either() {
-    let node = node_with(|conn, words| {
-        let refusal = fake::Value::error("NOPERM this user has no permissions");
-        (words[0] == "MULTI").then(|| Action::Reply(refusal.encode(conn.protocol())))
-    });
-    let sentinel = sentinel_of(node.port());
-    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
-    let mut conn = pool.write().await.unwrap();
-    let error = run::<Value>(&mut conn, "MULTI").await.unwrap_err();
-    assert_eq!(error.code(), Some("NOPERM"));
-    // In MULTI this would be refused before it is sent.
-    let error = run::<Value>(&mut conn, "CLIENT REPLY ON")
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.code(),
-        Some("ERR"),
-        "the node does not know it: {error}"
-    );
 }
 
 /// redigo's TestPoolPubSubCleanup.

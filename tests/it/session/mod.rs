@@ -4,6 +4,7 @@ mod cancel;
 mod cancel_calls;
 mod commands;
 mod deadlines;
+mod fakes;
 mod handshake;
 mod lease;
 mod left_behind;

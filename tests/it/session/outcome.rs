@@ -7,7 +7,7 @@ use redis_rw_pool::{Config, Connection, Multiplexed, Outcome, Pool, outcome};
 use testkit::{Server, fake::FakeSentinel};
 use tokio::task::block_in_place;
 
-use crate::support::{self, SOON, cmd, eventually, node_with, sentinel_of, watched_by};
+use crate::support::{self, SOON, cmd, eventually, sentinel_of, watched_by};
 
 /// Long enough that nothing fails by it which ought to succeed, short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(300);
@@ -50,7 +50,7 @@ impl Alone {
     }
 }
 
-fn fails<T: Debug>(result: RedisResult<T>, expected: Outcome, text: &str) -> RedisError {
+pub(super) fn fails<T: Debug>(result: RedisResult<T>, expected: Outcome, text: &str) -> RedisError {
     let error = result.expect_err(text);
     assert!(error.to_string().contains(text), "{text} is not in {error}");
     assert_eq!(outcome(&error), expected, "{error}");
@@ -215,29 +215,6 @@ async fn an_atomic_pipeline_that_is_discarded_was_not_executed() {
     let result: RedisResult<Value> = pipeline.query_async(&mut shared).await;
     fails(result, Outcome::NotExecuted, "aborted");
     assert!(!alone.exists("k"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_exec_itself_refuses_says_why_and_was_not_executed() {
-    // Everything is queued, and then the server is not what it was.
-    let node = node_with(|_, words| {
-        let reply = match words[0].as_str() {
-            "MULTI" => "+OK\r\n",
-            "SET" => "+QUEUED\r\n",
-            "EXEC" => "-EXECABORT Transaction discarded because of: OOM command not allowed\r\n",
-            _ => return None,
-        };
-        Some(testkit::fake::Action::reply(reply))
-    });
-    let sentinel = sentinel_of(node.port());
-    let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();
-    let mut pipeline = pipe();
-    pipeline.atomic().set("k", 1);
-    let mut exclusive = pool.write().await.unwrap();
-    let result: RedisResult<Value> = pipeline.query_async(&mut exclusive).await;
-    fails(result, Outcome::NotExecuted, "because of: OOM");
-    let result: RedisResult<Value> = pipeline.query_async(&mut pool.writer()).await;
-    fails(result, Outcome::NotExecuted, "because of: OOM");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,22 +5,19 @@ use std::{sync::OnceLock, time::Duration};
 
 use redis::AsyncCommands;
 use redis_rw_pool::{Config, Error, Node, Pool, Role};
-use testkit::{
-    Deployment, Reply, Server,
-    fake::{self, Action, FakeSentinel, NodeRole, SentinelView},
-    provides,
-};
+use testkit::{Deployment, Reply, Server, provides};
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, eventually, local, read_along, sentinel_with_id};
+use crate::support::{self, eventually, local};
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// What `docs/permissions.md` says that the Sentinel user needs.
-const SENTINEL_USER: &str = "resetchannels &* -@all +ping +subscribe \
+pub(super) const SENTINEL_USER: &str = "resetchannels &* -@all +ping +subscribe \
     +sentinel|get-master-addr-by-name +sentinel|master +sentinel|replicas +sentinel|sentinels \
     +sentinel|myid";
 /// What it says that the data user needs besides the commands of the application.
-const DATA_USER: &str = "-@all +hello +ping +role +select +client|setname +info +get +set";
+pub(super) const DATA_USER: &str =
+    "-@all +hello +ping +role +select +client|setname +info +get +set";
 
 /// Three Sentinels with users that lack one thing each.
 fn guarded() -> &'static Deployment {
@@ -78,7 +75,7 @@ async fn pool_of(user: &str) -> Pool {
     Pool::connect(config_of(user)).await.expect(user)
 }
 
-async fn listens_to(pool: &Pool, listening: usize, known: usize) {
+pub(super) async fn listens_to(pool: &Pool, listening: usize, known: usize) {
     let text = format!("listens to {listening} of {known}");
     eventually(&text, LIMIT, || async {
         let sentinel = pool.status().sentinel;
@@ -110,7 +107,7 @@ fn refusals(server: &Server, user: &str) -> Vec<(String, i64)> {
 }
 
 /// What `status` says that Sentinels refuse.
-fn refused(pool: &Pool) -> Vec<String> {
+pub(super) fn refused(pool: &Pool) -> Vec<String> {
     let refused = pool.status().sentinel.refused;
     refused.iter().map(|(_, what)| what.to_owned()).collect()
 }
@@ -291,73 +288,6 @@ async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
     let new = block_in_place(|| deployment.wait_for_master_other_than(old, LIMIT).port());
     eventually("the pool has followed", LIMIT, || async {
         write(&pool).await.port() == new
-    })
-    .await;
-}
-
-const NOPERM: &str = "-NOPERM User app has no permissions to run the 'subscribe' command\r\n";
-
-/// The logs of other threads cannot be read, hence one thread.
-#[tokio::test]
-async fn what_is_refused_is_warned_of_once_for_each_sentinel_and_not_at_every_try() {
-    let (seen, _guard) = read_along();
-    let master = fake::node(NodeRole::Master);
-    let sentinels = [(); 2].map(|()| sentinel_with_id(SentinelView::of_master(master.port())));
-    for sentinel in &sentinels {
-        let view = sentinel.view();
-        let refuse = |command| (command, Action::reply(NOPERM));
-        let refused = ["SUBSCRIBE", "SENTINEL REPLICAS", "SENTINEL MYID"].map(refuse);
-        let refused = refused.into_iter();
-        sentinel.set(refused.fold(view, |view, (command, action)| {
-            view.with_override(command, action)
-        }));
-    }
-    let mut config = Config::new(sentinels.each_ref().map(|s| s.addr()), "mymaster");
-    config.refresh_interval = Duration::from_millis(50);
-    let pool = Pool::connect(config).await.expect("it names the master");
-    let tries = |sentinel: &FakeSentinel| sentinel.count("SUBSCRIBE") / 38;
-    eventually("it tried again and again", LIMIT, || async {
-        sentinels.iter().all(|sentinel| tries(sentinel) > 3)
-            && pool.status().sentinel.refreshes > 10
-    })
-    .await;
-    for command in ["SUBSCRIBE", "SENTINEL REPLICAS", "SENTINEL MYID"] {
-        for sentinel in &sentinels {
-            let warned = seen.count(&[&format!("{command} is refused"), &sentinel.addr()]);
-            assert_eq!(warned, 1, "{command}");
-        }
-    }
-    assert_eq!(pool.status().sentinel.listening, 0);
-
-    // The permission is given, and that is noticed.
-    for sentinel in &sentinels {
-        sentinel.update(|view| view.overrides.clear());
-    }
-    listens_to(&pool, 2, 2).await;
-    assert_eq!(refused(&pool), Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn channels_that_are_granted_later_are_subscribed_to() {
-    let master = fake::node(NodeRole::Master);
-    let sentinel = sentinel_with_id(SentinelView::of_master(master.port()));
-    let refuse = Action::reply("-NOPERM No permissions to access a channel\r\n");
-    sentinel.set(sentinel.view().with_override("SUBSCRIBE +ODOWN", refuse));
-    let mut config = Config::new([sentinel.addr()], "mymaster");
-    config.refresh_interval = Duration::from_millis(50);
-    let pool = Pool::connect(config).await.expect("it names the master");
-    listens_to(&pool, 1, 1).await;
-    let what = refused(&pool);
-    assert!(what.len() == 1 && what[0].contains("+odown"), "{what:?}");
-    sentinel.update(|view| view.overrides.clear());
-    eventually("nothing is refused any more", LIMIT, || async {
-        refused(&pool).is_empty()
-    })
-    .await;
-    let payload = format!("master mymaster 127.0.0.1 {} #quorum 2/2", master.port());
-    sentinel.publish("+odown", &payload);
-    eventually("it is heard", LIMIT, || async {
-        pool.status().sentinel.events == 1
     })
     .await;
 }

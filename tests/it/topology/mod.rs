@@ -6,6 +6,7 @@ mod adopt;
 mod balanced;
 mod claims;
 mod discovery;
+mod fakes;
 mod not_for_replicas;
 mod outages;
 mod routing;

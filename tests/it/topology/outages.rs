@@ -3,44 +3,44 @@
 use std::time::Duration;
 
 use redis_rw_pool::{
-    Config, Discard, Error, Node, Pool, ReadFrom,
+    Config, Discard, Error, Node, Pool,
     redis::{self, AsyncCommands, RedisResult},
 };
 use testkit::{
     Deployment, Server,
-    fake::{self, Action, FakeNode, FakeSentinel, NodeRole, SentinelView},
+    fake::{self, FakeSentinel, SentinelView},
 };
 use tokio::time::Instant;
 
 use crate::support::{self, eventually, local, write};
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
-fn to(sentinel: &FakeSentinel) -> Config {
+pub(super) fn to(sentinel: &FakeSentinel) -> Config {
     let mut config = Config::new([sentinel.addr()], "mymaster");
     config.refresh_interval = Duration::from_millis(300);
     config.connect_timeout = Duration::from_secs(10);
     config
 }
 
-async fn read(pool: &Pool) -> RedisResult<Node> {
+pub(super) async fn read(pool: &Pool) -> RedisResult<Node> {
     let mut conn = pool.read().await?;
     let _: Option<String> = conn.get("k").await?;
     Ok(conn.node())
 }
 
 /// The reason why a node is left out; `None` while it is readable or unknown.
-fn reason(pool: &Pool, node: &Node) -> Option<String> {
+pub(super) fn reason(pool: &Pool, node: &Node) -> Option<String> {
     let topology = pool.topology();
     let replica = topology.replicas.iter().find(|r| r.node == *node)?;
     Some(replica.excluded.as_ref()?.to_string())
 }
 
-fn is_readable(pool: &Pool, node: &Node) -> bool {
+pub(super) fn is_readable(pool: &Pool, node: &Node) -> bool {
     pool.topology().readable().any(|readable| readable == node)
 }
 
-async fn left_out(pool: &Pool, node: &Node, because: &str) {
+pub(super) async fn left_out(pool: &Pool, node: &Node, because: &str) {
     let what = format!("{node} is left out because it {because}");
     eventually(&what, LIMIT, || async {
         reason(pool, node).is_some_and(|reason| reason.contains(because))
@@ -48,7 +48,7 @@ async fn left_out(pool: &Pool, node: &Node, because: &str) {
     .await;
 }
 
-async fn readable(pool: &Pool, node: &Node) {
+pub(super) async fn readable(pool: &Pool, node: &Node) {
     eventually(&format!("{node} is readable"), LIMIT, || async {
         is_readable(pool, node)
     })
@@ -100,177 +100,6 @@ async fn traffic_goes_on_while_all_sentinels_are_gone() {
         pool.status().sentinel.reachable == 3
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_the_word_of_the_nodes() {
-    let old = fake::node(NodeRole::Master);
-    let new = fake::node(NodeRole::replica_of(old.port()));
-    let sentinel = fake::sentinel(SentinelView::of_master(old.port()).with_replica(new.port()));
-    let port = sentinel.port();
-    let pool = Pool::connect(to(&sentinel)).await.expect("all is well");
-    assert_eq!(write(&pool, "k").await, Ok(local(old.port())));
-    drop(sentinel);
-    eventually("no Sentinel is reachable", LIMIT, || async {
-        pool.status().sentinel.reachable == 0
-    })
-    .await;
-    new.set_role(NodeRole::Master);
-    old.set_role(NodeRole::replica_of(new.port()));
-    assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
-    let old_node = Some(local(old.port()));
-    assert_eq!(
-        pool.topology().previous_master,
-        old_node,
-        "the Sentinels' last word"
-    );
-
-    let mut view = SentinelView::of_master(new.port()).with_replica(old.port());
-    view.epoch = 1;
-    let _sentinel = FakeSentinel::start_on(port, view);
-    eventually("the Sentinels say the same", LIMIT, || async {
-        pool.topology().previous_master.is_none()
-    })
-    .await;
-    assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
-    readable(&pool, &local(old.port())).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_poll_follows_where_no_event_arrives() {
-    let old = fake::node(NodeRole::Master);
-    let new = fake::node(NodeRole::replica_of(old.port()));
-    let deaf = |view: SentinelView| view.with_override("SUBSCRIBE", Action::Silence);
-    let sentinel = fake::sentinel(deaf(SentinelView::of_master(old.port())));
-    let pool = Pool::connect(to(&sentinel)).await.expect("all is well");
-    new.set_role(NodeRole::Master);
-    let mut view = deaf(SentinelView::of_master(new.port()));
-    view.epoch = 1;
-    sentinel.set(view);
-    eventually("the poll has found the new master", LIMIT, || async {
-        pool.topology().master == Some(local(new.port()))
-    })
-    .await;
-    assert_eq!(pool.status().sentinel.events, 0);
-    assert_eq!(write(&pool, "k").await, Ok(local(new.port())));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_is_a_reason_to_look_long_before_the_poll() {
-    let old = fake::node(NodeRole::Master);
-    let new = fake::node(NodeRole::Master);
-    let sentinel = fake::sentinel(SentinelView::of_master(old.port()));
-    let mut config = to(&sentinel);
-    config.refresh_interval = Duration::from_secs(3600);
-    let pool = Pool::connect(config).await.expect("all is well");
-    eventually("it has subscribed and looked", LIMIT, || async {
-        sentinel.subscribers() == 1 && pool.status().sentinel.refreshes >= 2
-    })
-    .await;
-    // Nothing that was asked before may still be unanswered.
-    pool.refresh().await.expect("it answers");
-    sentinel.update(|view| {
-        view.master.1 = new.port();
-        view.epoch = 1;
-    });
-    let payload = format!("mymaster 127.0.0.1 {} 127.0.0.1 {}", old.port(), new.port());
-    sentinel.publish("+switch-master", &payload);
-    eventually("the new master is known", LIMIT, || async {
-        pool.topology().master == Some(local(new.port()))
-    })
-    .await;
-    assert_eq!(pool.status().sentinel.events, 1);
-}
-
-/// A master, two replicas and a Sentinel, all fake, and a pool on them.
-async fn fakes() -> (FakeNode, [FakeNode; 2], FakeSentinel, Pool) {
-    let master = fake::node(NodeRole::Master);
-    let replicas = [(); 2].map(|()| fake::node(NodeRole::replica_of(master.port())));
-    let mut view = SentinelView::of_master(master.port());
-    for replica in &replicas {
-        view = view.with_replica(replica.port());
-    }
-    let sentinel = fake::sentinel(view);
-    let mut config = to(&sentinel);
-    config.command_timeout = Some(Duration::from_secs(10));
-    let pool = Pool::connect(config).await.expect("all is well");
-    for replica in &replicas {
-        readable(&pool, &local(replica.port())).await;
-    }
-    (master, replicas, sentinel, pool)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_in_trouble_is_left_out_with_its_reason_and_comes_back_by_itself() {
-    let (master, [ill, well], _sentinel, pool) = fakes().await;
-    let stranger = fake::node(NodeRole::Master);
-    let link = |state: &str| NodeRole::Replica {
-        master: ("127.0.0.1".to_owned(), master.port()),
-        state: state.to_owned(),
-    };
-    let roles = [
-        (link("sync"), "sync"),
-        (link("connect"), "connect"),
-        (link("connecting"), "connecting"),
-        (
-            NodeRole::replica_of(stranger.port()),
-            "follows another master",
-        ),
-        (NodeRole::Master, "reports the role master"),
-    ];
-    let node = local(ill.port());
-    for (role, because) in roles {
-        ill.set_role(role);
-        left_out(&pool, &node, because).await;
-        for _ in 0..10 {
-            assert_eq!(read(&pool).await, Ok(local(well.port())), "{because}");
-        }
-        ill.set_role(NodeRole::replica_of(master.port()));
-        readable(&pool, &node).await;
-    }
-
-    let replies = [
-        (
-            "-LOADING Redis is loading the dataset in memory\r\n",
-            "loading",
-        ),
-        (
-            "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
-            "Link with MASTER is down",
-        ),
-        ("+nonsense\r\n", ""),
-    ];
-    for (reply, because) in replies {
-        ill.set_override(Some(Action::reply(reply)));
-        left_out(&pool, &node, because).await;
-        for _ in 0..10 {
-            assert_eq!(read(&pool).await, Ok(local(well.port())), "{because}");
-        }
-        ill.set_override(None);
-        readable(&pool, &node).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_reads_say_that_it_is_loading_is_looked_at_at_once() {
-    let (_master, [ill, well], sentinel, _) = fakes().await;
-    let mut config = to(&sentinel);
-    config.refresh_interval = Duration::from_secs(3600);
-    let pool = Pool::connect(config).await.expect("all is well");
-    let node = local(ill.port());
-    readable(&pool, &node).await;
-    readable(&pool, &local(well.port())).await;
-    ill.set_override(Some(Action::reply(
-        "-LOADING Redis is loading the dataset in memory\r\n",
-    )));
-    eventually("a read has met it and it is left out", LIMIT, || async {
-        let _ = read(&pool).await;
-        reason(&pool, &node).is_some()
-    })
-    .await;
-    for _ in 0..10 {
-        assert_eq!(read(&pool).await, Ok(local(well.port())));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,61 +184,6 @@ async fn reads_go_on_while_the_master_is_dead_and_nobody_replaces_it() {
         write(&pool, "k").await.is_ok()
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_replica_reads_go_where_the_policy_says() {
-    let master = fake::node(NodeRole::Master);
-    let sentinel = fake::sentinel(SentinelView::of_master(master.port()));
-    for policy in [ReadFrom::ReplicaPreferred, ReadFrom::Any, ReadFrom::Master] {
-        let mut config = to(&sentinel);
-        config.read_from = policy;
-        let pool = Pool::connect(config).await.expect("no replicas is valid");
-        assert_eq!(read(&pool).await, Ok(local(master.port())), "{policy:?}");
-        assert!(pool.topology().replicas.is_empty());
-    }
-    let mut config = to(&sentinel);
-    config.read_from = ReadFrom::Replica;
-    config.failover_timeout = Duration::from_secs(600);
-    let pool = Pool::connect(config).await.expect("no replicas is valid");
-    let refused = tokio::time::timeout(LIMIT, pool.read()).await;
-    let error = refused
-        .expect("it is refused at once")
-        .expect_err("no replica");
-    assert!(matches!(error, Error::NoReplica { .. }), "{error:?}");
-    assert_eq!(write(&pool, "k").await, Ok(local(master.port())));
-
-    // The first one that turns up is read from.
-    let replica = fake::node(NodeRole::replica_of(master.port()));
-    sentinel.update(|view| *view = view.clone().with_replica(replica.port()));
-    eventually("reads go to the new replica", LIMIT, || async {
-        read(&pool).await == Ok(local(replica.port()))
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_go_to_the_master_while_no_replica_is_readable_and_leave_it_afterwards() {
-    let (master, replicas, _sentinel, pool) = fakes().await;
-    for replica in &replicas {
-        replica.set_role(NodeRole::Replica {
-            master: ("127.0.0.1".to_owned(), master.port()),
-            state: "sync".to_owned(),
-        });
-    }
-    for replica in &replicas {
-        left_out(&pool, &local(replica.port()), "sync").await;
-    }
-    assert_eq!(read(&pool).await, Ok(local(master.port())));
-    for replica in &replicas {
-        replica.set_role(NodeRole::replica_of(master.port()));
-    }
-    for replica in &replicas {
-        readable(&pool, &local(replica.port())).await;
-    }
-    for _ in 0..10 {
-        assert_ne!(read(&pool).await, Ok(local(master.port())));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

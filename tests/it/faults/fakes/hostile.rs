@@ -261,7 +261,7 @@ fn memory_stays_bounded() {
     // In a process of its own: other tests move 64 MiB about in this one.
     const MARK: &str = "HOSTILE_MEMORY_ALONE";
     if std::env::var_os(MARK).is_none() {
-        let name = "faults::hostile::memory_stays_bounded";
+        let name = "faults::fakes::hostile::memory_stays_bounded";
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture", "--test-threads", "1"])
             .env(MARK, "1")

@@ -1,0 +1,3 @@
+//! What fake servers are enough for. `make test-fast` runs these tests, without a redis-server.
+
+mod reads;

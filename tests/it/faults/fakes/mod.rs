@@ -1,0 +1,6 @@
+//! What fake servers are enough for. `make test-fast` runs these tests, without a redis-server.
+
+mod hostile;
+mod panics;
+mod refusals;
+mod turned_away;
