@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Most tests wait for servers rather than compute.
 TEST_THREADS ?= 4
+# Tests with fakes start no process and compute little.
+FAST_TEST_THREADS ?= 10
 # For `make peer-bench` and `make failover-bench` (`--help` lists them), and `make growth`
 # (`--write-docs`, subjects).
 ARGS ?=
@@ -26,7 +28,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench peer-bench failover-bench growth fuzz deny cluster redis
+.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +36,16 @@ help: ## list the targets
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
 
-test: redis ## every test, on real Redis and Sentinel processes
+test: redis ## every test, on real Redis and Sentinel processes; some five minutes on two cores
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
+
+# A test with a real server fails here, since there is no program of that name: it belongs outside of
+# the modules named `fakes`. Left out are the models, which try thousands of interleavings each, and the
+# one unit test that asks a server. Both commands build what `make test` builds.
+FAST_TEST := REDIS_SERVER=no-server-in-test-fast $(CARGO) test --workspace --all-features --locked
+test-fast: ## unit tests and the tests with fake servers, without redis-server; under 30 seconds
+	$(FAST_TEST) --lib -- --skip ::model:: --skip the_server_at_hand_agrees
+	$(FAST_TEST) --test it fakes:: -- --test-threads $(FAST_TEST_THREADS)
 
 soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED; DEPLOYMENT=
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) SOAK_DEPLOYMENT=$(DEPLOYMENT) \
