@@ -55,10 +55,10 @@ fn inflict(deployment: &Deployment, proxies: &Proxies, history: &History, fault:
             old.resume();
         }
         Fault::StallMaster { lasts } => freeze(&[lossy(deployment, history, "stalled")], lasts),
-        Fault::KillReplica { which, down } => kill(&[deployment.replicas()[which]], down),
-        Fault::FreezeReplica { which, lasts } => freeze(&[deployment.replicas()[which]], lasts),
-        Fault::KillReplicas { down } => kill(&deployment.replicas(), down),
-        Fault::FreezeReplicas { lasts } => freeze(&deployment.replicas(), lasts),
+        Fault::KillReplica { which, down } => kill(&[replicas(deployment)[which]], down),
+        Fault::FreezeReplica { which, lasts } => freeze(&[replicas(deployment)[which]], lasts),
+        Fault::KillReplicas { down } => kill(&replicas(deployment), down),
+        Fault::FreezeReplicas { lasts } => freeze(&replicas(deployment), lasts),
         Fault::KillSentinel { which, down } => kill(&[sentinel(which)], down),
         Fault::FreezeSentinel { which, lasts } => freeze(&[sentinel(which)], lasts),
         Fault::KillAllSentinels { down } => kill(&servers(deployment, On::Sentinels), down),
@@ -100,12 +100,20 @@ fn inflict(deployment: &Deployment, proxies: &Proxies, history: &History, fault:
 fn servers(deployment: &Deployment, on: On) -> Vec<&Server> {
     match on {
         On::Master => vec![deployment.master()],
-        On::Replicas => deployment.replicas(),
+        On::Replicas => replicas(deployment),
         On::Nodes => deployment.nodes().iter().collect(),
         On::Sentinels => deployment.sentinels().iter().collect(),
-        On::OneReplica(which) => vec![deployment.replicas()[which]],
+        On::OneReplica(which) => vec![replicas(deployment)[which]],
         On::OneSentinel(which) => vec![&deployment.sentinels()[which]],
     }
+}
+
+/// Every node but the master. A replica whose answer is late, or whose client was just killed, is one
+/// all the same.
+fn replicas(deployment: &Deployment) -> Vec<&Server> {
+    let master = deployment.master().port();
+    let nodes = deployment.nodes().iter();
+    nodes.filter(|node| node.port() != master).collect()
 }
 
 fn storm(proxy: &Proxy, weather: Weather) {

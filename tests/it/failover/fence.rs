@@ -132,14 +132,19 @@ pub(crate) fn master(pool: &Pool) -> Node {
 
 /// Hands over to a replica, and waits until the pool follows.
 pub(crate) async fn hand_over(deployment: &Deployment, pool: &Pool) -> Node {
-    let old = master(pool);
-    block_in_place(|| {
-        deployment.failover();
-    });
-    eventually("the pool follows", FAILOVER_LIMIT, || async {
-        master(pool) != old
+    hand_over_by(pool, FAILOVER_LIMIT, async || {
+        block_in_place(|| {
+            deployment.failover();
+        });
     })
-    .await;
+    .await
+}
+
+/// As [`hand_over`], in the way that `lead` does it.
+pub(crate) async fn hand_over_by(pool: &Pool, limit: Duration, lead: impl AsyncFnOnce()) -> Node {
+    let old = master(pool);
+    lead().await;
+    eventually("the pool follows", limit, || async { master(pool) != old }).await;
     master(pool)
 }
 

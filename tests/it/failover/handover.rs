@@ -11,7 +11,7 @@ use testkit::{
 };
 use tokio::{task::block_in_place, time::Instant};
 
-use super::fence::{By, Writers, hand_over, master, nothing_is_lost_when};
+use super::fence::{By, Writers, hand_over, hand_over_by, master, nothing_is_lost_when};
 use crate::support::{self, FAILOVER_LIMIT, eventually};
 
 /// May ask everything, and hears nothing.
@@ -170,20 +170,18 @@ async fn a_coordinated_failover_loses_nothing_and_is_followed_before_it_is_annou
     }
     let deployment = block_in_place(|| Deployment::builder().fast(false).start());
     let lead = async |deployment: &Deployment, pool: &Pool| {
-        let old = master(pool);
         let name = deployment.master_name();
-        block_in_place(|| {
-            deployment.sentinels()[0].cmd(&["SENTINEL", "FAILOVER", name, "COORDINATED"]);
-        });
-        eventually("the pool follows", FAILOVER_LIMIT, || async {
-            master(pool) != old
+        let new = hand_over_by(pool, FAILOVER_LIMIT, async || {
+            block_in_place(|| {
+                deployment.sentinels()[0].cmd(&["SENTINEL", "FAILOVER", name, "COORDINATED"]);
+            });
         })
         .await;
         assert!(
             pool.topology().previous_master.is_some(),
             "it is not announced yet"
         );
-        master(pool)
+        new
     };
     let failed = nothing_is_lost_when(deployment, By::Exclusive, |_| {}, lead).await;
     // The Sentinel cuts the clients of both nodes some 50 ms after the new master took its first write.

@@ -6,7 +6,7 @@ use redis_rw_pool::{Adopt, Node, Pool, ReadFrom};
 use testkit::Deployment;
 use tokio::task::block_in_place;
 
-use super::fence::{By, master, nothing_is_lost_when};
+use super::fence::{By, hand_over_by, nothing_is_lost_when};
 use crate::support::{self, eventually};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -26,16 +26,16 @@ async fn nothing_is_lost(by: By, adopt: Adopt) {
     let deployment = block_in_place(two_spellings);
     let odd = deployment.sentinels()[0].port();
     let lead = async |deployment: &Deployment, pool: &Pool| {
-        let old = master(pool);
         let leader = deployment.sentinels().iter().find(|s| s.port() == odd);
         let leader = leader.expect("it is there");
-        eventually("it leads", LIMIT, || async {
-            let failover = ["SENTINEL", "FAILOVER", deployment.master_name()];
-            block_in_place(|| leader.try_cmd(&failover)).is_ok_and(|reply| !reply.is_error())
+        let failover = ["SENTINEL", "FAILOVER", deployment.master_name()];
+        hand_over_by(pool, LIMIT, async || {
+            eventually("it leads", LIMIT, || async {
+                block_in_place(|| leader.try_cmd(&failover)).is_ok_and(|reply| !reply.is_error())
+            })
+            .await;
         })
-        .await;
-        eventually("the pool follows", LIMIT, || async { master(pool) != old }).await;
-        master(pool)
+        .await
     };
     let failed = nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, lead).await;
     assert_eq!(failed, []);
