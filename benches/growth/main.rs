@@ -16,7 +16,6 @@ mod docs;
 mod figure;
 mod handle;
 mod load;
-mod machine;
 mod meter;
 mod observer;
 mod pools;
@@ -27,6 +26,7 @@ mod table;
 
 use std::env;
 
+use testkit::machine::Machine;
 use tokio::{runtime::Runtime, time::Instant};
 
 use crate::{
@@ -83,6 +83,21 @@ fn runtime() -> Runtime {
         .expect("a runtime can be built")
 }
 
+/// Where the numbers come from, in one line.
+fn where_measured(descriptors: u64) -> String {
+    let Machine {
+        cpu,
+        cores,
+        system,
+        rustc,
+        server,
+    } = Machine::look();
+    format!(
+        "{cores} cores of {cpu}, servers on the same machine; {system}, {server}, {rustc}; at most \
+         {descriptors} descriptors a process."
+    )
+}
+
 fn print_tables(descriptors: u64) {
     // `--bench` comes from cargo.
     let (options, names): (Vec<String>, Vec<String>) = env::args()
@@ -95,7 +110,7 @@ fn print_tables(descriptors: u64) {
         names.iter().all(known) && options.iter().all(|option| option == "--write-docs"),
         "expected --write-docs and names of subjects, got {options:?} {names:?}"
     );
-    let machine = machine::describe(descriptors);
+    let machine = where_measured(descriptors);
     println!("{machine}\n");
     let mut parts = vec![("machine", machine)];
     for (name, tables) in SUBJECTS {

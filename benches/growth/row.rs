@@ -7,7 +7,7 @@ use std::{
 };
 
 use redis_rw_pool::Config;
-use testkit::Deployment;
+use testkit::{Deployment, Spread};
 
 /// What a row measured, by name.
 pub(crate) type Sample = Vec<(&'static str, f64)>;
@@ -128,13 +128,13 @@ pub(crate) fn medians(rows: &[Row], rounds: usize) -> Vec<Measured> {
         n: row.n as f64,
         values: samples
             .into_iter()
-            .map(|(name, values)| (name, median(values)))
+            .map(|(name, values)| (name, median(&values)))
             .collect(),
     });
     measured.collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn median(values: &[f64]) -> f64 {
+    let spread = Spread::of(values.iter().copied());
+    spread.expect("BUG: every name has a value").median
 }

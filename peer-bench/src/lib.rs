@@ -25,7 +25,6 @@ mod redis_rs;
 mod report;
 mod rounds;
 mod sample;
-mod spread;
 mod stage;
 mod summary;
 

@@ -1,8 +1,7 @@
-//! On what it was measured.
-
-use std::{fs, process::Command, thread};
+//! On what it was measured, and of which versions.
 
 use serde::Serialize;
+use testkit::machine;
 
 /// The crates whose versions decide what the numbers mean.
 const CRATES: [&str; 7] = [
@@ -29,42 +28,18 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn look() -> Self {
         let lock = include_str!("../../Cargo.lock");
+        let machine = machine::Machine::look();
+        let version = |name| locked(lock, name).unwrap_or_else(|| "unknown".to_owned());
         Self {
-            date: said("date", &["-u", "+%Y-%m-%d"]),
-            cpu: fs::read_to_string("/proc/cpuinfo")
-                .ok()
-                .and_then(|text| cpu_model(&text))
-                .unwrap_or_else(unknown),
-            cores: thread::available_parallelism().map_or(0, Into::into),
-            system: said("uname", &["-srm"]),
-            rustc: said("rustc", &["--version"]),
-            server: testkit::program().to_string(),
-            crates: CRATES
-                .into_iter()
-                .map(|name| (name, locked(lock, name).unwrap_or_else(unknown)))
-                .collect(),
+            date: machine::output_of("date", &["-u", "+%Y-%m-%d"]),
+            cpu: machine.cpu,
+            cores: machine.cores,
+            system: machine.system,
+            rustc: machine.rustc,
+            server: machine.server,
+            crates: CRATES.map(|name| (name, version(name))).into(),
         }
     }
-}
-
-fn unknown() -> String {
-    "unknown".to_owned()
-}
-
-fn said(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().ok();
-    output
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(unknown)
-}
-
-fn cpu_model(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo
-        .lines()
-        .find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 fn locked(lock: &str, name: &str) -> Option<String> {
@@ -83,12 +58,5 @@ mod tests {
             assert!(locked(lock, name).is_some(), "{name}");
         }
         assert_eq!(locked(lock, "redis-rw"), None);
-    }
-
-    #[test]
-    fn finds_the_model_of_the_first_core() {
-        let text = "processor\t: 0\nmodel name\t: AMD EPYC\nmodel\t: 1\nmodel name\t: other\n";
-        assert_eq!(cpu_model(text).as_deref(), Some("AMD EPYC"));
-        assert_eq!(cpu_model("processor : 0\n"), None);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Write};
 
+use testkit::Spread;
+
 use crate::{
     candidate::Kind,
     cell::{Cell, Workload},
     machine::Machine,
     options::Options,
-    spread::Spread,
     summary::{Row, Summary},
 };
 

@@ -1,8 +1,8 @@
 //! What the rounds come to: medians, and ratios that were taken inside a round.
 
-use crate::{
-    candidate::Kind, candidates, cell::Cell, rounds::Record, sample::Sample, spread::Spread,
-};
+use testkit::Spread;
+
+use crate::{candidate::Kind, candidates, cell::Cell, rounds::Record, sample::Sample};
 
 #[derive(Debug)]
 pub(crate) struct Summary {

@@ -5,18 +5,17 @@ use std::{
     fmt::{self, Write},
 };
 
-use crate::{
-    failover::{
-        figures::Figures,
-        kind::Kind,
-        load::{READ_PERIOD, WRITE_PERIOD},
-        options::Options,
-        results::Results,
-        round::{Round, Times},
-        summary::{Chapter, Row, Summary},
-        targets,
-    },
-    spread::Spread,
+use testkit::Spread;
+
+use crate::failover::{
+    figures::Figures,
+    kind::Kind,
+    load::{READ_PERIOD, WRITE_PERIOD},
+    options::Options,
+    results::Results,
+    round::{Round, Times},
+    summary::{Chapter, Row, Summary},
+    targets,
 };
 
 /// Complaints of one candidate that are shown.

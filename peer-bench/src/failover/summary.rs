@@ -1,9 +1,8 @@
 //! What the rounds come to.
 
-use crate::{
-    failover::{figures::Figures, kind::Kind, results::Results, round::Times},
-    spread::Spread,
-};
+use testkit::Spread;
+
+use crate::failover::{figures::Figures, kind::Kind, results::Results, round::Times};
 
 #[derive(Debug)]
 pub(crate) struct Summary {

@@ -1,15 +1,19 @@
 //! The middle of some numbers, and how far apart they are.
 
+/// The least, the middle and the greatest of some numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) min: f64,
-    pub(crate) median: f64,
-    pub(crate) max: f64,
+pub struct Spread {
+    /// The least.
+    pub min: f64,
+    /// The middle one, or halfway between the two in the middle.
+    pub median: f64,
+    /// The greatest.
+    pub max: f64,
 }
 
 impl Spread {
     /// `None` of nothing.
-    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut numbers: Vec<_> = numbers.into_iter().collect();
         numbers.sort_by(f64::total_cmp);
         let (&min, &max) = (numbers.first()?, numbers.last()?);
