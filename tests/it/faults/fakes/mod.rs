@@ -3,4 +3,5 @@
 mod hostile;
 mod panics;
 mod refusals;
+mod secrets;
 mod turned_away;
