@@ -29,7 +29,7 @@ const BEFORE: Duration = Duration::from_secs(2);
 /// One interval for the start to be over, two to be measured; the interval is the default.
 const SETTLE: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(10);
-/// A replica is silent for longer than the Sentinels bear, and comes back.
+/// A replica is silent for longer than the Sentinels wait, and comes back.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The silence, and the polls that follow what it made the pools do.
 const STIR: Duration = Duration::from_secs(9);

@@ -266,7 +266,7 @@ impl Server {
             .collect()
     }
 
-    /// How many connections bear this `CLIENT SETNAME` name.
+    /// How many connections have this `CLIENT SETNAME` name.
     #[must_use]
     pub fn client_count_named(&self, name: &str) -> usize {
         self.client_list()

@@ -37,7 +37,7 @@ fn kinds() -> [(&'static str, runtime::Runtime); 3] {
     ]
 }
 
-/// More callers than connections, exclusive and shared, all of whom get their own replies.
+/// More callers than connections, exclusive and shared. Every caller gets its own replies.
 async fn traffic(stage: &Stage) {
     let mut callers = JoinSet::new();
     for caller in 0..24 {
@@ -143,8 +143,8 @@ async fn a_clock_that_stood_still_and_jumped_leaves_a_pool_that_works() {
     }
 }
 
-/// With a paused clock the runtime jumps to the next deadline whenever it waits for the network, so
-/// whoever connects has no time. He is told, or is quick enough; he never hangs.
+/// With a paused clock the runtime jumps to the next deadline whenever it waits for the network, so a
+/// connect has no time. It fails and says so, or is quick enough; it never hangs.
 #[test]
 fn connecting_under_a_paused_clock_ends() {
     for _ in 0..5 {

@@ -73,7 +73,7 @@ async fn a_killed_master_costs_only_the_writes_on_their_way_and_no_read() {
     assert_conserved(&pool, &deployment, &name).await;
 }
 
-/// What must hold where a master falls silent for longer than the Sentinels bear, and wakes up as a
+/// What must hold where a master is silent for longer than the Sentinels wait, and wakes up as a
 /// master when another one has taken its place.
 async fn a_master_that_falls_silent(silence: impl FnOnce(&Server), wake: impl FnOnce(&Server)) {
     let (deployment, pool, name) = stage(Deployment::builder(), |config| {

@@ -1,4 +1,4 @@
-//! Many callers of a few shared sockets, some of whom leave half way, while the sockets are cut:
+//! Many callers share a few sockets. Some callers leave half way, and the sockets are cut:
 //! every reply says by itself whose it is.
 
 use std::{

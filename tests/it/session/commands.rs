@@ -394,8 +394,8 @@ async fn a_list_of_10_000_comes_back_in_order() {
     assert_eq!(back, numbers);
 }
 
-/// 100 000 commands and 100 MB of replies: neither fits into the buffers of the sockets, so whoever
-/// writes everything before reading anything waits for ever.
+/// 100 000 commands and 100 MB of replies: neither fits into the buffers of the sockets, so a
+/// client that writes everything before it reads anything waits for ever.
 #[tokio::test]
 async fn a_pipeline_larger_than_every_buffer_does_not_deadlock() {
     let (_pool, mut conn) = ours("commands-pipeline", Protocol::Resp3).await;

@@ -1,4 +1,5 @@
-//! The first exchange on a connection: who we are, what the node is, and what is not said to whom.
+//! The first exchange on a connection: who we are, what the node is, and which secrets are not sent
+//! where they do not belong.
 
 use std::{sync::OnceLock, time::Duration};
 

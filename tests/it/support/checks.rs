@@ -46,7 +46,7 @@ pub(crate) fn discarded(pool: &Pool, reason: Discard) -> u64 {
     pool.status().write.discards.get(reason)
 }
 
-/// Where the tests look for secrets that got out.
+/// Panics where a text repeats a secret.
 pub(crate) fn assert_hidden(text: &str, secret: &str) {
     assert!(!text.contains(secret), "a secret is in: {text}");
 }

@@ -34,7 +34,7 @@ pub(crate) fn local(port: u16) -> Node {
     Node::new("127.0.0.1", port)
 }
 
-/// Leads whoever would dial the one port to the other.
+/// A connection to the announced port goes to the other one.
 pub(crate) fn redirect(announced: u16, dialed: u16) -> AddressMap {
     AddressMap::new(move |node| {
         if node.port() == announced {

@@ -2,14 +2,14 @@
 
 use testkit::fake::{self, Action, Conn, FakeSentinel, FakeServer, SentinelView};
 
-/// A master that answers a few commands as Redis would, except those that `evil` takes on.
+/// A master that answers a few commands as Redis would, except where `special` says what to do.
 pub(crate) fn node_with(
-    evil: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
+    special: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
 ) -> FakeServer {
     FakeServer::start(move |conn, words| {
         let words = words.iter().map(|word| String::from_utf8_lossy(word));
         let words: Vec<String> = words.map(std::borrow::Cow::into_owned).collect();
-        evil(conn, &words).unwrap_or_else(|| {
+        special(conn, &words).unwrap_or_else(|| {
             let reply = answer(conn, &words);
             Action::Reply(reply.encode(conn.protocol()))
         })

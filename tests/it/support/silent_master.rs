@@ -26,12 +26,12 @@ impl SilentMaster {
         .await
     }
 
-    /// As [`start`](Self::start), with a node that does what `evil` says.
+    /// As [`start`](Self::start), with a node that does what `special` says.
     pub(crate) async fn with(
         change: impl FnOnce(&mut Config),
-        evil: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
+        special: impl Fn(&Conn, &[String]) -> Option<Action> + Send + Sync + 'static,
     ) -> Self {
-        let node = node_with(evil);
+        let node = node_with(special);
         let sentinel = sentinel_of(node.port());
         let mut config = watched_by(&sentinel);
         change(&mut config);

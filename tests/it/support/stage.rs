@@ -90,7 +90,7 @@ impl Stage {
             name,
             own,
         };
-        // The looks at the nodes with which a pool begins bear its name too.
+        // A new pool first asks the nodes for their roles, over connections with its name.
         stage.settled().await;
         stage
     }

@@ -28,7 +28,7 @@ pub(super) fn master() -> FakeNode {
     fake::node(NodeRole::Master)
 }
 
-/// Everything an error shows to whoever prints it.
+/// Everything that an error shows when it is printed.
 pub(super) fn whole_text(error: &Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Sentinels that go, replicas that fall ill, and the traffic that goes on.
+//! Sentinels that are gone, replicas that are in trouble, and the traffic that goes on meanwhile.
 
 use std::time::Duration;
 

@@ -18,10 +18,10 @@ use crate::support::{
     SOON, ask, eventually, failure, local, node_with, run, sentinel_of, watched_by,
 };
 
-/// A replica that does what `evil` says.
+/// A replica that does what `special` says.
 fn replica_with(
     master: u16,
-    evil: impl Fn(&[String]) -> Option<Action> + Send + Sync + 'static,
+    special: impl Fn(&[String]) -> Option<Action> + Send + Sync + 'static,
 ) -> FakeServer {
     node_with(move |conn, words| {
         use fake::Value;
@@ -43,7 +43,7 @@ fn replica_with(
                 text("connected"),
                 Value::Int(1),
             ]),
-            _ => return evil(words),
+            _ => return special(words),
         };
         Some(Action::Reply(reply.encode(conn.protocol())))
     })
@@ -56,16 +56,16 @@ struct Stage {
     pool: Pool,
 }
 
-/// Two replicas that do what `evil` says, each told which one it is.
+/// Two replicas that do what `special` says. It is told which one it speaks for.
 async fn stage(
     change: impl FnOnce(&mut Config),
-    evil: impl Fn(usize, &[String]) -> Option<Action> + Send + Sync + 'static,
+    special: impl Fn(usize, &[String]) -> Option<Action> + Send + Sync + 'static,
 ) -> Stage {
     let master = node_with(|_, _| None);
-    let evil = Arc::new(evil);
+    let special = Arc::new(special);
     let nodes = [0, 1].map(|which| {
-        let evil = Arc::clone(&evil);
-        replica_with(master.port(), move |words| evil(which, words))
+        let special = Arc::clone(&special);
+        replica_with(master.port(), move |words| special(which, words))
     });
     let mut view = SentinelView::of_master(master.port());
     for node in &nodes {

@@ -245,7 +245,7 @@ async fn what_a_demoted_master_redirects_goes_to_a_master() {
     }
 }
 
-/// A master that goes away, for good, in the middle of the first `GET`.
+/// A master that goes away in the middle of the first `GET`, and does not come back.
 fn mortal() -> FakeServer {
     let dead = AtomicBool::new(false);
     node_with(move |_, words| {

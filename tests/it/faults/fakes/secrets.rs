@@ -13,7 +13,7 @@ fn impatient(config: &mut Config) {
     config.sentinel_timeout = SHORT;
 }
 
-/// A server of malice, which knows what it was sent and says it wherever it can.
+/// A hostile server: it repeats what it was sent wherever it can.
 fn echoing(reply: &'static str) -> FakeServer {
     node_with(move |_, words| {
         let last = words.last()?;

@@ -100,8 +100,8 @@ async fn the_deadline_is_for_the_whole_reply_and_not_for_one_read() {
     .await;
 }
 
-/// Such a peer keeps the socket readable, so whoever looks at the clock only when nothing can be
-/// read never looks at it.
+/// Such a peer keeps the socket readable. A reader that looks at the clock only when nothing can be
+/// read would never look at it.
 #[tokio::test]
 async fn a_peer_that_never_stops_sending_is_cut_off_too() {
     let node = node_with(|conn, words| {
