@@ -337,8 +337,8 @@ async fn an_endless_reply_ends_at_the_limits_of_the_configuration() {
 #[tokio::test]
 async fn a_replica_that_misbehaves_does_not_take_the_others_with_it() {
     let master = node_with(|_, _| None);
-    let special = Arc::new(AtomicBool::new(true));
-    let sick = replica_of(master.port(), Arc::clone(&special));
+    let broken = Arc::new(AtomicBool::new(true));
+    let sick = replica_of(master.port(), Arc::clone(&broken));
     let well = replica_of(master.port(), Arc::default());
     let view = SentinelView::of_master(master.port())
         .with_replica(sick.port())
@@ -367,7 +367,7 @@ async fn a_replica_that_misbehaves_does_not_take_the_others_with_it() {
     assert!(pool.status().read.active <= 4);
 }
 
-fn replica_of(master: u16, special: Arc<AtomicBool>) -> FakeServer {
+fn replica_of(master: u16, broken: Arc<AtomicBool>) -> FakeServer {
     node_with(move |conn, words| {
         let reply = match words[0].as_str() {
             "HELLO" => {
@@ -378,7 +378,7 @@ fn replica_of(master: u16, special: Arc<AtomicBool>) -> FakeServer {
             "ROLE" => format!(
                 "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:{master}\r\n$9\r\nconnected\r\n:1\r\n"
             ),
-            "GET" if special.load(SeqCst) => "%%%\r\n".to_owned(),
+            "GET" if broken.load(SeqCst) => "%%%\r\n".to_owned(),
             "GET" => "$1\r\nv\r\n".to_owned(),
             _ => return None,
         };
@@ -432,13 +432,13 @@ fn secretive(sentinel: &FakeServer) -> Config {
 
 #[tokio::test]
 async fn no_secret_shows_in_anything_that_can_be_printed() {
-    let special: Arc<OnceLock<Action>> = Arc::default();
+    let greeting: Arc<OnceLock<Action>> = Arc::default();
     let node = node_with({
-        let special = Arc::clone(&special);
+        let greeting = Arc::clone(&greeting);
         move |conn, words| match words[0].as_str() {
             "GET" => Some(answer(conn, &words[1])),
             "HGET" => Some(Action::Silence),
-            "HELLO" => special.get().cloned(),
+            "HELLO" => greeting.get().cloned(),
             _ => None,
         }
     });
@@ -480,7 +480,7 @@ async fn no_secret_shows_in_anything_that_can_be_printed() {
     drop(conn);
 
     let refuses = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
-    special.set(Action::reply(refuses)).unwrap();
+    greeting.set(Action::reply(refuses)).unwrap();
     seen.push(shown(&pool.write().await.unwrap_err()));
     seen.push(format!("{pool:?}"));
     let redis_error: redis::RedisError = pool.write().await.unwrap_err().into();

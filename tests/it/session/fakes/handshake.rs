@@ -34,12 +34,12 @@ async fn a_server_that_repeats_its_arguments_does_not_give_the_password_away() {
     }
     let long = "long-canary-".repeat(20);
     for password in [SECRET.to_owned(), long] {
-        for special in [unknown, spiteful] {
-            let node = node_with(move |_, words| special(words));
-            let sentinel = fake::sentinel(SentinelView::of_master(node.port()).with_override(
-                "AUTH",
-                special(&["AUTH".to_owned(), password.clone()]).unwrap(),
-            ));
+        for bad in [unknown, spiteful] {
+            let node = node_with(move |_, words| bad(words));
+            let sentinel = fake::sentinel(
+                SentinelView::of_master(node.port())
+                    .with_override("AUTH", bad(&["AUTH".to_owned(), password.clone()]).unwrap()),
+            );
             let mut config = watched_by(&sentinel);
             config.connect_timeout = Duration::from_millis(500);
             config.password = Some(password.clone());
@@ -152,11 +152,11 @@ async fn whatever_goes_wrong_in_the_handshake_closes_the_socket_and_is_said() {
     let mut tasks = tokio::task::JoinSet::new();
     for (command, reply, expected) in TROUBLES {
         tasks.spawn(async move {
-            let special = Arc::new(AtomicBool::new(false));
+            let failing = Arc::new(AtomicBool::new(false));
             let node = node_with({
-                let special = Arc::clone(&special);
+                let failing = Arc::clone(&failing);
                 move |_, words| {
-                    let hit = special.load(SeqCst) && words[0] == command;
+                    let hit = failing.load(SeqCst) && words[0] == command;
                     hit.then(|| Action::Reply(reply.as_bytes().to_vec()))
                 }
             });
@@ -166,7 +166,7 @@ async fn whatever_goes_wrong_in_the_handshake_closes_the_socket_and_is_said() {
             config.connect_timeout = Duration::from_secs(1);
             config.failover_timeout = Duration::from_secs(1);
             let pool = Pool::connect(config).await.unwrap();
-            special.store(true, SeqCst);
+            failing.store(true, SeqCst);
             let error = pool.write().await.expect_err(reply);
             let text = chain(&error);
             assert!(text.contains(expected), "{reply:?}: {text}");
@@ -175,7 +175,7 @@ async fn whatever_goes_wrong_in_the_handshake_closes_the_socket_and_is_said() {
             // Not one dial after the other without a pause.
             let dials = node.connections().len();
             assert!(dials < 60, "{reply:?}: {dials} dials in a second");
-            special.store(false, SeqCst);
+            failing.store(false, SeqCst);
             let patience = tokio::time::timeout(SOON, async {
                 while let Err(error) = pool.write().await {
                     assert!(error.is_transient(), "{error}");
