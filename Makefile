@@ -40,9 +40,10 @@ test: redis ## every test, on real Redis and Sentinel processes; some five minut
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
 
 # A test with a real server fails here, since there is no program of that name: it belongs outside of
-# the modules named `fakes`. Left out are the models, which try thousands of interleavings each, and the
-# one unit test that asks a server. Both commands build what `make test` builds.
-FAST_TEST := REDIS_SERVER=no-server-in-test-fast $(CARGO) test --workspace --all-features --locked
+# the modules named `fakes`. Property tests try fewer cases. Left out are the models, which try thousands
+# of interleavings each, and the one unit test that asks a server. Both commands build what `make test`
+# builds.
+FAST_TEST := REDIS_SERVER=no-server-in-test-fast PROPTEST_CASES=64 $(CARGO) test --workspace --all-features --locked
 test-fast: ## unit tests and the tests with fake servers, without redis-server; under 30 seconds
 	$(FAST_TEST) --lib -- --skip ::model:: --skip the_server_at_hand_agrees
 	$(FAST_TEST) --test it fakes:: -- --test-threads $(FAST_TEST_THREADS)
