@@ -221,3 +221,6 @@ impl Drop for Waiting<'_> {
         self.stats.wait_nanos.fetch_add(nanos, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
