@@ -191,6 +191,7 @@ impl MuxState {
         self.calls[key].fate()
     }
 
+    #[inline]
     fn leave(&mut self, key: usize) {
         let call = &mut self.calls[key];
         if !call.is_referenced() {
