@@ -28,7 +28,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny cluster redis
+.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny msrv api api-check build-all cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,19 @@ fuzz: ## fuzz each TARGET (all of them) for SECONDS (60), from the committed cor
 deny: ## licences, bans and sources of every dependency
 	@scripts/need-cargo-tool deny
 	$(CARGO) deny check licenses bans sources
+
+msrv: ## the library with the oldest Rust that Cargo.toml promises
+	@scripts/check-msrv
+
+api: ## write docs/public-api.txt, which shows every change of the public API in its diff
+	@scripts/list-public-api
+
+api-check: ## docs/public-api.txt is what the code says
+	@scripts/list-public-api --check
+
+build-all: ## what no test runs: benchmarks, examples and fuzz targets
+	$(CARGO) build --workspace --all-features --locked --benches --examples
+	CARGO_TARGET_DIR=target $(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 
 cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26379, until Ctrl-C
 	@$(CARGO) run --quiet --locked --package redis-rw-pool-testkit --bin cluster

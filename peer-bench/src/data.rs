@@ -33,7 +33,7 @@ impl Data {
 
     pub(crate) fn fill(&self, server: &Server) {
         for key in &self.keys {
-            server.cmd(&[b"SET", key.as_bytes(), &self.value]);
+            server.cmd::<&[u8]>(&[b"SET", key.as_bytes(), &self.value]);
         }
         let mut push = vec!["RPUSH", LIST];
         push.extend(self.items.iter().map(String::as_str));
