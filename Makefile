@@ -66,7 +66,7 @@ bench: redis ## checkout, commands and decoder beside other pools and parsers; s
 peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench -- $(ARGS)
 
-failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick half a minute
+failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick a minute and a half
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin failover-bench -- $(ARGS)
 
 growth: redis ## how cost grows with callers, connections, replicas, replies, pools; some five minutes

@@ -106,8 +106,9 @@ use crate::{
 ///   pipeline;
 /// - commands that were written are answered, or fail as *unknown*: they may have been executed, and
 ///   are never sent again for the caller. Only commands that are known to read only, and were lost with
-///   their connection, go over another one. If a replica may serve them, all attempts share one
-///   `command_timeout`. If only the master may, they wait for the next master as a write does;
+///   their connection, go over another one. If a replica may serve them, all attempts after the first loss
+///   share one more `command_timeout`. If only the master may, they wait for the next master as a write
+///   does;
 /// - commands of which the node itself says that it executed nothing (`READONLY`, `REDIRECT`,
 ///   `LOADING`, `MASTERDOWN`) are sent again, within the time that others wait for a connection. When
 ///   time is up the caller gets the node's reply, of which [`outcome`](crate::outcome()) says *not

@@ -35,10 +35,14 @@ use crate::{
         resolver::{Resolved, Resolver},
         sentinels::SentinelSet,
     },
-    retry::backoff::{self, FIRST_REFRESH},
     sentinel::{answer::View, event::Event, id::SentinelId, message::Message},
     topology::{Handle, Topology},
-    util::{abort_on_drop::AbortOnDrop, jitter, runtime::Runtime},
+    util::{
+        abort_on_drop::AbortOnDrop,
+        backoff::{self, FIRST_REFRESH},
+        jitter,
+        runtime::Runtime,
+    },
 };
 
 /// Suspicions that come sooner than this after a refresh share the next one. Under load every

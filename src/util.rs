@@ -1,6 +1,7 @@
 //! Small tools.
 
 pub(crate) mod abort_on_drop;
+pub(crate) mod backoff;
 pub(crate) mod escape;
 pub(crate) mod far;
 pub(crate) mod jitter;

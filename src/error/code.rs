@@ -1,5 +1,5 @@
-//! What an error reply of a server means: the one table of codes, which everything that judges an
-//! error reply reads.
+//! What an error reply of a server means: the one table of codes. Only what a code says in reply to one
+//! certain command of the pool's own (`PING`, `HELLO`) is said where that command is sent.
 
 use crate::error::reply_class::ReplyClass;
 

@@ -1,5 +1,5 @@
-//! Guards, returns and prunes against changes of the topology, in every order that a scheduler can
-//! think of.
+//! Guards, returns and prunes against changes of the topology, in many orders that a scheduler may
+//! choose.
 //!
 //! Pool, guards, wait queue and the topology's handle are the real ones. Nothing can be dialled here: a
 //! connection arrives at the wait queue as if it had been. deadpool runs as one step between two awaits.

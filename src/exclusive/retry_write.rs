@@ -12,7 +12,7 @@ use crate::{
     },
     exclusive::{ExclusivePool, connection::Connection},
     node::Role,
-    retry::backoff,
+    util::backoff,
 };
 
 /// How long and how often [`Pool::retry_write`](crate::Pool::retry_write) tries.

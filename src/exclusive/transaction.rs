@@ -12,8 +12,9 @@ use crate::{
         outcome::{Outcome, Verdict, outcome},
     },
     exclusive::connection::Connection,
-    retry::{backoff::TRANSACTION, request::Request},
+    retry::request::Request,
     status::discard::Discard,
+    util::backoff::TRANSACTION,
 };
 
 /// The work is done at most so often. The documentation of `transaction` names this number.

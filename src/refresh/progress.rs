@@ -1,5 +1,7 @@
 //! How far the refresh task has come, for callers and for the status.
 
+use std::mem;
+
 use parking_lot::Mutex;
 use redis::RedisError;
 use tokio::{sync::watch, time::Instant};
@@ -118,14 +120,14 @@ impl Progress {
 
     /// Records what Sentinels say against a master that is written to all the same.
     pub(super) fn claim(&self, claim: Option<String>) {
-        let mut state = self.state.lock();
-        if let Some(claim) = claim.as_ref().filter(|_| state.status.claim.is_none()) {
+        let before = mem::replace(&mut self.state.lock().status.claim, claim.clone());
+        // Without the lock: a subscriber of the log may ask for the pool's status.
+        if let (None, Some(claim)) = (before, claim) {
             tracing::warn!(
                 claim,
                 "the Sentinels cannot see the master; do they have its password?"
             );
         }
-        state.status.claim = claim;
     }
 
     pub(super) fn update(&self, update: Update) {

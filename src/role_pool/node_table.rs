@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{node::Node, retry::backoff::DIAL, topology::Target};
+use crate::{node::Node, topology::Target, util::backoff::DIAL};
 
 /// Dials to one node at a time. The pools of all clients together must not overload a server that
 /// just came up.

@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     node::Node,
-    retry::backoff::{Policy, REFRESH_FOR_REFUSAL, RESEND},
+    util::backoff::{Policy, REFRESH_FOR_REFUSAL, RESEND},
 };
 
 /// Ever longer pauses.

@@ -11,13 +11,13 @@ use tokio::{
 use crate::{
     config::Config,
     node::Node,
-    retry::backoff::{self, FIRST_SUBSCRIBE},
     sentinel::{
         client::{self, Contact},
         event,
         message::{Message, SentinelError},
         refused::{Refused, is_about_the_command},
     },
+    util::backoff::{self, FIRST_SUBSCRIBE},
     wire::{connection::WireConnection, handshake},
 };
 

@@ -1,9 +1,9 @@
-//! The fence against writes on shared connections, in every order that a scheduler can think of.
+//! The fence against writes on shared connections, in many orders that a scheduler may choose.
 //!
-//! Handles, keeper, drivers, desks and the topology's handle are the real ones. Nothing can be
+//! Handles, maintainer, drivers, mux states and the topology's handle are the real ones. Nothing can be
 //! dialled here: the connections are there from the beginning.
 //!
-//! It was seen to fail when the version is raised before its snapshot is in place, when the keeper
+//! It was seen to fail when the version is raised before its snapshot is in place, when the maintainer
 //! does not open again what was held, when it is not told that a fence has ended which the driver saw
 //! late, when the driver sleeps after it has stopped, and when connections are retired under their lock.
 
