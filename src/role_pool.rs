@@ -68,6 +68,7 @@ impl RolePool {
         runtime: Arc<Runtime>,
         scripts: Arc<Scripts>,
     ) -> Self {
+        let lazy_timeout = LazyTimeout::new(limits(&config, name).wait_timeout);
         Self {
             name,
             config,
@@ -78,7 +79,7 @@ impl RolePool {
             node_table: NodeTable::default(),
             refusals: Refusals::default(),
             clock: CoarseClock::new(),
-            lazy_timeout: LazyTimeout::default(),
+            lazy_timeout,
             balance: Balance::new(),
             end: OnceLock::new(),
             closing: Notify::new(),
@@ -88,10 +89,7 @@ impl RolePool {
     }
 
     pub(crate) fn limits(&self) -> &PoolLimits {
-        match self.name {
-            PoolName::Write => &self.config.write,
-            PoolName::Read => &self.config.read,
-        }
+        limits(&self.config, self.name)
     }
 
     /// The lifetime of one more connection. It is jittered, so that connections made together do not
@@ -269,5 +267,12 @@ impl RolePool {
         if !self.is_closed() {
             notice.await;
         }
+    }
+}
+
+fn limits(config: &Config, name: PoolName) -> &PoolLimits {
+    match name {
+        PoolName::Write => &config.write,
+        PoolName::Read => &config.read,
     }
 }

@@ -176,8 +176,12 @@ impl fmt::Display for SignKind {
     }
 }
 
-/// The counters of one pool. A checkout that finds an idle connection touches none of them.
+/// The counters of one pool. A checkout that finds an idle connection changes none of them.
+///
+/// Callers who wait write to them from several threads. They share no pair of cache lines (which processors
+/// fetch together) with what every checkout reads.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Stats {
     pub(crate) waiting: AtomicUsize,
     pub(crate) wait_count: AtomicU64,

@@ -1,13 +1,15 @@
 //! Deadlines for waits that are mostly over before a timer would be worth its cost.
 //!
 //! A timer reads the clock twice and takes the runtime's timer lock twice: that costs as much as the
-//! whole checkout. So a wait begins without a timer and listens for the next tick, which is one for all
-//! waits of a pool. A wait that is not over at the tick sets a timer of its own, an exact one.
+//! whole checkout. So a wait begins without a timer. It listens for the last step of a coarse clock
+//! before its own deadline, and only then sets a timer of its own, an exact one. The clock is one for
+//! all waits of a pool, and its other steps wake nobody: with hundreds in line, waking all of them at
+//! every step would cost more than their timers.
 
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,16 +19,27 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Longer than nearly every wait for a connection, shorter than any sensible limit. The documentation
-/// of `wait_timeout` names it.
-const TICK: Duration = Duration::from_millis(20);
+/// A wait that has lasted all but a step of its limit sets a timer.
+const STEPS_PER_LIMIT: u32 = 32;
+/// Longer than nearly every wait for a connection. A wait with a shorter limit sets its timer at once.
+const SHORTEST_STEP: Duration = Duration::from_millis(20);
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+/// Step n is announced to those in slot n modulo `SLOTS`. A wait that goes on for more steps than that
+/// is woken too early, and sets its timer then.
+const SLOTS: u64 = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LazyTimeout {
-    /// A wait listens for a tick that has not come yet.
-    wanted: AtomicBool,
+    step: Duration,
+    /// When step 0 began.
+    epoch: Instant,
+    /// The last step that has been announced.
+    announced: AtomicU64,
+    /// The last step that a wait listens for.
+    wanted: AtomicU64,
     called: Notify,
-    tick: Notify,
+    /// Apart from what every checkout reads: each wait writes to one of them.
+    slots: Box<[Notify]>,
 }
 
 /// The deadline passed before the future was ready.
@@ -34,13 +47,36 @@ pub(crate) struct LazyTimeout {
 pub(crate) struct Elapsed;
 
 impl LazyTimeout {
-    /// Ticks a little after a wait has begun to listen, and sleeps while none does.
+    /// `limit` is how long a wait may last.
+    pub(crate) fn new(limit: Option<Duration>) -> Self {
+        let step = limit.map_or(LONGEST_STEP, |limit| limit / STEPS_PER_LIMIT);
+        Self {
+            step: step.clamp(SHORTEST_STEP, LONGEST_STEP),
+            epoch: Instant::now(),
+            announced: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            called: Notify::new(),
+            slots: (0..SLOTS).map(|_| Notify::new()).collect(),
+        }
+    }
+
+    /// Announces each step when it begins, and sleeps while no wait listens.
     pub(crate) async fn run(&self) {
         loop {
             self.called.notified().await;
-            tokio::time::sleep(TICK).await;
-            self.wanted.store(false, SeqCst);
-            self.tick.notify_waiters();
+            loop {
+                let now = self.step_at(Instant::now());
+                // The number first: a wait listens first, and looks at the number then.
+                let before = self.announced.swap(now, SeqCst);
+                // Each slot once, even if it has slept for long.
+                for step in before + 1..=now.min(before + SLOTS) {
+                    self.slot(step).notify_waiters();
+                }
+                if self.wanted.load(SeqCst) <= now {
+                    break;
+                }
+                tokio::time::sleep_until(self.beginning_of(now + 1)).await;
+            }
         }
     }
 
@@ -51,29 +87,49 @@ impl LazyTimeout {
         deadline: Option<Instant>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Elapsed> {
-        let mut tick = pin!(self.tick.notified());
-        let mut listening = false;
+        let Some(deadline) = deadline else {
+            return Ok(poll_fn(poll).await);
+        };
+        let last_step = self.step_at(deadline);
+        let mut announced = pin!(self.slot(last_step).notified());
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             if let Poll::Ready(result) = poll(cx) {
                 return Poll::Ready(Ok(result));
             }
-            if timer.is_none() && tick.as_mut().poll(cx).is_pending() {
-                // First listen, then call. A wait that finds the tick called for already will hear
-                // it, since the call is forgotten before the tick.
-                if !listening && !self.wanted.swap(true, SeqCst) {
-                    self.called.notify_one();
+            if timer.is_none() && announced.as_mut().poll(cx).is_pending() {
+                self.want(last_step);
+                if self.announced.load(SeqCst) < last_step {
+                    return Poll::Pending;
                 }
-                listening = true;
-                return Poll::Pending;
             }
-            let Some(until) = deadline else {
-                return Poll::Pending;
-            };
-            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             timer.as_mut().poll(cx).map(|()| Err(Elapsed))
         })
         .await
+    }
+
+    /// Has this step announced. Those who came in the same step have mostly asked for it already.
+    fn want(&self, step: u64) {
+        if self.wanted.load(SeqCst) < step && self.wanted.fetch_max(step, SeqCst) < step {
+            self.called.notify_one();
+        }
+    }
+
+    /// The step that this moment is in.
+    fn step_at(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(since / self.step.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn beginning_of(&self, step: u64) -> Instant {
+        let nanos = u64::try_from(self.step.as_nanos()).expect("BUG: a step is at most a second");
+        self.epoch + Duration::from_nanos(nanos.saturating_mul(step))
+    }
+
+    fn slot(&self, step: u64) -> &Notify {
+        let slot = usize::try_from(step % SLOTS).expect("BUG: less than `SLOTS`");
+        &self.slots[slot]
     }
 }
 

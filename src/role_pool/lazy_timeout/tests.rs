@@ -2,8 +2,14 @@ use std::sync::Arc;
 
 use super::*;
 
+const TICK: Duration = SHORTEST_STEP;
+
 fn lazy_timeout() -> Arc<LazyTimeout> {
-    let lazy_timeout = Arc::new(LazyTimeout::default());
+    lazy_timeout_for(Duration::from_millis(100))
+}
+
+fn lazy_timeout_for(limit: Duration) -> Arc<LazyTimeout> {
+    let lazy_timeout = Arc::new(LazyTimeout::new(Some(limit)));
     let running = Arc::clone(&lazy_timeout);
     tokio::spawn(async move { running.run().await });
     lazy_timeout
@@ -62,4 +68,54 @@ async fn without_a_deadline_a_wait_goes_on() {
     let wait = lazy_timeout.limit(None, |_| Poll::<()>::Pending);
     let hour = Duration::from_secs(3600);
     assert!(tokio::time::timeout(hour, wait).await.is_err());
+}
+
+/// How often a wait is polled that is not over before its deadline.
+async fn polls(lazy_timeout: &LazyTimeout, limit: Duration) -> usize {
+    let mut polls = 0;
+    let result = lazy_timeout.limit(Some(Instant::now() + limit), |_| {
+        polls += 1;
+        Poll::<()>::Pending
+    });
+    assert_eq!(result.await, Err(Elapsed));
+    polls
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_woken_for_its_last_step_only() {
+    let limit = Duration::from_secs(5);
+    let lazy_timeout = lazy_timeout_for(limit);
+    // Others begin all the time, and the clock goes on for each of them.
+    let others: Vec<_> = (0..100_u32)
+        .map(|i| {
+            let lazy_timeout = Arc::clone(&lazy_timeout);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(47) * i).await;
+                polls(&lazy_timeout, limit).await
+            })
+        })
+        .collect();
+    for other in others {
+        // At the beginning, when the last step begins if that is before the deadline, and at the deadline.
+        // The first wait of all starts the clock, which may wake it once more.
+        let polls = other.await.expect("no panic");
+        assert!((2..=4).contains(&polls), "{polls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_longer_than_all_steps_ends_at_its_deadline() {
+    let lazy_timeout = lazy_timeout_for(Duration::from_millis(100));
+    let limit = SHORTEST_STEP * u32::try_from(SLOTS).expect("small") * 3 + Duration::from_millis(7);
+    assert_eq!(never(&lazy_timeout, limit).await, limit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_rests_while_nobody_waits_and_goes_on_after_a_long_rest() {
+    let lazy_timeout = lazy_timeout();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(100_000)).await;
+        let limit = Duration::from_millis(93);
+        assert_eq!(never(&lazy_timeout, limit).await, limit);
+    }
 }
