@@ -4,12 +4,11 @@ pub(crate) mod connections;
 mod retry;
 mod retry_budget;
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
 };
-use tokio::sync::watch;
 
 use crate::{
     error::{PoolName, failure, reply_class::ReplyClass},
@@ -18,7 +17,7 @@ use crate::{
         retry::Tried,
     },
     retry::request::{PipelineRequest, Request},
-    role_pool::scripts,
+    role_pool::{RolePool, scripts},
     util::jitter,
     wire::{
         command::{self, Shareable},
@@ -32,7 +31,8 @@ use crate::{
 /// [`Pool::reader`](crate::Pool::reader), to the nodes that
 /// [`read_from`](crate::Config::read_from) allows. Commands that are sent at the same time travel
 /// together: one system call writes many, another reads many replies. Nothing is checked out or
-/// returned. Clone the handle for every task; a clone is cheap.
+/// returned. A handle costs as much as an [`Arc`]: clone it for every task, or make one for every
+/// request.
 ///
 /// ```no_run
 /// use redis::AsyncCommands;
@@ -133,14 +133,19 @@ use crate::{
 /// [`Pool::close`](crate::Pool::close) commands that were written are still answered, and all others
 /// fail.
 pub struct Multiplexed {
-    connections: Arc<SharedConnections>,
-    sets: watch::Receiver<Arc<ConnectionSet>>,
-    /// The newest of `sets` that this handle has seen.
-    seen: Arc<ConnectionSet>,
-    /// The state of the random numbers that choose which two connections are compared.
+    pool: Arc<dyn SharingPool>,
+    name: PoolName,
+    /// The newest connections that this handle has used. Most handles are made for one command or a
+    /// few, and some for none: the first command looks for them.
+    seen: Option<Arc<ConnectionSet>>,
+    /// The state of the random numbers that choose which two connections are compared; 0 until the first
+    /// choice.
     rng: u64,
-    /// Keeps the pool's tasks running.
-    pool: Arc<dyn Any + Send + Sync>,
+}
+
+/// The pool that a handle belongs to and keeps running.
+pub(crate) trait SharingPool: Send + Sync {
+    fn shared_connections(&self, name: PoolName) -> &SharedConnections;
 }
 
 /// More than one: a node may lose a script again at once, to a `SCRIPT FLUSH`, and a pipeline may be
@@ -148,57 +153,69 @@ pub struct Multiplexed {
 const MOST_LOADS: u32 = 3;
 
 impl Multiplexed {
-    pub(crate) fn new(
-        connections: Arc<SharedConnections>,
-        pool: Arc<dyn Any + Send + Sync>,
-    ) -> Self {
-        let sets = connections.subscribe();
-        let mut handle = Self {
-            connections,
-            sets,
-            seen: Arc::default(),
-            rng: jitter::seed(),
-            pool,
-        };
-        handle.update();
-        handle
-    }
-
-    fn update(&mut self) {
-        self.seen = Arc::clone(&self.sets.borrow_and_update());
-    }
-
-    /// The index of the connection for the next command: of two drawn at random, the one with less to
-    /// do. That spreads commands nearly as well as to take the least busy of all, and does not send all
-    /// callers to the same one at once.
     #[inline]
-    fn choose(&mut self) -> Option<usize> {
-        // An error says that the pool is gone, and so are its connections.
-        if self.sets.has_changed().unwrap_or(true) {
-            self.update();
+    pub(crate) fn new(pool: Arc<dyn SharingPool>, name: PoolName) -> Self {
+        Self {
+            pool,
+            name,
+            seen: None,
+            rng: 0,
         }
-        let open = &self.seen.open;
-        match open.len() {
-            0 => None,
-            1 => open[0].mux.is_open().then_some(0),
-            count => {
-                let drawn = jitter::roll(&mut self.rng);
-                less_busy(open, draw(drawn, count), draw(drawn >> 32, count))
+    }
+
+    #[inline]
+    fn connections(&self) -> &SharedConnections {
+        self.pool.shared_connections(self.name)
+    }
+
+    fn role_pool(&self) -> &Arc<RolePool> {
+        self.connections().role_pool()
+    }
+
+    /// The open connections, as of now.
+    #[inline]
+    fn set(&mut self) -> &ConnectionSet {
+        let connections = self.pool.shared_connections(self.name);
+        let seen = self.seen.take();
+        let newest = seen.filter(|seen| connections.is_newest(seen));
+        self.seen
+            .insert(newest.unwrap_or_else(|| connections.newest()))
+    }
+
+    /// The connection for the next command: of two drawn at random, the one with less to do. That spreads
+    /// commands nearly as well as to take the least busy of all, and does not send all callers to the
+    /// same one at once.
+    #[inline]
+    fn choose(&mut self) -> Option<&Arc<SharedConnection>> {
+        let mut rng = self.rng;
+        let chosen = match self.set().open.as_slice() {
+            [] => None,
+            [only] => only.mux.is_open().then_some(0),
+            open => {
+                // Two handles with the same numbers would choose the same connections.
+                if rng == 0 {
+                    rng = jitter::seed();
+                }
+                let drawn = jitter::roll(&mut rng);
+                let (first, second) = (draw(drawn, open.len()), draw(drawn >> 32, open.len()));
+                less_busy(open, first, second)
             }
-        }
+        };
+        self.rng = rng;
+        let open = &self.seen.as_ref()?.open;
+        chosen.map(|index| &open[index])
     }
 
     /// Sends the request over one connection, and again where [`retry`](crate::retry) allows it.
     #[inline]
     async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
-        let Some(chosen) = self.choose() else {
+        let Some(connection) = self.choose() else {
             return Box::pin(self.retry(request, None)).await;
         };
-        let outcome = request.over_shared(&self.seen.open[chosen].mux, None).await;
-        match outcome {
+        match request.over_shared(&connection.mux, None).await {
             Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
             outcome => {
-                let connection = Arc::clone(&self.seen.open[chosen]);
+                let connection = Arc::clone(connection);
                 let tried = Tried {
                     connection,
                     outcome,
@@ -214,13 +231,13 @@ impl Multiplexed {
         match command::shareable(cmd) {
             Shareable::Yes => Ok(()),
             Shareable::YesWithScript => {
-                self.connections.role_pool().scripts.remember(cmd);
+                self.role_pool().scripts.remember(cmd);
                 Ok(())
             }
-            Shareable::Publishes if !self.connections.role_pool().needs_master() => {
+            Shareable::Publishes if !self.role_pool().needs_master() => {
                 Err(command::published_at_a_replica())
             }
-            Shareable::OneNode if !self.connections.role_pool().needs_master() => {
+            Shareable::OneNode if !self.role_pool().needs_master() => {
                 Err(self.needs_own_connection(cmd))
             }
             Shareable::Publishes | Shareable::OneNode => Ok(()),
@@ -251,7 +268,7 @@ impl Multiplexed {
             let Some(from) = scripts::first_to_send_again(cmds, &replies) else {
                 break;
             };
-            let Some(again) = self.connections.role_pool().scripts.loading(&cmds[from..]) else {
+            let Some(again) = self.role_pool().scripts.loading(&cmds[from..]) else {
                 break;
             };
             let sent = self.send_all(&again).await;
@@ -270,7 +287,7 @@ impl Multiplexed {
 
     #[cold]
     fn needs_own_connection(&self, cmd: &Cmd) -> RedisError {
-        let take = match self.connections.role_pool().name {
+        let take = match self.name {
             PoolName::Write => "pool.write()",
             PoolName::Read => "pool.read()",
         };
@@ -338,31 +355,25 @@ impl ConnectionLike for Multiplexed {
     }
 
     fn get_db(&self) -> i64 {
-        self.connections.role_pool().config.db
+        self.role_pool().config.db
     }
 }
 
 impl Clone for Multiplexed {
+    #[inline]
     fn clone(&self) -> Self {
-        Self {
-            connections: Arc::clone(&self.connections),
-            sets: self.sets.clone(),
-            seen: Arc::clone(&self.seen),
-            // Two handles with the same numbers would choose the same connections.
-            rng: jitter::seed(),
-            pool: Arc::clone(&self.pool),
-        }
+        Self::new(Arc::clone(&self.pool), self.name)
     }
 }
 
 impl fmt::Debug for Multiplexed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = Arc::clone(&self.sets.borrow());
+        let set = self.connections().newest();
         let open = set.open.iter();
         let nodes = open.map(|connection| connection.target.node.to_string());
         let nodes: Vec<_> = nodes.collect();
         f.debug_struct("Multiplexed")
-            .field("pool", &self.connections.role_pool().name)
+            .field("pool", &self.name)
             .field("nodes", &nodes)
             .finish_non_exhaustive()
     }

@@ -15,7 +15,7 @@ use crate::{
         reaper,
         retry_write::{self, Retry},
     },
-    multiplexed::{Multiplexed, connections::SharedConnections},
+    multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
     refresh::{Progress, Refresh},
     role_pool::RolePool,
     status::Status,
@@ -260,7 +260,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn writer(&self) -> Multiplexed {
-        self.share(&self.inner.connections.writer)
+        self.share(PoolName::Write)
     }
 
     /// A handle for reads that many callers share, to the nodes that `read_from` allows.
@@ -268,12 +268,12 @@ impl Pool {
     /// Each command goes to the less busy of two of their connections. Otherwise as
     /// [`writer`](Self::writer). Reads may be stale, see [`read`](Self::read).
     pub fn reader(&self) -> Multiplexed {
-        self.share(&self.inner.connections.reader)
+        self.share(PoolName::Read)
     }
 
-    fn share(&self, connections: &Arc<SharedConnections>) -> Multiplexed {
+    fn share(&self, name: PoolName) -> Multiplexed {
         let pool: Arc<Inner> = Arc::clone(&self.inner);
-        Multiplexed::new(Arc::clone(connections), pool)
+        Multiplexed::new(pool, name)
     }
 
     /// What both pools are doing now, and what they know of the Sentinels.
@@ -382,6 +382,15 @@ impl Inner {
         self.connections.close();
         for task in &self.tasks {
             task.abort();
+        }
+    }
+}
+
+impl SharingPool for Inner {
+    fn shared_connections(&self, name: PoolName) -> &SharedConnections {
+        match name {
+            PoolName::Write => &self.connections.writer,
+            PoolName::Read => &self.connections.reader,
         }
     }
 }

@@ -13,11 +13,15 @@ use std::{
     mem,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use redis::{RedisError, RedisResult};
 use tokio::{
     sync::{Notify, watch},
@@ -52,6 +56,7 @@ pub(crate) struct SharedConnection {
 /// A snapshot of the open connections.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionSet {
+    version: u64,
     pub(crate) open: Vec<Arc<SharedConnection>>,
     /// Why the last dial failed, while there is no connection.
     trouble: Option<Error>,
@@ -67,7 +72,12 @@ impl ConnectionSet {
 #[derive(Debug)]
 pub(crate) struct SharedConnections {
     role_pool: Arc<RolePool>,
-    set: watch::Sender<Arc<ConnectionSet>>,
+    /// Read by every command, and without a lock: callers on several threads would meet there.
+    set: ArcSwap<ConnectionSet>,
+    /// That of `set`. Raised when the set is in place.
+    version: AtomicU64,
+    /// For those who wait for another set. Its lock is held while the set is replaced.
+    changes: watch::Sender<()>,
     /// A command waits for a connection.
     wanted: Notify,
     /// A connection has ended.
@@ -79,7 +89,9 @@ impl SharedConnections {
     pub(crate) fn new(role_pool: Arc<RolePool>) -> Self {
         Self {
             role_pool,
-            set: watch::Sender::default(),
+            set: ArcSwap::default(),
+            version: AtomicU64::new(0),
+            changes: watch::Sender::default(),
             wanted: Notify::new(),
             ended: Notify::new(),
             created: AtomicU64::new(0),
@@ -90,29 +102,36 @@ impl SharedConnections {
         &self.role_pool
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ConnectionSet>> {
-        self.set.subscribe()
+    /// The open connections, as of now.
+    pub(crate) fn newest(&self) -> Arc<ConnectionSet> {
+        self.set.load_full()
     }
 
-    /// Waits until a connection takes commands: none did of those that the caller has seen. `since` is
-    /// when the wait began.
-    pub(crate) async fn wait(
-        &self,
-        sets: &mut watch::Receiver<Arc<ConnectionSet>>,
-        since: Instant,
-        acquire_timeout: Duration,
-    ) -> RedisResult<()> {
+    #[inline]
+    pub(crate) fn is_newest(&self, set: &ConnectionSet) -> bool {
+        set.version == self.version.load(Acquire)
+    }
+
+    /// Learns of every set that is published from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until a connection takes commands. `since` is when the wait began.
+    pub(crate) async fn wait(&self, since: Instant, acquire_timeout: Duration) -> RedisResult<()> {
+        let mut changes = self.subscribe();
         self.wanted.notify_one();
         loop {
-            if let Some(error) = self.hopeless(&sets.borrow_and_update()) {
+            let set = self.newest();
+            if let Some(error) = self.hopeless(&set) {
                 return Err(error.into());
             }
-            if sets.borrow().takes_commands() {
+            if set.takes_commands() {
                 return Ok(());
             }
-            let changed = tokio::time::timeout_at(since + acquire_timeout, sets.changed()).await;
+            let changed = tokio::time::timeout_at(since + acquire_timeout, changes.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
-                let trouble = sets.borrow().trouble.clone();
+                let trouble = self.newest().trouble.clone();
                 return Err(self.timed_out(trouble, since.elapsed()));
             }
         }
@@ -152,7 +171,7 @@ impl SharedConnections {
     }
 
     pub(crate) fn status(&self) -> MultiplexedStatus {
-        let set = self.set.borrow().clone();
+        let set = self.newest();
         let muxes = || set.open.iter().map(|connection| &connection.mux);
         MultiplexedStatus {
             connections: muxes().filter(|mux| !mux.is_leaving()).count(),
@@ -164,28 +183,47 @@ impl SharedConnections {
 
     /// No more commands are sent. Those that were sent are still answered.
     pub(crate) fn close(&self) {
-        let before = self.set.send_replace(Arc::new(ConnectionSet {
-            closed: true,
-            ..ConnectionSet::default()
-        }));
+        let before = self.replace(|_| {
+            Some(ConnectionSet {
+                closed: true,
+                ..ConnectionSet::default()
+            })
+        });
         retire(&before.open);
     }
 
     /// Publishes the connections, unless the pool was closed meanwhile.
     fn publish(&self, open: &[Arc<SharedConnection>], trouble: Option<Error>) {
-        let published = self.set.send_if_modified(|set| {
-            if !set.closed {
-                *set = Arc::new(ConnectionSet {
-                    open: open.to_vec(),
-                    trouble,
-                    closed: false,
-                });
-            }
-            !set.closed
+        let before = self.replace(|before| {
+            (!before.closed).then(|| ConnectionSet {
+                open: open.to_vec(),
+                trouble,
+                ..ConnectionSet::default()
+            })
         });
-        if !published {
+        if before.closed {
             retire(open);
         }
+    }
+
+    /// Replaces the set by the one that is made of it, if any. Returns the set that it found.
+    fn replace(
+        &self,
+        make: impl FnOnce(&ConnectionSet) -> Option<ConnectionSet>,
+    ) -> Arc<ConnectionSet> {
+        let mut before = Arc::default();
+        self.changes.send_if_modified(|()| {
+            before = self.newest();
+            let Some(mut next) = make(&before) else {
+                return false;
+            };
+            next.version = before.version + 1;
+            let version = next.version;
+            self.set.store(Arc::new(next));
+            self.version.store(version, Release);
+            true
+        });
+        before
     }
 
     /// Keeps connections ready as soon as the first is wanted.

@@ -27,7 +27,7 @@ impl Multiplexed {
         request: R,
         first: Option<Tried<R::Reply>>,
     ) -> RedisResult<R::Reply> {
-        let role_pool = Arc::clone(self.connections.role_pool());
+        let role_pool = Arc::clone(self.role_pool());
         let mut budget = RetryBudget::default();
         // What the caller gets when time is up: the last reply, or the last loss.
         let mut last = None;
@@ -79,7 +79,7 @@ impl Multiplexed {
         connection: Arc<SharedConnection>,
         budget: &mut RetryBudget,
     ) -> Tried<R::Reply> {
-        let role_pool = self.connections.role_pool();
+        let role_pool = self.role_pool();
         // A read that was lost shares one deadline with the waits, unless it waits for a master.
         if budget.losses() > 0 && !role_pool.needs_master() {
             budget.count_waits();
@@ -125,7 +125,7 @@ impl Multiplexed {
     ) -> (AttemptEnd, Option<RedisResult<R::Reply>>) {
         match outcome {
             Ok(reply) => {
-                self.connections.report(request.class(&reply), connection);
+                self.connections().report(request.class(&reply), connection);
                 let attempt = AttemptEnd::answered(request, &reply, connection.target.role);
                 (attempt, Some(Ok(reply)))
             }
@@ -139,7 +139,7 @@ impl Multiplexed {
 
     /// How long to look for a connection in all.
     fn acquire_timeout(&self, budget: &RetryBudget) -> Duration {
-        let role_pool = self.connections.role_pool();
+        let role_pool = self.role_pool();
         match role_pool.config.command_timeout {
             // Other replicas are there now or not at all; the next master is worth waiting for.
             Some(timeout) if budget.losses() > 0 && !role_pool.needs_master() => timeout,
@@ -149,27 +149,28 @@ impl Multiplexed {
 
     /// Waits until the node that refused may be tried again, or another one can serve.
     async fn wait_for_node(&mut self, connection: &SharedConnection, until: Instant) {
+        let mut changes = self.connections().subscribe();
         while !connection.mux.is_leaving() && self.serving().is_none() {
             tokio::select! {
-                () = self.connections.role_pool().refusals.turn(&connection.target.node) => return,
+                () = self.role_pool().refusals.turn(&connection.target.node) => return,
                 () = tokio::time::sleep_until(until) => return,
-                changed = self.sets.changed() => match changed {
-                    Ok(()) => self.update(),
-                    Err(_) => return,
+                changed = changes.changed() => if changed.is_err() {
+                    return;
                 },
             }
         }
     }
 
-    /// The index of the connection with the least to do, of those whose node does not refuse.
-    fn serving(&self) -> Option<usize> {
-        let (role_pool, open) = (self.connections.role_pool(), &self.seen.open);
-        let serves = |index: &usize| {
-            let connection = &open[*index];
+    /// The connection with the least to do, of those whose node does not refuse.
+    fn serving(&mut self) -> Option<Arc<SharedConnection>> {
+        let role_pool = Arc::clone(self.role_pool());
+        let open = self.set().open.iter();
+        let serving = open.filter(|connection| {
             connection.mux.is_open() && !role_pool.refusals.contains(&connection.target.node)
-        };
-        let indices = (0..open.len()).filter(serves);
-        indices.min_by_key(|index| open[*index].mux.in_flight())
+        });
+        serving
+            .min_by_key(|connection| connection.mux.in_flight())
+            .cloned()
     }
 
     /// A connection that takes commands; waits for one where there is none.
@@ -179,15 +180,11 @@ impl Multiplexed {
         acquire_timeout: Duration,
     ) -> RedisResult<Arc<SharedConnection>> {
         loop {
-            if let Some(chosen) = self.choose() {
-                let chosen = self.serving().unwrap_or(chosen);
-                return Ok(Arc::clone(&self.seen.open[chosen]));
+            if let Some(chosen) = self.choose().cloned() {
+                return Ok(self.serving().unwrap_or(chosen));
             }
             let since = budget.begin();
-            self.connections
-                .wait(&mut self.sets, since, acquire_timeout)
-                .await?;
-            self.update();
+            self.connections().wait(since, acquire_timeout).await?;
         }
     }
 }

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     config::Config,
     error::PoolName,
-    multiplexed::Multiplexed,
+    multiplexed::{Multiplexed, SharingPool},
     topology::Handle,
     util::{
         runtime::Runtime,
@@ -28,6 +28,14 @@ use crate::{
 /// Room for anything, and for a command and a half.
 const AMPLE: usize = 1000;
 const TIGHT: usize = 30;
+
+struct Owner(Arc<SharedConnections>);
+
+impl SharingPool for Owner {
+    fn shared_connections(&self, _: PoolName) -> &SharedConnections {
+        &self.0
+    }
+}
 
 struct Model {
     handle: Arc<Handle>,
@@ -131,7 +139,10 @@ impl Model {
     }
 
     fn call(&self, word: usize) -> JoinHandle<Result<Value, RedisError>> {
-        let mut writer = Multiplexed::new(Arc::clone(&self.connections), Arc::new(()));
+        let mut writer = Multiplexed::new(
+            Arc::new(Owner(Arc::clone(&self.connections))),
+            PoolName::Write,
+        );
         go(
             step,
             async move { writer.req_packed_command(&echo(word)).await },
