@@ -45,8 +45,7 @@ pub struct PoolLimits {
 
     /// How long a checkout may wait for a connection while `max_active` are in use.
     ///
-    /// `None` waits for ever; zero fails at once. A limit between zero and 20 milliseconds may take 20
-    /// milliseconds. It covers the wait in line only: a dial after it is bounded by
+    /// `None` waits for ever; zero fails at once. It covers the wait in line only: a dial after it is bounded by
     /// [`failover_timeout`](crate::Config::failover_timeout) and
     /// [`connect_timeout`](crate::Config::connect_timeout). Defaults to 5 seconds.
     #[doc(alias = "Wait")]
