@@ -65,7 +65,7 @@ pub(crate) struct Candidate {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     /// What it can do, where that is not everything.
-    pub(crate) only: Option<Workload>,
+    pub(crate) only: Option<&'static [Workload]>,
     pub(crate) measure: fn(&Stage, Cell, Timing) -> Result<Sample>,
 }
 
@@ -79,7 +79,14 @@ impl Candidate {
         }
     }
 
+    pub(crate) const fn only(self, workloads: &'static [Workload]) -> Self {
+        Self {
+            only: Some(workloads),
+            ..self
+        }
+    }
+
     pub(crate) fn takes(&self, workload: Workload) -> bool {
-        self.only.is_none_or(|only| only == workload)
+        self.only.is_none_or(|only| only.contains(&workload))
     }
 }

@@ -5,16 +5,21 @@ mod c_client;
 mod connection_manager;
 mod deadpool_redis;
 mod fred;
+mod ours_clone_per_op;
 mod ours_exclusive;
+mod ours_handle_per_op;
 mod ours_multiplexed;
 mod raw;
 mod redis_rs_pool;
 mod rustis;
 
-use crate::candidate::{Candidate, Kind};
+use crate::{
+    candidate::{Candidate, Kind},
+    cell::Workload::{Get, Set},
+};
 
 /// In the order in which they are printed: ours first in each kind.
-pub(crate) const ALL: [Candidate; 11] = [
+pub(crate) const ALL: [Candidate; 13] = [
     OURS_EXCLUSIVE,
     Candidate::of::<deadpool_redis::DeadpoolRedis>(),
     Candidate::of::<bb8::Bb8>(),
@@ -22,6 +27,9 @@ pub(crate) const ALL: [Candidate; 11] = [
     Candidate::of::<raw::RawPool>(),
     Candidate::of::<raw::RawLoop>(),
     OURS_MULTIPLEXED,
+    // What a handle costs is the same for each operation: seen best where operations cost least.
+    Candidate::of::<ours_handle_per_op::HandlePerOp>().only(&[Get, Set]),
+    Candidate::of::<ours_clone_per_op::ClonePerOp>().only(&[Get, Set]),
     Candidate::of::<connection_manager::Manager>(),
     Candidate::of::<fred::Fred>(),
     Candidate::of::<rustis::Rustis>(),

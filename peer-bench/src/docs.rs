@@ -57,11 +57,12 @@ system time of the process, latencies are those of a task, waiting for a connect
 operation is one reply, one array or one whole pipeline; list items have {ITEM_LEN} bytes.
 
 Each candidate has the fastest configuration that its documentation describes; the files in
-`peer-bench/src/candidates/` say which and why. Some are no clients to choose but what the others
-are held against: `raw-socket-pool` exchanges bytes of known length through a bare deadpool,
-`raw-socket-loop` does it on a socket of its own for each task, however many there are, and
-`redis-benchmark` is the C program with one connection and as many commands in flight as there are
-tasks.
+`peer-bench/src/candidates/` say which and why. `ours-multiplexed` keeps one handle for each task;
+`ours-handle-per-op` makes one for each operation and `ours-clone-per-op` clones one, as web handlers
+do. Some candidates are no clients to choose but what the others are held against: `raw-socket-pool`
+exchanges bytes of known length through a bare deadpool, `raw-socket-loop` does it on a socket of its
+own for each task, however many there are, and `redis-benchmark` is the C program with one connection
+and as many commands in flight as there are tasks.
 
 ![GET 64 B, operations a second](benchmarks/{THROUGHPUT})
 

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const CANDIDATE: Candidate = Candidate {
     name: "redis-benchmark",
     kind: Kind::Shared,
-    only: Some(Workload::Get),
+    only: Some(&[Workload::Get]),
     measure,
 };
 

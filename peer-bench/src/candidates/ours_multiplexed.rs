@@ -20,16 +20,20 @@ impl Lend for Shared {
     const KIND: Kind = Kind::Shared;
 
     async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
-        let pool = ours_exclusive::pool(stage).await?;
-        let handle = if cell.workload.writes() {
-            pool.writer()
-        } else {
-            pool.reader()
-        };
+        let handle = handle(stage, cell).await?;
         Ok(vec![Self(handle); cell.tasks])
     }
 
     async fn lend(&mut self) -> Result<impl ConnectionLike + Send + Sync> {
         Ok(Lent(&mut self.0))
     }
+}
+
+pub(super) async fn handle(stage: &Stage, cell: Cell) -> Result<Multiplexed> {
+    let pool = ours_exclusive::pool(stage).await?;
+    Ok(if cell.workload.writes() {
+        pool.writer()
+    } else {
+        pool.reader()
+    })
 }
