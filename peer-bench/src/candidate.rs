@@ -66,6 +66,8 @@ pub(crate) struct Candidate {
     pub(crate) kind: Kind,
     /// What it can do, where that is not everything.
     pub(crate) only: Option<&'static [Workload]>,
+    /// Whether it runs on the worker threads of a cell.
+    pub(crate) has_workers: bool,
     pub(crate) measure: fn(&Stage, Cell, Timing) -> Result<Sample>,
 }
 
@@ -75,6 +77,7 @@ impl Candidate {
             name: C::NAME,
             kind: C::KIND,
             only: None,
+            has_workers: true,
             measure: driver::measure::<C>,
         }
     }

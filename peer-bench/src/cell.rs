@@ -1,10 +1,13 @@
-//! What is measured: a workload and how many tasks run it.
+//! What is measured: a workload, how many tasks run it, and how many threads run the tasks.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::data::{LIST_LEN, MGET_KEYS, PIPELINE_LEN, VALUE_LEN};
+use crate::{
+    data::{LIST_LEN, MGET_KEYS, PIPELINE_LEN, VALUE_LEN},
+    workers::Workers,
+};
 
 pub(crate) const TASKS: [usize; 5] = [1, 16, 64, 256, 1024];
 
@@ -69,11 +72,13 @@ impl fmt::Display for Workload {
 pub(crate) struct Cell {
     pub(crate) workload: Workload,
     pub(crate) tasks: usize,
+    pub(crate) workers: Workers,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.tasks == 1 { "" } else { "s" };
-        write!(f, "{}, {} task{plural}", self.workload, self.tasks)
+        write!(f, "{}, {} task{plural}", self.workload, self.tasks)?;
+        f.write_str(&self.workers.suffix())
     }
 }

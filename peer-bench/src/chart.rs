@@ -1,11 +1,11 @@
-//! GET by tasks, as lines in an SVG.
+//! GET by tasks, with one number of worker threads, as lines in an SVG.
 
 use std::{error::Error, path::Path};
 
 use anyhow::{Result, anyhow};
 use plotters::{coord::Shift, prelude::*};
 
-use crate::{candidate::Kind, cell::Workload, sample::Sample, summary::Summary};
+use crate::{candidate::Kind, cell::Workload, sample::Sample, summary::Summary, workers::Workers};
 
 const SIZE: (u32, u32) = (960, 540);
 
@@ -46,11 +46,12 @@ pub(crate) fn draw(
     path: &Path,
     title: &str,
     summary: &Summary,
+    workers: Workers,
     number: fn(&Sample) -> f64,
 ) -> Result<()> {
     let panels: Vec<_> = [Kind::Exclusive, Kind::Shared]
         .into_iter()
-        .map(|kind| panel(summary, kind, number))
+        .map(|kind| panel(summary, kind, workers, number))
         .filter(|panel| !panel.lines.is_empty())
         .collect();
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -58,11 +59,8 @@ pub(crate) fn draw(
         .map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
 }
 
-fn panel(summary: &Summary, kind: Kind, number: fn(&Sample) -> f64) -> Panel {
-    let cells = summary.cells.iter();
-    let cells: Vec<_> = cells
-        .filter(|(cell, _)| cell.workload == Workload::Get)
-        .collect();
+fn panel(summary: &Summary, kind: Kind, workers: Workers, number: fn(&Sample) -> f64) -> Panel {
+    let cells: Vec<_> = summary.table(Workload::Get, workers).collect();
     let mut lines: Vec<Line> = Vec::new();
     for (index, (_, rows)) in cells.iter().enumerate() {
         for row in rows.iter().filter(|row| row.kind == kind) {

@@ -6,35 +6,74 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     cell::Workload, chart, data::ITEM_LEN, machine::Machine, options::Options, report,
-    summary::Summary,
+    sample::Sample, summary::Summary, workers::Workers,
 };
 
-const THROUGHPUT: &str = "get-throughput.svg";
-const CPU: &str = "get-cpu.svg";
-
 pub(crate) fn write(summary: &Summary, machine: &Machine, options: &Options) -> Result<()> {
-    let gets = summary
-        .cells
-        .iter()
-        .any(|(cell, _)| cell.workload == Workload::Get);
+    let workers = summary.workers(Workload::Get);
     ensure!(
-        gets,
+        !workers.is_empty(),
         "the charts of --write-docs show GET, which was not measured"
     );
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let charts = docs.join("benchmarks");
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
-    let operations = "GET 64 B: operations a second";
-    chart::draw(&charts.join(THROUGHPUT), operations, summary, |sample| {
-        sample.ops_per_second
-    })?;
-    let cpu = "GET 64 B: CPU of the client, µs an operation";
-    chart::draw(&charts.join(CPU), cpu, summary, |sample| sample.cpu_per_op)?;
+    for &workers in &workers {
+        for chart in &CHARTS {
+            let title = format!("{}{}", chart.title, workers.suffix());
+            let path = charts.join(chart.file(workers));
+            chart::draw(&path, &title, summary, workers, chart.number)?;
+        }
+    }
     let page = docs.join("benchmarks.md");
     fs::write(&page, text(summary, machine, options))
         .with_context(|| format!("cannot write {}", page.display()))?;
     eprintln!("wrote {} and its charts", page.display());
     Ok(())
+}
+
+struct Chart {
+    stem: &'static str,
+    title: &'static str,
+    number: fn(&Sample) -> f64,
+}
+
+const CHARTS: [Chart; 2] = [
+    Chart {
+        stem: "get-throughput",
+        title: "GET 64 B: operations a second",
+        number: |sample| sample.ops_per_second,
+    },
+    Chart {
+        stem: "get-cpu",
+        title: "GET 64 B: CPU of the client, µs an operation",
+        number: |sample| sample.cpu_per_op,
+    },
+];
+
+impl Chart {
+    fn file(&self, workers: Workers) -> String {
+        match workers {
+            Workers::Tokio => format!("{}.svg", self.stem),
+            Workers::Exactly(number) => format!("{}-workers-{number}.svg", self.stem),
+        }
+    }
+}
+
+/// Where the page shows the charts.
+fn links(workers: &[Workers]) -> String {
+    let mut links = Vec::new();
+    for &workers in workers {
+        for chart in &CHARTS {
+            let file = chart.file(workers);
+            links.push(format!(
+                "![{}{}](benchmarks/{file})",
+                chart.title,
+                workers.suffix()
+            ));
+        }
+    }
+    links.join("\n\n")
 }
 
 fn text(summary: &Summary, machine: &Machine, options: &Options) -> String {
@@ -56,6 +95,9 @@ candidates stand beside `ours-exclusive`, shared ones beside `ours-multiplexed`.
 system time of the process, latencies are those of a task, waiting for a connection included. An
 operation is one reply, one array or one whole pipeline; list items have {ITEM_LEN} bytes.
 
+GET is measured with one worker thread too: what a second one adds, and what it costs that threads
+meet. `redis-benchmark` has no workers; the same numbers of it stand in both tables.
+
 Each candidate has the fastest configuration that its documentation describes; the files in
 `peer-bench/src/candidates/` say which and why. `ours-multiplexed` keeps one handle for each task;
 `ours-handle-per-op` makes one for each operation and `ours-clone-per-op` clones one, as web handlers
@@ -64,18 +106,41 @@ exchanges bytes of known length through a bare deadpool, `raw-socket-loop` does 
 own for each task, however many there are, and `redis-benchmark` is the C program with one connection
 and as many commands in flight as there are tasks.
 
-![GET 64 B, operations a second](benchmarks/{THROUGHPUT})
-
-![GET 64 B, CPU for one operation](benchmarks/{CPU})
+{links}
 
 ## Numbers
 
 {report}",
         command = command(options),
+        links = links(&summary.workers(Workload::Get)),
         report = report::markdown(summary, machine, options),
     )
 }
 
 fn command(options: &Options) -> String {
     format!("make peer-bench ARGS='{}'", options.arguments.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_of_workers_has_charts_of_its_own() {
+        let links = links(&[Workers::Tokio, Workers::ONE]);
+        let files: Vec<_> = links
+            .split("(benchmarks/")
+            .filter_map(|part| Some(part.split_once(')')?.0))
+            .filter(|file| file.ends_with(".svg"))
+            .collect();
+        assert_eq!(
+            files,
+            [
+                "get-throughput.svg",
+                "get-cpu.svg",
+                "get-throughput-workers-1.svg",
+                "get-cpu-workers-1.svg",
+            ]
+        );
+    }
 }

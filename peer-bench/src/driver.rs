@@ -12,10 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::timeout,
-};
+use tokio::{runtime::Runtime, time::timeout};
 
 use crate::{
     candidate::Client,
@@ -42,10 +39,9 @@ pub(crate) struct Timing {
 
 type Latencies = Histogram<u32>;
 
-/// The runtime is new each time, with tokio's own number of workers: nothing that a candidate
-/// leaves behind runs beside the next one.
+/// The runtime is new each time: nothing that a candidate leaves behind runs beside the next one.
 pub(crate) fn measure<C: Client>(stage: &Stage, cell: Cell, timing: Timing) -> Result<Sample> {
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let runtime = cell.workers.runtime()?;
     let sample = measure_on::<C>(&runtime, stage, cell, timing);
     // A candidate that hangs must not keep the error from being told.
     runtime.shutdown_timeout(Duration::from_secs(1));

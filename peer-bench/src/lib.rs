@@ -3,9 +3,10 @@
 //! Two programs: `peer-bench` for what commands cost, `failover-bench` for what callers notice of a
 //! failover. Of the former:
 //!
-//! A round measures every candidate once in every cell, a cell being a workload and a number of
-//! tasks; the candidates take turns inside the cell, in an order that moves on with each round.
-//! What drifts on the machine meets all of them, and a ratio is one of two neighbours in time.
+//! A round measures every candidate once in every cell, a cell being a workload, a number of tasks
+//! and a number of worker threads; the candidates take turns inside the cell, in an order that moves
+//! on with each round. What drifts on the machine meets all of them, and a ratio is one of two
+//! neighbours in time.
 #![forbid(unsafe_code)]
 
 mod candidate;
@@ -27,6 +28,7 @@ mod rounds;
 mod sample;
 mod stage;
 mod summary;
+mod workers;
 
 use std::process::ExitCode;
 

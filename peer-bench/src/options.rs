@@ -1,6 +1,6 @@
 //! What is asked for on the command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use lexopt::{
@@ -13,14 +13,18 @@ use crate::{
     candidates,
     cell::{Cell, TASKS, Workload},
     driver::Timing,
+    workers::Workers,
 };
 
 pub(crate) const HELP: &str = "\
 Measures redis-rw-pool and its peers side by side, on servers that it starts itself.
 
-    --quick             GET at every number of tasks, the others at 64; under a minute
+    --quick             GET at every number of tasks, the others at 64; about a minute
     --only GET,SET      some of GET, SET, MIXED, MGET, LRANGE, PIPELINE
     --tasks 64,256      other numbers of tasks than 1, 16, 64, 256, 1024
+    --workers 1,tokio   other numbers of worker threads; without this, GET is measured with one
+                        (with --quick at 64 and 256) and with tokio's own number, which is one
+                        for each core, the others with tokio's
     --candidates A,B    some of the candidates, by the names in the table
     --rounds N          how often everything is measured; 5, with --quick 2
     --window MS         how long one candidate is measured; 500, with --quick 150
@@ -28,6 +32,9 @@ Measures redis-rw-pool and its peers side by side, on servers that it starts its
     --write-docs        docs/benchmarks.md and its charts
     --help              this
 ";
+
+/// At how many tasks a quick run measures GET with one worker too.
+const ONE_WORKER_QUICK: [usize; 2] = [64, 256];
 
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -46,6 +53,7 @@ struct Given {
     quick: bool,
     workloads: Option<Vec<Workload>>,
     tasks: Option<Vec<usize>>,
+    workers: Option<Vec<Workers>>,
     candidates: Option<Vec<Candidate>>,
     rounds: Option<usize>,
     window: Option<u64>,
@@ -63,6 +71,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("quick") => given.quick = true,
             Long("only") => given.workloads = Some(list(&mut parser, workload)?),
             Long("tasks") => given.tasks = Some(list(&mut parser, positive)?),
+            Long("workers") => given.workers = Some(list(&mut parser, workers)?),
             Long("candidates") => given.candidates = Some(list(&mut parser, candidate)?),
             Long("rounds") => given.rounds = Some(positive(&parser.value()?.string()?)?),
             Long("window") => given.window = Some(parser.value()?.parse()?),
@@ -113,9 +122,27 @@ impl Given {
                 None if self.quick && workload != Workload::Get => &[64][..],
                 None => &TASKS,
             };
-            cells.extend(tasks.iter().map(|&tasks| Cell { workload, tasks }));
+            for &tasks in tasks {
+                // Neighbours in time differ in workers only, and can be compared.
+                cells.extend(self.workers(workload, tasks).iter().map(|&workers| Cell {
+                    workload,
+                    tasks,
+                    workers,
+                }));
+            }
         }
         cells
+    }
+
+    fn workers(&self, workload: Workload, tasks: usize) -> &[Workers] {
+        match &self.workers {
+            Some(workers) => workers,
+            None if workload != Workload::Get => &[Workers::Tokio],
+            None if self.quick && self.tasks.is_none() && !ONE_WORKER_QUICK.contains(&tasks) => {
+                &[Workers::Tokio]
+            }
+            None => &[Workers::Tokio, Workers::ONE],
+        }
     }
 }
 
@@ -138,6 +165,14 @@ fn candidate(name: &str) -> Result<Candidate> {
     Ok(*candidate)
 }
 
+fn workers(text: &str) -> Result<Workers> {
+    Ok(if text == "tokio" {
+        Workers::Tokio
+    } else {
+        Workers::Exactly(text.parse::<NonZeroUsize>()?)
+    })
+}
+
 fn positive(text: &str) -> Result<usize> {
     let number = text.parse()?;
     ensure!(number > 0, "{text} is none at all");
@@ -156,7 +191,11 @@ mod tests {
     #[test]
     fn without_arguments_everything_is_measured() {
         let options = parsed("").unwrap();
-        assert_eq!(options.cells.len(), Workload::ALL.len() * TASKS.len());
+        let one_worker = TASKS.len();
+        assert_eq!(
+            options.cells.len(),
+            Workload::ALL.len() * TASKS.len() + one_worker
+        );
         assert_eq!(options.candidates.len(), candidates::ALL.len());
         assert_eq!(options.rounds, 5);
     }
@@ -170,17 +209,50 @@ mod tests {
         for tasks in TASKS {
             assert!(cells.iter().any(|cell| cell.tasks == tasks));
         }
-        assert_eq!(cells.len(), TASKS.len() + Workload::ALL.len() - 1);
+        let on_one = cells.iter().filter(|cell| cell.workers == Workers::ONE);
+        let on_one: Vec<_> = on_one.map(|cell| (cell.workload, cell.tasks)).collect();
+        assert_eq!(on_one, [(Workload::Get, 64), (Workload::Get, 256)]);
+        assert_eq!(
+            cells.len(),
+            TASKS.len() + Workload::ALL.len() - 1 + on_one.len()
+        );
+    }
+
+    #[test]
+    fn only_get_is_measured_with_one_worker_unless_workers_are_named() {
+        let workers = |line| -> Vec<_> {
+            let cells = parsed(line).unwrap().cells.into_iter();
+            cells.map(|cell| (cell.workload, cell.workers)).collect()
+        };
+        let (get, set) = (Workload::Get, Workload::Set);
+        let (tokio, one) = (Workers::Tokio, Workers::ONE);
+        assert_eq!(
+            workers("--only GET,SET --tasks 5"),
+            [(get, tokio), (get, one), (set, tokio)]
+        );
+        assert_eq!(
+            workers("--only GET,SET --tasks 5 --workers 1,tokio"),
+            [(get, one), (get, tokio), (set, one), (set, tokio)]
+        );
+        assert_eq!(
+            workers("--only GET --tasks 5 --quick --workers 1"),
+            [(get, one)]
+        );
     }
 
     #[test]
     fn filters_leave_what_they_name() {
-        let line = "--only get,LRANGE --tasks 3 --candidates fred,rustis --rounds 1 --window 20";
+        let line = "--only get,LRANGE --tasks 3 --workers 2 --candidates fred,rustis --rounds 1 \
+                    --window 20";
         let options = parsed(line).unwrap();
-        let tasks = 3;
+        let workers = Workers::Exactly(NonZeroUsize::new(2).unwrap());
         assert_eq!(
             options.cells,
-            [Workload::Get, Workload::Lrange].map(|workload| Cell { workload, tasks })
+            [Workload::Get, Workload::Lrange].map(|workload| Cell {
+                workload,
+                tasks: 3,
+                workers,
+            })
         );
         let names: Vec<_> = options.candidates.iter().map(|one| one.name).collect();
         assert_eq!(names, ["fred", "rustis"]);
@@ -193,6 +265,8 @@ mod tests {
             "--only HGET",
             "--tasks 0",
             "--tasks 1,,2",
+            "--workers 0",
+            "--workers 1,many",
             "--candidates redigo",
             "--rounds 0",
             "--quick --write-docs",

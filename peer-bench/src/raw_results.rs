@@ -18,7 +18,8 @@ struct Results<'a> {
     rounds: usize,
     warm_up_seconds: f64,
     window_seconds: f64,
-    /// Times are in microseconds.
+    /// Times are in microseconds. What has no workers was measured once for all numbers of them,
+    /// and is here for each.
     samples: &'a [Record],
 }
 

@@ -10,6 +10,7 @@ use crate::{
     machine::Machine,
     options::Options,
     summary::{Row, Summary},
+    workers::Workers,
 };
 
 pub(crate) fn markdown(summary: &Summary, machine: &Machine, options: &Options) -> String {
@@ -27,7 +28,9 @@ fn write_all(
     write_circumstances(out, machine, options)?;
     for kind in [Kind::Exclusive, Kind::Shared] {
         for workload in Workload::ALL {
-            write_table(out, summary, kind, workload)?;
+            for workers in summary.workers(workload) {
+                write_table(out, summary, kind, workload, workers)?;
+            }
         }
     }
     Ok(())
@@ -44,7 +47,8 @@ fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -
 - {date}, {cpu}, {cores} cores, {system}
 - {rustc}, {server} on the same machine
 - {crates}
-- rounds: {rounds}, of {window:?} each after a warm-up of {warm_up:?}; all numbers are medians",
+- rounds: {rounds}, of {window:?} each after a warm-up of {warm_up:?}; all numbers are medians
+- {workers}, unless a heading names another",
         date = machine.date,
         cpu = machine.cpu,
         cores = machine.cores,
@@ -55,21 +59,26 @@ fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -
         rounds = options.rounds,
         window = options.timing.window,
         warm_up = options.timing.warm_up,
+        workers = Workers::Tokio,
     )
 }
 
-fn write_table(out: &mut String, summary: &Summary, kind: Kind, workload: Workload) -> fmt::Result {
+fn write_table(
+    out: &mut String,
+    summary: &Summary,
+    kind: Kind,
+    workload: Workload,
+    workers: Workers,
+) -> fmt::Result {
     let rows: Vec<_> = summary
-        .cells
-        .iter()
-        .filter(|(cell, _)| cell.workload == workload)
+        .table(workload, workers)
         .flat_map(|(cell, rows)| rows.iter().map(move |row| (cell, row)))
         .filter(|(_, row)| row.kind == kind)
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n### {workload}, {kind}\n")?;
+    writeln!(out, "\n### {workload}, {kind}{}\n", workers.suffix())?;
     out.push_str(
         "| tasks | candidate | ops/s | CPU µs/op | p50 µs | p99 µs | p99.9 µs | max µs | ops/s, ours by it | CPU, ours by it |\n\
          |--:|---|--:|--:|--:|--:|--:|--:|---|---|\n",
@@ -149,6 +158,7 @@ mod tests {
         let cell = Cell {
             workload: Workload::Get,
             tasks: 64,
+            workers: Workers::Tokio,
         };
         let spread = Spread {
             min: 1.5,

@@ -2,7 +2,14 @@
 
 use testkit::Spread;
 
-use crate::{candidate::Kind, candidates, cell::Cell, rounds::Record, sample::Sample};
+use crate::{
+    candidate::Kind,
+    candidates,
+    cell::{Cell, Workload},
+    rounds::Record,
+    sample::Sample,
+    workers::Workers,
+};
 
 #[derive(Debug)]
 pub(crate) struct Summary {
@@ -47,6 +54,27 @@ impl Summary {
                 .map(|cell| (cell, rows_of(cell)))
                 .collect(),
         }
+    }
+
+    /// The cells of one table.
+    pub(crate) fn table(
+        &self,
+        workload: Workload,
+        workers: Workers,
+    ) -> impl Iterator<Item = &(Cell, Vec<Row>)> {
+        let those = move |cell: &Cell| (cell.workload, cell.workers) == (workload, workers);
+        self.cells.iter().filter(move |(cell, _)| those(cell))
+    }
+
+    /// By which this workload was measured, in the order in which they were.
+    pub(crate) fn workers(&self, workload: Workload) -> Vec<Workers> {
+        let mut all = Vec::new();
+        for (cell, _) in &self.cells {
+            if cell.workload == workload && !all.contains(&cell.workers) {
+                all.push(cell.workers);
+            }
+        }
+        all
     }
 }
 
@@ -109,7 +137,6 @@ fn ratios(ours: &[(usize, Sample)], theirs: &[(usize, Sample)]) -> Option<Ratios
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Workload;
 
     fn record(round: usize, candidate: &'static str, ops_per_second: f64) -> Record {
         Record {
@@ -117,6 +144,7 @@ mod tests {
             cell: Cell {
                 workload: Workload::Get,
                 tasks: 1,
+                workers: Workers::Tokio,
             },
             candidate,
             kind: Kind::Exclusive,
@@ -154,6 +182,30 @@ mod tests {
         );
         assert!((ratios.cpu.median - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(rows[0].ours.unwrap().ops.median, 1.0);
+    }
+
+    #[test]
+    fn each_number_of_workers_has_a_table_and_ratios_of_its_own() {
+        let ours = candidates::ours(Kind::Exclusive);
+        let on_one = |mut record: Record| {
+            record.cell.workers = Workers::ONE;
+            record
+        };
+        let summary = Summary::of(&[
+            record(0, ours, 300.0),
+            record(0, "peer", 100.0),
+            on_one(record(0, ours, 200.0)),
+            on_one(record(0, "peer", 100.0)),
+        ]);
+        let all = summary.workers(Workload::Get);
+        assert_eq!(all, [Workers::Tokio, Workers::ONE]);
+        assert_eq!(summary.workers(Workload::Set), []);
+        let ratios = all.into_iter().map(|workers| {
+            let cells: Vec<_> = summary.table(Workload::Get, workers).collect();
+            assert_eq!(cells.len(), 1);
+            cells[0].1[1].ours.unwrap().ops.median
+        });
+        assert_eq!(ratios.collect::<Vec<_>>(), [3.0, 2.0]);
     }
 
     #[test]

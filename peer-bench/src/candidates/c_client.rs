@@ -19,6 +19,7 @@ pub(super) const CANDIDATE: Candidate = Candidate {
     name: "redis-benchmark",
     kind: Kind::Shared,
     only: Some(&[Workload::Get]),
+    has_workers: false,
     measure,
 };
 
