@@ -63,7 +63,7 @@ lint: ## formatting, clippy, documentation; warnings are errors
 bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
-peer-bench: redis ## ours and its peers side by side, in one table; a quarter of an hour, ARGS=--quick less than a minute
+peer-bench: redis ## ours and its peers side by side, in one table; some twenty minutes, ARGS=--quick about a minute
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench -- $(ARGS)
 
 failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick a minute and a half

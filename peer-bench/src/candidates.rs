@@ -13,6 +13,8 @@ mod raw;
 mod redis_rs_pool;
 mod rustis;
 
+pub(crate) use ours_exclusive::pool;
+
 use crate::{
     candidate::{Candidate, Kind},
     cell::Workload::{Get, Set},

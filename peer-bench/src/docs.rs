@@ -5,11 +5,16 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    cell::Workload, chart, data::ITEM_LEN, machine::Machine, options::Options, report,
-    sample::Sample, summary::Summary, workers::Workers,
+    cell::Workload, chart, data::ITEM_LEN, handles::Cost, machine::Machine, options::Options,
+    report, sample::Sample, summary::Summary, workers::Workers,
 };
 
-pub(crate) fn write(summary: &Summary, machine: &Machine, options: &Options) -> Result<()> {
+pub(crate) fn write(
+    summary: &Summary,
+    handles: &[Cost],
+    machine: &Machine,
+    options: &Options,
+) -> Result<()> {
     let workers = summary.workers(Workload::Get);
     ensure!(
         !workers.is_empty(),
@@ -26,7 +31,7 @@ pub(crate) fn write(summary: &Summary, machine: &Machine, options: &Options) -> 
         }
     }
     let page = docs.join("benchmarks.md");
-    fs::write(&page, text(summary, machine, options))
+    fs::write(&page, text(summary, handles, machine, options))
         .with_context(|| format!("cannot write {}", page.display()))?;
     eprintln!("wrote {} and its charts", page.display());
     Ok(())
@@ -76,7 +81,7 @@ fn links(workers: &[Workers]) -> String {
     links.join("\n\n")
 }
 
-fn text(summary: &Summary, machine: &Machine, options: &Options) -> String {
+fn text(summary: &Summary, handles: &[Cost], machine: &Machine, options: &Options) -> String {
     format!(
         "\
 # Benchmarks
@@ -95,7 +100,7 @@ candidates stand beside `ours-exclusive`, shared ones beside `ours-multiplexed`.
 system time of the process, latencies are those of a task, waiting for a connection included. An
 operation is one reply, one array or one whole pipeline; list items have {ITEM_LEN} bytes.
 
-GET is measured with one worker thread too: what a second one adds, and what it costs that threads
+GET is measured with one worker thread too: what more of them add, and what it costs that threads
 meet. `redis-benchmark` has no workers; the same numbers of it stand in both tables.
 
 Each candidate has the fastest configuration that its documentation describes; the files in
@@ -113,7 +118,7 @@ and as many commands in flight as there are tasks.
 {report}",
         command = command(options),
         links = links(&summary.workers(Workload::Get)),
-        report = report::markdown(summary, machine, options),
+        report = report::markdown(summary, handles, machine, options),
     )
 }
 

@@ -6,7 +6,7 @@
 //! A round measures every candidate once in every cell, a cell being a workload, a number of tasks
 //! and a number of worker threads; the candidates take turns inside the cell, in an order that moves
 //! on with each round. What drifts on the machine meets all of them, and a ratio is one of two
-//! neighbours in time.
+//! neighbours in time. What a handle costs by itself is measured before all of it.
 #![forbid(unsafe_code)]
 
 mod candidate;
@@ -18,6 +18,7 @@ mod data;
 mod docs;
 mod driver;
 mod failover;
+mod handles;
 mod machine;
 mod options;
 mod raw_results;
@@ -68,15 +69,19 @@ fn exit_code(program: &str, result: Result<()>) -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let stage = Stage::start();
     let machine = Machine::look();
+    let handles = handles::measure(&stage)?;
     let records = rounds::run(&stage, options)?;
     drop(stage);
     let summary = Summary::of(&records);
-    println!("{}", report::markdown(&summary, &machine, options));
+    println!(
+        "{}",
+        report::markdown(&summary, &handles, &machine, options)
+    );
     if let Some(path) = &options.json {
-        raw_results::write(path, &machine, options, &records)?;
+        raw_results::write(path, &machine, options, &handles, &records)?;
     }
     if options.write_docs {
-        docs::write(&summary, &machine, options)?;
+        docs::write(&summary, &handles, &machine, options)?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ Measures redis-rw-pool and its peers side by side, on servers that it starts its
                         (with --quick at 64 and 256) and with tokio's own number, which is one
                         for each core, the others with tokio's
     --candidates A,B    some of the candidates, by the names in the table
+    --handles           only what a handle costs by itself; a few seconds
     --rounds N          how often everything is measured; 5, with --quick 2
     --window MS         how long one candidate is measured; 500, with --quick 150
     --json FILE         every sample of every round
@@ -51,6 +52,7 @@ pub(crate) struct Options {
 #[derive(Debug, Default)]
 struct Given {
     quick: bool,
+    handles: bool,
     workloads: Option<Vec<Workload>>,
     tasks: Option<Vec<usize>>,
     workers: Option<Vec<Workers>>,
@@ -73,6 +75,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("tasks") => given.tasks = Some(list(&mut parser, positive)?),
             Long("workers") => given.workers = Some(list(&mut parser, workers)?),
             Long("candidates") => given.candidates = Some(list(&mut parser, candidate)?),
+            Long("handles") => given.handles = true,
             Long("rounds") => given.rounds = Some(positive(&parser.value()?.string()?)?),
             Long("window") => given.window = Some(parser.value()?.parse()?),
             Long("json") => given.json = Some(parser.value()?.into()),
@@ -99,6 +102,10 @@ impl Given {
             !self.write_docs || !self.quick,
             "--write-docs is for what a whole run finds, not for --quick"
         );
+        ensure!(
+            !self.write_docs || !self.handles,
+            "--write-docs is for what a whole run finds, not for --handles"
+        );
         Ok(Options {
             cells,
             candidates,
@@ -114,6 +121,9 @@ impl Given {
     }
 
     fn cells(&self) -> Vec<Cell> {
+        if self.handles {
+            return Vec::new();
+        }
         let workloads = self.workloads.as_deref().unwrap_or(&Workload::ALL);
         let mut cells = Vec::new();
         for &workload in workloads {
@@ -166,11 +176,13 @@ fn candidate(name: &str) -> Result<Candidate> {
 }
 
 fn workers(text: &str) -> Result<Workers> {
-    Ok(if text == "tokio" {
-        Workers::Tokio
-    } else {
-        Workers::Exactly(text.parse::<NonZeroUsize>()?)
-    })
+    if text == "tokio" {
+        return Ok(Workers::Tokio);
+    }
+    let Ok(number) = text.parse::<NonZeroUsize>() else {
+        bail!("{text:?} is no number of workers, and not \"tokio\"");
+    };
+    Ok(Workers::Exactly(number))
 }
 
 fn positive(text: &str) -> Result<usize> {
@@ -260,6 +272,11 @@ mod tests {
     }
 
     #[test]
+    fn handles_alone_have_no_cells() {
+        assert_eq!(parsed("--handles").unwrap().cells, []);
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for line in [
             "--only HGET",
@@ -270,6 +287,7 @@ mod tests {
             "--candidates redigo",
             "--rounds 0",
             "--quick --write-docs",
+            "--handles --write-docs",
             "--verbose",
             "GET",
         ] {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{machine::Machine, options::Options, rounds::Record};
+use crate::{handles::Cost, machine::Machine, options::Options, rounds::Record};
 
 #[derive(Serialize)]
 struct Results<'a> {
@@ -18,6 +18,7 @@ struct Results<'a> {
     rounds: usize,
     warm_up_seconds: f64,
     window_seconds: f64,
+    handles: &'a [Cost],
     /// Times are in microseconds. What has no workers was measured once for all numbers of them,
     /// and is here for each.
     samples: &'a [Record],
@@ -27,6 +28,7 @@ pub(crate) fn write(
     path: &Path,
     machine: &Machine,
     options: &Options,
+    handles: &[Cost],
     records: &[Record],
 ) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -36,6 +38,7 @@ pub(crate) fn write(
         rounds: options.rounds,
         warm_up_seconds: options.timing.warm_up.as_secs_f64(),
         window_seconds: options.timing.window.as_secs_f64(),
+        handles,
         samples: records,
     };
     let mut file = BufWriter::new(file);

@@ -7,21 +7,29 @@ use testkit::Spread;
 use crate::{
     candidate::Kind,
     cell::{Cell, Workload},
+    handles::{self, Cost},
     machine::Machine,
     options::Options,
     summary::{Row, Summary},
     workers::Workers,
 };
 
-pub(crate) fn markdown(summary: &Summary, machine: &Machine, options: &Options) -> String {
+pub(crate) fn markdown(
+    summary: &Summary,
+    handles: &[Cost],
+    machine: &Machine,
+    options: &Options,
+) -> String {
     let mut text = String::new();
-    write_all(&mut text, summary, machine, options).expect("writing to a String cannot fail");
+    write_all(&mut text, summary, handles, machine, options)
+        .expect("writing to a String cannot fail");
     text
 }
 
 fn write_all(
     out: &mut String,
     summary: &Summary,
+    handles: &[Cost],
     machine: &Machine,
     options: &Options,
 ) -> fmt::Result {
@@ -33,7 +41,7 @@ fn write_all(
             }
         }
     }
-    Ok(())
+    handles::write_table(out, handles)
 }
 
 fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -> fmt::Result {

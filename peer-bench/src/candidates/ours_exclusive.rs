@@ -42,7 +42,7 @@ impl Lend for Exclusive {
 }
 
 /// As it comes, with deadlines for checkouts and commands on; replicas would not be comparable.
-pub(super) async fn pool(stage: &Stage) -> Result<Pool> {
+pub(crate) async fn pool(stage: &Stage) -> Result<Pool> {
     let mut config = Config::new(stage.sentinels(), stage.master_name());
     config.read_from = ReadFrom::Master;
     config.read.max_active = CONNECTIONS;
