@@ -117,7 +117,7 @@ fn no_validation_error_holds_a_secret() {
 }
 
 #[test]
-fn seeds_are_parsed_and_named_once() {
+fn sentinel_addresses_are_parsed_and_each_is_listed_once() {
     let config = Config::new(
         [
             "a",

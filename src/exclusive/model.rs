@@ -196,7 +196,7 @@ fn a_guard_goes_on_at_the_new_master_in_its_own_place() {
 }
 
 #[test]
-fn no_connection_of_an_old_generation_is_lent_after_the_change_and_none_costs_a_permit() {
+fn no_connection_from_before_the_change_is_lent_after_it_and_none_costs_a_permit() {
     explore(|| async {
         let mut model = Model::new(2);
         model.bring();

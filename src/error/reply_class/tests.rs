@@ -39,7 +39,7 @@ fn what_each_reply_says_about_its_node() {
 }
 
 #[test]
-fn a_replica_may_refuse_to_write_and_who_is_loading_will_serve_again() {
+fn a_replica_may_refuse_to_write_and_a_node_that_is_loading_will_serve_again() {
     for (class, role, refuses, retires) in [
         (ReplyClass::NoSignal, Role::Master, false, false),
         (ReplyClass::NoSignal, Role::Replica, false, false),

@@ -49,7 +49,7 @@ fn a_new_master_gets_as_many_idle_connections_as_the_old_one_had() {
 }
 
 #[test]
-fn sweeps_come_often_enough_for_the_shortest_limit() {
+fn rounds_come_often_enough_for_the_shortest_limit() {
     let mut limits = PoolLimits::default();
     assert_eq!(pause(&limits), LONGEST_PAUSE);
     limits.idle_timeout = Some(Duration::from_millis(500));

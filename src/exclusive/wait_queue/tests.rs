@@ -16,7 +16,7 @@ fn in_line(wait_queue: &Arc<WaitQueue>) -> (InLine<'_>, Option<Pending>) {
 }
 
 #[test]
-fn who_leaves_the_line_takes_his_ticket_and_leaves_his_dial() {
+fn a_caller_that_leaves_the_line_takes_its_ticket_and_leaves_its_dial() {
     let wait_queue = Arc::<WaitQueue>::default();
     let (first, first_dial) = in_line(&wait_queue);
     assert!(first_dial.is_some());

@@ -25,7 +25,7 @@ fn error(cause: Cause) -> SentinelError {
 }
 
 #[tokio::test]
-async fn nobody_has_failed_a_look_before_the_first() {
+async fn no_sentinel_has_failed_before_the_first_refresh() {
     let mut sentinels = sentinels(&["127.0.0.2"]);
     sentinels.note_unsubscribed(&seed("127.0.0.2"), error(Cause::Forbidden));
     assert!(!sentinels.turnout(0).is_complete() && !sentinels.turnout(0).is_enough());
@@ -34,7 +34,7 @@ async fn nobody_has_failed_a_look_before_the_first() {
 }
 
 #[tokio::test]
-async fn a_sentinel_with_two_addresses_has_one_word_and_it_is_the_newest_answer() {
+async fn a_sentinel_with_two_addresses_has_one_report_the_newest() {
     let (one, two) = (seed("127.0.0.2"), seed("127.0.0.3"));
     let mut sentinels = sentinels(&["127.0.0.2", "127.0.0.3"]);
     assert_eq!(sentinels.reports().len(), 2);

@@ -87,7 +87,7 @@ async fn what_was_long_ago_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_keeps_saying_the_same_is_looked_at_ever_less_often() {
+async fn a_node_that_keeps_refusing_starts_a_refresh_ever_less_often() {
     let refusals = Refusals::default();
     let mut refreshes = 0;
     for _ in 0..20_000 {

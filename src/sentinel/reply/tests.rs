@@ -316,7 +316,7 @@ fn an_answer_with_too_many_nodes_is_refused_whole() {
 }
 
 #[test]
-fn what_sentinel_itself_holds_against_a_replica() {
+fn the_objections_of_sentinel_to_a_replica() {
     let master = Node::new("10.0.0.1", 6379);
     let follows = |follows: &str| {
         Some(Excluded::WrongMaster {

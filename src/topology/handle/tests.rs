@@ -47,7 +47,7 @@ fn a_node_that_is_no_readable_replica_is_only_suspected_for_its_silence() {
 }
 
 #[test]
-fn what_was_concluded_before_a_replica_fell_silent_does_not_bring_it_back() {
+fn a_topology_decided_before_a_replica_fell_silent_does_not_bring_it_back() {
     let handle = handle(topology(&[2, 3], &[]));
     handle.take_silent();
     let concluded = topology(&[2, 3, 4], &[]);
@@ -81,7 +81,7 @@ fn silent_replicas_are_read_from_where_there_is_nothing_else() {
 }
 
 #[tokio::test]
-async fn many_suspicions_cost_one_look() {
+async fn many_suspicions_cost_one_refresh() {
     let handle = Handle::new();
     for port in [1, 1, 2, 1, 2] {
         handle.suspect(&node(port));

@@ -164,7 +164,7 @@ async fn closing_while_waits_expire_harms_nobody() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_dial_is_told_at_once_and_the_dial_ends() {
+async fn a_caller_that_waits_for_a_dial_is_told_at_once_and_the_dial_ends() {
     for side in Side::BOTH {
         let stage = Stage::own(side, |config| config.write.max_active = 4).await;
         let base = alive_tasks();

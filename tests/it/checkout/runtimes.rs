@@ -501,7 +501,7 @@ fn a_pool_whose_runtime_has_ended_says_so_on_every_call() {
 }
 
 #[test]
-fn who_waits_when_the_pool_s_runtime_ends_is_told_at_once() {
+fn a_caller_that_waits_when_the_pool_s_runtime_ends_is_told_at_once() {
     let mut pool = Elsewhere::new(|config| {
         config.write.wait_timeout = None;
         config.command_timeout = None;

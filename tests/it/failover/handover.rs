@@ -116,7 +116,7 @@ async fn longest_stall(pool: &Pool, stop: impl Fn() -> bool) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_hands_over_by_itself_is_followed_by_the_word_of_the_nodes() {
+async fn a_master_that_hands_over_by_itself_is_followed_by_what_the_nodes_report() {
     let deployment = block_in_place(|| {
         // With the real periods they notice half a minute later.
         Deployment::builder().fast(false).start()

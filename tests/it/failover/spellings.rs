@@ -47,7 +47,7 @@ async fn a_failover_led_by_a_sentinel_that_spells_the_master_otherwise_loses_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_does_it_when_its_candidate_is_adopted_before_it_is_announced() {
+async fn a_failover_led_by_such_a_sentinel_loses_no_write_when_its_candidate_is_adopted_early() {
     nothing_is_lost(By::Shared, Adopt::Promoted).await;
 }
 

@@ -327,7 +327,7 @@ async fn callers_who_wait_while_there_is_no_master_are_served_by_the_next_one() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_guard_to_a_deposed_master_writes_to_the_new_one_over_another_connection() {
+async fn a_guard_to_the_previous_master_writes_to_the_new_one_over_another_connection() {
     // Periods as in production: the old master takes writes for ten seconds more.
     let deployment = Deployment::builder().fast(false).start();
     let pool = support::pool(&deployment, patient).await;

@@ -162,7 +162,7 @@ async fn a_refused_command_does_not_change_what_a_wait_is_about() {
 }
 
 #[tokio::test]
-async fn renewing_dropped_at_any_await_point_leaves_a_guard_that_goes_on() {
+async fn replacing_a_connection_dropped_at_any_await_point_leaves_a_guard_that_goes_on() {
     let pool = single("lease-dropped", |_| {}).await;
     let mut conn = pool.write().await.unwrap();
     for polls in 1.. {

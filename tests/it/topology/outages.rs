@@ -187,7 +187,7 @@ async fn reads_go_on_while_the_master_is_dead_and_nobody_replaces_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_suspicions_costs_few_looks() {
+async fn a_storm_of_suspicions_costs_few_refreshes() {
     let server = Server::standalone(&[]);
     let sentinel = fake::sentinel(SentinelView::of_master(server.port()));
     let mut config = to(&sentinel);

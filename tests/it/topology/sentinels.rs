@@ -134,7 +134,7 @@ async fn behind_proxies(refresh_interval: Duration) -> (Deployment, Vec<Proxy>, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the_nodes() {
+async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_what_the_nodes_report() {
     let (deployment, proxies, pool) = behind_proxies(Duration::from_millis(500)).await;
     let old = deployment.master().port();
     for proxy in &proxies {
@@ -174,7 +174,7 @@ async fn a_failover_out_of_sight_of_all_sentinels_is_followed_by_the_word_of_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriptions_that_go_silent_without_an_end_are_made_up_for_by_the_poll() {
+async fn the_poll_follows_a_failover_when_subscriptions_go_silent_without_an_end() {
     let (deployment, proxies, pool) = behind_proxies(Duration::from_millis(500)).await;
     let old = deployment.master().port();
     let stop = AtomicBool::new(false);

@@ -131,7 +131,7 @@ fn nobody_is_left_out_for_what_cannot_be_known() {
 }
 
 #[test]
-fn what_was_known_stands_until_the_replica_has_spoken_again() {
+fn a_replica_keeps_its_state_until_it_reports_again() {
     let mut scene = Scene::new();
     scene.link(None);
     scene.says(MASTER, 10);

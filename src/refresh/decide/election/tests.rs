@@ -316,7 +316,7 @@ fn an_unreachable_master_keeps_its_place_while_nobody_else_proves() {
 }
 
 #[test]
-fn nodes_that_may_not_tell_their_role_are_believed_when_most_sentinels_name_them() {
+fn nodes_that_may_not_tell_their_role_are_adopted_when_most_sentinels_name_them() {
     let reason = |election: &Election| election.unproven.clone();
     let all = [view(1, 5), view(1, 5), view(1, 5)];
     let election = elect(&Topology::default(), &all, &node_reports([(1, mute())]));
@@ -365,7 +365,7 @@ fn a_lower_epoch_without_proof_does_not_move_a_master_that_proves() {
 }
 
 #[test]
-fn a_claim_that_is_neither_adopted_nor_put_aside_is_worth_another_look() {
+fn a_nominee_that_is_neither_adopted_nor_rejected_makes_the_next_refresh_come_soon() {
     let views = [view(2, 6), view(1, 5), view(1, 5)];
     let current = with_replica(believing(1, 5), 2, None);
     let contested = |node_reports: &NodeReports| elect(&current, &views, node_reports).contested;
@@ -478,7 +478,7 @@ fn a_promoted_replica_is_adopted_when_it_says_so_and_nobody_announces_another() 
 }
 
 #[test]
-fn a_deposed_master_returns_only_when_its_successor_does_not_prove() {
+fn the_previous_master_returns_only_if_the_new_one_does_not_prove() {
     let current = Topology {
         previous_master: Some(node(1)),
         ..with_replica(believing(2, 5), 3, None)

@@ -163,7 +163,7 @@ fn only_signs_against_our_master_count() {
 }
 
 #[test]
-fn a_master_has_to_stand_to_its_role_before_the_fence_is_lifted() {
+fn a_master_must_confirm_its_role_before_the_fence_is_lifted() {
     let mut scene = Scene::new();
     scene.publish(EventKind::ObjectivelyDown, MASTER);
     scene.node_reports.clear();
@@ -190,7 +190,7 @@ fn a_replica_that_was_promoted_keeps_the_fence_up() {
 }
 
 #[test]
-fn for_a_sentinel_that_is_gone_most_of_the_others_speak() {
+fn most_of_the_others_decide_for_a_sentinel_that_is_gone() {
     let mut scene = Scene::new();
     scene.publish(EventKind::TryFailover, MASTER);
     assert!(scene.is_raised([silent(5), clean(4), clean(5)]));
@@ -199,14 +199,14 @@ fn for_a_sentinel_that_is_gone_most_of_the_others_speak() {
 }
 
 #[test]
-fn what_is_stated_holds_without_any_event() {
+fn a_flag_in_an_answer_raises_the_fence_without_any_event() {
     let mut scene = Scene::new();
     assert!(scene.is_raised([clean(1), stating(1), clean(1)]));
     assert!(!scene.is_raised([clean(2), clean(2), clean(2)]));
 }
 
 #[test]
-fn a_statement_that_never_ends_is_not_believed_for_ever() {
+fn a_failover_that_is_reported_for_ever_does_not_count_for_ever() {
     let mut scene = Scene::new();
     assert!(scene.is_raised([stating(1), clean(1), clean(1)]));
     scene.now += LONGEST_FAILOVER;
@@ -217,7 +217,7 @@ fn a_statement_that_never_ends_is_not_believed_for_ever() {
 }
 
 #[test]
-fn a_sentinel_that_cried_wolf_is_asked_before_it_is_believed() {
+fn after_several_false_signs_only_an_answer_raises_the_fence() {
     let mut scene = Scene::new();
     for _ in 0..MOST_FALSE_SIGNS {
         scene.publish(EventKind::TryFailover, MASTER);
@@ -266,7 +266,7 @@ fn another_master_under_a_higher_epoch_counts_until_it_refutes_it() {
 }
 
 #[test]
-fn what_was_said_of_a_master_is_over_with_it() {
+fn signs_against_a_master_end_when_it_is_replaced() {
     let mut scene = Scene::new();
     scene.publish(EventKind::Promoted, MASTER);
     assert!(scene.is_raised([stating(5), clean(5), clean(5)]));
@@ -339,7 +339,7 @@ fn one_failover_is_one_sign() {
 }
 
 #[test]
-fn what_a_sentinel_states_on_and_off_holds_a_bounded_share_of_the_time() {
+fn a_failover_reported_on_and_off_holds_writes_for_a_bounded_share_of_the_time() {
     let mut scene = Scene::new();
     let (mut round, mut held) = (1, Duration::ZERO);
     let began = scene.now;
@@ -363,7 +363,7 @@ fn what_a_sentinel_states_on_and_off_holds_a_bounded_share_of_the_time() {
 }
 
 #[test]
-fn a_master_that_was_replaced_as_stated_clears_the_record() {
+fn a_failover_that_did_happen_clears_the_time_for_which_it_was_reported() {
     let mut scene = Scene::new();
     scene.is_raised([stating(1), clean(1), clean(1)]);
     scene.now += LONGEST_FAILOVER - Duration::from_secs(1);
@@ -374,7 +374,7 @@ fn a_master_that_was_replaced_as_stated_clears_the_record() {
 }
 
 #[test]
-fn a_claim_that_was_refuted_does_not_count_until_its_epoch_grows() {
+fn a_refuted_rival_does_not_count_until_its_epoch_grows() {
     let mut scene = Scene::new();
     let elsewhere = |epoch| Said {
         round: 1,
@@ -413,7 +413,7 @@ fn a_successor_that_cannot_be_reached_does_not_make_the_old_master_one_again() {
 }
 
 #[test]
-fn a_claim_for_a_node_that_is_not_ours_raises_nothing() {
+fn a_rival_that_is_not_ours_raises_nothing() {
     let mut scene = Scene::new();
     let stranger = || Said {
         round: 1,
@@ -473,7 +473,7 @@ fn a_promoted_replica_does_not_keep_the_fence_up_for_ever() {
 }
 
 #[test]
-fn a_sentinel_that_is_gone_leaves_no_record() {
+fn the_trust_in_a_sentinel_that_is_gone_is_forgotten() {
     let mut scene = Scene::new();
     scene.publish(EventKind::TryFailover, MASTER);
     assert!(!scene.is_raised([clean(5), clean(5), clean(5)]));
@@ -546,7 +546,7 @@ fn a_replica_that_says_master_raises_the_fence_like_an_event() {
 }
 
 #[test]
-fn a_replica_that_was_made_a_master_by_hand_costs_one_look() {
+fn a_replica_that_was_made_a_master_by_hand_costs_one_refresh() {
     let mut scene = Scene::new();
     scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     assert!(scene.is_raised([clean(4), clean(4), clean(4)]));
@@ -607,7 +607,7 @@ fn a_failover_whose_candidate_was_never_told_does_not_hold_up_the_master() {
 }
 
 #[test]
-fn after_a_handover_what_the_sentinels_do_about_the_predecessor_counts() {
+fn after_a_handover_a_failover_of_the_previous_master_counts() {
     let mut scene = Scene::new();
     scene.topology.master = Some(node(REPLICA));
     scene.topology.previous_master = Some(node(MASTER));

@@ -2,7 +2,7 @@ use super::*;
 use crate::{refresh::decide::testing::*, sentinel::reply::ReplicaInfo};
 
 #[test]
-fn replicas_of_a_deposed_master_stay_readable_until_its_successor_is_announced() {
+fn replicas_of_the_previous_master_stay_readable_until_the_new_one_is_announced() {
     let current = with_replica(with_replica(believing(1, 5), 2, None), 3, None);
     let views = [listing(1, 5, vec![listed(2, 1), listed(3, 1)])];
     let lost = |state: &str| NodeReport::Replica {
@@ -57,7 +57,7 @@ fn fate(
 }
 
 #[test]
-fn a_replica_is_readable_only_by_its_own_word() {
+fn a_replica_is_readable_only_by_its_own_report() {
     let current = believing(1, 5);
     let views = [listing(1, 5, vec![listed(2, 1)])];
     let syncing = NodeReport::Replica {
@@ -182,7 +182,7 @@ fn replicas_that_lost_their_master_are_read_as_long_as_it_is_the_master_that_is_
 }
 
 #[test]
-fn what_sentinel_says_against_a_replica_counts_until_the_replica_speaks_unless_it_is_down() {
+fn an_objection_of_sentinel_counts_until_the_replica_reports_unless_it_is_down() {
     let current = believing(1, 5);
     let link_down = ReplicaInfo {
         link_ok: Some(false),
@@ -257,7 +257,7 @@ fn one_sentinel_alone_takes_no_replica_away() {
 }
 
 #[test]
-fn a_replica_that_has_not_spoken_yet_keeps_its_last_good_state() {
+fn a_replica_without_a_report_keeps_its_last_good_state() {
     let views = [listing(1, 5, vec![listed(2, 1)])];
     let good = with_replica(believing(1, 5), 2, None);
     assert_eq!(fate(&good, &views, &node_reports([])), (Some(None), true));
@@ -308,7 +308,7 @@ fn the_replicas_of_another_master_are_not_ours() {
 }
 
 #[test]
-fn the_master_is_never_among_its_replicas_and_the_deposed_one_joins_by_its_own_word() {
+fn the_master_is_never_among_its_replicas_and_the_previous_one_joins_by_its_own_report() {
     let views = [listing(1, 6, vec![listed(1, 1), listed(2, 1)])];
     let previous_master = believing(2, 5);
     let (found, _) = replicas(

@@ -3,7 +3,7 @@ use redis::pipe;
 use super::{super::tests::cmd, *};
 
 #[test]
-fn what_goes_on_from_something_is_tied() {
+fn what_depends_on_a_node_or_on_a_connection() {
     for (line, affinity) in [
         ("GET k", Affinity::None),
         ("SCAN 0", Affinity::None),
@@ -37,7 +37,7 @@ fn what_goes_on_from_something_is_tied() {
 }
 
 #[test]
-fn a_wait_behind_a_write_of_its_own_pipeline_is_free() {
+fn a_wait_after_a_write_of_its_own_pipeline_depends_on_nothing() {
     let all = |lines: &[&str]| {
         let mut pipeline = pipe();
         for line in lines {

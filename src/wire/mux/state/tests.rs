@@ -179,7 +179,7 @@ fn those_who_give_up_waiting_leave_nothing_behind() {
 }
 
 #[test]
-fn a_cut_says_of_each_call_whether_anything_was_written() {
+fn draining_says_of_each_call_whether_anything_was_written() {
     let mut state = state(4, 100);
     let keys = [0; 3].map(|_| call(&mut state));
     let granted = enter(&mut state, 1);
@@ -200,7 +200,7 @@ fn a_cut_says_of_each_call_whether_anything_was_written() {
 }
 
 #[test]
-fn a_desk_that_takes_nothing_more_cannot_be_held_and_opened_again() {
+fn a_draining_connection_cannot_be_paused_and_opened_again() {
     let mut state = roomy();
     let key = call(&mut state);
     wrote(&mut state, 10);
@@ -222,7 +222,7 @@ fn half_written(state: &mut MuxState) -> usize {
 }
 
 #[test]
-fn a_pipeline_cut_between_two_portions_gets_the_replies_to_what_was_written() {
+fn a_pipeline_drained_between_two_portions_gets_the_replies_to_what_was_written() {
     // The second portion waits for room, is admitted, and is handed in.
     for stage in 0..3 {
         let mut state = state(if stage == 0 { 2 } else { 4 }, 100);
@@ -243,7 +243,7 @@ fn a_pipeline_cut_between_two_portions_gets_the_replies_to_what_was_written() {
 }
 
 #[test]
-fn a_pipeline_with_all_replies_to_what_was_written_is_answered_by_the_cut() {
+fn draining_answers_a_pipeline_that_has_all_replies_to_what_was_written() {
     let mut state = state(2, 100);
     let key = half_written(&mut state);
     deliver(&mut state, [1, 2]);
@@ -254,7 +254,7 @@ fn a_pipeline_with_all_replies_to_what_was_written_is_answered_by_the_cut() {
 }
 
 #[test]
-fn a_pipeline_cut_within_a_portion_is_unknown() {
+fn a_pipeline_drained_within_a_portion_is_unknown() {
     let mut state = state(4, 100);
     let key = half_written(&mut state);
     hand_in(&mut state, key);
@@ -319,7 +319,7 @@ fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
 }
 
 #[test]
-fn a_desk_is_idle_after_a_whole_tick_without_use() {
+fn a_connection_is_idle_after_a_whole_tick_without_use() {
     let mut state = roomy();
     let key = call(&mut state);
     wrote(&mut state, 10);

@@ -132,7 +132,7 @@ async fn an_address_map_that_panics_costs_dials_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_panic_while_a_node_is_looked_at_does_not_hide_the_next_failover() {
+async fn a_panic_while_a_node_is_probed_does_not_hide_the_next_failover() {
     let (old, new, sentinel) = deployment();
     let trap = Trap::default();
     let mut config = config(&sentinel);

@@ -111,7 +111,7 @@ async fn a_sentinel_that_turns_everybody_away_is_quoted() {
 }
 
 #[tokio::test]
-async fn a_node_that_turns_everybody_away_is_quoted_to_whoever_connects() {
+async fn a_node_that_turns_everybody_away_is_quoted_to_every_caller_that_connects() {
     let mut cases = JoinSet::new();
     for (line, words, transient) in LINES {
         for close in CLOSES {

@@ -91,7 +91,7 @@ async fn nobody_in_line_waits_for_the_deadlines_of_all_ahead() {
 }
 
 #[tokio::test]
-async fn whoever_is_in_line_too_long_was_not_executed() {
+async fn a_command_that_is_in_line_for_too_long_was_not_executed() {
     let silent = SilentMaster::start(|config| {
         config.command_timeout = Some(SHORT);
         config.multiplexed.max_in_flight = 1;

@@ -9,7 +9,7 @@ use testkit::fake::{self, NodeRole, SentinelView};
 use crate::support::{SOON, ask, chain, eventually, failure, run, sentinel_of, watched_by};
 
 #[tokio::test]
-async fn a_handle_says_that_there_is_no_master_when_its_patience_ends() {
+async fn a_handle_says_that_there_is_no_master_when_its_time_is_up() {
     let node = fake::node(NodeRole::Master);
     let sentinel = sentinel_of(node.port());
     let mut config = watched_by(&sentinel);

@@ -153,7 +153,7 @@ async fn pushes_between_replies_are_passed_over() {
 }
 
 #[tokio::test]
-async fn nor_with_a_server_that_reads_no_further_until_its_reply_is_taken() {
+async fn a_server_that_reads_no_further_until_its_reply_is_taken_does_not_deadlock() {
     let silent = SilentMaster::with(|_| {}, |_, _| None).await;
     let mut pipeline = pipe();
     for n in 0..32_u8 {

@@ -33,7 +33,7 @@ async fn no_more_than_the_limit_are_sent_and_the_others_follow_in_their_order() 
 }
 
 #[tokio::test]
-async fn whoever_leaves_the_line_leaves_no_trace() {
+async fn a_caller_that_leaves_the_line_leaves_no_trace() {
     let silent = SilentMaster::start(|config| config.multiplexed.max_in_flight = 1).await;
     let first = silent.get("0");
     silent.arrived_are(&["0"]).await;
@@ -58,7 +58,7 @@ async fn whoever_leaves_the_line_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_when_its_turn_has_come_makes_way_for_the_next() {
+async fn a_caller_that_leaves_when_its_turn_has_come_makes_way_for_the_next() {
     let silent = SilentMaster::start(|config| config.multiplexed.max_in_flight = 1).await;
     let first = silent.get("0");
     silent.arrived_are(&["0"]).await;

@@ -16,7 +16,7 @@ fn a_connection_may_be_sent_and_shared_between_threads() {
 /// Redis itself keeps reading and lets its output grow; a proxy, or a Redis whose output buffers
 /// are limited, answers before it reads on.
 #[tokio::test]
-async fn nor_with_a_server_that_reads_no_further_until_its_reply_is_taken() {
+async fn a_server_that_reads_no_further_until_its_reply_is_taken_does_not_deadlock() {
     let node = node_with(|_, _| None);
     let sentinel = sentinel_of(node.port());
     let pool = Pool::connect(watched_by(&sentinel)).await.unwrap();

@@ -244,7 +244,7 @@ async fn fenced(failover_timeout: Duration) -> (fake::FakeNode, fake::FakeSentin
 }
 
 #[tokio::test]
-async fn who_waits_too_long_behind_the_fence_is_told_why_and_that_nothing_was_executed() {
+async fn a_caller_too_long_behind_the_fence_is_told_why_and_that_nothing_was_executed() {
     let (node, _sentinel, pool) = fenced(Duration::from_millis(500)).await;
     let sets = node.count("SET");
     let mut conn = pool.write().await.unwrap();
@@ -299,7 +299,7 @@ async fn when_the_sign_goes_away_guard_and_handle_go_on_at_the_old_master() {
 }
 
 #[tokio::test]
-async fn whoever_waits_behind_the_fence_hears_at_once_that_the_pool_is_closed() {
+async fn a_caller_behind_the_fence_hears_at_once_that_the_pool_is_closed() {
     let (_node, _sentinel, pool) = fenced(SOON).await;
     let mut conn = pool.write().await.unwrap();
     let mut writer = pool.writer();
@@ -321,7 +321,7 @@ async fn whoever_waits_behind_the_fence_hears_at_once_that_the_pool_is_closed() 
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_loading_master_hears_that_the_pool_is_closed() {
+async fn a_caller_that_waits_for_a_loading_master_hears_that_the_pool_is_closed() {
     let (node, pool) = refusing(usize::MAX, LOADING, |_| {}).await;
     let mut conn = pool.write().await.unwrap();
     let began = Instant::now();

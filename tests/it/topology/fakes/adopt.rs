@@ -204,7 +204,7 @@ async fn by_default_a_promoted_replica_waits_for_its_announcement() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_no_answer_bears_out_promotes_nobody() {
+async fn an_event_that_no_answer_confirms_promotes_nobody() {
     let scene = Scene::new(Adopt::Promoted).await;
     let old = local(scene.master.port());
     scene.select();

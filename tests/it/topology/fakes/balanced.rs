@@ -106,7 +106,7 @@ async fn where_only_the_balanced_address_can_be_reached_the_others_are_counted()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_seed_that_is_announced_by_another_name_is_asked_and_listened_to_once() {
+async fn a_configured_sentinel_announced_by_another_name_is_asked_and_listened_to_once() {
     let master = fake::node(NodeRole::Master);
     let sentinels: [FakeSentinel; 3] = sentinels_of(&master);
     let seeds = sentinels

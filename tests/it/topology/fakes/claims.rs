@@ -11,7 +11,7 @@ use testkit::{
 use crate::support::{local, sentinel_with_id};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_master_is_not_that_of_whoever_answers_first() {
+async fn the_first_master_is_not_that_of_the_sentinel_that_answers_first() {
     let (ours, theirs) = (fake::node(NodeRole::Master), fake::node(NodeRole::Master));
     let confused = sentinel_with_id(SentinelView::of_master(theirs.port()));
     let right = [(); 2].map(|()| sentinel_with_id(SentinelView::of_master(ours.port())));

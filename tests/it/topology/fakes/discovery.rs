@@ -157,7 +157,7 @@ async fn when_nobody_proves_to_be_master_the_error_says_what_all_of_them_said() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_are_learned_from_one_seed_and_the_seed_is_never_forgotten() {
+async fn sentinels_are_learned_from_the_configured_one_which_is_never_forgotten() {
     let master = master();
     let (seed, other) = (sentinel_at(1, master.port()), sentinel_at(1, master.port()));
     let (seed_port, other_port) = (seed.port(), other.port());

@@ -9,7 +9,7 @@ use super::super::outages::{LIMIT, left_out, read, readable, reason, to};
 use crate::support::{eventually, local, write};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_the_word_of_the_nodes() {
+async fn a_failover_while_all_sentinels_are_out_of_reach_is_followed_by_what_the_nodes_report() {
     let old = fake::node(NodeRole::Master);
     let new = fake::node(NodeRole::replica_of(old.port()));
     let sentinel = fake::sentinel(SentinelView::of_master(old.port()).with_replica(new.port()));
@@ -62,7 +62,7 @@ async fn the_poll_follows_where_no_event_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_is_a_reason_to_look_long_before_the_poll() {
+async fn an_event_starts_a_refresh_long_before_the_poll() {
     let old = fake::node(NodeRole::Master);
     let new = fake::node(NodeRole::Master);
     let sentinel = fake::sentinel(SentinelView::of_master(old.port()));
@@ -158,7 +158,7 @@ async fn a_replica_in_trouble_is_left_out_with_its_reason_and_comes_back_by_itse
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_reads_say_that_it_is_loading_is_looked_at_at_once() {
+async fn a_replica_whose_reads_say_that_it_is_loading_is_probed_at_once() {
     let (_master, [ill, well], sentinel, _) = fakes().await;
     let mut config = to(&sentinel);
     config.refresh_interval = Duration::from_secs(3600);
