@@ -71,15 +71,15 @@ pub(crate) enum Cause {
     Unusable,
     #[error("the master moved{}", .0.as_ref().map_or_else(String::new, |to| format!(" to {to}")))]
     Superseded(Option<Node>),
-    #[error("the command goes on from what {0} said, and the connection now goes to another node")]
+    #[error("the command continues from a reply of {0}; the connection now goes to another node")]
     Elsewhere(Node),
-    #[error("the connection that the command is about was lost, with what was written over it")]
+    #[error("the command is about earlier writes over a connection that was lost")]
     Severed,
     #[error("the master is being replaced ({0}), and no other was there within {1:?}")]
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
     Withdrawn,
-    #[error("others changed the watched keys each of {0} times; try again later")]
+    #[error("other clients changed the watched keys in each of {0} rounds; try again later")]
     Contended(u32),
     #[error("the tokio runtime that the pool was connected on has ended")]
     RuntimeEnded,
@@ -87,7 +87,7 @@ pub(crate) enum Cause {
 
 /// The error of a pipeline whose first part was executed and whose rest failed.
 #[derive(Debug, thiserror::Error)]
-#[error("a part of the pipeline was executed; of the rest is known: {0}")]
+#[error("a part of the pipeline was executed; this is known of the rest: {0}")]
 struct Partly(RedisError);
 
 /// The error of a pipeline whose first part was executed and whose rest failed.

@@ -220,7 +220,8 @@ fn hidden(node_reports: &NodeReports) -> Option<String> {
         .filter(|(_, report)| **report == NodeReport::SomeReplica);
     let (node, _) = hidden.next()?;
     Some(format!(
-        "{node} may not tell whom it follows (ROLE is refused), so the Sentinels' word has to do"
+        "{node} does not tell which master it follows (ROLE is refused), so what the Sentinels say is \
+         trusted"
     ))
 }
 

@@ -142,7 +142,7 @@ fn connect_error(target: &Target, source: RedisError) -> Error {
 fn superseded() -> RedisError {
     (
         redis::ErrorKind::Client,
-        "the topology changed before the dial began",
+        "the topology changed before the dial had ended",
     )
         .into()
 }

@@ -25,7 +25,7 @@ impl Refused {
     /// What a pool cannot do without this command.
     pub(crate) fn loss(&self) -> &'static str {
         match self.command {
-            "AUTH" | "SENTINEL" => "this Sentinel is of no use",
+            "AUTH" | "SENTINEL" => "this Sentinel cannot be used",
             "SENTINEL GET-MASTER-ADDR-BY-NAME" => {
                 "a new master is known only when the failover is over"
             }
