@@ -264,7 +264,8 @@ impl fmt::Debug for Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ReadFrom {
-    /// A replica; the master when no replica is readable. The default.
+    /// A replica; the master when no replica is readable. The default. What
+    /// [`Master`](Self::Master) says of writes holds while reads go to the master.
     #[default]
     ReplicaPreferred,
     /// Only replicas; reads fail while no replica is readable.
@@ -272,9 +273,11 @@ pub enum ReadFrom {
     /// Where the only replica has missed a deadline, it is still tried until it is known whether it
     /// answers.
     Replica,
-    /// Only the master, still over the connections and limits of the read pool.
+    /// Only the master, still over the connections and limits of the read pool. Writes sent this
+    /// way are not held back during a failover, see [`Pool::read`](crate::Pool::read).
     Master,
-    /// Replicas and master alike, each with its share.
+    /// Replicas and master alike, each with its share. What [`Master`](Self::Master) says of writes
+    /// holds here, too.
     Any,
 }
 

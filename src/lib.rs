@@ -49,7 +49,8 @@
 //! - Replication is asynchronous: a read may not see yet what was just written. What must be read
 //!   fresh is read through [`Pool::write`].
 //!
-//! The command decides nothing: a write sent through [`Pool::read`] is refused by the replica.
+//! The command decides nothing: a write sent through [`Pool::read`] or [`Pool::reader`] is refused
+//! by a replica, and executed by the master if [`Config::read_from`] leads there.
 //!
 //! # Failover
 //!
@@ -58,11 +59,19 @@
 //! which it asks for the role. In `CLIENT LIST` that connection's name is the
 //! [`client_name`](Config::client_name) with `-probe`.
 //!
-//! **The fence.** At the first sign that the master is being replaced, no more commands are written
-//! to it: not at a checkout, not on a lent connection, not on a multiplexed handle. They wait, up to
-//! [`failover_timeout`](Config::failover_timeout). The Sentinel that leads a failover publishes such a
-//! sign before it promotes the replica. The old master meanwhile goes on, for seconds, to acknowledge
-//! writes that will be lost. [`Topology::fence`] has the sign that raised the fence. These are signs:
+//! **The fence.** At the first sign that the master is being replaced, no more commands of the
+//! write pool are written to it: not at a checkout, not on a lent connection, not on a multiplexed
+//! handle. They wait, up to [`failover_timeout`](Config::failover_timeout). The Sentinel that leads
+//! a failover publishes such a sign before it promotes the replica. Meanwhile, for seconds, the old
+//! master still acknowledges writes that will be lost. [`Topology::fence`] has the sign that raised
+//! the fence.
+//!
+//! The fence covers [`Pool::write`] and [`Pool::writer`] only. Reads go on, also those that
+//! [`Config::read_from`] sends to the master. So a write that is sent to the master through
+//! [`Pool::read`] or [`Pool::reader`] is not held back, and may be lost. Send writes through
+//! [`Pool::write`] or [`Pool::writer`].
+//!
+//! These are signs:
 //!
 //! - a Sentinel's event, or a flag in its answer, about a failover of our master. `o_down` alone says that
 //!   the Sentinels cannot see the master. It is no sign while the master says that it is one and a replica
@@ -169,8 +178,8 @@
 //! | *dial* | to open a connection and finish its handshake |
 //! | *prune* | to close idle or aged connections in the background; the *reaper* does it |
 //! | *discard* | to close a connection instead of lending it again; [`Discard`] has the reasons |
-//! | *fence* | to write nothing to a master that is being replaced |
-//! | *sign* | what says that the master is being replaced, see [`SignKind`] |
+//! | *fence* | to write nothing of the write pool to a master that is being replaced |
+//! | *sign* | evidence that the master is being replaced, see [`SignKind`] |
 //! | *promote*, *announce* | to make a replica the master, to publish that it is; see [`Adopt`] |
 //! | *not executed*, *unknown*, *executed* | what is known of a command that failed, see [`Outcome`] |
 //!

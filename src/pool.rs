@@ -184,6 +184,11 @@ impl Pool {
     /// Reads may be stale: Redis replicates asynchronously, so a replica may not have yet what was
     /// just written to the master.
     ///
+    /// Send writes through [`write`](Self::write) or [`writer`](Self::writer) only. A connection of
+    /// the read pool may lead to the master, if `read_from` allows it. The master executes a write
+    /// that is sent there, and the write is not held back during a failover: the old master may
+    /// acknowledge it and lose it.
+    ///
     /// # Errors
     ///
     /// - [`Error::Exhausted`], [`Error::WaitTimeout`] and [`Error::Closed`] as
@@ -266,7 +271,8 @@ impl Pool {
     /// A handle for reads that many callers share, to the nodes that `read_from` allows.
     ///
     /// Each command goes to the less busy of two of their connections. Otherwise as
-    /// [`writer`](Self::writer). Reads may be stale, see [`read`](Self::read).
+    /// [`writer`](Self::writer). Reads may be stale, and writes do not belong here, see
+    /// [`read`](Self::read).
     pub fn reader(&self) -> Multiplexed {
         self.share(PoolName::Read)
     }
