@@ -19,7 +19,7 @@ use crate::{
 pub(crate) const MOST_LOSSES: u32 = 8;
 
 /// What the rule needs to know of a request and of the connection that it was sent over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     /// The request is known to read only.
     pub(crate) is_read: bool,
@@ -31,8 +31,8 @@ pub(crate) struct Facts {
     pub(crate) is_retired: bool,
 }
 
-/// What was used of the time and the tries that a request has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of its time and of its tries a request has used.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     /// The connections that were lost with the request on its way, the last one included.
     pub(crate) losses: u32,

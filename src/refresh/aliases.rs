@@ -41,7 +41,7 @@ use crate::{
 pub(super) type Addresses = HashMap<String, Vec<IpAddr>>;
 
 /// What is known of the addresses.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Clues<'a> {
     pub(super) current: &'a Topology,
     /// What each Sentinel said last.
@@ -51,7 +51,7 @@ pub(super) struct Clues<'a> {
     pub(super) addresses: &'a Addresses,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Aliases {
     canonical: HashMap<Node, Node>,
     /// Addresses that were announced. Others occur only as the master of a replica.

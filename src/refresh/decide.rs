@@ -50,7 +50,7 @@ pub(super) struct Decision {
 }
 
 /// All that is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Evidence<'a> {
     /// The newest refresh that has begun.
     pub(super) round: u64,

@@ -32,8 +32,8 @@ use crate::{
 const HELD: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What a node tells beside its role. Its ACL may forbid it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a node tells besides its role. Its ACL may forbid it.
+#[derive(Debug, Default)]
 pub(crate) struct Identity {
     /// The server draws a new one at each start.
     pub(crate) run_id: Option<String>,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Ever longer pauses.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Pace {
     policy: Policy,
     /// When the current pause ends, and how long it is at most.

@@ -134,7 +134,7 @@ pub(crate) fn first_to_send_again(cmds: &[&Cmd], replies: &[Value]) -> Option<us
         .then_some(first)
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Limits {
     scripts: usize,
     bytes: usize,

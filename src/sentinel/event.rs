@@ -8,7 +8,7 @@
 use crate::node::{Node, announced};
 
 /// What a Sentinel published about our master, one of its replicas, or the Sentinels around it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) kind: EventKind,
     /// The instance it is about; `None` where it is about the publishing Sentinel itself. Of

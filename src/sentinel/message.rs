@@ -42,7 +42,7 @@ pub(crate) enum Message {
 }
 
 /// Why a Sentinel cannot be asked, or cannot be listened to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct SentinelError {
     pub(crate) text: String,
     pub(crate) cause: Cause,

@@ -36,7 +36,7 @@ pub(crate) struct MasterInfo {
     pub(crate) informed: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     pub(crate) entries: Vec<ReplicaInfo>,
     /// How many entries were unusable. If all were, that there are no entries does not mean that

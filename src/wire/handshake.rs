@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a node said of itself in the handshake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Greeting {
     /// Its role, from `HELLO` or from `ROLE`.
     pub(crate) role: Option<Role>,

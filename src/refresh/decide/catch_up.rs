@@ -25,7 +25,7 @@ const QUICK_QUESTIONS: u32 = 5;
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// A replica whose link has come up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Behind {
     since: Instant,
     /// The master's offset at that time; `None` until the master has reported it.

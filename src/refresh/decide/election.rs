@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A node that Sentinels name as the master.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Nominee<'a> {
     node: &'a Node,
     epoch: u64,
@@ -21,7 +21,7 @@ struct Nominee<'a> {
 }
 
 /// The master to go on with, and what must be asked before more can be said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Election {
     /// The master with its epoch; `None` keeps what is.
     pub(crate) adopt: Option<(Node, u64)>,

@@ -51,7 +51,7 @@ pub(crate) struct Raised {
 }
 
 /// What the fence did so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) raised: u64,
     pub(crate) false_signs: u64,

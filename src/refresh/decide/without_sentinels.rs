@@ -6,7 +6,7 @@ use crate::{
     topology::Topology,
 };
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Consensus {
     /// No failover happened: the master says that it is one, and its replicas follow it.
     Stays,

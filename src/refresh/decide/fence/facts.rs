@@ -12,7 +12,7 @@ use crate::{
     topology::Topology,
 };
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) current: &'a Topology,
     /// What each known Sentinel said last.
