@@ -218,12 +218,12 @@ impl ExclusivePool {
         let pruned = self.pool.retain(|entry, _| match rule(entry) {
             None => true,
             Some(reason) => {
-                discarded.push((reason, self.dialer.hold()));
+                discarded.push((reason, self.dialer.count_closing()));
                 false
             }
         });
-        for (mut entry, (reason, held)) in pruned.removed.into_iter().zip(discarded) {
-            self.dialer.close_held(&mut entry, reason, held);
+        for (mut entry, (reason, closing)) in pruned.removed.into_iter().zip(discarded) {
+            self.dialer.close_counted(&mut entry, reason, closing);
         }
         self.dialer.prune(rule);
     }

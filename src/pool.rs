@@ -426,7 +426,7 @@ impl Connections {
         }
     }
 
-    /// The write pool's, for what is the same in both pools.
+    /// That of the write pool. Use it only for what both pools share: runtime, topology, closing.
     fn role_pool(&self) -> &Arc<RolePool> {
         self.write.role_pool()
     }

@@ -69,7 +69,7 @@ pub(crate) fn next_step(attempt: AttemptEnd, facts: Facts, spent: Spent) -> Next
 
 /// The event that a request goes out again, to this node, after an attempt that ended so.
 #[cold]
-pub(crate) fn announce<R: Request>(
+pub(crate) fn log_retry<R: Request>(
     request: R,
     after: AttemptEnd,
     losses: u32,

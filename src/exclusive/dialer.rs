@@ -125,21 +125,26 @@ impl Dialer {
 
     /// Closes the connections in the wait queue that the rule discards.
     pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Entry) -> Option<Discard>) {
-        for (mut entry, reason, held) in self.wait_queue.prune(rule) {
-            self.close_held(&mut entry, reason, held);
+        for (mut entry, reason, closing) in self.wait_queue.prune(rule) {
+            self.close_counted(&mut entry, reason, closing);
         }
     }
 
     /// Counts a connection that is taken out of the pool as pending until it is closed. Otherwise a
     /// caller that finds none idle now could have another dialled, and there would be one too many.
-    pub(crate) fn hold(&self) -> Pending {
-        self.wait_queue.hold()
+    pub(crate) fn count_closing(&self) -> Pending {
+        self.wait_queue.count_closing()
     }
 
-    /// Closes a connection that [`hold`](Self::hold) counts.
-    pub(crate) fn close_held(self: &Arc<Self>, entry: &mut Entry, reason: Discard, held: Pending) {
+    /// Closes a connection that [`count_closing`](Self::count_closing) counts.
+    pub(crate) fn close_counted(
+        self: &Arc<Self>,
+        entry: &mut Entry,
+        reason: Discard,
+        closing: Pending,
+    ) {
         entry.close(reason);
-        if let Some(dial) = held.closed() {
+        if let Some(dial) = closing.closed() {
             self.spawn_dial(dial);
         }
     }

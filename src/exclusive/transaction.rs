@@ -31,7 +31,7 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    pub(crate) fn of<E: Request>(request: E, result: &RedisResult<E::Reply>) -> Self {
+    pub(crate) fn of<R: Request>(request: R, result: &RedisResult<R::Reply>) -> Self {
         if request.is_read() {
             return Self::Nothing;
         }

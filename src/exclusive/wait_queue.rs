@@ -220,7 +220,7 @@ impl WaitQueue {
 
     /// Counts an open connection that is taken out of its queue to be closed, so that no dial takes
     /// its place until it is [closed](Pending::closed).
-    pub(crate) fn hold(self: &Arc<Self>) -> Pending {
+    pub(crate) fn count_closing(self: &Arc<Self>) -> Pending {
         self.state.lock().pending += 1;
         self.pending_one()
     }

@@ -67,7 +67,7 @@ impl Multiplexed {
             };
             if let Some(attempt) = after {
                 let node = &connection.target.node;
-                retry::announce(request, attempt, budget.losses(), role_pool.name, node);
+                retry::log_retry(request, attempt, budget.losses(), role_pool.name, node);
             }
             tried = Some(self.send_over(request, connection, &mut budget).await);
         }

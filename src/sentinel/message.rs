@@ -45,13 +45,13 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct SentinelError {
     pub(crate) text: String,
-    pub(crate) cause: Cause,
+    pub(crate) cause: FailureKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum FailureKind {
     /// It cannot be reached, or its answer makes no sense.
-    Fault,
+    Broken,
     /// It does not let us in.
     TurnedAway,
     /// The user may not run the command.
@@ -64,11 +64,11 @@ impl SentinelError {
         let text = error.to_string();
         let prefix = format!("Sentinel {address}: ");
         let cause = if is_about_the_command(error) {
-            Cause::Forbidden
+            FailureKind::Forbidden
         } else if error::is_refusal(error) {
-            Cause::TurnedAway
+            FailureKind::TurnedAway
         } else {
-            Cause::Fault
+            FailureKind::Broken
         };
         Self {
             text: match text.strip_prefix(&prefix) {
@@ -81,15 +81,15 @@ impl SentinelError {
 
     /// Whether it would say the same when asked again.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.cause != Cause::Fault
+        self.cause != FailureKind::Broken
     }
 
     /// What is refused, if anything is: this command, or all of them.
     pub(crate) fn refused(&self, command: &'static str) -> Option<Refused> {
         let command = match self.cause {
-            Cause::Fault => return None,
-            Cause::TurnedAway => "AUTH",
-            Cause::Forbidden => command,
+            FailureKind::Broken => return None,
+            FailureKind::TurnedAway => "AUTH",
+            FailureKind::Forbidden => command,
         };
         let error = self.text.clone();
         Some(Refused { command, error })

@@ -67,7 +67,7 @@ impl Connection {
                 return result;
             }
             let node = &self.entry().target.node;
-            retry::announce(request, attempt, losses, role_pool.name, node);
+            retry::log_retry(request, attempt, losses, role_pool.name, node);
             result = self.send_until(request, read_deadline).await;
         }
     }

@@ -37,16 +37,16 @@ fn a_caller_that_leaves_the_line_takes_its_ticket_and_leaves_its_dial() {
 #[test]
 fn a_connection_that_is_being_closed_keeps_its_place_until_it_is() {
     let wait_queue = Arc::<WaitQueue>::default();
-    let held = wait_queue.hold();
+    let closing = wait_queue.count_closing();
     let (first, dial) = in_line(&wait_queue);
     let missing = wait_queue.missing_dial();
     assert!(dial.is_none() && missing.is_none(), "it is still open");
-    let dial = held.closed();
+    let dial = closing.closed();
     assert!(dial.is_some(), "now a dial may begin");
     assert_eq!(wait_queue.pending(), 1);
-    let held = wait_queue.hold();
+    let closing = wait_queue.count_closing();
     drop(first);
-    assert!(held.closed().is_none(), "nobody wants one");
+    assert!(closing.closed().is_none(), "nobody wants one");
     assert_eq!(wait_queue.pending(), 1);
 }
 
@@ -172,18 +172,20 @@ impl<'a> Pool<'a> {
             12 => self.dial_ahead(),
             13 => self.feed(),
             14 => {
-                let held = |entry| (entry, self.wait_queue.hold());
-                self.closing.extend(pick(&mut self.idle, lot).map(held));
+                let count = |entry| (entry, self.wait_queue.count_closing());
+                self.closing.extend(pick(&mut self.idle, lot).map(count));
             }
             15 => {
                 let pruned = self.wait_queue.prune(|_| Some(()));
-                let held = pruned.into_iter().map(|(entry, (), held)| (entry, held));
-                self.closing.extend(held);
+                let pruned = pruned
+                    .into_iter()
+                    .map(|(entry, (), closing)| (entry, closing));
+                self.closing.extend(pruned);
             }
             16 => {
-                if let Some((entry, held)) = pick(&mut self.closing, lot) {
+                if let Some((entry, closing)) = pick(&mut self.closing, lot) {
                     drop(entry);
-                    self.dials.extend(held.closed());
+                    self.dials.extend(closing.closed());
                 }
             }
             _ => {

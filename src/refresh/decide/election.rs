@@ -96,10 +96,7 @@ fn announced(
         if may_be_master(report, majority)
             && replaces(current, floor, &nominee, node_reports, &mut election.ask)
         {
-            election.unproven = match report {
-                Some(NodeReport::Unprovable(reason)) => Some(reason.clone()),
-                _ => disagreement(node, views, voters),
-            };
+            election.unproven = uncertainty(node, report, views, voters);
             election.adopt = Some((node.clone(), epoch));
             return election;
         }
@@ -120,6 +117,19 @@ fn announced(
         }
     }
     election
+}
+
+/// What is uncertain about a node that becomes the master; `None` if nothing is.
+fn uncertainty(
+    node: &Node,
+    report: Option<&NodeReport>,
+    views: &[View],
+    voters: usize,
+) -> Option<String> {
+    match report {
+        Some(NodeReport::Unprovable(reason)) => Some(reason.clone()),
+        _ => disagreement(node, views, voters),
+    }
 }
 
 /// Whether a node is a master by its own report. Where it may not tell, most Sentinels must say so.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sentinel::message::Cause;
+use crate::sentinel::message::FailureKind;
 
 fn seed(name: &str) -> Node {
     Node::new(name, 1)
@@ -19,7 +19,7 @@ fn answer(id: &str) -> Result<Box<Answer>, SentinelError> {
     }))
 }
 
-fn error(cause: Cause) -> SentinelError {
+fn error(cause: FailureKind) -> SentinelError {
     let text = "no".to_owned();
     SentinelError { text, cause }
 }
@@ -27,9 +27,9 @@ fn error(cause: Cause) -> SentinelError {
 #[tokio::test]
 async fn no_sentinel_has_failed_before_the_first_refresh() {
     let mut sentinels = sentinels(&["127.0.0.2"]);
-    sentinels.note_unsubscribed(&seed("127.0.0.2"), error(Cause::Forbidden));
+    sentinels.note_unsubscribed(&seed("127.0.0.2"), error(FailureKind::Forbidden));
     assert!(!sentinels.turnout(0).is_complete() && !sentinels.turnout(0).is_enough());
-    sentinels.note_answer(&seed("127.0.0.2"), 1, Err(error(Cause::Fault)));
+    sentinels.note_answer(&seed("127.0.0.2"), 1, Err(error(FailureKind::Broken)));
     assert!(sentinels.turnout(1).is_complete() && !sentinels.turnout(2).is_complete());
 }
 
@@ -43,7 +43,7 @@ async fn a_sentinel_with_two_addresses_has_one_report_the_newest() {
     assert_eq!(sentinels.reports().len(), 1);
     assert_eq!(sentinels.reports()[0].round, 2);
     // A failure by one address says nothing against the answer by the other.
-    sentinels.note_answer(&two, 3, Err(error(Cause::Fault)));
+    sentinels.note_answer(&two, 3, Err(error(FailureKind::Broken)));
     let reports = sentinels.reports();
     assert_eq!((reports.len(), reports[0].round), (1, 1));
     assert!(reports[0].answer.is_some());
