@@ -137,7 +137,7 @@ async fn status(State(pool): State<Pool>) -> Json<Value> {
             "known": sentinel.known,
             "reachable": sentinel.reachable,
             "last_answer_ms": sentinel.last_answer.map(|ago| ago.as_secs_f64() * 1e3),
-            "looks": sentinel.refreshes,
+            "refreshes": sentinel.refreshes,
             "stale_answers": sentinel.stale_answers,
             "events": sentinel.events,
             "said": said,
