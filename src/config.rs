@@ -127,14 +127,14 @@ pub struct Config {
     /// How long one exchange with one Sentinel may take, dialling included.
     ///
     /// Sentinels are asked in parallel, so a slow one delays nothing while others answer. Only
-    /// [`Pool::connect`](crate::Pool::connect) waits this long for most of them to answer. Greater than zero. Defaults to 500 milliseconds.
+    /// [`Pool::connect`](crate::Pool::connect) waits this long for most of them to answer. Greater
+    /// than zero. Defaults to 500 milliseconds.
     pub sentinel_timeout: Duration,
 
     /// How often the Sentinels are asked while nothing seems to happen.
     ///
-    /// Each interval is drawn from within ±20 % of this. After a Sentinel's event, or an error that hints
-    /// at a failover, they are asked at once. Greater than zero. Defaults to
-    /// 5 seconds.
+    /// Each interval is drawn from within ±20 % of this. After a Sentinel's event, or an error that
+    /// hints at a failover, they are asked at once. Greater than zero. Defaults to 5 seconds.
     pub refresh_interval: Duration,
 
     /// How long a call may wait for a new master while the old one is being replaced.
@@ -199,7 +199,7 @@ impl Config {
             .collect()
     }
 
-    /// Where to reach a node; nothing where the address map panics.
+    /// The address to dial for a node; `None` if the address map panics.
     pub(crate) fn address_of(&self, announced: &Node) -> Option<Node> {
         match &self.address_map {
             Some(map) => map.try_apply(announced),

@@ -276,7 +276,7 @@ impl fmt::Display for Reports {
 pub enum DialState {
     /// No dial is under way: the connections are in use.
     Idle,
-    /// So many connections are being dialled.
+    /// This many connections are being dialled.
     Dialing(usize),
     /// Connections are being dialled, and the last dial failed for this reason.
     Failing(String),

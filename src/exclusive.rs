@@ -1,4 +1,5 @@
-//! Exclusive connections of one role: a deadpool pool, and how a connection is taken out of it.
+//! The exclusive connections of one pool (write or read): a deadpool pool, and how a connection is
+//! taken out of it.
 
 pub(crate) mod connection;
 pub(crate) mod dialer;
@@ -30,7 +31,7 @@ use crate::{
     status::{PoolStatus, discard::Discard},
 };
 
-/// One for each role.
+/// One for each of the two pools.
 #[derive(Debug, Clone)]
 pub(crate) struct ExclusivePool {
     role_pool: Arc<RolePool>,
@@ -52,7 +53,7 @@ const NO_WAIT: Timeouts = Timeouts {
     recycle: None,
 };
 
-/// What deadpool gives.
+/// What a checkout of deadpool returns.
 type Taken = Result<Object<Manager>, PoolError<Error>>;
 
 /// Polls a single time, ready or not.
@@ -148,8 +149,8 @@ impl ExclusivePool {
         }
     }
 
-    /// With a permit, and no idle connection was good enough. From here one deadline covers every
-    /// test and dial; deadpool could only limit each of them.
+    /// The caller has a permit, but no idle connection was good enough. From here on one deadline
+    /// covers all tests and dials; deadpool could only limit each of them.
     async fn wait_for_connection(
         &self,
         mut get: Pin<&mut impl Future<Output = Taken>>,
@@ -175,7 +176,7 @@ impl ExclusivePool {
             }
             Ok(object) => Ok(Connection::new(object)),
             Err(PoolError::Backend(error)) => Err(error),
-            // Only that deadpool is closed: its own timeouts and hooks are not used.
+            // Only `Closed` is left: deadpool's own timeouts and hooks are not used.
             Err(_) => Err(self.role_pool.ending()),
         }
     }
@@ -191,7 +192,7 @@ impl ExclusivePool {
         }
     }
 
-    /// The error of a checkout that has waited for so long in vain.
+    /// The error of a checkout that got no connection within this time.
     pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
         let status = self.status();
         tracing::warn!(

@@ -32,9 +32,10 @@
 //! a slow command holds up nobody else.
 //!
 //! [`Pool::writer`] and [`Pool::reader`] give [`Multiplexed`] handles: all their callers share one
-//! socket a node, and commands sent at the same time travel together. Many small commands at once
-//! cost a fraction of what they cost one by one, and nobody waits for a free connection. In return
-//! a command waits for those before it, and what would disturb the others is refused.
+//! socket to each node (or a few), and commands sent at the same time travel together. Many small
+//! commands at once cost a fraction of what they cost one by one, and nobody waits for a free
+//! connection. In return a command waits for those before it, and what would disturb the others is
+//! refused.
 //!
 //! # Routing
 //!
@@ -46,17 +47,17 @@
 //!   After the link has come up, the replica must first have applied what the master had at that moment.
 //!   While the master itself cannot be reached, a replica that has lost only this link stays readable.
 //!   [`Topology`] has the reason for every replica that is left out.
-//! - Replication is asynchronous: a read may not see yet what was just written. What must be read
-//!   fresh is read through [`Pool::write`].
+//! - Replication is asynchronous: a read may not see yet what was just written. If a read must see
+//!   the latest write, send it through [`Pool::write`].
 //!
 //! The command decides nothing: a write sent through [`Pool::read`] or [`Pool::reader`] is refused
 //! by a replica, and executed by the master if [`Config::read_from`] leads there.
 //!
 //! # Failover
 //!
-//! The pool listens to all Sentinels. It asks them at every event, at every sign of trouble and every
-//! [`refresh_interval`](Config::refresh_interval). It keeps one connection of its own to each node, over
-//! which it asks for the role. In `CLIENT LIST` that connection's name is the
+//! The pool listens to all Sentinels. It asks them at every event, at every sign of trouble and
+//! every [`refresh_interval`](Config::refresh_interval). To each node it keeps one connection of
+//! its own, over which it asks for the role. In `CLIENT LIST` that connection's name is the
 //! [`client_name`](Config::client_name) with `-probe`.
 //!
 //! **The fence.** At the first sign that the master is being replaced, no more commands of the
@@ -76,8 +77,9 @@
 //! - a Sentinel's event, or a flag in its answer, about a failover of our master. `o_down` alone says that
 //!   the Sentinels cannot see the master. It is no sign while the master says that it is one and a replica
 //!   is connected to it; [`SentinelStatus::claim`] shows it then;
-//! - a replica of ours that says that it is a master. Where no event is heard this is the first sign: the
-//!   promotion closes the connection over which the pool asks for the role, so the pool asks at once;
+//! - a replica of our master reports the role `master`. If no event arrives, this is the first
+//!   sign: the promotion closes the connection over which the pool asks for the role, so the pool
+//!   asks again at once;
 //! - a Sentinel that names another master under a higher epoch;
 //! - the master, when it says that it is a replica.
 //!
@@ -85,34 +87,36 @@
 //! [`known`](SentinelStatus::known). Where the leading Sentinel is not heard, it loses the writes of a few
 //! milliseconds. The fence is lifted
 //!
-//! - onto the new master, when a Sentinel names it and it says itself that it is one;
-//! - back onto the old master, when the Sentinel that gave the sign is asked and does not confirm it, and
-//!   the old master still says that it is one. So a false sign costs one question. A Sentinel with several
-//!   false signs can no longer raise the fence by an event, only by an answer; [`Status::fence`] counts
-//!   them. Where the sign is a replica that says that it is a master, all Sentinels have to answer that
-//!   they know of no failover;
-//! - back onto the old master, when a Sentinel reports a failover whose candidate still follows the old
-//!   master after twelve seconds. Nobody has told that candidate, for instance because the Sentinels' user
-//!   lacks the permission;
-//! - where no Sentinel can be reached, by what the nodes say of themselves, after some twelve seconds. By
-//!   then any failover that had begun would have come to its promotion.
+//! - onto the new master, when a Sentinel names it and the node itself reports `master`;
+//! - back onto the old master, when the Sentinel that gave the sign is asked and does not confirm
+//!   it, and the old master still reports `master`. So a false sign costs one query. A Sentinel
+//!   with several false signs can no longer raise the fence by an event, only by an answer;
+//!   [`Status::fence`] counts them. If the sign is a replica that reports `master`, every Sentinel
+//!   must answer that it knows of no failover;
+//! - back onto the old master, when a Sentinel reports a failover whose candidate still follows the
+//!   old master after twelve seconds. The promotion never reached that candidate, for instance
+//!   because the Sentinels' user lacks the permission;
+//! - if no Sentinel can be reached: after about twelve seconds, by what the nodes report. By then
+//!   any failover that had begun would have promoted its replica.
 //!
-//! **When to believe.** By default ([`Adopt::Announced`]) writes go on when the new master is announced,
-//! about a second after its promotion. With [`Adopt::Promoted`] they go on as soon as the replica that
-//! the leading Sentinel promotes says that it is a master. A planned failover then takes about a fifth of
-//! a second. The price: if the leading Sentinel dies in that second, the other Sentinels know nothing of
-//! the promotion, and what was written since may be lost. Where the old master hands over by itself there
-//! is no such risk. With either setting writes then go on before the announcement: in a coordinated
-//! failover of Valkey 9 as soon as the new master says that it is one, after a bare `FAILOVER` as soon as
-//! the old master also says that it follows the new one.
+//! **When a new master is accepted.** By default ([`Adopt::Announced`]) writes go on when the new
+//! master is announced, about a second after its promotion. With [`Adopt::Promoted`] they go on as
+//! soon as the replica that the leading Sentinel promotes says that it is a master. A planned
+//! failover then takes about a fifth of a second. The price: if the leading Sentinel dies in that
+//! second, the other Sentinels know nothing of the promotion, and what was written since may be
+//! lost. If the old master hands over by itself there is no such risk, and with either setting
+//! writes go on before the announcement. In a coordinated failover of Valkey 9 they go on as soon
+//! as the new master reports `master`; after a plain `FAILOVER`, as soon as the old master also
+//! reports that it follows the new one.
 //!
-//! **Which node may become the master.** A node that was seen to follow our master may, if any Sentinel
-//! names it under a higher epoch, or if the master itself hands over to it. Any other node may only if most
-//! of the Sentinels that answer know it. So a single Sentinel that is confused or lies cannot lead the pool
-//! to the master of another deployment. The very first master is taken once most of the known Sentinels
-//! name it or know it, or once the other Sentinels have failed to answer within
-//! [`sentinel_timeout`](Config::sentinel_timeout). If most of them know no node in common, the pool takes
-//! the node that most replicas follow, the same for every pool, and [`Topology::unproven`] says so.
+//! **Which node may become the master.** A node that was seen to follow our master may, if any
+//! Sentinel names it under a higher epoch, or if the master itself hands over to it. Any other node
+//! may only if most of the Sentinels that answer know it. So a single Sentinel that is confused or
+//! lies cannot lead the pool to the master of another deployment. The very first master must be
+//! named or listed by most of the known Sentinels. Once each Sentinel has answered or has failed to
+//! answer within [`sentinel_timeout`](Config::sentinel_timeout), most of those that answered are
+//! enough. If most of them know no node in common, the pool takes the node that most replicas
+//! follow, the same for every pool, and [`Topology::unproven`] says so.
 //!
 //! Nodes are compared by run id, resolved address and replication id, not by the name that a Sentinel uses.
 //!

@@ -182,9 +182,9 @@ impl Multiplexed {
             .insert(newest.unwrap_or_else(|| connections.newest()))
     }
 
-    /// The connection for the next command: of two drawn at random, the one with less to do. That spreads
-    /// commands nearly as well as to take the least busy of all, and does not send all callers to the
-    /// same one at once.
+    /// The connection for the next command: of two drawn at random, the one with less to do. That
+    /// spreads commands nearly as well as taking the least busy of all, and does not send all
+    /// callers to the same one at once.
     #[inline]
     fn choose(&mut self) -> Option<&Arc<SharedConnection>> {
         let mut rng = self.rng;

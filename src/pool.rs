@@ -106,9 +106,9 @@ impl Pool {
     /// After that runtime has ended every call fails at once with [`Error::RuntimeEnded`]. This happens
     /// to a pool in a `static` that several `#[tokio::test]`s use.
     ///
-    /// A single-threaded runtime must be inside its `block_on` for as long as the pool is used. A runtime
-    /// that exists and is not run cannot be told from one that is about to go on, so a caller on another
-    /// runtime may wait for ever.
+    /// A single-threaded runtime must stay inside its `block_on` for as long as the pool is used.
+    /// While nothing drives that runtime, the pool cannot tell whether it will ever run again, so a
+    /// caller on another runtime may wait for ever.
     ///
     /// # Panics
     ///
@@ -236,9 +236,9 @@ impl Pool {
     /// - At once, an error that the server has answered to a command
     ///   ([`Outcome::Executed`](crate::Outcome)), and one that no attempt can mend: a wrong password, a
     ///   wrong command, a closed pool.
-    /// - When the time is up, the error of the last attempt. If that error says that nothing was executed,
-    ///   it is true of the last attempt only; then the last error that does not say so is returned instead.
-    ///   An attempt that the deadline cuts short fails as unknown.
+    /// - When the time is up, the error of the last attempt. If it says that nothing was executed,
+    ///   that is true of the last attempt only. So if an earlier attempt may have been executed,
+    ///   its error is returned instead. An attempt that the deadline cuts short fails as unknown.
     ///
     /// # Cancel safety
     ///
@@ -336,7 +336,7 @@ impl Pool {
         tokio::select! {
             biased;
             () = role_pool.closing() => return Err(role_pool.ending()),
-            // If time runs out, the verdict so far decides.
+            // If time runs out, what is known so far decides.
             _ = tokio::time::timeout(limit, completed) => {}
         }
         match self.inner.progress.error(&self.inner.config) {
@@ -460,7 +460,8 @@ impl Connections {
     }
 }
 
-/// Ends the pool when the runtime that it lives on ends, which drops all tasks, this one too.
+/// Closes the pool when its runtime ends: tokio then drops all tasks, and dropping this one closes
+/// the pool.
 #[derive(Debug)]
 struct EndsWithRuntime(Option<Arc<Connections>>);
 

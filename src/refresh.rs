@@ -1,4 +1,4 @@
-//! Keeps the topology true. Events, the poll interval and suspicions start a *refresh*: all
+//! Keeps the topology up to date. Events, the poll interval and suspicions start a *refresh*: all
 //! Sentinels are asked. Their answers and the nodes' own reports lead to a new snapshot.
 //!
 //! One task owns everything here. Sentinels and nodes are asked by tasks of their own, which send
@@ -131,7 +131,8 @@ impl Refresh {
         }
     }
 
-    /// Asks every known Sentinel, and forgets what nodes said that is too old or in doubt.
+    /// Asks every known Sentinel. Forgets node reports that are too old, and those of suspected
+    /// nodes.
     fn begin_refresh(&mut self) {
         let now = Instant::now();
         for suspect in self.handle.take_suspects() {
@@ -164,7 +165,7 @@ impl Refresh {
                 let sentinel = self.sentinels.identify(&name, id);
                 self.on_event(&sentinel, &event);
             }
-            // Events that were published before are lost.
+            // Events that were published before the subscription are lost, so ask.
             Message::Subscribed { name, id, refused } => {
                 self.sentinels.note_subscribed(&name, id, refused);
                 self.begin_refresh();
@@ -204,7 +205,7 @@ impl Refresh {
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn decide(&mut self) {
-        // Taken before the snapshot: it leaves them out.
+        // Taken before the snapshot, which has them excluded already.
         for silent in self.handle.take_silent() {
             self.probe_cache.doubt(&silent);
         }
@@ -287,7 +288,8 @@ impl Refresh {
     fn keep_to_known(&mut self, next: &Topology, views: &[View]) {
         let replicas = next.replicas.iter().map(|replica| &replica.node);
         let known = replicas.chain(&next.master).chain(&next.previous_master);
-        // Before there is a master, a replica may report sooner than its master does.
+        // Before there is a master, keep what listed replicas reported: they may answer before the
+        // master does.
         let listed = views.iter().flat_map(|view| &view.replicas);
         let listed = listed.filter(|_| next.master.is_none());
         let known = known.chain(listed.map(|replica| &replica.node));
@@ -325,7 +327,8 @@ impl Refresh {
     fn report_progress(&self, views: &[View], waiting: bool) {
         let turnout = self.sentinels.turnout(self.round);
         let counts = self.sentinels.counts();
-        // What it is if no further answer comes. It is final once all have answered.
+        // The readiness if no further answer comes. It is final once all have answered or failed
+        // to.
         let outlook = if let Some((node, error)) = self.probe_cache.refusal(views) {
             Readiness::Refused(node.clone(), error.clone())
         } else if counts.reachable == 0 {

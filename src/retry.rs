@@ -14,8 +14,8 @@ use crate::{
     retry::{attempt::AttemptEnd, request::Request},
 };
 
-/// So many connections may be lost by one read. A read that crashes its server must not be sent to
-/// every other one for as long as there is time.
+/// A read is sent again after at most this many lost connections. A read that crashes its server
+/// must not be sent to every other one for as long as there is time.
 pub(crate) const MOST_LOSSES: u32 = 8;
 
 /// What the rule needs to know of a request and of the connection that it was sent over.
@@ -51,7 +51,7 @@ pub(crate) enum NextStep {
     TakeAnother,
 }
 
-/// What to do after an attempt that ended so.
+/// The next step after an attempt that ended this way.
 pub(crate) fn next_step(attempt: AttemptEnd, facts: Facts, spent: Spent) -> NextStep {
     let is_repeatable = match attempt {
         AttemptEnd::Settled => false,
@@ -67,7 +67,7 @@ pub(crate) fn next_step(attempt: AttemptEnd, facts: Facts, spent: Spent) -> Next
     }
 }
 
-/// The event that a request goes out again, to this node, after an attempt that ended so.
+/// Logs that a request is sent again, to this node, after an attempt that ended this way.
 #[cold]
 pub(crate) fn log_retry<R: Request>(
     request: R,

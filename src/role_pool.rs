@@ -1,4 +1,4 @@
-//! What exclusive and shared connections of one role have in common.
+//! What the exclusive and the shared connections of one pool (write or read) have in common.
 //!
 //! Its limits, the nodes it may go to, what it has open, and what those nodes said.
 
@@ -36,7 +36,7 @@ use crate::{
     util::{jitter, runtime::Runtime},
 };
 
-/// Shared by everything that works for one role, and by every connection of it.
+/// Shared by everything that works for one of the two pools, and by all its connections.
 #[derive(Debug)]
 pub(crate) struct RolePool {
     pub(crate) name: PoolName,
@@ -146,7 +146,8 @@ impl RolePool {
             .collect()
     }
 
-    /// Whether one more connection would even out the shares of the nodes, beside those pending.
+    /// Whether one more connection, in addition to those pending, would even out the shares of the
+    /// nodes.
     pub(crate) fn wants_balance(&self, pending: usize) -> bool {
         let shares = self.node_table.shares(&self.targets());
         let is_full = self.open() + pending >= self.limits().max_active;

@@ -15,7 +15,7 @@ use crate::{
     status::discard::{Discard, Discards},
 };
 
-/// A look at the whole pool at one moment.
+/// The whole pool at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -31,12 +31,12 @@ pub struct Status {
     pub sentinel: SentinelStatus,
     /// Whether writes are held back because the master is being replaced.
     pub fence: FenceStatus,
-    /// Why the master cannot be reached, where it could not be when it was last asked for its role.
-    /// `None` when all is well.
+    /// Why the master could not be reached when it was last asked for its role. `None` when all is
+    /// well.
     pub master_error: Option<String>,
 }
 
-/// A look at one of the two pools at one moment.
+/// One of the two pools at one moment.
 ///
 /// The counters only grow. `active`, `idle` and `waiting` are read one after another while the pool
 /// is at work, so under load they may be off by the checkouts that happened in between.
@@ -63,7 +63,7 @@ pub struct PoolStatus {
     pub discards: Discards,
 }
 
-/// A look at the connections that multiplexed handles share, at one moment.
+/// The connections that multiplexed handles share, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MultiplexedStatus {
@@ -102,14 +102,15 @@ pub struct SentinelStatus {
     pub refused: Reports,
     /// How long ago a Sentinel last answered; `None` before the first answer.
     pub last_answer: Option<Duration>,
-    /// Questions asked of all Sentinels so far.
+    /// How many times all Sentinels have been asked so far.
     pub refreshes: u64,
     /// Answers that were ignored because they came with an older epoch.
     pub stale_answers: u64,
     /// Events about this master that the Sentinels published.
     pub events: u64,
-    /// What most Sentinels say against the master: they cannot see it, while the master itself says that
-    /// it is well, so it is written to all the same. `None` when all is well.
+    /// What Sentinels report against a master that is still written to, because the master itself
+    /// reports that it is well: that they cannot see it, or a failover that does not count any
+    /// more. `None` when all is well.
     ///
     /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
     pub claim: Option<String>,
@@ -123,8 +124,8 @@ pub struct SentinelStatus {
 pub struct FenceStatus {
     /// What kind of sign [`sign`](Self::sign) is; `None` when all is well.
     pub kind: Option<SignKind>,
-    /// The sign for which writes are held back now: the first of this failover. `None` when all is
-    /// well.
+    /// The first sign of this failover, because of which writes are held back now. `None` when all
+    /// is well.
     pub sign: Option<String>,
     /// For how long they have been held back; `None` when they are not.
     pub up_for: Option<Duration>,
@@ -139,7 +140,7 @@ pub struct FenceStatus {
     pub held: Duration,
 }
 
-/// What says that the master is being replaced.
+/// The kind of evidence that the master is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignKind {

@@ -38,14 +38,17 @@ pub struct Topology {
     pub previous_master: Option<Node>,
     /// Every known replica, readable or not, in the order of their addresses.
     pub replicas: Vec<Replica>,
-    /// Why less than usual is known of the master or a replica. `None` when all is well.
+    /// Why the role of the master or of a replica is less certain than usual. `None` when all is
+    /// well.
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
     /// trusts what most Sentinels say, and states here why. It also states that the Sentinels
     /// disagree, and that most of them do not know the master.
     pub unproven: Option<String>,
-    /// The sign that the master is being replaced. While there is one, no command is written to the
-    /// master: writes wait, reads go on. `None` when all is well.
+    /// The sign that the master is being replaced. While there is one, no command of the write pool
+    /// is written to the master: its commands wait. The read pool goes on, also where
+    /// [`Config::read_from`](crate::Config::read_from) sends it to the master. `None` when all is
+    /// well.
     ///
     /// [`FenceStatus::kind`](crate::FenceStatus::kind) has its kind, to match on.
     pub fence: Option<String>,
@@ -160,7 +163,7 @@ impl Topology {
     }
 }
 
-/// The first, or the second where there are none of the first.
+/// `first`, or `second` if `first` is empty.
 fn or_else(
     first: impl Iterator<Item = Target>,
     second: impl Iterator<Item = Target>,

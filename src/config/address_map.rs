@@ -48,8 +48,8 @@ impl AddressMap {
         (self.0)(announced)
     }
 
-    /// As [`apply`](Self::apply); nothing where the map panics. The pool's only refresh task calls it, and
-    /// a panic in the caller's code must not end that task.
+    /// As [`apply`](Self::apply), but `None` if the map panics. The pool's only refresh task calls
+    /// it, and a panic in the caller's code must not end that task.
     pub(crate) fn try_apply(&self, announced: &Node) -> Option<Node> {
         catch_unwind(AssertUnwindSafe(|| self.apply(announced))).ok()
     }

@@ -27,8 +27,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The field, named as in [`Config`](crate::Config) with a dot before the fields of its
-    /// limits, or `url` for what belongs to no field.
+    /// The field, named as in [`Config`](crate::Config) with a dot before the fields of its limits,
+    /// or `url` if the problem belongs to no field.
     pub fn field(&self) -> &str {
         &self.field
     }

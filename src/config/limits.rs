@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How many connections one of the two pools keeps, and for how long.
 ///
-/// Limits that look contradictory and can all be kept are accepted: with an `idle_timeout` longer than
+/// Limits that only seem to contradict each other are accepted: with an `idle_timeout` longer than
 /// `max_lifetime`, or a `test_idle_after` longer than `idle_timeout`, the shorter one acts first.
 ///
 /// ```
@@ -25,8 +25,7 @@ use std::time::Duration;
 pub struct PoolLimits {
     /// How many connections may be open at once, idle and in use together.
     ///
-    /// At least 1 and at most 65535, the number of ports that one address has to offer.
-    /// Defaults to 16.
+    /// At least 1 and at most 65535, the number of TCP ports of one address. Defaults to 16.
     #[doc(alias = "MaxActive")]
     pub max_active: usize,
 

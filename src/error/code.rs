@@ -20,8 +20,9 @@ pub(crate) enum Execution {
 pub(crate) enum Setup {
     /// The next try may succeed.
     ///
-    /// This is so for every code and every text that the table does not have (what a proxy says whose
-    /// server is away, for one). To call it final would end calls that a failover only delays.
+    /// Also for every code and text that the table does not have, such as what a proxy says while
+    /// its server is down. If these were final, a failover would end calls that it should only
+    /// delay.
     MayPass,
     /// The server repeats the refusal until its configuration or ours is changed.
     Final,
@@ -36,8 +37,9 @@ use Setup::{CommandDenied, Final, MayPass};
 
 /// Every code that means something here. Any other is [`Done`], [`NoSignal`] and [`MayPass`].
 ///
-/// A server finds all that is not executed before it begins with a command (`processCommand` in
-/// Redis' server.c), except `UNBLOCKED`. A script cannot meet it once it has written.
+/// Redis gives the errors that mean *not executed* before it starts the command (`processCommand`
+/// in server.c). The exception is `UNBLOCKED`. Inside a script the server makes these checks only
+/// until the script has written something.
 #[rustfmt::skip]
 const CODES: [(&str, Execution, ReplyClass, Setup); 20] = [
     // A replica takes no writes. Valkey 8 says REDIRECT to a client that sent CLIENT CAPA REDIRECT.
@@ -47,8 +49,8 @@ const CODES: [(&str, Execution, ReplyClass, Setup); 20] = [
     ("LOADING",     NotNow, NotServing, MayPass),
     // It has lost its master, with `replica-serve-stale-data no`.
     ("MASTERDOWN",  NotNow, NotServing, MayPass),
-    // A master with too few replicas in step. It may be the right one: another connection would lead
-    // to it again, and the caller knows how long to wait.
+    // The master has too few replicas in sync. It may well be the right master, so another
+    // connection would lead to it again. How long to wait is for the caller to decide.
     ("NOREPLICAS",  NotNow, CheckNode,  MayPass),
     // It was demoted while it blocked on the command. Nothing was executed, but the command's time has
     // been running, and only the caller knows whether to begin anew.
@@ -71,8 +73,8 @@ const CODES: [(&str, Execution, ReplyClass, Setup); 20] = [
     ("CROSSSLOT",   Never,  NoSignal,   MayPass),
 ];
 
-/// How the texts begin that mean something here and have no code but `ERR`. None says anything about
-/// the node.
+/// How error texts begin whose only code is `ERR` and that mean something here. None of them says
+/// anything about the node.
 #[rustfmt::skip]
 const TEXTS: [(&str, Execution, Setup); 22] = [
     ("max number of clients",                               NotNow, MayPass),
@@ -84,7 +86,7 @@ const TEXTS: [(&str, Execution, Setup); 22] = [
     ("function not found",                                  Never,  MayPass),
     // After this the server closes the connection.
     ("protocol error",                                      Never,  MayPass),
-    // Subscribed under RESP2; the second is Redis 5.
+    // Sent in RESP2 while something is subscribed to. The second text is that of Redis 5.
     ("can't execute '",                                     Never,  MayPass),
     ("only (p)subscribe",                                   Never,  MayPass),
     ("command not allowed inside a transaction",            Never,  MayPass),
@@ -105,7 +107,7 @@ const TEXTS: [(&str, Execution, Setup); 22] = [
     ("SELECT is not allowed in cluster mode",               Done,   Final),
 ];
 
-/// What became of the command that was answered so.
+/// What became of a command that got this error.
 pub(crate) fn execution(code: &str, details: &str) -> Execution {
     if code != "EXECABORT" {
         return execution_of_command(code, details);
@@ -160,7 +162,8 @@ pub(crate) fn setup(code: &str, details: &str) -> Setup {
     }
 }
 
-/// Whether the server does not let us use the command that it answered so.
+/// Whether this error says that we cannot use the command at all: without the permission, or
+/// because the server does not know it.
 pub(crate) fn denies_command(code: &str, details: &str) -> bool {
     setup(code, details) == CommandDenied
 }
@@ -181,13 +184,13 @@ fn abort_reason(details: &str) -> Option<(&str, &str)> {
     Some(line.split_once(' ').unwrap_or((line, "")))
 }
 
-/// Whether a command within a script met this error; the script may have written by then. Redis 7
-/// appends `script: <hash>, on @user_script:<line>.` to it.
+/// Whether the error comes from a command inside a script. The script may have written before it.
+/// Redis 7 appends `script: <hash>, on @user_script:<line>.` to the error.
 fn is_from_script(details: &str) -> bool {
     details.contains("called from script") || details.contains(", on @user_")
 }
 
-/// In whichever case: the versions of Redis differ in it.
+/// Ignores case: versions of Redis differ in it.
 fn begins(details: &str, words: &str) -> bool {
     let head = details.get(..words.len());
     head.is_some_and(|head| head.eq_ignore_ascii_case(words))

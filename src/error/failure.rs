@@ -6,7 +6,7 @@ use redis::RedisError;
 
 use crate::node::{Node, Role};
 
-/// How a command failed on the connection, as opposed to an error reply of the server.
+/// A failure of the connection, as opposed to an error reply of the server.
 ///
 /// [`RedisError`] carries it as the payload of an [`io::Error`]. A caller may send the command again only
 /// if the server cannot have executed it, so every text says whether it can.

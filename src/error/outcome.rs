@@ -60,10 +60,10 @@ impl Outcome {
 ///
 /// If a script itself returns an error in the words of such a refusal, it counts as one.
 ///
-/// If the server undoes a transaction because a watched key changed, that is no error in Redis: the
-/// reply is nil. Ask for an `Option`, or it becomes an error of conversion. An error within the reply to
-/// an `EXEC` that was sent by hand counts as if it were the whole reply. Send atomic pipelines
-/// ([`redis::Pipeline::atomic`]) instead: for them the answer is right.
+/// If the server discards a transaction because a watched key changed, that is no error in Redis:
+/// the reply is nil. Ask for an `Option`, or it becomes an error of conversion. An error within the
+/// reply to an `EXEC` that was sent by hand counts as if it were the whole reply. Send atomic
+/// pipelines ([`redis::Pipeline::atomic`]) instead: for them the answer is right.
 ///
 /// ```
 /// use redis_rw_pool::{Connection, Outcome, outcome, redis::AsyncCommands};

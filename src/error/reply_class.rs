@@ -36,8 +36,8 @@ impl ReplyClass {
         code::class(error.code(), error.details().unwrap_or_default())
     }
 
-    /// Whether a node that should have this role has executed nothing, so that the same may be sent
-    /// again, to it or to another node.
+    /// Whether the reply says that a node with this role executed nothing, so that the request may
+    /// be sent again, to this node or another.
     pub(crate) fn refuses(self, role: Role) -> bool {
         self == Self::NotServing || self.retires(role)
     }
@@ -49,8 +49,9 @@ impl ReplyClass {
         self == Self::ReadOnly && role == Role::Master
     }
 
-    /// Whether an exclusive connection must be given up: where another node serves, a refusal is reason
-    /// enough. A multiplexed handle has connections to that node, too, and need not give this one up.
+    /// Whether an exclusive connection must be given up. If another node serves, a refusal is
+    /// reason enough. A multiplexed handle already has connections to the other node, and keeps
+    /// this one.
     pub(crate) fn retires_exclusive(
         self,
         role: Role,

@@ -111,9 +111,10 @@ pub struct Connection {
     db: i64,
     /// The caller has sent a command.
     used: bool,
-    /// The connection was replaced after that: a `WAIT` would not be about all the writes.
+    /// The connection was replaced after that, so a `WAIT` would not cover all of the caller's
+    /// writes.
     severed: bool,
-    /// No wait lasts longer than this; set where the caller has a deadline.
+    /// No wait goes on after this moment; set if the caller has a deadline.
     until: Option<Instant>,
 }
 
@@ -223,7 +224,8 @@ impl Connection {
         result
     }
 
-    /// Keeps the text of a script: a shared connection may go to a node that does not know it.
+    /// Remembers the text of a script: a multiplexed handle may run it at a node that does not know
+    /// it.
     #[inline]
     fn remember(&self, cmd: &Cmd) {
         if let Some(object) = &self.object {
@@ -231,8 +233,8 @@ impl Connection {
         }
     }
 
-    /// Forgets the writes over the former connection. A `WAIT` fails once, which tells the caller that it
-    /// is not about them; the next `WAIT` is about later writes.
+    /// Forgets the writes over the former connection. A `WAIT` fails once, to tell the caller that
+    /// it does not cover them; the next `WAIT` covers later writes.
     fn start_over(&mut self) {
         (self.used, self.severed) = (false, false);
     }

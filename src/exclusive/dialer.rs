@@ -5,8 +5,9 @@
 //! dial that hangs delays one caller at most. When the caller of a dial has gone, its connection
 //! stays in the wait queue for the next one.
 //!
-//! Some dials begin ahead of demand: for `min_idle`, and for a replica without connections. Why there
-//! are never more than `max_active` connections is said in [`wait_queue`](super::wait_queue).
+//! Some dials begin ahead of demand: for `min_idle`, for a new master, and in the read pool to even
+//! out the shares of the nodes. Why there are never more than `max_active` connections is said in
+//! [`wait_queue`](super::wait_queue).
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -26,7 +27,8 @@ use crate::{
 #[cfg(test)]
 use crate::{topology::Target, wire::connection::WireConnection};
 
-/// A dial that takes longer than this gets a second one beside it, to another node if there is one.
+/// In the read pool, a dial that takes longer than this gets a second one beside it, to another
+/// node if there is one. In both pools, a waiter checks this often that a dial is under way for it.
 const HEDGE: Duration = Duration::from_millis(150);
 
 /// One pool's source of connections.
@@ -186,7 +188,7 @@ impl Dialer {
         }
     }
 
-    /// As when a dial that somebody began has succeeded.
+    /// Brings a connection, as a successful dial does.
     #[cfg(test)]
     pub(crate) fn bring(&self, wire: WireConnection, target: Target) {
         let pending = self.wait_queue.reserve(|_| true).expect("not closed");

@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) target: Target,
     /// The topology version under which `target` was last known to be good and open to commands.
     vetted: u64,
-    /// When its node gave a reply that makes this connection worthless.
+    /// When a reply of its node retired this connection: it takes no more commands.
     retired_at: Option<Instant>,
     born: Instant,
     expires_at: Option<Instant>,
@@ -101,9 +101,9 @@ impl Entry {
         self.parts().0.dirt().or(retired)
     }
 
-    /// Whether it may take its caller's next command as it is. While the topology does not change this
-    /// costs two atomic loads, and one in the read pool: a lent connection to read from stays with its
-    /// node whatever the topology says.
+    /// Whether the next command may be written to it without another check. While the topology does
+    /// not change this costs two atomic loads. In the read pool it costs one: a lent read
+    /// connection stays with its node whatever the topology says.
     #[inline]
     pub(crate) fn is_fit(&self) -> bool {
         let vetted =
@@ -116,7 +116,7 @@ impl Entry {
         self.open.is_some()
     }
 
-    /// Whether its caller would miss nothing on a fresh connection.
+    /// Whether its caller has set up nothing on it, so that a fresh connection would do as well.
     pub(crate) fn is_replaceable(&self) -> bool {
         self.open
             .as_ref()
@@ -156,7 +156,8 @@ impl Entry {
         admission
     }
 
-    /// Its node gave a reply that makes this connection worthless. Nothing is closed yet.
+    /// A reply of its node says that this connection must take no more commands. Nothing is closed
+    /// yet.
     pub(crate) fn retire(&mut self) {
         self.retired_at = Some(Instant::now());
     }

@@ -33,8 +33,8 @@ pub(crate) struct Facts {
 
 /// Why a connection must not be kept; `None` if it may.
 ///
-/// `is_stale` tells whether the server has closed it or has sent something unasked. That costs a system
-/// call, so it comes last.
+/// `is_stale` tells whether the server has closed it or has sent something unasked. That reads the
+/// socket, so it comes last.
 #[inline]
 pub(crate) fn reason_to_discard(
     facts: &Facts,

@@ -33,7 +33,7 @@ pub(crate) fn watch_for_permit<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     (polled, PERMIT.get())
 }
 
-/// One type for both roles: which of them it serves is data in its [`RolePool`].
+/// One type for both pools: which of them it serves is data in its [`RolePool`].
 #[derive(Debug)]
 pub(crate) struct Manager {
     role_pool: Arc<RolePool>,
@@ -89,8 +89,8 @@ impl Manager {
     }
 }
 
-/// Futures that take long are boxed. In place, the future of every checkout would have room for them,
-/// and a waiting caller would take twice the memory.
+/// Long futures are boxed. Inline, the future of every checkout would have room for them, and a
+/// waiting caller would take twice the memory.
 impl managed::Manager for Manager {
     /// Boxed, since deadpool moves it by value again and again.
     type Type = Box<Entry>;

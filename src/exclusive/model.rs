@@ -5,9 +5,9 @@
 //! connection arrives at the wait queue as if it had been. deadpool runs as one step between two awaits.
 //!
 //! It was seen to fail when a connection under a fence counts as vetted, when the version is raised
-//! before its snapshot is in place, when no generation is compared, and when a prune that began before
-//! the topology changed judges what came after. It does not find a guard that begins to listen for the
-//! end of a fence only after it has looked: nobody else can go between the two.
+//! before its snapshot is in place, when no generation is compared, and when a prune that began
+//! before the topology changed judges what came after. It does not find a guard that begins to
+//! listen for the end of a fence only after it has checked: no other task can run between the two.
 
 use std::{
     ops::Range,
@@ -79,7 +79,7 @@ impl Model {
         }
     }
 
-    /// A dial to the master of the moment has ended.
+    /// A dial to the current master has ended.
     fn bring(&mut self) {
         let target = self.handle.snapshot().targets(None).remove(0);
         let (up, begun_under) = (Arc::clone(&self.up), Arc::clone(&self.begun_under));
@@ -134,8 +134,8 @@ impl Model {
         })
     }
 
-    /// Everybody has given back what they had: as many can be lent as may be open, and no more,
-    /// every one to the master of now. Gives what the servers were told.
+    /// All connections have been returned. Checks that exactly `max_active` can be lent, all to the
+    /// current master. Returns what the servers were told.
     async fn end(self, max_active: usize) -> Vec<String> {
         let mut lent = Vec::new();
         for _ in 0..max_active {

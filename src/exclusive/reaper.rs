@@ -33,8 +33,8 @@ pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>
 struct Reaper {
     pool: ExclusivePool,
     demand: Demand,
-    /// How many idle connections were closed because their node is not the master any more. The next
-    /// master is to get as many.
+    /// How many idle connections were closed because their node is not the master any more. The
+    /// next master gets as many.
     owed: usize,
 }
 
@@ -143,7 +143,7 @@ fn shrink(pool: &ExclusivePool, surplus: usize) {
     });
 }
 
-/// How many connections of the read pool are more than were ever needed at once.
+/// How many connections the read pool has beyond what it needed at its busiest moment.
 ///
 /// Connections take turns there, so each is used now and then and none reaches `idle_timeout`. What
 /// counts is how many were idle at the busiest moment of the last `idle_timeout`.

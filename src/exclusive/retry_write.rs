@@ -75,8 +75,8 @@ impl Retry {
     }
 }
 
-/// The longest pause before the next attempt, after so many failures; `None` where there must not be
-/// one.
+/// The longest pause before the next attempt, after this many failures; `None` if there must be no
+/// next attempt.
 fn again(policy: &Retry, failures: u32, verdict: Verdict) -> Option<Duration> {
     match verdict {
         Verdict::Refused | Verdict::Answered => None,

@@ -17,7 +17,7 @@ use crate::{
     util::backoff::TRANSACTION,
 };
 
-/// The work is done at most so often. The documentation of `transaction` names this number.
+/// The work is done at most this many times. The documentation of `transaction` names this number.
 const MOST_ROUNDS: u32 = 100;
 
 /// What became of the commands that were sent since the keys were watched.
@@ -212,7 +212,7 @@ impl Round<'_> {
 
     fn judge<T>(&self, worked: RedisResult<Option<T>>, effect: Effect) -> Ended<T> {
         let connection = &*self.connection;
-        // The work itself has cancelled a command.
+        // Whether the work itself has cancelled a command.
         let cut = connection.is_away() || connection.dirt() == Some(Discard::Cancelled);
         match worked {
             Ok(Some(value)) => Ended::Done(value),

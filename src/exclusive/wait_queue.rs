@@ -55,7 +55,7 @@ pub(crate) struct WaitQueue {
     untaken: AtomicUsize,
 }
 
-/// What somebody who wants a connection gets at once.
+/// What a caller that wants a connection gets at once.
 #[derive(Debug)]
 pub(crate) enum Arrival<'a> {
     Here(Box<Entry>),
@@ -90,17 +90,17 @@ impl Drop for InLine<'_> {
     }
 }
 
-/// Counts one connection that is being dialled, is on its way to a waiter, or is about to be closed.
-/// When it is dropped, it counts no more.
+/// Counts one connection that is being dialled, is on its way to a waiter, or is about to be
+/// closed. Dropping it uncounts the connection.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Pending {
     wait_queue: Arc<WaitQueue>,
-    /// Until an end of its own has uncounted it.
+    /// False once one of the methods below has uncounted it.
     counted: bool,
 }
 
-/// What a dial comes to.
+/// The ways in which a dial ends.
 impl Pending {
     /// The dial has succeeded: its connection goes to the first waiter, or stays untaken.
     pub(crate) fn arrive(mut self, entry: Box<Entry>) {
@@ -132,7 +132,7 @@ impl Pending {
     }
 }
 
-/// What an open connection comes to.
+/// The ways in which an open connection leaves this count.
 impl Pending {
     /// The announced connection goes to the first waiter, or stays untaken.
     pub(crate) fn bring(mut self, entry: Box<Entry>) {
@@ -142,7 +142,7 @@ impl Pending {
         self.wait_queue.pass_on(state, entry);
     }
 
-    /// The connection is closed. What is given back is a dial in its place, if a waiter lacks one.
+    /// The connection is closed. Returns a dial in its place, if a waiter lacks one.
     pub(crate) fn closed(mut self) -> Option<Self> {
         let mut state = self.wait_queue.state.lock();
         let dial = state.is_dial_wanted(state.pending - 1);
@@ -162,7 +162,7 @@ impl Drop for Pending {
 }
 
 impl State {
-    /// Whether a waiter lacks a dial, where so many are pending for all of them.
+    /// Whether a waiter lacks a dial while this many are pending for all of them.
     fn is_dial_wanted(&self, pending: usize) -> bool {
         !self.closed && pending < self.waiters.len()
     }
@@ -202,7 +202,7 @@ impl WaitQueue {
         Arrival::InLine(place, dial.then(|| self.pending_one()))
     }
 
-    /// A dial ahead of demand, if `room` allows one more beside those pending.
+    /// A dial ahead of demand, if `room` allows one more in addition to those pending.
     pub(crate) fn reserve(self: &Arc<Self>, room: impl FnOnce(usize) -> bool) -> Option<Pending> {
         self.count_if(|state| !state.closed && room(state.pending))
     }
@@ -233,7 +233,7 @@ impl WaitQueue {
         counts.then(|| self.pending_one())
     }
 
-    /// For one that is in the count already.
+    /// The guard of one that is counted already.
     fn pending_one(self: &Arc<Self>) -> Pending {
         Pending {
             wait_queue: Arc::clone(self),
@@ -241,8 +241,8 @@ impl WaitQueue {
         }
     }
 
-    /// Under the lock under which the connection left its former count: at no moment may it be in
-    /// none, or a dial would take its place.
+    /// Takes the guard under which the connection left its former count: it must be in one count at
+    /// every moment, or a dial would take its place.
     fn pass_on(&self, mut state: MutexGuard<'_, State>, mut entry: Box<Entry>) {
         if state.closed {
             drop(state);

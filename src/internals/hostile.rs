@@ -134,7 +134,7 @@ pub fn read_url(data: &[u8]) {
         format!("redis-sentinel://:{CANARY}{text}"),
     ] {
         let shown = match Config::from_url(&url) {
-            // The rest may have made a part of it a name, which is no secret.
+            // The rest of the URL may have made a part of it a name, which is no secret.
             Ok(_) => continue,
             Err(error) => format!("{error} {error:?}"),
         };

@@ -1,5 +1,5 @@
-//! The connections that the multiplexed handles of one role share: one, or a few, to every node that
-//! the role may use.
+//! The connections that the multiplexed handles of one pool (write or read) share: one, or a few,
+//! to every node that the pool may use.
 //!
 //! One task, the maintainer, dials the missing connections, retires those that are not wanted any
 //! more, and publishes the open ones as a snapshot. It rests until the first command asks for a
@@ -151,7 +151,7 @@ impl SharedConnections {
         }
     }
 
-    /// Why waiting for a connection is in vain.
+    /// Why waiting for a connection is useless; `None` if it is not.
     fn hopeless(&self, set: &ConnectionSet) -> Option<Error> {
         if set.closed {
             return Some(self.role_pool.ending());

@@ -115,7 +115,7 @@ impl Multiplexed {
         retry::next_step(attempt, facts, spent)
     }
 
-    /// How an attempt ended, and what the caller gets if it was the last. Nothing is said of an attempt
+    /// How an attempt ended, and what the caller gets if it was the last. No result for an attempt
     /// that was not written: the next one will tell more.
     fn judge<R: Request>(
         &self,
@@ -137,7 +137,7 @@ impl Multiplexed {
         }
     }
 
-    /// How long to look for a connection in all.
+    /// How long the command may wait for connections in all.
     fn acquire_timeout(&self, budget: &RetryBudget) -> Duration {
         let role_pool = self.role_pool();
         match role_pool.config.command_timeout {

@@ -10,8 +10,8 @@ use crate::{retry::attempt::AttemptEnd, wire::mux::Limit};
 pub(super) struct RetryBudget {
     /// When the command first found no connection, or an attempt failed.
     began: Option<Instant>,
-    /// For how long connections were silent about the command since the first attempt ended. All of
-    /// them share one deadline: a command that had a new one for each could wait for every silent
+    /// How long connections have been silent about the command since the first attempt ended. They
+    /// share one deadline: with a new one for each, a command could wait for every silent
     /// connection in turn.
     silent: Option<Duration>,
     losses: u32,

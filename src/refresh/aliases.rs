@@ -54,7 +54,8 @@ pub(super) struct Clues<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     canonical: HashMap<Node, Node>,
-    /// Addresses that were announced. Others occur only as the master of a replica.
+    /// Addresses that were announced. Any other is known only because a replica names it as its
+    /// master.
     known: HashSet<Node>,
     /// Addresses of which it is unknown which server they name.
     unclear: HashSet<Node>,
@@ -185,8 +186,9 @@ impl Aliases {
         renamed
     }
 
-    /// An event with canonical addresses. A Sentinel publishes about *its* master. Unless it is
-    /// known that this is another server than ours, it is ours, by whatever name.
+    /// An event with canonical addresses. A Sentinel publishes events about *its* master, perhaps
+    /// under an address that nobody else uses. Unless that address belongs to another known server,
+    /// it stands for our master.
     pub(super) fn event(&self, event: &Event, ours: Option<&Node>) -> Event {
         let is_known = |node: &Node| self.known.contains(node);
         let master = event.master.as_ref().map(|node| match ours {

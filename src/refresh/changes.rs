@@ -1,4 +1,4 @@
-//! Tells the operator what changes in the topology. Each change is told once, when it is published.
+//! Logs what changes in the topology, once for each change, when it is published.
 
 use std::fmt::Write;
 
@@ -33,8 +33,8 @@ pub(super) fn log(current: &Topology, next: &Topology, raised: Option<&Raised>) 
     }
 }
 
-/// The replicas, and why they are not read from. Details are left out: the time for which a link
-/// has been down is another one in each refresh.
+/// The replicas, and why they are not read from. Details are left out: how long a link has been
+/// down differs at every refresh.
 fn states(topology: &Topology) -> impl Iterator<Item = (&Node, &'static str)> {
     let state = |replica: &Replica| {
         replica

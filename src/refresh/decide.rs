@@ -1,4 +1,4 @@
-//! What to believe next, from everything that is known. Pure, as is everything in this folder.
+//! Computes the next topology from everything that is known. Pure, like everything in this folder.
 
 pub(crate) mod catch_up;
 pub(crate) mod election;
@@ -115,7 +115,8 @@ impl Decider {
             .or(successor)
             .filter(|node| next.master.as_ref() != Some(node))
             .filter(|node| node_reports.get(node) != Some(&NodeReport::Master))
-            // The first master of all is asked once, as any node; it usually is one.
+            // The very first master is asked once, like any node; it usually reports `master`
+            // already.
             .or_else(|| election.awaited.filter(|_| current.master.is_some()));
         Decision {
             ask,
@@ -141,8 +142,8 @@ impl Decider {
         next
     }
 
-    /// Enters the replicas of the master into the topology, and what is to be stated of them.
-    /// Returns the nodes whose report is missing.
+    /// Enters into the topology the replicas of the master, and what they could not prove
+    /// (`unproven`). Returns the nodes whose report is missing.
     fn find_replicas(
         &mut self,
         next: &mut Topology,
@@ -184,8 +185,8 @@ impl Decider {
         ask
     }
 
-    /// The replica that the leader of a failover promotes, where that is reason enough to adopt it
-    /// before it is announced.
+    /// The replica that a failover promotes, if it may be adopted before it is announced: with
+    /// [`Adopt::Promoted`], or in a coordinated failover.
     fn candidate(&self, current: &Topology, reports: &[SentinelReport<'_>]) -> Option<Node> {
         self.fence.raised()?;
         let mut promoted = reports.iter().filter_map(|report| {
@@ -201,19 +202,19 @@ impl Decider {
             election::was_in_step(current, node).then_some(node)
         });
         let first = promoted.next()?;
-        // Two leaders at once: only the Sentinels can say which of them prevails.
+        // Two leaders promote different replicas: wait until the Sentinels announce one.
         promoted.all(|node| node == first).then(|| first.clone())
     }
 }
 
-/// Of how many Sentinels the first master needs most. Of all that are known; once each of them has
-/// answered or failed to, of those that answered.
+/// The number of Sentinels of which the first master needs a majority: all that are known, until
+/// each of them has answered or failed to; then those that answered.
 fn electors(reports: &[SentinelReport<'_>], answered: usize) -> usize {
     let asked = reports.iter().all(|report| report.round > 0);
     if asked { answered } else { reports.len() }
 }
 
-/// What is to be stated where replicas hide which master they follow.
+/// The text for `unproven` if a replica does not tell which master it follows.
 fn hidden(node_reports: &NodeReports) -> Option<String> {
     let mut hidden = node_reports
         .iter()

@@ -46,7 +46,7 @@ pub(crate) struct Probed {
     pub(crate) node: Node,
     pub(crate) report: NodeReport,
     pub(crate) identity: Identity,
-    /// How far its data goes: what it wrote as a master, what it applied as a replica.
+    /// Its replication offset: how much it wrote as a master, or applied as a replica.
     pub(crate) offset: Option<u64>,
     /// Whether it is a master that says that replicas are connected to it.
     pub(crate) has_replicas: bool,
@@ -116,8 +116,8 @@ async fn run(
     }
 }
 
-/// How long to wait after the node closes the connection the next time. It has just closed one that
-/// was `held` for so long.
+/// The pause after the next time that the node closes the connection. `held` is how long the
+/// connection lasted that it has just closed.
 fn next_backoff(backoff: Duration, held: Duration, longest: Duration) -> Duration {
     if held >= HELD {
         return Duration::ZERO;
@@ -185,7 +185,8 @@ async fn greet(
         match handshake::greet(config, &mut conn, Role::Replica, deadline).await {
             Ok(greeting) => return Ok((conn, greeting)),
             Err(error) if error.is_timeout() => return Err(error),
-            // A server closes connections for many reasons. It says nothing about its role.
+            // A server closes connections for many reasons, and that says nothing about its role.
+            // So a fresh one is tried.
             Err(_) => {}
         }
     }

@@ -35,7 +35,7 @@ const NEWS_IS_FRESH: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outdated {
     Nothing,
-    /// Everything but that it is a master.
+    /// Everything except a report that it is a master.
     Denial,
     Everything,
 }
@@ -44,7 +44,7 @@ enum Outdated {
 pub(super) struct ProbeCache {
     config: Arc<Config>,
     node_reports: HashMap<Node, (NodeReport, Instant)>,
-    /// What the nodes said beside their role. Kept for as long as the nodes are known.
+    /// What the nodes said besides their role. Kept for as long as the nodes are known.
     identities: HashMap<Node, Identity>,
     offsets: Offsets,
     /// Nodes that were restarted since they said that they were replicas.
@@ -88,7 +88,7 @@ impl ProbeCache {
         }
     }
 
-    /// Forgets what a node said, and ignores what it is just being asked.
+    /// Forgets what a node said, and ignores the result of a probe that is under way.
     pub(super) fn doubt(&mut self, node: &Node) {
         self.node_reports.remove(node);
         if let Some(outdated) = self.probing.get_mut(node) {
@@ -97,8 +97,8 @@ impl ProbeCache {
     }
 
     /// Forgets that a node said it was no master, because a Sentinel says that it is or becomes
-    /// one. If it has just said itself that it is a master, or is about to, it need not be asked
-    /// again.
+    /// one. A fresh report that it is a master stays, and so does one that a probe under way
+    /// brings.
     pub(super) fn doubt_denial(&mut self, node: &Node) {
         if let Some((report, at)) = self.node_reports.get(node)
             && (*report != NodeReport::Master || at.elapsed() > NEWS_IS_FRESH)
@@ -211,7 +211,8 @@ impl ProbeCache {
         });
     }
 
-    /// Takes an answer. One that came too late to count is asked for again.
+    /// Takes the result of a probe. If it does not count, because the node was put in doubt
+    /// meanwhile, the node is asked again.
     pub(super) fn note(&mut self, probed: Probed) {
         if probed.reason == Reason::Awaited {
             // A probe that is under way may still bring the report from before the promotion.

@@ -22,7 +22,7 @@ use crate::{
 /// The pause between two questions: the first, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// A pause is one part in this many of the time waited so far.
+/// A pause is a twentieth of the time waited so far.
 const SHARE_OF_WAIT: u32 = 20;
 
 #[derive(Debug)]

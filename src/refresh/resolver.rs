@@ -1,4 +1,4 @@
-//! Resolves the host names of nodes, beside everything else.
+//! Resolves the host names of nodes, concurrently with everything else.
 //!
 //! The addresses only tell which names are the same server; each dial resolves its name by itself.
 //! A DNS server that is slow or gone must delay nothing here.

@@ -1,9 +1,8 @@
 //! The Sentinels that are known, and what each of them said last.
 //!
-//! Sentinels are kept by the *name* of an address, as it was configured or announced. Which
-//! Sentinel answers there, and which one is listened to, only the connection tells: a balanced
-//! address leads to another one each time. A Sentinel is reached when one address is used both to
-//! ask it and to listen to it.
+//! Entries are kept by address (`name`), as it was configured or announced. To which Sentinel an
+//! address leads is known only of each connection: a load-balanced address may lead to another one
+//! each time. A Sentinel is *reached* if it is both asked and listened to at one address.
 
 mod tasks;
 
@@ -65,7 +64,7 @@ pub(super) struct SentinelCounts {
     pub(super) listening: usize,
     /// Why the others are not.
     pub(super) unheard: Reports,
-    /// What those that answer or are listened to refuse.
+    /// The commands and channels that are refused by those that answer or are listened to.
     pub(super) refused: Reports,
 }
 
@@ -144,8 +143,7 @@ impl SentinelSet {
         self.warn(&sentinel, refused.as_slice());
     }
 
-    /// The Sentinel that has this id. Where it has not told its id, the one to which the address
-    /// leads.
+    /// The Sentinel that has this id. Without an id, the one to which the address leads.
     pub(super) fn identify(&self, name: &Node, id: Option<String>) -> SentinelId {
         let tasks = self.sentinels.get(name);
         let known = |id: &str| {
@@ -352,7 +350,7 @@ impl Turnout {
         self.answered + self.failed == self.known
     }
 
-    /// Whether so many answered that the others would change little.
+    /// Whether at least half answered; the others would change little.
     pub(super) fn is_enough(self) -> bool {
         self.is_complete() || self.answered * 2 >= self.known
     }

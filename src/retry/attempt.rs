@@ -21,7 +21,7 @@ pub(crate) enum AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// The name in events.
+    /// Its name in log events.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "settled",

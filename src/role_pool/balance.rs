@@ -8,8 +8,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How often each connection serves before the odd one changes its node: often enough to come out
-/// even within seconds under load, seldom enough for the dial to cost nothing.
+/// After this many returns for each connection, a surplus connection moves to another node. Under
+/// load that evens the shares out within seconds, and dials are so rare that they cost nothing.
 const RETURNS_PER_TURN: usize = 64;
 /// The shortest time between two such changes. Under full load connections are returned by the
 /// thousand, and every change leaves a socket in TIME_WAIT.
@@ -18,10 +18,11 @@ const SHORTEST_TURN: Duration = Duration::from_millis(100);
 /// What a pool knows of shares that it cannot even out by dialling, because it is full.
 #[derive(Debug)]
 pub(super) struct Balance {
-    /// How many connections more than the node with the fewest the node with the most has. 0 while
+    /// The connections of the node with the most, minus those of the node with the fewest. 0 while
     /// the pool is not full.
     excess: AtomicUsize,
-    /// Returns since a connection last changed its node.
+    /// Returns since a connection last changed its node, or since a change would have come too
+    /// early.
     returns: AtomicUsize,
     last_turn: Mutex<Instant>,
 }

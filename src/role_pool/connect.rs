@@ -77,8 +77,8 @@ async fn connect_in_turn(
     let gate = role_pool.node_table.gate(&target.node);
     let _turn = gate.acquire().await;
     let mut changes = role_pool.topology.subscribe();
-    // The dials before this one may have failed. The pause after that is for all dials, or those that
-    // wait here would all begin at once.
+    // The dials before this one may have failed. The pause that follows holds for every dial;
+    // otherwise all that wait here would begin at once.
     while let Some(until) = role_pool.node_table.paused_until(&target.node)
         && until > Instant::now()
     {
@@ -115,8 +115,9 @@ async fn connect(role_pool: &RolePool, target: &Target) -> RedisResult<WireConne
 }
 
 /// Why the node is not what it should be, by its greeting on this same connection; `None` if it is.
-/// `trusted`: nodes of this deployment may hide their role. `orphaned`: this replica may be read
-/// although it has lost its master.
+/// `trusted`: [`Topology::unproven`](crate::Topology::unproven) is set, because nodes of this
+/// deployment may hide their role or because the Sentinels disagree. A node that tells no role is
+/// then accepted. `orphaned`: this replica may be read although it has lost its master.
 fn judge(greeting: &Greeting, role: Role, trusted: bool, orphaned: bool) -> Option<String> {
     match (greeting.role, role) {
         (Some(is), should) if is != should => Some(format!("it is a {is}, not a {should}")),

@@ -57,7 +57,9 @@ impl NodeState {
 
 #[derive(Debug, Default)]
 pub(crate) struct NodeTable {
-    /// Locked when a dial begins or ends and when a connection is closed, never by a checkout.
+    /// Locked when a dial begins or ends, when a connection is closed, when a node is shunned, and
+    /// by the reaper in each of its rounds. A return locks it only while shares are uneven, a
+    /// checkout never.
     nodes: Mutex<HashMap<Node, NodeState>>,
     /// Connections open, not counting those being dialled.
     open: AtomicUsize,
@@ -112,9 +114,9 @@ impl NodeTable {
         self.nodes.lock().get(node)?.pause.map(|(until, _)| until)
     }
 
-    /// A dial has failed: the node is not dialled for a while, longer each time. The times are random,
-    /// so that many clients do not come back together. Dials that were under way together fail together,
-    /// and that is one failure: says whether this is the first of them.
+    /// A dial has failed: the node is not dialled for a while, longer each time. The times are
+    /// random, so that many clients do not come back together. Dials that were under way together
+    /// fail together and count as one failure. Returns whether this is the first of them.
     pub(crate) fn failed(&self, node: &Node) -> bool {
         let now = Instant::now();
         let mut nodes = self.nodes.lock();

@@ -1,4 +1,5 @@
-//! The texts of scripts, for nodes that are to run one by its digest and do not know it.
+//! The texts of scripts, to load one at a node that is to run it by its digest and does not know
+//! it.
 //!
 //! A script is loaded at one node. The next command of the same caller may go to another, and a node
 //! forgets its scripts when it restarts. `NOSCRIPT` says that nothing was executed, so the script may
@@ -17,14 +18,14 @@ const LOADED: Limits = Limits {
     bytes: 4 << 20,
 };
 
-/// Texts sent with `EVAL` are kept apart. Some programs make a new one for every call, and those must
-/// not push out the ones that were loaded on purpose.
+/// Texts sent with `EVAL` are kept apart: some programs make a new text for every call, which must
+/// not push out those that were loaded on purpose.
 const EVALUATED: Limits = Limits {
     scripts: 64,
     bytes: 512 << 10,
 };
 
-/// What was sent to one pool.
+/// The scripts that callers have sent through one pool.
 pub(crate) struct Scripts {
     loaded: Mutex<Texts>,
     evaluated: Mutex<Texts>,

@@ -9,11 +9,11 @@ use crate::{
     },
 };
 
-/// What one Sentinel believes.
+/// What one Sentinel takes for our deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) master: Node,
-    /// 0 where it may not tell.
+    /// 0 if it may not tell it.
     pub(crate) epoch: u64,
     pub(crate) replicas: Vec<ReplicaInfo>,
     /// Whether it has had an `INFO` from the master since it was started or reset. Then a replica
@@ -38,7 +38,7 @@ impl View {
 pub(crate) struct Answer {
     /// Its own id, which is the same at every address.
     pub(crate) id: Option<String>,
-    /// What it believes; `None` when it does not monitor our master name.
+    /// Its view; `None` when it does not monitor our master name.
     pub(crate) view: Option<View>,
     /// The master's address as `SENTINEL MASTER` lists it, and the run id of the server there.
     pub(crate) master_run_id: Option<(Node, String)>,

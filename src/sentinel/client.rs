@@ -1,4 +1,4 @@
-//! Asks one Sentinel what it believes, at every refresh.
+//! Asks one Sentinel for its view, at every refresh.
 //!
 //! Every known Sentinel has a task of its own. So all are asked at once, and one that hangs delays
 //! none of the others. All refreshes that begin while a question is under way share one more
@@ -81,7 +81,7 @@ struct Client {
     config: Arc<Config>,
     conn: Option<WireConnection>,
     listened: watch::Receiver<Option<String>>,
-    /// The Sentinel that was searched last behind this address. It is searched once.
+    /// The id that was last searched for behind this address. Each is searched for once.
     sought: Option<String>,
 }
 
@@ -274,7 +274,7 @@ impl Reading<'_> {
         let listed = replicas.is_some();
         self.answer.view = Some(View {
             master: named,
-            // The lowest epoch: a master of which another Sentinel knows the epoch counts before it.
+            // The lowest epoch, so that a master whose epoch another Sentinel knows comes first.
             epoch: master.as_ref().map_or(0, |master| master.epoch),
             replicas: replicas.unwrap_or_default().entries,
             informed: listed && master.as_ref().is_some_and(|master| master.informed),

@@ -1,4 +1,4 @@
-//! What a Sentinel publishes, understood as a hint to ask.
+//! The events of a Sentinel. Each is only a hint to ask.
 //!
 //! An event is never an address to adopt. It carries no epoch. A Sentinel that was restarted or cut
 //! off publishes masters that were replaced long ago. Messages get lost without a trace, and every
@@ -19,9 +19,10 @@ pub(crate) struct Event {
     pub(crate) master: Option<Node>,
 }
 
-/// The steps of a failover come first, in their order. All of them but
-/// [`SwitchMaster`](Self::SwitchMaster) and [`ConfigUpdated`](Self::ConfigUpdated) are published
-/// only by the Sentinel that leads it.
+/// The steps of a failover come first, in their order. Those from
+/// [`TryFailover`](Self::TryFailover) to [`Aborted`](Self::Aborted) are published only by the
+/// Sentinel that leads it, except [`SwitchMaster`](Self::SwitchMaster) and
+/// [`ConfigUpdated`](Self::ConfigUpdated).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventKind {
     SubjectivelyDown,
@@ -136,7 +137,7 @@ const MASTER_AND_WORDS: Payload = Payload::Explained(Some(Sort::Master));
 const ANY_AND_WORDS: Payload = Payload::Explained(None);
 
 /// Every channel, as Redis 5.0 to 8.6 and Valkey 8 and 9 publish on it: its name, its payload and
-/// what it means. Their documentation leaves out some of the signs before the names.
+/// what it means. Their documentation leaves out some of the `+` and `-` before the names.
 const EVENTS: &[(&str, Payload, EventKind)] = {
     use EventKind::*;
     &[

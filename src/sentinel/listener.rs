@@ -96,7 +96,7 @@ enum Incoming {
     Confirmation,
     Pong,
     Error(RedisError),
-    /// Anything else. Events are among it; they have been passed on already.
+    /// Anything else, also events, which have been passed on already.
     Other,
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// The flag that a master has on the Sentinel that replaces it.
 pub(crate) const FAILOVER_IN_PROGRESS: &str = "failover_in_progress";
 
-/// More nodes than any deployment has; an answer that names more is not one.
+/// More nodes than any deployment has; a reply that names more is refused.
 const MAX_NODES: usize = 1024;
 
 /// What a Sentinel says of the master.
@@ -39,8 +39,8 @@ pub(crate) struct MasterInfo {
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     pub(crate) entries: Vec<ReplicaInfo>,
-    /// How many entries were unusable. If all were, that there are no entries does not mean that
-    /// there are no replicas.
+    /// How many entries were unusable. So an empty list does not always mean that there are no
+    /// replicas.
     pub(crate) dropped: usize,
 }
 

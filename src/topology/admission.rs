@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
-    /// Its node is the master, and may be about to be replaced: nothing is written to it until that
-    /// is decided.
+    /// It belongs to the write pool, and the master may be about to be replaced: nothing is written
+    /// to it until that is decided.
     Fenced,
     /// Its node is gone or has another role now: the connection must be replaced.
     Revoked,

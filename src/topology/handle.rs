@@ -64,8 +64,8 @@ impl Handle {
     }
 
     /// Publishes a snapshot under the next version. Only the refresh task calls this. Replicas that
-    /// were excluded since it last took the silent ones stay excluded: its snapshot does not know
-    /// of them.
+    /// were excluded since the last [`take_silent`](Self::take_silent) stay excluded: the new
+    /// snapshot was made without knowing of them.
     pub(crate) fn publish(&self, mut topology: Topology) {
         self.replace(|current| {
             let silent = self.silent.lock();
@@ -80,8 +80,8 @@ impl Handle {
     }
 
     /// Excludes a replica from reads at once because it did not answer within this time, and asks
-    /// for a refresh. Any other node is only put under suspicion: there is no other master to go
-    /// to.
+    /// for a refresh. Any other node is only suspected: if it is the master, there is no other one
+    /// to go to.
     pub(crate) fn exclude_silent(&self, node: &Node, within: Duration) {
         let excluded = self.replace(|current| {
             let mut replicas = current.replicas.iter();
@@ -98,8 +98,8 @@ impl Handle {
         self.suspect(node);
     }
 
-    /// The replicas that were excluded since the last call. To be called before the snapshot is
-    /// taken from which the next one is made: in that snapshot they are excluded.
+    /// The replicas that were excluded since the last call. Call it before taking the snapshot from
+    /// which the next one is made. They are excluded in that snapshot.
     pub(crate) fn take_silent(&self) -> HashSet<Node> {
         std::mem::take(&mut *self.silent.lock())
     }

@@ -1,4 +1,4 @@
-//! How long to pause before the next try: one rule, and a named policy for everybody who pauses.
+//! How long to pause before the next try: one rule, and a named policy for each kind of pause.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) struct Policy {
     jitter: Jitter,
 }
 
-/// By what the next pause is longer.
+/// How much longer the next pause is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Growth {
     Half,
@@ -22,14 +22,14 @@ enum Growth {
     Triple,
 }
 
-/// From where to where a pause is drawn.
+/// The range from which a pause is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Jitter {
     /// From nothing to the whole.
     Full,
     /// From half of it to the whole.
     Half,
-    /// So many percent less, to so many more.
+    /// From this many percent less, to this many more.
     Percent(u32),
     /// From the first pause to the whole. A caller that grows each pause from the one drawn before
     /// has "decorrelated jitter": the draws of two clients drift apart.
@@ -44,8 +44,8 @@ pub(crate) const RESEND: Policy = Policy {
     jitter: Jitter::Half,
 };
 
-/// Between two refreshes for the sake of one node that keeps refusing: soon at first, since it may
-/// just have been replaced, and in the long run as seldom as the Sentinels are polled.
+/// Between two refreshes because of one node that keeps refusing: soon at first, since the node may
+/// just have been replaced, and later as rarely as the Sentinels are polled.
 pub(crate) const REFRESH_FOR_REFUSAL: Policy = Policy {
     first: Duration::from_millis(25),
     longest: Duration::from_secs(5),
@@ -97,8 +97,8 @@ pub(crate) const fn subscribe(longest: Duration) -> Policy {
 /// The first pause of [`refresh`].
 pub(crate) const FIRST_REFRESH: Duration = Duration::from_millis(100);
 
-/// Between refreshes while something is unsettled (a claim to the role, a replica about to be
-/// readable): the next one comes soon, and then ever later up to the poll interval.
+/// Between refreshes while something is unsettled (a nominee that is not proven, a replica about to
+/// be readable): the next one comes soon, and then ever later up to the poll interval.
 pub(crate) const fn refresh(refresh_interval: Duration) -> Policy {
     Policy {
         first: FIRST_REFRESH,
@@ -109,7 +109,7 @@ pub(crate) const fn refresh(refresh_interval: Duration) -> Policy {
 }
 
 impl Policy {
-    /// What the pause after one of this length is, before it is drawn.
+    /// The pause after one of this length, without jitter.
     pub(crate) fn grow(&self, pause: Duration) -> Duration {
         let grown = match self.growth {
             Growth::Half => pause.saturating_mul(3) / 2,
@@ -119,7 +119,7 @@ impl Policy {
         grown.max(self.first).min(self.longest)
     }
 
-    /// What the pause after so many failures is, before it is drawn. Zero after none.
+    /// The pause after this many failures, without jitter. Zero after none.
     pub(crate) fn after(&self, failures: u32) -> Duration {
         if failures == 0 {
             return Duration::ZERO;
@@ -135,7 +135,7 @@ impl Policy {
         pause
     }
 
-    /// A pause of about this length.
+    /// This pause, with jitter.
     pub(crate) fn draw(&self, pause: Duration) -> Duration {
         match self.jitter {
             Jitter::Full => jitter::between(Duration::ZERO, pause),

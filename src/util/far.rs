@@ -1,3 +1,5 @@
+//! A duration that stands for "never".
+
 use std::time::Duration;
 
 /// Longer than anybody waits, and short enough to be added to an `Instant` without an overflow. tokio

@@ -50,8 +50,8 @@ pub(crate) struct Decoder {
     taken: usize,
     /// Room that the last `reserve` made; 0 before the first.
     room: usize,
-    /// The most `buf` has held since the last `shrink`: its capacity alone does not tell, for it
-    /// counts from the first unread byte.
+    /// The most `buf` has held since the last `shrink`: its capacity alone does not tell, because
+    /// it counts from the first unread byte.
     peak: usize,
     failed: Option<CodecError>,
 }

@@ -51,7 +51,8 @@ pub(crate) enum Kind {
     Unsubscribe(Topic),
     Replies(Replies),
     Leaves(Dirt),
-    /// From here on commands do not have one reply each.
+    /// `MONITOR`, `PSYNC`, `SYNC`: the server then sends a stream instead of one reply to each
+    /// command.
     Streams,
     Blocks(Timeout),
     /// Continues from a cursor, the argument at this index: a position in one node's own table.

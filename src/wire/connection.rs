@@ -102,7 +102,7 @@ impl WireConnection {
     /// From now on callers' commands pass over this connection.
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
-        // The handshake's buffer and timer are of no use to a caller's command.
+        // A caller's command does not need the buffer and the timer of the handshake.
         self.framed.forget();
         self
     }
@@ -394,7 +394,8 @@ impl WireConnection {
     ) -> RedisResult<Vec<Value>> {
         let mut replies = Vec::with_capacity(total.min(1024));
         let mut changes = changes.into_iter().peekable();
-        // The session learns of each reply as it comes: it says what the next one may look like.
+        // The session is told of each reply as it comes: it decides which form the next one may
+        // have.
         let mut take = |replies: &mut Vec<Value>, session: &mut Session, value: Value| {
             if let Some((_, change)) = changes.next_if(|(index, _)| *index == replies.len()) {
                 session.settle(change, &value);

@@ -157,7 +157,7 @@ impl Mux {
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
-    /// `limit` applies beside the connection's own.
+    /// `limit` applies in addition to the connection's own.
     pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, MuxError> {
         match self.call(Encoder::one(cmd), limit).await {
             Completion::One(value) => Ok(value),

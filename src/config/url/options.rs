@@ -9,7 +9,8 @@ use crate::config::{
 
 pub(super) enum Refusal {
     Unknown,
-    /// The name is known, so it may be repeated; the reason repeats nothing.
+    /// The option is a known one, so the error may show its name. The reason shows no text of the
+    /// URL.
     Invalid(&'static str),
 }
 
@@ -184,7 +185,7 @@ impl Value<'_> {
     }
 }
 
-/// Without the sign that `parse` would accept.
+/// Digits only: `parse` would also accept a `+`.
 pub(super) fn digits<T: FromStr>(text: &str) -> Option<T> {
     text.bytes()
         .all(|b| b.is_ascii_digit())

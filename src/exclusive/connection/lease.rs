@@ -108,7 +108,8 @@ impl Connection {
                 Ok(obtained) => obtained?.0,
                 Err(_) => return Err(dialer.timed_out(wait.whole).into()),
             };
-            // The node's own word retires every connection that was made to it before.
+            // A reply that retires a connection retires every connection that was made to the same
+            // node before it.
             if fresh.target.node == before && retired_at.is_some_and(|at| fresh.is_older_than(at)) {
                 fresh.close(role_pool.departed());
                 continue;

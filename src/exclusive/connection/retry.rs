@@ -28,8 +28,8 @@ impl Connection {
     ) -> RedisResult<R::Reply> {
         let role_pool = Arc::clone(self.entry().role_pool());
         let mut wait = self.wait();
-        // A read that was on its way has no more than the time it had then, unless it has to wait
-        // for the next master.
+        // A lost read keeps the deadline of the attempt that was lost, unless only the master may
+        // serve it.
         let mut read_deadline = None;
         let mut backoff = None;
         let (mut losses, mut refused) = (0, false);
@@ -98,7 +98,7 @@ impl Connection {
         self.wait_until_usable(affinity, wait).await
     }
 
-    /// Takes another connection, and pauses where the one before may have failed for the same reason.
+    /// Takes another connection, and pauses before using it if it may fail for the same reason.
     async fn take_another(
         &mut self,
         affinity: Affinity,
@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// Has the node probed where its reply, or its silence, leaves its role uncertain.
+    /// Asks for a probe of the node if its reply, or its silence, leaves its role uncertain.
     fn report<R: Request>(&mut self, request: R, result: &RedisResult<R::Reply>) {
         let entry = self.entry_mut();
         let target = entry.target.clone();

@@ -67,7 +67,7 @@ fn a_dial_that_fails_is_tried_again_only_while_somebody_waits_for_it() {
 
 const MAX_ACTIVE: usize = 4;
 
-/// A wait queue with a deadpool and a dialer around it, of which every part is in plain sight.
+/// A wait queue, with simple stand-ins for deadpool and the dialer.
 #[expect(clippy::vec_box, reason = "the wait queue takes and gives boxes")]
 struct Pool<'a> {
     wait_queue: &'a Arc<WaitQueue>,
@@ -139,7 +139,7 @@ impl<'a> Pool<'a> {
         self.dials.extend(self.wait_queue.reserve(room));
     }
 
-    /// One thing that can happen, to the one of its kind that the lot falls on.
+    /// One random event; `lot` chooses which connection or waiter it happens to.
     fn step(&mut self, step: usize, lot: usize) {
         fn pick<T>(from: &mut Vec<T>, lot: usize) -> Option<T> {
             (!from.is_empty()).then(|| from.swap_remove(lot % from.len()))
@@ -211,7 +211,7 @@ async fn held_untaken_and_pending_are_never_more_than_may_be_active() {
         let mut pool = Pool::new(&wait_queue);
         let mut lot = seed;
         for _ in 0..500 {
-            // As Knuth's MMIX draws.
+            // A linear congruential generator, with the constants of Knuth's MMIX.
             lot = 6364136223846793005_usize
                 .wrapping_mul(lot)
                 .wrapping_add(1442695040888963407);

@@ -86,7 +86,7 @@ impl Model {
         model
     }
 
-    /// A connection to the master of the moment.
+    /// A connection to the current master.
     fn open(&mut self, room: usize) {
         let target = self.handle.snapshot().targets(None).remove(0);
         let seen = Arc::new(Mutex::new(Admission::Open));

@@ -24,7 +24,7 @@ pub(super) struct Groups {
     /// Each address with the index of its set in `parents`.
     nodes: BTreeMap<Node, usize>,
     parents: Vec<usize>,
-    /// How many Sentinels announce it.
+    /// How many Sentinels announce each address.
     votes: HashMap<Node, usize>,
     known: HashSet<Node>,
 }
@@ -143,7 +143,8 @@ impl Groups {
         let timeline = |node: &Node| clues.identities.get(node)?.timeline.as_ref();
         let proven = clues.node_reports.iter();
         let proven = proven.filter(|(_, node_report)| **node_report == NodeReport::Master);
-        // Between two refreshes the master has no report, and is the master all the same.
+        // Between two refreshes there may be no report of the master. The current master counts as
+        // one even so.
         let ours = clues.current.master.iter();
         let ours = ours.filter(|master| !clues.node_reports.contains_key(*master));
         let masters: HashMap<&String, &Node> = proven
@@ -179,9 +180,9 @@ impl Groups {
         groups.into_values().collect()
     }
 
-    /// The canonical address of a server. It keeps the address it has while it can be reached
-    /// there, or nowhere else. Otherwise it gets one at which it can be reached, then the one that
-    /// most Sentinels announce.
+    /// The canonical address of a server. The server keeps its current address as long as it
+    /// answers there, or answers nowhere else. Otherwise it gets an address at which it answers; of
+    /// several, the one that most Sentinels announce.
     pub(super) fn choose<'a>(&self, group: &[&'a Node], clues: &Clues<'_>) -> &'a Node {
         let current = clues.current;
         let rank = |node: &Node| {

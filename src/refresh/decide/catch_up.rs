@@ -17,11 +17,11 @@ use crate::{
 /// The replication offset of each node, and when it reported it.
 pub(crate) type Offsets = HashMap<Node, (u64, Instant)>;
 
-/// An offset that the master reported this shortly before the link was seen up still counts.
+/// An offset of the master counts if it was reported at most this long before the link was seen up.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// Most replicas are a millisecond behind, so a replica is asked again at once this often. One that
-/// is still behind has much to apply, and is asked at this interval.
+/// Most replicas are a millisecond behind, so a replica is asked again at once, this many times.
 const QUICK_QUESTIONS: u32 = 5;
+/// A replica that is then still behind has much to apply, and is asked at this interval.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// A replica whose link has come up.

@@ -23,9 +23,9 @@ struct Nominee<'a> {
 /// The master to go on with, and what must be asked before more can be said.
 #[derive(Debug, Default)]
 pub(crate) struct Election {
-    /// The master with its epoch; `None` keeps what is.
+    /// The master to adopt, with its epoch; `None` if the current one stays.
     pub(crate) adopt: Option<(Node, u64)>,
-    /// Why the adopted master has not proven its role itself, where it has not.
+    /// What is uncertain about the adopted master; `None` if nothing is.
     pub(crate) unproven: Option<String>,
     /// Whether it is adopted before the Sentinels have announced it.
     pub(crate) ahead: bool,
@@ -39,9 +39,8 @@ pub(crate) struct Election {
 }
 
 /// Decides who is master, from the latest answer of each Sentinel. `promoted` is the replica that
-/// is known to take the master's place before it is announced. `electors` are the Sentinels of
-/// which the first master needs most: all that are known, and once each of them has answered or
-/// failed to, those that answered.
+/// is known to take the master's place before it is announced. `electors` is the number of
+/// Sentinels of which the first master needs a majority.
 ///
 /// A promoted node is adopted under the old epoch. A nominee with a higher epoch still wins. The
 /// previous master is then treated as if its epoch were lower.
@@ -163,7 +162,7 @@ fn nominees(views: &[View]) -> Vec<Nominee<'_>> {
     nominees
 }
 
-/// Whether the node of a nominee is to be asked at all.
+/// Whether a nominee is considered at all.
 ///
 /// A restarted or partitioned Sentinel names a lower epoch, so a single one never counts. But
 /// `SENTINEL REMOVE` and `MONITOR` start epochs anew. When most agree on a lower epoch, the
@@ -199,7 +198,7 @@ fn is_known_to_most<'a>(node: &Node, views: impl Iterator<Item = &'a View>, vote
     views.filter(knows).count() * 2 > voters
 }
 
-/// What is to be stated of a master that not even most of the Sentinels know.
+/// The text for `unproven` if most Sentinels do not know the master.
 fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> {
     let named: BTreeSet<&Node> = views.iter().map(|view| &view.master).collect();
     let agreed = is_known_to_most(master, views.iter(), voters);
@@ -209,10 +208,9 @@ fn disagreement(master: &Node, views: &[View], voters: usize) -> Option<String> 
     })
 }
 
-/// Chooses the first master where all Sentinels that can answer have answered, and most of them
-/// know none of the nodes: it is the one that most replicas follow. Every pool that meets these
-/// Sentinels must choose the same one, so the choice waits until each node that is named has been
-/// asked.
+/// Chooses the first master if all Sentinels that can answer have answered, and no node is known to
+/// most of them: the nominee that most replicas follow. Every pool that asks these Sentinels must
+/// choose the same node, so the choice waits until each node that is named has been asked.
 fn choose_among_strangers(views: &[View], node_reports: &NodeReports, election: &mut Election) {
     let nominees = nominees(views);
     election.contested = !nominees.is_empty();

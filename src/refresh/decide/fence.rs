@@ -1,4 +1,4 @@
-//! Whether the master is being replaced: what says so, and when that is over. Pure.
+//! The fence: which signs say that the master is being replaced, and when they are over. Pure.
 //!
 //! A *sign* is a failover event of a Sentinel or a failover flag in its answer. Events can be late,
 //! lost or forged. So a sign counts only until the same Sentinel is asked again and does not
@@ -37,8 +37,9 @@ use crate::{
     topology::{Replica, Topology},
 };
 
-/// How long after its first sign a failover has promoted a replica, if it ever does: Sentinels elect
-/// their leader within ten seconds, having waited at most one, and promote a second later.
+/// If a failover promotes a replica at all, it does so within this time after its first sign:
+/// Sentinels wait for at most one second, elect their leader within ten, and promote about one
+/// second later.
 const ELECTION: Duration = Duration::from_secs(12);
 
 /// The fence, while it is up.
@@ -250,7 +251,7 @@ impl Fence {
         trust.or_insert_with(|| Trust::new(now))
     }
 
-    /// Where no event was heard, the flag in an answer is the first sign.
+    /// Makes a sign of the failover flag in an answer, in case no event was heard.
     fn take_answers_for_signs(&mut self, facts: &Facts<'_>) {
         let confirms = facts.master_confirms();
         for report in facts.reports {
@@ -303,7 +304,8 @@ impl Fence {
     }
 
     fn signs_that_are_over(&self, facts: &Facts<'_>) -> Vec<SentinelId> {
-        // The leader that promoted it may be gone. Whether the others hear of it remains to be seen.
+        // A replica reports `master`. The leader that promoted it may be gone, and the other
+        // Sentinels may still hear of it.
         let promoted = facts.current.replicas.iter().any(|replica| {
             facts.node_reports.get(&replica.node) == Some(&NodeReport::Master)
                 && !self.promotions.is_dismissed(&replica.node)
@@ -375,7 +377,7 @@ impl Fence {
 }
 
 /// Whether the master confirms its role, and replicas are connected to it, by its own report or by
-/// theirs. A master without replicas is served by itself.
+/// theirs. A master without replicas needs none.
 fn is_served(facts: &Facts<'_>, evidence: &Evidence<'_>) -> bool {
     let Some(master) = &facts.current.master else {
         return false;

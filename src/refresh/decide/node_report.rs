@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{node::Node, topology::excluded::Excluded};
 
-/// What a node says of itself, or why it does not.
+/// What a node says about itself, or why it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeReport {
     /// It says it is a master.

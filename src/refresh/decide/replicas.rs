@@ -43,7 +43,7 @@ pub(crate) fn replicas(
             continue;
         }
         // A Sentinel that calls a healthy master down cannot sign in to the nodes, or cannot reach
-        // them.
+        // them. So that it calls a replica down does not count.
         let objection = nomination
             .flatten()
             .filter(|objection| !(blind && *objection == Excluded::SubjectivelyDown));
@@ -92,7 +92,7 @@ fn is_gone(
     !follows(report, master) && (unlisted || before.is_none())
 }
 
-/// Why a replica may not be read from, by what most Sentinels object and what it says of itself.
+/// Why a replica may not be read from, given the objection of most Sentinels and its own report.
 fn excluded(
     objection: Option<Excluded>,
     before: Option<&Replica>,

@@ -15,7 +15,7 @@ pub(crate) struct SentinelReport<'a> {
     pub(crate) answer: Option<&'a Answer>,
 }
 
-/// What the Sentinels that monitor our master believe.
+/// The views of the Sentinels that monitor our master name.
 pub(crate) fn views<'a>(
     reports: &'a [SentinelReport<'a>],
 ) -> impl Iterator<Item = &'a View> + Clone {

@@ -1,4 +1,4 @@
-//! What the tests of several rules say with.
+//! Builders that the tests of several rules share.
 
 use super::*;
 use crate::{

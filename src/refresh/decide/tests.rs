@@ -39,7 +39,8 @@ enum Step {
     Answers(usize),
     /// A Sentinel says what some Sentinel said at some earlier time.
     Repeats(usize, prop::sample::Index),
-    /// A Sentinel says something made up: a master, its epoch, whom it deposes and promotes.
+    /// A Sentinel says something made up: a master, its epoch, which node it replaces and which it
+    /// promotes.
     Lies(usize, u8, u64, Option<u8>, Option<u8>),
     /// A Sentinel cannot be asked.
     Silent(usize),
@@ -118,7 +119,7 @@ struct Said {
     answer: Option<Answer>,
 }
 
-/// The deployment as it is, and the client as far as its beliefs go.
+/// The deployment as it is, and what the client has decided.
 struct World {
     master: u8,
     epoch: u64,

@@ -42,7 +42,7 @@ impl Trust {
         self.trusted_again_at = self.trusted_again_at.max(now) + FORGIVENESS;
     }
 
-    /// Whether its events alone raise the fence no more.
+    /// Whether its events no longer raise the fence by themselves.
     pub(crate) fn is_mistrusted(&self, now: Instant) -> bool {
         self.trusted_again_at.saturating_duration_since(now) > FORGIVENESS * (MOST_FALSE_SIGNS - 1)
     }
@@ -63,8 +63,8 @@ impl Trust {
         self.reported = Duration::ZERO;
     }
 
-    /// Whether it has reported for so long a failover that never happened that its reports count no
-    /// more.
+    /// Whether it has reported a failover that never happened for so long that its reports no
+    /// longer count.
     pub(crate) fn is_discredited(&self) -> bool {
         self.reported >= LONGEST_FAILOVER
     }

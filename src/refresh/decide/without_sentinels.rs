@@ -1,4 +1,4 @@
-//! Who is master by what the nodes say, for when no Sentinel can be asked. Pure.
+//! Who is master, by what the nodes say, while no Sentinel can be asked. Pure.
 
 use crate::{
     node::Node,
@@ -19,8 +19,8 @@ pub(crate) enum Consensus {
 ///
 /// The Sentinels may have gone while a failover was under way. If it reached the node that it
 /// promotes, this node says `master`. As soon as another node follows it, the failover was
-/// announced and will last. A node that only says so itself is made a replica again by the
-/// returning Sentinels, as long as the old master is alive.
+/// announced and will last. If nobody follows it, the returning Sentinels make it a replica again,
+/// as long as the old master is alive.
 pub(crate) fn consensus(current: &Topology, node_reports: &NodeReports) -> Consensus {
     let Some(master) = &current.master else {
         return Consensus::Unclear;

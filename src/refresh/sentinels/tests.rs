@@ -60,7 +60,7 @@ async fn an_event_is_of_the_sentinel_that_gave_it_and_not_of_the_address() {
     assert_eq!(publisher.to_string(), other.to_string());
     let counts = sentinels.counts();
     assert_eq!((counts.known, counts.listening), (2, 1));
-    // It moves on: what it says now is another Sentinel's word.
+    // The address moves on: what it says now comes from another Sentinel.
     sentinels.note_answer(&balanced, 2, answer("c"));
     assert_eq!(sentinels.counts().known, 2);
     assert_eq!(sentinels.identify(&balanced, None).id(), Some("c"));

@@ -5,7 +5,7 @@ use memchr::memchr;
 /// A number of 19 digits always fits `u64`, and every `i64` has at most 19.
 const MOST_DIGITS: usize = 19;
 
-/// What a look at the bytes at hand gives.
+/// The result of scanning the bytes at hand.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scan<T> {
     /// The value, and the number of bytes it took, CRLF included.

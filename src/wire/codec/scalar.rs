@@ -4,7 +4,7 @@ use redis::{Value, VerbatimFormat};
 
 use crate::wire::codec::error::{CodecError, Fault};
 
-/// What a length and that many bytes are.
+/// The types that are sent as a length and that many bytes.
 #[derive(Clone, Copy)]
 pub(super) enum BlobKind {
     Bulk,

@@ -1,4 +1,4 @@
-//! The in-flight ledger: whose the next reply is.
+//! The in-flight ledger: to which call the next reply belongs.
 //!
 //! Replies carry no names. The order in which commands were handed in is all that says whose reply
 //! comes next.
@@ -23,7 +23,7 @@ pub(super) struct InFlight {
     heard: u32,
 }
 
-/// Whose the next reply is.
+/// The owner of the next reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Call {

@@ -317,7 +317,7 @@ async fn a_server_that_falls_silent_loses_the_connection() {
     drop(server);
 }
 
-/// A driver in the test's own task, to be looked into.
+/// A driver in the test's own task, which the test can inspect.
 fn driven(room: usize) -> (Arc<Mux>, Driver<impl FnMut() -> Admission>, DuplexStream) {
     let (connection, server) = connection(room, Some(LIMIT));
     let (framed, _) = connection.into_framed();

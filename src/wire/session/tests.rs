@@ -618,7 +618,7 @@ proptest! {
         let (mut session, mut server) = (Session::new(0), Server::default());
         let mut doubted = false;
         for op in steps {
-            // SELECT in MULTI counts against the connection even where EXEC brings it home.
+            // A SELECT in MULTI makes the connection dirty even if it selects the initial database.
             doubted |= matches!(op, Op::Select(_)) && server.multi.is_some();
             let expect = session.note(&cmd(&op.line())).expect;
             let reply = server.run(op, false);

@@ -54,7 +54,7 @@ pub(crate) fn patient(config: &mut Config) {
     config.read.wait_timeout = Some(SOON);
 }
 
-/// Patience for a busy machine, and no looks at the Sentinels but those that a test brings about.
+/// Long limits for a busy machine, and no refresh except those that a test causes.
 pub(crate) fn prepare(config: &mut Config, name: &str) {
     config.client_name = Some(name.to_owned());
     config.refresh_interval = Duration::from_secs(3600);
@@ -63,7 +63,7 @@ pub(crate) fn prepare(config: &mut Config, name: &str) {
     config.write.wait_timeout = Some(LONG);
 }
 
-/// A configuration for this Sentinel, with a look at it only when something is wrong.
+/// A configuration for this Sentinel, which is asked only when something is wrong.
 pub(crate) fn watched_by(sentinel: &FakeServer) -> Config {
     let mut config = Config::new([sentinel.addr()], "mymaster");
     patient(&mut config);

@@ -1,6 +1,6 @@
 //! Random numbers that are the same in every run.
 
-/// Small, and the same in every run.
+/// A xorshift generator.
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -18,7 +18,6 @@ use tokio::{
 
 use super::redirect;
 
-/// A TCP relay to one server that hands on what the server says in pieces, late.
 pub(crate) struct Relay {
     port: u16,
     upstream: u16,

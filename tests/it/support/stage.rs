@@ -1,5 +1,5 @@
-//! What the tests of the pool's semantics stand on: a pool with a name of its own, the server that
-//! its connections go to, and a way to let time pass.
+//! What the tests of checkout and return use: a pool with a name of its own, and the server that
+//! its connections go to.
 //!
 //! Most of these tests share one deployment, which they do not disturb; each knows its connections
 //! by their client name. Those that stop their server or count its commands have one of their own,

@@ -5,8 +5,8 @@ fn elect(current: &Topology, views: &[View], node_reports: &NodeReports) -> Elec
     super::elect(current, views, node_reports, None, views.len())
 }
 
-/// A case of the election: what is believed, what the Sentinels say, what the nodes say, and what
-/// must come of it: the adopted master with its epoch, and who is to be asked.
+/// A case of the election: the current topology, what the Sentinels and the nodes say, and the
+/// expected result: the adopted master with its epoch, and the nodes to ask.
 struct Case {
     why: &'static str,
     current: Topology,

@@ -1,12 +1,12 @@
-//! What the Sentinels say against a master that is written to all the same.
+//! What Sentinels report against a master that is still written to.
 
 use crate::{
     refresh::decide::{node_report::NodeReports, sentinel_report::SentinelReport},
     topology::Topology,
 };
 
-/// The text for [`SentinelStatus::claim`](crate::SentinelStatus::claim). The outer `None` means
-/// that the master has not been heard lately, so that what was stated before stays.
+/// The text for [`SentinelStatus::claim`](crate::SentinelStatus::claim). The outer `None`: there is
+/// no recent report of the master, so the claim stays as it was.
 pub(crate) fn claim(
     next: &Topology,
     reports: &[SentinelReport<'_>],

@@ -1,4 +1,4 @@
-//! The facts that the rules of the fence go by.
+//! The facts that the rules of the fence use.
 
 use tokio::time::Instant;
 

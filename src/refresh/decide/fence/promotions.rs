@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Promotion {
     pub(super) since: Instant,
-    /// The first refresh whose answers can tell which of the two it is.
+    /// The first refresh whose answers can tell whether it is part of a failover.
     pub(super) round: u64,
     /// Whether no Sentinel knew of a failover when it was asked.
     dismissed: bool,

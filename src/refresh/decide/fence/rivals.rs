@@ -10,8 +10,8 @@ use crate::{
     sentinel::answer::Answer,
 };
 
-/// Nodes that a Sentinel called the master and that said that they are none, each with the epoch
-/// under which it was called so.
+/// Nodes that a Sentinel names as the master and that deny it, each with the epoch under which it
+/// was named.
 #[derive(Debug, Default)]
 pub(super) struct Refuted(BTreeMap<Node, u64>);
 
@@ -20,7 +20,7 @@ impl Refuted {
         self.0.clear();
     }
 
-    /// Records what the nodes say that Sentinels call the master.
+    /// Records what the named nodes themselves report.
     pub(super) fn observe(&mut self, facts: &Facts<'_>) {
         let mut refuted = BTreeMap::new();
         for view in views(facts.reports) {
@@ -41,8 +41,8 @@ impl Refuted {
         self.0 = refuted;
     }
 
-    /// Another master that a Sentinel names under a higher epoch. `None` where that node said that it
-    /// is none, and where nobody vouches for it.
+    /// Another master that a Sentinel names under a higher epoch. `None` if that node denied it, or
+    /// if it does not belong to our deployment ([`election::is_vouched_for`]).
     pub(super) fn rival<'a>(&self, answer: &'a Answer, facts: &Facts<'_>) -> Option<&'a Node> {
         let view = answer.view.as_ref()?;
         let node = &view.master;

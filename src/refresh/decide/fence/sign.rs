@@ -11,7 +11,7 @@ use crate::{
     status::SignKind,
 };
 
-/// The signs that have not been followed up to their end, one for each Sentinel.
+/// The signs that are still open, one for each Sentinel.
 pub(super) type Signs = BTreeMap<SentinelId, Sign>;
 
 #[derive(Debug)]

@@ -19,7 +19,7 @@ fn sentinel(number: u16) -> SentinelId {
     SentinelId::from(Node::new("10.0.0.9", 26379 + number))
 }
 
-/// One Sentinel's last word.
+/// What one Sentinel said last.
 #[derive(Debug, Clone)]
 struct Said {
     round: u64,
@@ -94,7 +94,7 @@ impl Scene {
         }
     }
 
-    /// The first Sentinel publishes an event before look 5.
+    /// The first Sentinel publishes an event before refresh 5.
     fn publish(&mut self, kind: EventKind, master: u16) {
         let event = Event {
             kind,
@@ -105,7 +105,7 @@ impl Scene {
             .note(&sentinel(0), &event, &self.topology, 5, self.now);
     }
 
-    /// Look 4 is the newest that has begun.
+    /// Refresh 4 is the newest that has begun.
     fn hear(&mut self, reports: &[SentinelReport<'_>]) {
         let evidence = Evidence {
             round: 4,
@@ -182,7 +182,7 @@ fn a_replica_that_was_promoted_keeps_the_fence_up() {
     scene.node_reports.insert(node(REPLICA), NodeReport::Master);
     // The leader died: nobody states anything.
     assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
-    // That it has not been asked lately takes nothing back.
+    // That there is no recent report of it changes nothing.
     scene.node_reports.remove(&node(REPLICA));
     assert!(scene.is_raised([silent(5), clean(5), clean(5)]));
     scene.node_reports.insert(node(REPLICA), follower());
@@ -211,7 +211,7 @@ fn a_failover_that_is_reported_for_ever_does_not_count_for_ever() {
     assert!(scene.is_raised([stating(1), clean(1), clean(1)]));
     scene.now += LONGEST_FAILOVER;
     assert!(!scene.is_raised([stating(2), clean(2), clean(2)]));
-    // Where the master does not stand to its role it is.
+    // While the master does not confirm its role, the statement still counts.
     scene.node_reports.clear();
     assert!(scene.is_raised([stating(3), clean(3), clean(3)]));
 }
@@ -256,7 +256,7 @@ fn another_master_under_a_higher_epoch_counts_until_it_refutes_it() {
         .node_reports
         .insert(node(REPLICA), NodeReport::SomeReplica);
     assert!(!scene.is_raised([elsewhere(EPOCH + 1), clean(1), clean(1)]));
-    // Nor does an event bear out what the node itself refutes.
+    // An event does not confirm what the node itself denies.
     scene.publish(EventKind::Promoted, MASTER);
     let insists = Said {
         round: 5,
@@ -355,7 +355,7 @@ fn a_failover_reported_on_and_off_holds_writes_for_a_bounded_share_of_the_time()
     let share = held.as_secs_f64() / (scene.now - began).as_secs_f64();
     assert!(share < 0.15, "{share}");
     assert!(held >= LONGEST_FAILOVER);
-    // Made up for, it is believed again.
+    // After that time it is trusted again.
     scene.is_raised([clean(round + 1), clean(1), clean(1)]);
     scene.now += LONGEST_FAILOVER * 10;
     assert!(!scene.is_raised([clean(round + 2), clean(1), clean(1)]));
@@ -447,7 +447,7 @@ fn where_no_sentinel_can_be_asked_the_nodes_lift_the_fence_after_an_election() {
     assert!(scene.is_raised(gone()));
     scene.node_reports.insert(node(REPLICA), follower());
     assert!(!scene.is_raised(gone()));
-    assert_eq!(scene.fence.tally().false_signs, 0, "it was borne out");
+    assert_eq!(scene.fence.tally().false_signs, 0, "it was confirmed");
 }
 
 #[test]
@@ -508,7 +508,7 @@ fn that_the_sentinels_cannot_see_the_master_does_not_stop_its_writes() {
     let mut scene = Scene::new();
     assert!(!scene.is_raised([down(4), down(4), down(4)]));
     scene.publish(EventKind::ObjectivelyDown, MASTER);
-    assert!(scene.is_raised([down(4), down(4), down(4)]), "one look");
+    assert!(scene.is_raised([down(4), down(4), down(4)]), "one refresh");
     assert!(!scene.is_raised([down(5), down(4), down(4)]));
     // A failover that comes of it is one.
     scene.publish(EventKind::TryFailover, MASTER);

@@ -197,7 +197,7 @@ fn an_objection_of_sentinel_counts_until_the_replica_reports_unless_it_is_down()
         follows: "10.0.0.3:6379".into(),
     };
     let down = Excluded::SubjectivelyDown;
-    // What Sentinel says, the reason without the node's word, whether the node's word overrules it.
+    // What Sentinel says, the reason without a report of the node, whether the report overrules it.
     let table = [
         (link_down, link, true),
         (reports_master, Excluded::ReportsMaster, true),
@@ -265,7 +265,7 @@ fn a_replica_without_a_report_keeps_its_last_good_state() {
     let state = fate(&bad, &views, &node_reports([]));
     assert_eq!(state, (Some(Some(Excluded::Promoted)), true));
 
-    // Right after a switch the Sentinels say the worst of every replica.
+    // Right after a switch the Sentinels object to every replica.
     let fresh = ReplicaInfo {
         link_ok: None,
         master: None,

@@ -659,7 +659,7 @@ impl Model {
         self.settle();
     }
 
-    /// Nobody is let in any more.
+    /// No call is admitted any more.
     fn settle(&mut self) {
         self.waiting.clear();
         self.callers
@@ -668,7 +668,7 @@ impl Model {
     }
 
     fn check(&mut self) {
-        // Whoever was told that it failed has left the queue and given its room back.
+        // A call that was told that it failed has left the queue and given its room back.
         for caller in &mut self.callers {
             if self.state.calls[caller.key].completion.is_some() {
                 caller.granted = 0;
