@@ -125,8 +125,8 @@ async fn topology(State(pool): State<Pool>) -> Json<Value> {
 async fn status(State(pool): State<Pool>) -> Json<Value> {
     let status = pool.status();
     let sentinel = &status.sentinel;
-    let said: Map<String, Value> = sentinel
-        .said
+    let reports: Map<String, Value> = sentinel
+        .reports
         .iter()
         .map(|(who, what)| (who.to_owned(), what.into()))
         .collect();
@@ -140,7 +140,7 @@ async fn status(State(pool): State<Pool>) -> Json<Value> {
             "refreshes": sentinel.refreshes,
             "stale_answers": sentinel.stale_answers,
             "events": sentinel.events,
-            "said": said,
+            "reports": reports,
         },
     }))
 }

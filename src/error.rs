@@ -30,7 +30,7 @@ pub enum Error {
     Config(#[from] ConfigError),
 
     /// No Sentinel answered, or every one of them refused.
-    #[error("no Sentinel of {master_name:?} {}: {said}", no_sentinel(*refused))]
+    #[error("no Sentinel of {master_name:?} {}: {reports}", no_sentinel(*refused))]
     #[non_exhaustive]
     NoSentinel {
         /// The master name that was asked for.
@@ -38,21 +38,21 @@ pub enum Error {
         /// Whether every one of them was reached and refused us: our credentials, or our questions.
         refused: bool,
         /// What each Sentinel said, or why it could not be asked.
-        said: Reports,
+        reports: Reports,
     },
 
     /// Sentinels answered, and none of them monitors this master name.
-    #[error("no Sentinel monitors a master named {master_name:?}, check the name: {said}")]
+    #[error("no Sentinel monitors a master named {master_name:?}, check the name: {reports}")]
     #[non_exhaustive]
     UnknownMaster {
         /// The master name that was asked for.
         master_name: String,
         /// What each Sentinel said.
-        said: Reports,
+        reports: Reports,
     },
 
     /// No node proved in time to be the master that the Sentinels name, or it could not be reached.
-    #[error("no node proved to be the master of {master_name:?} within {waited:?}: {said}")]
+    #[error("no node proved to be the master of {master_name:?} within {waited:?}: {reports}")]
     #[non_exhaustive]
     NoMaster {
         /// The master name that was asked for.
@@ -60,15 +60,15 @@ pub enum Error {
         /// How long the call waited for a master to exist.
         waited: Duration,
         /// What the Sentinels and the nodes themselves said.
-        said: Reports,
+        reports: Reports,
     },
 
     /// The read policy allows replicas only, and none is readable.
-    #[error("no replica is readable: {said}")]
+    #[error("no replica is readable: {reports}")]
     #[non_exhaustive]
     NoReplica {
         /// Every known replica and why it is left out.
-        said: Reports,
+        reports: Reports,
     },
 
     /// A node could not be connected to, or refused the handshake.
@@ -252,8 +252,8 @@ impl Reports {
 }
 
 impl FromIterator<(String, String)> for Reports {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(said: I) -> Self {
-        Self(said.into_iter().collect())
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(reports: I) -> Self {
+        Self(reports.into_iter().collect())
     }
 }
 

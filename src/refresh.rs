@@ -351,7 +351,7 @@ impl Refresh {
             outlook,
             counts,
             answered: turnout.answered > 0,
-            said: self
+            reports: self
                 .sentinels
                 .describe()
                 .chain(self.probe_cache.describe(views))

@@ -115,7 +115,7 @@ pub struct SentinelStatus {
     /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
     pub claim: Option<String>,
     /// What each Sentinel said last, for a human reader.
-    pub said: Reports,
+    pub reports: Reports,
 }
 
 /// Whether writes are held back because the master is being replaced, and how that went so far.

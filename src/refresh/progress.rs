@@ -41,7 +41,7 @@ pub(super) struct Update {
     pub(super) outlook: Readiness,
     pub(super) counts: SentinelCounts,
     pub(super) answered: bool,
-    pub(super) said: Reports,
+    pub(super) reports: Reports,
     /// The refresh that is complete: enough Sentinels answered, and every node that had to be asked
     /// answered, or failed to.
     pub(super) completed: Option<u64>,
@@ -141,7 +141,7 @@ impl Progress {
             state.status.listening = counts.listening;
             state.status.unheard = counts.unheard;
             state.status.refused = counts.refused;
-            state.status.said = update.said;
+            state.status.reports = update.reports;
             if update.answered {
                 state.last_answer = Some(Instant::now());
             }
@@ -180,7 +180,7 @@ impl Progress {
                 return Err(error.unwrap_or_else(|| Error::NoMaster {
                     master_name: config.master_name.clone(),
                     waited: began.elapsed(),
-                    said: self.status().said,
+                    reports: self.status().reports,
                 }));
             }
         }
@@ -194,15 +194,18 @@ impl Progress {
 
     fn explain(&self, config: &Config, readiness: Readiness) -> Option<Error> {
         let master_name = config.master_name.clone();
-        let said = self.status().said;
+        let reports = self.status().reports;
         match readiness {
             Readiness::Open => None,
             Readiness::NoSentinel { refused } => Some(Error::NoSentinel {
                 master_name,
                 refused,
-                said,
+                reports,
             }),
-            Readiness::UnknownMaster => Some(Error::UnknownMaster { master_name, said }),
+            Readiness::UnknownMaster => Some(Error::UnknownMaster {
+                master_name,
+                reports,
+            }),
             Readiness::Refused(node, source) => Some(Error::Connect {
                 role: Role::Master,
                 node,

@@ -16,7 +16,7 @@ impl RolePool {
     /// There is no node to connect to.
     pub(crate) fn nowhere_to_go(&self) -> Error {
         let snapshot = self.topology.snapshot();
-        let said: Reports = snapshot
+        let reports: Reports = snapshot
             .replicas
             .iter()
             .filter_map(|replica| {
@@ -26,7 +26,7 @@ impl RolePool {
                 ))
             })
             .collect();
-        Error::NoReplica { said }
+        Error::NoReplica { reports }
     }
 
     /// Whether a dial that is tried again would only fail with the same error.
@@ -43,7 +43,7 @@ impl RolePool {
     /// A caller got no connection in all that time. `last` is the error of the last dial.
     pub(crate) fn timed_out(&self, last: Option<Error>, waited: Duration) -> Error {
         let snapshot = self.topology.snapshot();
-        let (node, said) = match (last, &snapshot.fence, &snapshot.master) {
+        let (node, report) = match (last, &snapshot.fence, &snapshot.master) {
             (Some(error), _, _) if self.is_read_pool() => return error,
             (_, Some(sign), Some(node)) if !self.is_read_pool() => {
                 (node.to_string(), format!("it is being replaced ({sign})"))
@@ -58,7 +58,7 @@ impl RolePool {
         Error::NoMaster {
             master_name: self.config.master_name.clone(),
             waited,
-            said: [(node, said)].into_iter().collect(),
+            reports: [(node, report)].into_iter().collect(),
         }
     }
 }

@@ -341,7 +341,7 @@ fn a_failure_of_the_connection_is_what_its_text_says() {
 
 #[test]
 fn what_never_reached_a_connection_was_not_executed() {
-    let said = Reports::default();
+    let reports = Reports::default();
     let master_name = || "mymaster".to_owned();
     let connect = |source| Error::Connect {
         role: Role::Master,
@@ -358,7 +358,7 @@ fn what_never_reached_a_connection_was_not_executed() {
             Refused,
             Error::UnknownMaster {
                 master_name: master_name(),
-                said: said.clone(),
+                reports: reports.clone(),
             },
         ),
         (
@@ -393,16 +393,21 @@ fn what_never_reached_a_connection_was_not_executed() {
             Error::NoSentinel {
                 master_name: master_name(),
                 refused: false,
-                said: said.clone(),
+                reports: reports.clone(),
             },
         ),
-        (Hindered, Error::NoReplica { said: said.clone() }),
+        (
+            Hindered,
+            Error::NoReplica {
+                reports: reports.clone(),
+            },
+        ),
         (
             Hindered,
             Error::NoMaster {
                 master_name: master_name(),
                 waited: Duration::ZERO,
-                said,
+                reports,
             },
         ),
         (

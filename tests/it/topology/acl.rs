@@ -280,7 +280,7 @@ async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
     assert!(
         pool.status()
             .sentinel
-            .said
+            .reports
             .to_string()
             .contains("epoch unknown")
     );

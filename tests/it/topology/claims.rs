@@ -38,7 +38,7 @@ async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_write
         }
     });
     eventually("all Sentinels say o_down", LIMIT, || async {
-        let said = pool.status().sentinel.said;
+        let said = pool.status().sentinel.reports;
         said.to_string().matches("o_down").count() >= 3
     })
     .await;

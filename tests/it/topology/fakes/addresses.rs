@@ -16,7 +16,7 @@ async fn the_error_says_what_became_of_each_address() {
     config.sentinel_timeout = Duration::from_millis(500);
     config.connect_timeout = Duration::from_secs(1);
     let told = |error: Error| match error {
-        Error::NoSentinel { said, .. } => said.to_string(),
+        Error::NoSentinel { reports, .. } => reports.to_string(),
         other => panic!("{other:?}"),
     };
     let both_refuse = told(Pool::connect(config.clone()).await.unwrap_err());

@@ -277,7 +277,7 @@ async fn a_failover_whose_sentinels_all_die_is_over_when_the_nodes_say_so() {
         sentinel.close_connections();
         let name = local(sentinel.port()).to_string();
         eventually("it does not answer any more", FAILOVER_LIMIT, || async {
-            let said = pool.status().sentinel.said;
+            let said = pool.status().sentinel.reports;
             let answers = |(who, what): (&str, &str)| who == name && what.starts_with("master is");
             !said.iter().any(answers)
         })

@@ -116,7 +116,7 @@ async fn a_configured_sentinel_announced_by_another_name_is_asked_and_listened_t
     counts(&pool, 3, 3, 3).await;
     subscribers(&sentinels, 1).await;
     eventually("each has said once who is master", LIMIT, || async {
-        pool.status().sentinel.said.iter().count() == 3
+        pool.status().sentinel.reports.iter().count() == 3
     })
     .await;
 }

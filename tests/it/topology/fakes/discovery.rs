@@ -87,12 +87,12 @@ async fn when_no_sentinel_answers_the_error_says_what_each_did_instead() {
         let began = Instant::now();
         let error = Pool::connect(config).await.expect_err("nobody answers");
         assert!(began.elapsed() < LIMIT);
-        let Error::NoSentinel { said, .. } = &error else {
+        let Error::NoSentinel { reports, .. } = &error else {
             panic!("{error:?}");
         };
-        let who: BTreeSet<_> = said.iter().map(|(who, _)| who.to_owned()).collect();
+        let who: BTreeSet<_> = reports.iter().map(|(who, _)| who.to_owned()).collect();
         assert_eq!(who, sentinels.iter().cloned().collect());
-        assert!(said.iter().all(|(_, what)| !what.is_empty()), "{error}");
+        assert!(reports.iter().all(|(_, what)| !what.is_empty()), "{error}");
         assert!(error.is_transient());
         let text = whole_text(&error);
         assert!(!text.contains("hunter2"), "{text}");
@@ -112,14 +112,18 @@ async fn when_no_sentinel_knows_the_name_the_error_says_so() {
         config.password = Some("hunter2-data".into());
         let error = Pool::connect(config).await.expect_err("an unknown name");
         let Error::UnknownMaster {
-            master_name, said, ..
+            master_name,
+            reports,
+            ..
         } = &error
         else {
             panic!("{error:?}");
         };
         assert_eq!(master_name, "nobodys");
-        assert_eq!(said.iter().count(), 3);
-        let silent = said.iter().filter(|(_, what)| what.contains("not monitor"));
+        assert_eq!(reports.iter().count(), 3);
+        let silent = reports
+            .iter()
+            .filter(|(_, what)| what.contains("not monitor"));
         assert_eq!(silent.count(), 2, "{error}");
         assert!(!error.is_transient());
         assert!(!whole_text(&error).contains("hunter2"));
@@ -142,10 +146,10 @@ async fn when_nobody_proves_to_be_master_the_error_says_what_all_of_them_said() 
     let began = Instant::now();
     let error = Pool::connect(config).await.expect_err("no master");
     assert!(began.elapsed() < LIMIT);
-    let Error::NoMaster { said, .. } = &error else {
+    let Error::NoMaster { reports, .. } = &error else {
         panic!("{error:?}");
     };
-    let who: BTreeSet<_> = said.iter().map(|(who, _)| who.to_owned()).collect();
+    let who: BTreeSet<_> = reports.iter().map(|(who, _)| who.to_owned()).collect();
     for sentinel in &sentinels {
         assert!(who.contains(&sentinel.addr()), "{error}");
     }
