@@ -79,7 +79,7 @@ pub(crate) enum Cause {
     Fenced(String, Duration),
     #[error("the node left the pool while the command was being written")]
     Withdrawn,
-    #[error("other clients changed the watched keys in each of {0} rounds; try again later")]
+    #[error("other clients changed the watched keys each of {0} times; try again later")]
     Contended(u32),
     #[error("the tokio runtime that the pool was connected on has ended")]
     RuntimeEnded,
