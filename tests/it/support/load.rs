@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{FAILOVER_LIMIT, LONG, Side, chain, eventually, value_of};
+use super::{FAILOVER_LIMIT, LONG, Side, chain, eventually, readable_are, value_of};
 
 /// What a machine that is busy with other things may add to a deadline.
 pub(crate) const SLACK: Duration = Duration::from_secs(3);
@@ -268,7 +268,8 @@ fn seed_key(number: usize) -> String {
     format!("seed:{number}")
 }
 
-/// Writes what is read under load, and waits until every replica has it.
+/// Writes what is read under load, and waits until every replica has it and is read from. While none
+/// is, reads go to the master.
 pub(crate) async fn seed(pool: &Pool, replicas: usize) {
     let mut conn = pool.write().await.unwrap();
     for number in 0..SEEDS {
@@ -277,6 +278,7 @@ pub(crate) async fn seed(pool: &Pool, replicas: usize) {
     }
     drop(conn);
     in_step(pool, replicas).await;
+    readable_are(pool, replicas, FAILOVER_LIMIT).await;
 }
 
 /// Waits until so many replicas have told the master that they have everything. One that has just
