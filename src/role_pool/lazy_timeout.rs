@@ -60,7 +60,7 @@ impl LazyTimeout {
         }
     }
 
-    /// Announces each step when it begins, and sleeps while no wait listens.
+    /// Announces each step when it begins, up to the last one that a wait has asked for.
     pub(crate) async fn run(&self) {
         loop {
             self.called.notified().await;

@@ -25,7 +25,7 @@ async fn never(lazy_timeout: &LazyTimeout, limit: Duration) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline_and_not_at_a_tick() {
     let lazy_timeout = lazy_timeout();
-    for millis in [20, 21, 50, 5000] {
+    for millis in [1, 7, 20, 21, 50, 5000] {
         let limit = Duration::from_millis(millis);
         assert_eq!(never(&lazy_timeout, limit).await, limit);
     }

@@ -30,8 +30,8 @@ use crate::{
 /// How many replies are delivered together: a quarter of what is in flight, within these bounds. The
 /// callers that they wake hand in their next commands while the server still has the rest to answer. If
 /// all were woken at once, the server would wait for the client and the client for the server, in turns:
-/// with 64 callers a quarter at a time serves 1.3 to 1.6 times as many commands, with 256 callers 1.5 to 2
-/// times, measured on two cores.
+/// with 64 callers a quarter at a time serves 1.3 to 1.6 times as many commands, with 256 callers 1.5 to
+/// 1.8 times, measured on two cores.
 ///
 /// Fewer than 16 do not pay for their own write. tokio has room for 256 tasks in the queue of a worker.
 /// Those beyond it wait until that queue is empty, which under load may take 20 ms.

@@ -29,7 +29,6 @@ async fn stage(builder: Builder, change: impl FnOnce(&mut Config)) -> (Deploymen
     })
     .await;
     seed(&pool, deployment.nodes().len() - 1).await;
-    readable_are(&pool, deployment.nodes().len() - 1, FAILOVER_LIMIT).await;
     (deployment, pool, name)
 }
 

@@ -30,7 +30,6 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
     };
     let pool = support::pool(&deployment, change).await;
     seed(&pool, 2).await;
-    readable_are(&pool, 2, FAILOVER_LIMIT).await;
     (deployment, pool, name)
 }
 
