@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 mod retry;
 mod retry_budget;
+mod single_command;
 
 use std::{fmt, sync::Arc};
 
@@ -15,12 +16,14 @@ use crate::{
     multiplexed::{
         connections::{ConnectionSet, SharedConnection, SharedConnections},
         retry::Tried,
+        single_command::SingleCommand,
     },
     retry::request::{PipelineRequest, Request},
     role_pool::{RolePool, scripts},
     util::jitter,
     wire::{
         command::{self, Shareable},
+        mux::Slot,
         pipeline,
     },
 };
@@ -141,6 +144,8 @@ pub struct Multiplexed {
     /// The state of the random numbers that choose which two connections are compared; 0 until the first
     /// choice.
     rng: u64,
+    /// For the call of each single command in turn.
+    slot: Slot,
 }
 
 /// The pool that a handle belongs to and keeps running.
@@ -160,6 +165,7 @@ impl Multiplexed {
             name,
             seen: None,
             rng: 0,
+            slot: Slot::default(),
         }
     }
 
@@ -186,7 +192,7 @@ impl Multiplexed {
     /// spreads commands nearly as well as taking the least busy of all, and does not send all
     /// callers to the same one at once.
     #[inline]
-    fn choose(&mut self) -> Option<&Arc<SharedConnection>> {
+    fn choose(&mut self) -> Option<usize> {
         let mut rng = self.rng;
         let chosen = match self.set().open.as_slice() {
             [] => None,
@@ -202,16 +208,23 @@ impl Multiplexed {
             }
         };
         self.rng = rng;
-        let open = &self.seen.as_ref()?.open;
-        chosen.map(|index| &open[index])
+        chosen
+    }
+
+    /// The connection at this place of the set that was looked at last.
+    #[inline]
+    fn chosen(&self, place: usize) -> &Arc<SharedConnection> {
+        let set = self.seen.as_ref();
+        &set.expect("BUG: the connection was chosen from a set").open[place]
     }
 
     /// Sends the request over one connection, and again where [`retry`](crate::retry) allows it.
     #[inline]
     async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
-        let Some(connection) = self.choose() else {
+        let Some(place) = self.choose() else {
             return Box::pin(self.retry(request, None)).await;
         };
+        let connection = self.chosen(place);
         match request.over_shared(&connection.mux, None).await {
             Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
             outcome => {
@@ -320,15 +333,7 @@ fn less_busy(open: &[Arc<SharedConnection>], first: usize, second: usize) -> Opt
 
 impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        Box::pin(async move {
-            self.ensure_shareable(cmd)?;
-            let reply = self.send(cmd).await?;
-            if scripts::is_unknown(&reply) {
-                let mut replies = Box::pin(self.load_scripts(&[cmd], vec![reply])).await?;
-                return Ok(replies.pop().expect("BUG: one command has one reply"));
-            }
-            Ok(reply)
-        })
+        Box::pin(SingleCommand::new(self, cmd))
     }
 
     fn req_packed_commands<'a>(

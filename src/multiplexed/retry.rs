@@ -180,7 +180,8 @@ impl Multiplexed {
         acquire_timeout: Duration,
     ) -> RedisResult<Arc<SharedConnection>> {
         loop {
-            if let Some(chosen) = self.choose().cloned() {
+            if let Some(place) = self.choose() {
+                let chosen = Arc::clone(self.chosen(place));
                 return Ok(self.serving().unwrap_or(chosen));
             }
             let since = budget.begin();

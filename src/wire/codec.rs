@@ -119,8 +119,9 @@ impl Decoder {
                 && input.used() <= longest
             {
                 let used = input.used();
+                let value = Value::BulkString(data.to_vec());
                 self.buf.advance(used);
-                return Ok(Some(Value::BulkString(data)));
+                return Ok(Some(value));
             }
             if let Some(number) = input.whole_integer()
                 && input.used() <= longest
@@ -137,6 +138,29 @@ impl Decoder {
             }
         }
         self.decode_any()
+    }
+
+    /// Has `read` read the next reply, without a copy, if it is a bulk string of at most `longest` bytes
+    /// that is all here. Any other is for [`decode`](Self::decode).
+    #[inline]
+    pub(crate) fn decode_short<R>(
+        &mut self,
+        longest: usize,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        if self.taken > 0 || self.failed.is_some() {
+            return None;
+        }
+        self.peak = self.peak.max(self.buf.capacity());
+        let mut input = Input::new(&self.buf, 0);
+        let data = input.whole_bulk(&self.limits)?;
+        let used = input.used();
+        if data.len() > longest || used > self.limits.max_reply_bytes {
+            return None;
+        }
+        let read = read(data);
+        self.buf.advance(used);
+        Some(read)
     }
 
     fn decode_any(&mut self) -> Result<Option<Value>, CodecError> {

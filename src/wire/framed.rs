@@ -111,6 +111,16 @@ impl Framed {
         }
     }
 
+    /// As [`Decoder::decode_short`].
+    #[inline]
+    pub(super) fn decode_short<R>(
+        &mut self,
+        longest: usize,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        self.decoder.decode_short(longest, read)
+    }
+
     /// The next reply that is here already.
     #[inline]
     pub(super) fn decode(&mut self) -> Result<Option<Value>, Cause> {

@@ -1,18 +1,21 @@
 //! One connection on one socket, shared by many callers at once.
 //!
-//! Callers hand in encoded commands to the [`MuxState`], behind a lock, and wait there for their replies.
-//! The [`Driver`], one task for each socket, writes all that was handed in since its last turn with one
-//! system call, and reads many replies with another. Under load a command costs its caller two
-//! short turns under the lock.
+//! A caller encodes its command into a [`Call`](call::Call) of its own, leaves a pointer to it at the
+//! [`Intake`], and waits. The [`Driver`], one task for each socket, takes all that was left there since its
+//! last turn, writes it with one system call, reads many replies with another, and puts each into its
+//! call. So under load a command costs its caller one short turn under a lock that others use, too. What
+//! the driver knows of the calls, the [`MuxState`], nobody else sees.
 
 mod call;
 mod driver;
 mod encoder;
 mod in_flight;
+mod intake;
 #[cfg(test)]
 mod model;
 mod outbox;
 mod queue;
+mod room;
 mod state;
 pub(crate) mod ticks;
 
@@ -27,10 +30,10 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use redis::{Cmd, Pipeline, Value};
 
-pub(crate) use crate::wire::mux::call::MuxError;
+pub(crate) use crate::wire::mux::call::{MuxError, Slot};
 use crate::{
     config::MultiplexedLimits,
     error::failure::{Cause, Fate},
@@ -38,13 +41,22 @@ use crate::{
     wire::{
         connection::WireConnection,
         mux::{
-            call::Completion,
+            call::{Completion, Progress},
             driver::Driver,
             encoder::Encoder,
-            state::{MuxState, Progress},
+            intake::{Arrival, Intake, Orders, Phase},
+            state::MuxState,
         },
     },
 };
+
+#[cfg(test)]
+use crate::util::schedule_model::step;
+
+/// A point at which the models let another task go first.
+#[cfg(not(test))]
+#[inline(always)]
+fn step() {}
 
 /// How many ticks the time limit of a command has. No command pays for a clock reading or a timer of
 /// its own, and none fails early. The latest fails two ticks late, a sixteenth of the limit, and
@@ -60,21 +72,33 @@ pub(crate) struct Limit {
     pub(crate) whole: Duration,
 }
 
+/// What callers and the driver share of a connection.
 pub(crate) struct Mux {
-    state: Mutex<MuxState>,
-    /// A copy for the choice between connections, which takes no lock.
-    in_flight: AtomicUsize,
+    intake: Apart<Mutex<Intake>>,
+    load: Apart<Load>,
     open: AtomicBool,
     /// No command will be taken in any more.
     leaving: AtomicBool,
     max_in_flight: usize,
 }
 
+/// On cache lines of its own: what is written for every command takes its whole line away from the
+/// other cores, and with it what they only read. Processors fetch lines in pairs.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// How much the driver had to do after its last turn.
+#[derive(Default)]
+struct Load {
+    in_flight: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
 impl fmt::Debug for Mux {
     /// Without buffers: they hold what callers store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mux")
-            .field("in_flight", &self.in_flight)
+            .field("in_flight", &self.in_flight())
             .field("open", &self.open)
             .finish_non_exhaustive()
     }
@@ -91,20 +115,33 @@ impl Mux {
         Arc<Self>,
         impl Future<Output = Result<(), Cause>> + Send + 'static,
     ) {
+        Self::driven(connection, limits, current)
+    }
+
+    fn driven<F: FnMut() -> Admission>(
+        connection: WireConnection,
+        limits: MultiplexedLimits,
+        current: F,
+    ) -> (Arc<Self>, Driver<F>) {
         let (framed, timeout) = connection.into_framed();
         let tick = timeout
             .map_or(LONGEST_TICK, |timeout| timeout / TICKS)
             .clamp(SHORTEST_TICK, LONGEST_TICK);
         let mux = Arc::new(Self {
-            state: Mutex::new(MuxState::new(limits, timeout)),
-            in_flight: AtomicUsize::new(0),
+            intake: Apart(Mutex::new(Intake::new())),
+            load: Apart(Load::default()),
             open: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
             max_in_flight: limits.max_in_flight,
         });
         let limit = timeout.unwrap_or_default();
-        let driver = Driver::new(Arc::clone(&mux), framed, tick, limit, current);
+        let state = MuxState::new(limits, timeout);
+        let driver = Driver::new(Arc::clone(&mux), framed, state, tick, limit, current);
         (mux, driver)
+    }
+
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.0.lock()
     }
 
     /// Whether it takes commands now.
@@ -119,26 +156,26 @@ impl Mux {
 
     /// Has the driver check whether the node may still be written to.
     pub(crate) fn nudge(&self) {
-        let driver = self.state.lock().driver();
+        let driver = self.intake().driver();
         wake(driver);
     }
 
     /// Takes commands again after the fence was lifted.
     pub(crate) fn reopen(&self) {
-        let mut state = self.state.lock();
-        if state.reopen() {
+        let mut intake = self.intake();
+        if intake.reopen() {
             self.open.store(true, Relaxed);
         }
     }
 
     /// How many commands are in flight, as of a moment ago.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
+        self.load.0.in_flight.load(Relaxed)
     }
 
     /// How many calls wait for room.
     pub(crate) fn waiting(&self) -> usize {
-        self.state.lock().waiting()
+        self.load.0.waiting.load(Relaxed) + self.intake().len()
     }
 
     /// Takes in and writes nothing more, and ends when what was written is answered. False when it was
@@ -146,24 +183,71 @@ impl Mux {
     pub(crate) fn retire(&self) -> bool {
         self.open.store(false, Relaxed);
         let was_leaving = self.leaving.swap(true, Relaxed);
-        let driver = self.state.lock().retire();
+        let driver = self.intake().retire();
         wake(driver);
         !was_leaving
     }
+}
 
-    /// Publishes the count for the choice between connections.
-    fn publish(&self, state: &MuxState) {
-        self.in_flight.store(state.in_flight(), Relaxed);
+/// The callers' side.
+impl Mux {
+    /// Begins a single command in this slot. To be followed by [`poll_reply`](Self::poll_reply) until it
+    /// is ready, or by [`abandon`](Self::abandon).
+    #[inline]
+    pub(crate) fn begin(&self, slot: &mut Slot, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
+        let call = slot.renew();
+        call.begin(waker, cmd.is_no_response());
+        let count = Encoder::One(cmd).encode(call);
+        match self.leave(slot, count, None) {
+            Some(_) => Ok(()),
+            None => Err(MuxError::NotWritten),
+        }
+    }
+
+    /// Leaves the call at the intake; returns the tick in which it came, or `None` if nothing is taken in.
+    #[inline]
+    fn leave(&self, slot: &Slot, count: usize, since: Option<u32>) -> Option<u32> {
+        let call = Arc::clone(slot.call());
+        step();
+        let left = self.intake().leave(call, count, since);
+        step();
+        match left {
+            Ok((since, driver)) => {
+                wake(driver);
+                Some(since)
+            }
+            // It is dropped without the lock.
+            Err(_call) => None,
+        }
+    }
+
+    /// The reply to the command in this slot. An error reply is a [`Value::ServerError`].
+    #[inline]
+    pub(crate) fn poll_reply(slot: &Slot, cx: &mut Context<'_>) -> Poll<Result<Value, MuxError>> {
+        let progress = slot.call().lock().progress(cx.waker());
+        match progress {
+            Progress::Waiting => Poll::Pending,
+            Progress::Done(completion) => Poll::Ready(completion.one()),
+            Progress::More => unreachable!("BUG: a single command has one portion"),
+        }
+    }
+
+    /// The caller of the command in this slot does not wait any longer. Replies that still come for it
+    /// go to nobody. Returns what is known of the command.
+    pub(crate) fn abandon(&self, slot: &Slot) -> Fate {
+        let abandoned = slot.call().lock().abandon();
+        step();
+        if abandoned.untaken {
+            let driver = self.intake().abandoned();
+            wake(driver);
+        }
+        abandoned.fate
     }
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
     /// `limit` applies in addition to the connection's own.
     pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, MuxError> {
-        match self.call(Encoder::one(cmd), limit).await {
-            Completion::One(value) => Ok(value),
-            Completion::Error(error) => Err(error),
-            Completion::Many(_) => unreachable!("BUG: one command has one reply"),
-        }
+        self.call(Encoder::One(cmd), limit).await.one()
     }
 
     /// Sends a pipeline from the command at `next` on and waits for its replies, those to `MULTI` and
@@ -175,17 +259,14 @@ impl Mux {
         limit: Option<Limit>,
     ) -> Result<Vec<Value>, MuxError> {
         let encoder = Encoder::many(pipeline, next, self.max_in_flight);
-        match self.call(encoder, limit).await {
-            Completion::Many(values) => Ok(values),
-            Completion::Error(error) => Err(error),
-            Completion::One(_) => unreachable!("BUG: a pipeline's replies come together"),
-        }
+        self.call(encoder, limit).await.many()
     }
 
     async fn call(&self, mut encoder: Encoder<'_>, limit: Option<Limit>) -> Completion {
         let mut future = RequestFuture {
             mux: self,
-            key: None,
+            slot: Slot::default(),
+            since: None,
         };
         let completion = poll_fn(|cx| future.poll(cx, &mut encoder));
         let Some(limit) = limit else {
@@ -199,71 +280,114 @@ impl Mux {
     }
 }
 
-/// A call that is under way. When it is dropped, replies that still come for it go to nobody.
+/// The driver's side.
+impl Mux {
+    #[inline]
+    fn take_arrived(&self, driver: &Waker, arrived: &mut Vec<Arrival>) -> Orders {
+        self.intake().take(driver, arrived)
+    }
+
+    /// As [`Intake::sleep`].
+    fn sleep(&self) -> bool {
+        self.intake().sleep()
+    }
+
+    /// As [`Intake::tick`].
+    fn tick(&self, now: u32, arrived: &mut Vec<Arrival>) {
+        self.intake().tick(now, arrived);
+    }
+
+    /// Takes nothing in until it is reopened. Returns what the driver has not seen.
+    fn pause(&self) -> Vec<Arrival> {
+        let mut intake = self.intake();
+        // Under the lock, or it might be reopened in between: a connection that looks closed and is
+        // not would never be used again.
+        self.open.store(false, Relaxed);
+        intake.stop(Phase::Paused)
+    }
+
+    /// Takes nothing in any more. Returns what the driver has not seen.
+    fn close(&self) -> Vec<Arrival> {
+        let mut intake = self.intake();
+        // Under the lock, or the maintainer might reopen it in between: a connection that looks open
+        // and takes nothing in would have callers try it again and again.
+        self.open.store(false, Relaxed);
+        self.leaving.store(true, Relaxed);
+        intake.stop(Phase::Closed)
+    }
+
+    /// The driver has ended: nobody is to wake it.
+    fn forget_driver(&self) {
+        let driver = self.intake().forget_driver();
+        drop(driver);
+    }
+
+    /// As [`Intake::shrink`].
+    fn shrink(&self) {
+        self.intake().shrink();
+    }
+
+    /// Publishes the counts for the choice between connections.
+    #[inline]
+    fn publish(&self, state: &MuxState) {
+        self.load.0.in_flight.store(state.in_flight(), Relaxed);
+        self.load.0.waiting.store(state.waiting(), Relaxed);
+    }
+}
+
+/// A call that is under way, in portions if it is a pipeline. When it is dropped, replies that still come
+/// for it go to nobody.
 struct RequestFuture<'a> {
     mux: &'a Mux,
-    /// Where its call is, once it has entered.
-    key: Option<usize>,
+    slot: Slot,
+    /// The tick in which it came, once it has begun.
+    since: Option<u32>,
 }
 
 impl RequestFuture<'_> {
     fn timed_out(&self, limit: Limit) -> Completion {
-        let state = self.mux.state.lock();
-        let fate = self.key.map_or(Fate::NotExecuted, |key| state.fate(key));
+        let fate = match self.since {
+            None => Fate::NotExecuted,
+            Some(_) => self.mux.abandon(&self.slot),
+        };
         Completion::Error(MuxError::Failed(Cause::Timeout(limit.whole), fate))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, encoder: &mut Encoder<'_>) -> Poll<Completion> {
-        encoder.prepare();
-        let mut state = self.mux.state.lock();
-        let key = match self.key {
-            None => match state.enter(encoder.wanted(), encoder.total(), cx.waker()) {
-                Some(key) => key,
-                None => return Poll::Ready(Completion::Error(MuxError::NotWritten)),
-            },
-            Some(key) => match state.progress(key, cx.waker()) {
+        let count = if self.since.is_none() {
+            let call = self.slot.renew();
+            encoder.begin(call, cx.waker());
+            encoder.encode(call)
+        } else {
+            let mut call = self.slot.call().lock();
+            match call.progress(cx.waker()) {
                 Progress::Waiting => return Poll::Pending,
-                Progress::Admitted => key,
-                Progress::Done(completion) => {
-                    self.key = None;
-                    return Poll::Ready(completion);
-                }
-            },
+                Progress::Done(completion) => return Poll::Ready(completion),
+                // The rest of a long pipeline waits behind the calls that have come meanwhile.
+                Progress::More => encoder.encode(&mut call),
+            }
         };
-        self.key = Some(key);
-        if !state.is_admitted(key) {
+        if let Some(since) = self.mux.leave(&self.slot, count, self.since) {
+            self.since = Some(since);
             return Poll::Pending;
         }
-        let driver = encoder.hand_in(&mut state, key);
-        // The rest of a long pipeline waits behind the calls that have come meanwhile.
-        let more = encoder.wanted();
-        if more > 0 {
-            state.ask(key, more);
+        if self.since.is_none() {
+            return Poll::Ready(Completion::Error(MuxError::NotWritten));
         }
-        let admitted = state.is_admitted(key);
-        self.mux.publish(&state);
-        let silent = encoder.is_silent();
-        drop(state);
-        wake(driver);
-        if admitted {
-            cx.waker().wake_by_ref();
+        let mut call = self.slot.call().lock();
+        // The caller is here, and needs no waking.
+        let _waker = call.shorten();
+        match call.progress(cx.waker()) {
+            Progress::Done(completion) => Poll::Ready(completion),
+            Progress::Waiting | Progress::More => Poll::Pending,
         }
-        if silent {
-            return Poll::Ready(Completion::One(Value::Nil));
-        }
-        Poll::Pending
     }
 }
 
 impl Drop for RequestFuture<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let mut woken = Vec::new();
-            let mut state = self.mux.state.lock();
-            let _received = state.abandon(key, &mut woken);
-            self.mux.publish(&state);
-            drop(state);
-            wake(woken);
+        if self.since.is_some() {
+            self.mux.abandon(&self.slot);
         }
     }
 }

@@ -59,7 +59,7 @@ impl Reply {
                     break None;
                 }
                 if let Some(data) = input.whole_bulk(limits) {
-                    frame.add(Value::BulkString(data));
+                    frame.add(Value::BulkString(data.to_vec()));
                     continue;
                 }
                 if let Some(number) = input.whole_integer() {

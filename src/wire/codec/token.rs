@@ -74,7 +74,7 @@ impl<'a> Input<'a> {
     /// A bulk string, if it comes next, is all there and is not null. Any other case is for
     /// `Tokens`.
     #[inline(always)]
-    pub(super) fn whole_bulk(&mut self, limits: &ReplyLimits) -> Option<Vec<u8>> {
+    pub(super) fn whole_bulk(&mut self, limits: &ReplyLimits) -> Option<&'a [u8]> {
         if let [b'$', body @ ..] = self.rest()
             && let Scan::Done(Some(declared), header) = line::length(body)
             && let Ok(length) = usize::try_from(declared)
@@ -82,7 +82,7 @@ impl<'a> Input<'a> {
             && let Some((data, [b'\r', b'\n', ..])) = body[header..].split_at_checked(length)
         {
             self.position += 1 + header + length + 2;
-            return Some(data.to_vec());
+            return Some(data);
         }
         None
     }

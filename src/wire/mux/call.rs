@@ -1,14 +1,26 @@
 //! One caller's command or pipeline, from its first poll to its last reply.
+//!
+//! The caller and the driver share it, behind a lock of its own at which they hardly ever meet: the
+//! caller fills it in, hands it to the driver, and looks again when it is woken.
 
-use std::{mem, task::Waker};
+use std::{mem, sync::Arc, task::Waker};
 
+use parking_lot::Mutex;
 use redis::Value;
-use slab::Slab;
 
 use crate::{
     error::failure::{Cause, Fate},
-    wire::pipeline,
+    wire::{
+        mux::{
+            outbox::{BIG, Outbox},
+            room::Room,
+        },
+        pipeline,
+    },
 };
+
+/// What a long command or the portion of a pipeline may leave to the next one as room.
+const KEEP: usize = 1024;
 
 /// Why a caller gets no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,166 +34,373 @@ pub(crate) enum MuxError {
 #[derive(Debug)]
 pub(super) enum Completion {
     One(Value),
+    /// A short bulk string, whose bytes are in the call's room.
+    Short,
     Many(Vec<Value>),
     Error(MuxError),
 }
 
-/// The calls of one connection, by their keys.
-pub(super) type Calls = Slab<Call>;
+/// What a caller finds when it is polled.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// The call has not ended; its waker will be called.
+    Waiting,
+    /// The next portion may be handed in.
+    More,
+    Done(Completion),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The driver has not taken what was handed in last.
+    HandedIn,
+    /// The driver has taken all that was handed in.
+    Taken,
+    /// It receives nothing any more, and nothing of it is written any more.
+    Over,
+}
 
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) waker: Option<Waker>,
-    /// The tick in which it came.
-    pub(super) since: u32,
-    /// The offset of its first byte in the stream; `u64::MAX` until something is handed in.
+    stage: Stage,
+    /// The caller wants no reply, only to know when the command has its place in the stream.
+    silent: bool,
+    waker: Option<Waker>,
+    completion: Option<Completion>,
+    /// The offset of its first byte in the stream; `u64::MAX` until the driver has taken something.
     start: u64,
-    /// How many commands it waits for room for; 0 when it does not wait.
-    pub(super) wanted: usize,
-    /// How many commands it may hand in now.
-    pub(super) granted: usize,
-    /// How many of its portions are in flight.
-    portions: usize,
-    /// How many commands it has handed in.
-    handed_in: usize,
-    /// How many replies a pipeline is to have; `None` for a single command.
-    total: Option<usize>,
-    replies: Vec<Value>,
-    pub(super) completion: Option<Completion>,
-    /// Its caller has gone; replies that still come for it are dropped.
-    pub(super) abandoned: bool,
+    /// Only for a pipeline.
+    replies: Option<Box<Replies>>,
+    /// What is handed in, where it is too long for `room`.
+    long: Vec<u8>,
+    /// The command until the driver has taken it. Then the reply, if it is short.
+    pub(super) room: Room,
 }
 
-impl Call {
+/// The replies to a pipeline.
+#[derive(Debug)]
+struct Replies {
+    received: Vec<Value>,
+    /// How many there are to be.
+    total: usize,
+    /// How many commands the driver has taken.
+    taken: usize,
+    /// Another portion is to be handed in.
+    more: bool,
+}
+
+/// A call and those who know it: its caller, and the driver until the last reply.
+pub(super) type SharedCall = Arc<Mutex<Call>>;
+
+/// Where a caller keeps its call, to use it again for the next command: a command then allocates
+/// nothing here.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(Option<SharedCall>);
+
+impl Slot {
+    /// An unused call. The old one is used again only if the driver has forgotten it, or a late reply
+    /// to the old command would be the reply to the new one.
     #[inline]
-    pub(super) fn new(total: Option<usize>, now: u32, waker: &Waker) -> Self {
+    pub(super) fn renew(&mut self) -> &mut Call {
+        let kept = self
+            .0
+            .as_mut()
+            .is_some_and(|call| match Arc::get_mut(call) {
+                Some(call) => {
+                    call.get_mut().reset();
+                    true
+                }
+                None => false,
+            });
+        if !kept {
+            self.0 = None;
+        }
+        let call = self
+            .0
+            .get_or_insert_with(|| Arc::new(Mutex::new(Call::new())));
+        let call = Arc::get_mut(call).expect("BUG: nobody else has the call");
+        call.get_mut()
+    }
+
+    #[inline]
+    pub(super) fn call(&self) -> &SharedCall {
+        let call = self.0.as_ref();
+        call.expect("BUG: a call is asked for after it has begun")
+    }
+}
+
+impl Completion {
+    #[inline]
+    pub(super) fn one(self) -> Result<Value, MuxError> {
+        match self {
+            Self::One(value) => Ok(value),
+            Self::Error(error) => Err(error),
+            Self::Short | Self::Many(_) => unreachable!("BUG: one command has one reply"),
+        }
+    }
+
+    pub(super) fn many(self) -> Result<Vec<Value>, MuxError> {
+        match self {
+            Self::Many(values) => Ok(values),
+            Self::Error(error) => Err(error),
+            Self::Short | Self::One(_) => {
+                unreachable!("BUG: a pipeline's replies come together")
+            }
+        }
+    }
+}
+
+/// The caller's side.
+impl Call {
+    fn new() -> Self {
         Self {
-            waker: Some(waker.clone()),
-            since: now,
-            start: u64::MAX,
-            wanted: 0,
-            granted: 0,
-            portions: 0,
-            handed_in: 0,
-            total,
-            replies: Vec::new(),
+            stage: Stage::Taken,
+            silent: false,
+            waker: None,
             completion: None,
-            abandoned: false,
+            start: u64::MAX,
+            replies: None,
+            long: Vec::new(),
+            room: Room::new(),
+        }
+    }
+
+    #[inline]
+    fn reset(&mut self) {
+        self.stage = Stage::Taken;
+        self.silent = false;
+        self.waker = None;
+        self.completion = None;
+        self.start = u64::MAX;
+        self.replies = None;
+        if self.long.capacity() > KEEP {
+            self.long = Vec::new();
+        }
+    }
+
+    /// It is a single command.
+    #[inline]
+    pub(super) fn begin(&mut self, waker: &Waker, silent: bool) {
+        self.waker = Some(waker.clone());
+        self.silent = silent;
+    }
+
+    /// It is a pipeline that is to have so many replies.
+    pub(super) fn begin_pipeline(&mut self, waker: &Waker, total: usize) {
+        self.waker = Some(waker.clone());
+        self.replies = Some(Box::new(Replies {
+            received: Vec::new(),
+            total,
+            taken: 0,
+            more: false,
+        }));
+    }
+
+    /// An empty buffer for what does not fit into the room.
+    pub(super) fn long(&mut self) -> &mut Vec<u8> {
+        self.room.clear();
+        self.long.clear();
+        &mut self.long
+    }
+
+    /// What was encoded last goes to the driver; `more` says whether there is another portion.
+    #[inline]
+    pub(super) fn hand_in(&mut self, more: bool) {
+        self.stage = Stage::HandedIn;
+        if let Some(replies) = &mut self.replies {
+            replies.more = more;
+        }
+    }
+
+    #[inline]
+    pub(super) fn progress(&mut self, waker: &Waker) -> Progress {
+        match self.completion.take() {
+            Some(Completion::Short) => {
+                let text = self.room.bytes().to_vec();
+                return Progress::Done(Completion::One(Value::BulkString(text)));
+            }
+            Some(completion) => return Progress::Done(completion),
+            None => {}
+        }
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        let more = self.replies.as_ref().is_some_and(|replies| replies.more);
+        if more && self.stage == Stage::Taken {
+            return Progress::More;
+        }
+        Progress::Waiting
+    }
+
+    /// The caller does not wait any longer. What it had received is to be dropped without the lock.
+    pub(super) fn abandon(&mut self) -> Abandoned {
+        let (untaken, fate) = (self.stage == Stage::HandedIn, self.fate());
+        self.stage = Stage::Over;
+        Abandoned {
+            untaken,
+            fate,
+            _waker: self.waker.take(),
+            _completion: self.completion.take(),
+            _replies: self.replies.take(),
+            _long: mem::take(&mut self.long),
         }
     }
 
     /// What is known of its commands if it is given up now.
     pub(super) fn fate(&self) -> Fate {
-        // What was handed in may still be written after this.
+        // What the driver has taken may still be written after this.
         if self.start == u64::MAX {
             Fate::NotExecuted
         } else {
             Fate::Unknown
         }
     }
+}
 
-    /// Whether its caller still waits and has not been told how it ended.
+/// What is left of a call whose caller has gone.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    /// The driver has not taken what was handed in last, and never will.
+    pub(super) untaken: bool,
+    pub(super) fate: Fate,
+    _waker: Option<Waker>,
+    _completion: Option<Completion>,
+    _replies: Option<Box<Replies>>,
+    _long: Vec<u8>,
+}
+
+/// The driver's side. The wakers that it returns are to be called without the lock.
+impl Call {
+    /// Moves what was handed in to the stream. Returns the offset at which it starts there; `None` where
+    /// the call has ended meanwhile.
     #[inline]
-    pub(super) fn is_pending(&self) -> bool {
-        !self.abandoned && self.completion.is_none()
-    }
-
-    /// Whether the ledger or the queue still names it.
-    #[inline]
-    pub(super) fn is_referenced(&self) -> bool {
-        self.portions != 0 || self.wanted != 0
-    }
-
-    /// It hands in all that it was admitted for, from the offset `start` on. Returns how many
-    /// commands these are.
-    #[inline]
-    pub(super) fn hand_in(&mut self, start: u64) -> usize {
-        self.start = self.start.min(start);
-        self.portions += 1;
-        let count = mem::take(&mut self.granted);
-        self.handed_in += count;
-        count
-    }
-
-    /// A portion of `count` commands is given back to it: nothing, or only a part, was written.
-    pub(super) fn take_back(&mut self, count: usize) {
-        self.portions -= 1;
-        self.handed_in -= count;
-    }
-
-    /// All replies to one of its portions have come.
-    #[inline]
-    pub(super) fn portion_ended(&mut self) {
-        self.portions -= 1;
-    }
-
-    /// Neither the ledger nor the queue names it any more.
-    pub(super) fn unlink(&mut self) {
-        (self.portions, self.wanted, self.granted) = (0, 0, 0);
-    }
-
-    #[inline]
-    pub(super) fn receive(&mut self, reply: Value, woken: &mut Vec<Waker>) {
-        let Some(total) = self.total else {
-            self.completion = Some(Completion::One(reply));
-            woken.extend(self.waker.take());
-            return;
-        };
-        self.replies.push(reply);
-        if self.replies.len() == total {
-            self.complete(woken);
+    pub(super) fn take(
+        &mut self,
+        count: usize,
+        outbox: &mut Outbox,
+        woken: &mut Vec<Waker>,
+    ) -> Option<u64> {
+        if self.stage != Stage::HandedIn {
+            return None;
         }
+        let start = outbox.end();
+        if self.long.is_empty() {
+            outbox.copy(self.room.bytes());
+        } else if self.long.len() > BIG {
+            outbox.push(mem::take(&mut self.long));
+        } else {
+            outbox.copy(&self.long);
+            self.long.clear();
+        }
+        self.stage = Stage::Taken;
+        self.start = self.start.min(start);
+        if let Some(replies) = &mut self.replies {
+            replies.taken += count;
+            if replies.more {
+                woken.extend(self.waker.take());
+            }
+        } else if self.silent {
+            woken.extend(self.end(Completion::One(Value::Nil)));
+        }
+        Some(start)
     }
 
-    fn complete(&mut self, woken: &mut Vec<Waker>) {
-        self.completion = Some(Completion::Many(mem::take(&mut self.replies)));
-        woken.extend(self.waker.take());
+    /// Whether it still waits for something.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Gives it its next reply, a bulk string.
+    #[inline]
+    pub(super) fn receive_short(&mut self, bytes: &[u8]) -> Option<Waker> {
+        if self.replies.is_none() && self.stage == Stage::Taken && self.room.set(bytes) {
+            return self.end(Completion::Short);
+        }
+        if self.stage == Stage::Over {
+            return None;
+        }
+        self.receive(Value::BulkString(bytes.to_vec())).0
+    }
+
+    /// Gives it its next reply. A value that it does not take comes back, to be dropped without the
+    /// lock.
+    #[inline]
+    pub(super) fn receive(&mut self, reply: Value) -> (Option<Waker>, Option<Value>) {
+        if self.stage == Stage::Over {
+            return (None, Some(reply));
+        }
+        let Some(replies) = &mut self.replies else {
+            return (self.end(Completion::One(reply)), None);
+        };
+        replies.received.push(reply);
+        (self.complete(), None)
+    }
+
+    /// Ends a pipeline that has all its replies.
+    fn complete(&mut self) -> Option<Waker> {
+        let replies = self.replies.as_mut()?;
+        if replies.received.len() < replies.total {
+            return None;
+        }
+        let received = mem::take(&mut replies.received);
+        self.end(Completion::Many(received))
+    }
+
+    /// A portion of `count` commands that the driver had taken will not be written, or only a part of
+    /// it.
+    pub(super) fn take_back(&mut self, count: usize) {
+        if let Some(replies) = &mut self.replies {
+            replies.taken -= count;
+        }
     }
 
     /// Nothing more of it will be written: a pipeline gets the replies to what was.
-    pub(super) fn shorten(&mut self, woken: &mut Vec<Waker>) {
-        if self.handed_in == 0 {
-            return self.fail(MuxError::NotWritten, woken);
+    pub(super) fn shorten(&mut self) -> Option<Waker> {
+        if self.stage == Stage::Over {
+            return None;
         }
-        self.total = Some(self.handed_in);
-        if self.replies.len() == self.handed_in {
-            self.complete(woken);
+        // A portion on its way to the driver is not taken any more.
+        self.stage = Stage::Taken;
+        match &mut self.replies {
+            Some(replies) if replies.taken > 0 => {
+                replies.total = replies.taken;
+                replies.more = false;
+                self.complete()
+            }
+            _ => self.fail(MuxError::NotWritten),
         }
     }
 
     /// No further reply to it will come. `written` is how far the socket has taken the stream.
-    pub(super) fn give_up(&mut self, cause: &Cause, written: u64, woken: &mut Vec<Waker>) {
-        let error = pipeline::final_error(&self.replies).filter(|_| cause.is_hangup());
-        if let Some((error, total)) = error.cloned().zip(self.total) {
-            self.replies.resize(total, error);
-            self.complete(woken);
-        } else if self.completion.is_none() {
-            let error = if self.start < written {
-                MuxError::Failed(cause.clone(), Fate::Unknown)
-            } else {
-                MuxError::NotWritten
-            };
-            self.fail(error, woken);
+    pub(super) fn give_up(&mut self, cause: &Cause, written: u64) -> Option<Waker> {
+        if self.stage == Stage::Over {
+            return None;
         }
+        if let Some(replies) = &mut self.replies
+            && cause.is_hangup()
+            && let Some(error) = pipeline::final_error(&replies.received).cloned()
+        {
+            replies.received.resize(replies.total, error);
+            return self.complete();
+        }
+        let error = if self.start < written {
+            MuxError::Failed(cause.clone(), Fate::Unknown)
+        } else {
+            MuxError::NotWritten
+        };
+        self.fail(error)
     }
 
-    pub(super) fn fail(&mut self, error: MuxError, woken: &mut Vec<Waker>) {
-        self.replies = Vec::new();
-        self.completion = Some(Completion::Error(error));
-        woken.extend(self.waker.take());
+    pub(super) fn fail(&mut self, error: MuxError) -> Option<Waker> {
+        self.replies = None;
+        self.end(Completion::Error(error))
     }
 
-    /// What it has received, taken out to be dropped without the lock.
-    pub(super) fn take_received(&mut self) -> (Option<Completion>, Vec<Value>) {
-        (self.completion.take(), mem::take(&mut self.replies))
-    }
-}
-
-/// Removes a call that its caller has left, unless something still names it.
-#[inline]
-pub(super) fn forget(calls: &mut Calls, key: usize) {
-    let call = &calls[key];
-    if call.abandoned && !call.is_referenced() {
-        calls.remove(key);
+    #[inline]
+    fn end(&mut self, completion: Completion) -> Option<Waker> {
+        self.stage = Stage::Over;
+        self.completion = Some(completion);
+        self.waker.take()
     }
 }

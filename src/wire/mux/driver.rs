@@ -1,9 +1,9 @@
-//! Moves bytes between the shared state and the socket.
+//! Moves bytes between the calls and the socket.
 
 use std::{
     mem,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -21,6 +21,8 @@ use crate::{
         framed::Framed,
         mux::{
             Mux,
+            intake::{Arrival, Orders, Phase},
+            room::ROOM,
             state::{MuxState, Ticked},
             wake,
         },
@@ -51,15 +53,15 @@ pub(super) struct Driver<F> {
     over: bool,
 }
 
-/// The socket's side: what was read and not delivered, what is being written.
+/// The socket, and what is known of the calls.
 struct Io {
     framed: Framed,
-    /// How many of the bytes that `framed` has written the shared state knows of.
+    state: MuxState,
+    /// How many of the bytes that `framed` has written `state` knows of.
     reported: usize,
-    replies: Vec<Value>,
+    /// What was handed in and is not in `state` yet.
+    arrived: Vec<Arrival>,
     woken: Vec<Waker>,
-    /// Something was read since the last turn.
-    heard: bool,
     /// Several callers were just answered, so several commands are likely to come.
     crowd: bool,
     yielded: bool,
@@ -67,7 +69,7 @@ struct Io {
     batch: usize,
 }
 
-/// What the driver does after its turn under the lock.
+/// What the driver does after its turn.
 enum Next {
     Sleep,
     Write,
@@ -82,6 +84,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
     pub(super) fn new(
         mux: Arc<Mux>,
         mut framed: Framed,
+        state: MuxState,
         tick: Duration,
         limit: Duration,
         current: F,
@@ -93,10 +96,10 @@ impl<F: FnMut() -> Admission> Driver<F> {
             current,
             io: Io {
                 framed,
+                state,
                 reported: 0,
-                replies: Vec::new(),
+                arrived: Vec::new(),
                 woken: Vec::new(),
-                heard: false,
                 crowd: false,
                 yielded: false,
                 batch: FEWEST,
@@ -113,14 +116,11 @@ impl<F: FnMut() -> Admission> Driver<F> {
         loop {
             let read = self.io.read(cx);
             let admission = (self.current)();
-            let more = matches!(read, Ok(true));
-            let next = self.turn(cx, admission, more);
+            let (next, more) = match read {
+                Ok(more) => (self.turn(cx, admission, more), more),
+                Err(cause) => (Next::Close(Err(cause)), false),
+            };
             wake(self.io.woken.drain(..));
-            // Those that nobody waited for.
-            self.io.replies.clear();
-            if let Err(cause) = read {
-                return Poll::Ready(Err(cause));
-            }
             match next {
                 Next::Close(ended) => return Poll::Ready(ended),
                 Next::Again => continue,
@@ -141,21 +141,23 @@ impl<F: FnMut() -> Admission> Driver<F> {
         }
     }
 
-    /// Its turn under the lock: delivers what was read and takes what is to be written.
+    /// Its turn: takes what callers have handed in, and what is to be written. `more` says whether there
+    /// are more replies to deliver.
     fn turn(&mut self, cx: &mut Context<'_>, admission: Admission, more: bool) -> Next {
-        let mut state = self.mux.state.lock();
-        state.greet(cx.waker());
-        let stopped = match self.io.deliver(&mut state) {
-            None => self.io.stop(&self.mux, &mut state, admission),
-            ended => ended,
-        };
+        let io = &mut self.io;
+        io.note_written();
+        let orders = self.mux.take_arrived(cx.waker(), &mut io.arrived);
+        if orders.abandoned > 0 {
+            io.state.abandoned(orders.abandoned);
+        }
+        io.state.admit(&mut io.arrived, &mut io.woken);
+        let stopped = io.stop(&self.mux, orders, admission);
+        io.batch = (io.state.in_flight() / SHARE).clamp(FEWEST, MOST);
+        self.mux.publish(&io.state);
         if let Some(next) = stopped {
             return next;
         }
-        self.io.batch = (state.in_flight() / SHARE).clamp(FEWEST, MOST);
-        self.mux.publish(&state);
-        let (next, taken) = self.io.take(&mut state, more);
-        drop(state);
+        let (next, taken) = io.take(&self.mux, more);
         if taken {
             let tick = self.tick;
             self.timer
@@ -173,16 +175,22 @@ impl<F: FnMut() -> Admission> Driver<F> {
             // As in `framed`: a peer that always has more to read must not hold up time.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let now = Instant::now();
-            let mut state = self.mux.state.lock();
-            let ticked = state.tick(now, &mut self.io.woken);
-            self.mux.publish(&state);
-            drop(state);
-            wake(self.io.woken.drain(..));
+            let io = &mut self.io;
+            self.mux.tick(io.state.advance(now), &mut io.arrived);
+            io.state.admit(&mut io.arrived, &mut io.woken);
+            let ticked = io.state.expire(&mut io.woken);
+            self.mux.publish(&io.state);
+            wake(io.woken.drain(..));
+            if io.state.has_out() {
+                // It may have been let in just now.
+                cx.waker().wake_by_ref();
+            }
             match ticked {
                 Ticked::Busy => timer.as_mut().reset(now + self.tick),
                 Ticked::Idle => {
                     self.timer = None;
-                    self.io.trim();
+                    io.trim();
+                    self.mux.shrink();
                 }
                 Ticked::Stalled => return Poll::Ready(Cause::Timeout(self.limit)),
             }
@@ -191,63 +199,83 @@ impl<F: FnMut() -> Admission> Driver<F> {
 }
 
 impl Io {
-    /// Reads replies; says whether there may be more.
+    /// Reads replies and delivers them, as many as go together; says whether there may be more.
     #[inline]
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        self.note_written();
+        let mut delivered = 0;
         loop {
-            while let Some(value) = self.framed.decode()? {
-                if !matches!(value, Value::Push { .. }) {
-                    self.replies.push(value);
+            while let Some(asked) = self.deliver_next()? {
+                if !asked {
+                    return Err(Cause::unasked());
                 }
-                if self.replies.len() >= self.batch {
+                delivered += 1;
+                if delivered >= self.batch {
+                    self.crowd = true;
                     return Ok(true);
                 }
             }
             match self.framed.poll_fill(cx) {
-                Poll::Ready(Ok(())) => self.heard = true,
+                Poll::Ready(Ok(())) => self.state.heard(),
                 Poll::Ready(Err(cause)) => return Err(cause),
-                Poll::Pending => return Ok(false),
+                Poll::Pending => break,
             }
         }
+        if delivered > 0 {
+            self.crowd = delivered > 1;
+        }
+        Ok(false)
     }
 
-    /// Tells the state what was written, and delivers what was read.
+    /// Delivers the next reply that is here; says whether a command asked for it.
     #[inline]
-    fn deliver(&mut self, state: &mut MuxState) -> Option<Next> {
-        let written = self.framed.written();
-        state.wrote(written - self.reported, &mut self.woken);
-        self.reported = written;
-        if mem::take(&mut self.heard) {
-            state.heard();
+    fn deliver_next(&mut self) -> Result<Option<bool>, Cause> {
+        let (state, woken) = (&mut self.state, &mut self.woken);
+        let short = |reply: &[u8]| state.deliver_short(reply, woken);
+        if let Some(asked) = self.framed.decode_short(ROOM, short) {
+            return Ok(Some(asked));
         }
-        if !self.replies.is_empty() {
-            self.crowd = self.replies.len() > 1;
-            if !state.deliver(&mut self.replies, &mut self.woken) {
-                return Some(Next::Close(Err(Cause::unasked())));
+        while let Some(reply) = self.framed.decode()? {
+            if !matches!(reply, Value::Push { .. }) {
+                return Ok(Some(self.state.deliver(reply, &mut self.woken)));
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// Tells the state what the socket has taken.
+    #[inline]
+    fn note_written(&mut self) {
+        let written = self.framed.written();
+        self.state.wrote(written - self.reported);
+        self.reported = written;
     }
 
     /// Writes nothing more for now, or ever, where that is asked for.
     #[inline]
-    fn stop(&mut self, mux: &Mux, state: &mut MuxState, admission: Admission) -> Option<Next> {
-        if admission == Admission::Fenced && !state.is_paused() {
-            mux.open.store(false, Relaxed);
-            if state.pause(&Cause::Withdrawn, &mut self.woken) {
+    fn stop(&mut self, mux: &Mux, orders: Orders, admission: Admission) -> Option<Next> {
+        let mut paused = orders.phase == Phase::Paused;
+        if admission == Admission::Fenced && orders.phase == Phase::Open {
+            paused = self.state.is_between_commands();
+            if paused {
+                let arrived = mux.pause();
+                let cause = &Cause::Withdrawn;
+                self.state.hand_back(arrived, cause, &mut self.woken);
                 self.begin();
-                mux.publish(state);
                 // The fence may have been lifted meanwhile, and nobody would check again.
                 return Some(Next::Again);
             }
         }
-        let stays = admission == Admission::Open || state.is_paused();
-        if admission == Admission::Revoked || !stays || state.is_retired() {
-            mux.open.store(false, Relaxed);
-            mux.leaving.store(true, Relaxed);
-            state.drain(&Cause::Withdrawn, &mut self.woken);
-            self.begin();
-            if !state.is_owed() {
+        let stays = admission == Admission::Open || paused;
+        let closed = orders.phase == Phase::Closed;
+        if admission == Admission::Revoked || !stays || orders.retired || closed {
+            if !closed {
+                let arrived = mux.close();
+                let cause = &Cause::Withdrawn;
+                self.state.drain(arrived, cause, &mut self.woken);
+                self.begin();
+            }
+            if !self.state.is_owed() {
                 return Some(Next::Close(Ok(())));
             }
         }
@@ -256,25 +284,25 @@ impl Io {
 
     /// Takes what is to be written next; whether there was any.
     #[inline]
-    fn take(&mut self, state: &mut MuxState, more: bool) -> (Next, bool) {
+    fn take(&mut self, mux: &Mux, more: bool) -> (Next, bool) {
         if !self.framed.is_flushed() {
             return (Next::Write, false);
         }
         self.begin();
-        if !state.has_out() {
+        if !self.state.has_out() {
             if more {
                 return (Next::Yield, false);
             }
-            state.sleep();
-            return (Next::Sleep, false);
+            let asleep = mux.sleep();
+            return (if asleep { Next::Sleep } else { Next::Again }, false);
         }
-        if (self.crowd || state.is_busy()) && !self.yielded {
+        if (self.crowd || self.state.is_busy()) && !self.yielded {
             self.yielded = true;
             return (Next::Yield, false);
         }
         self.yielded = false;
         self.crowd = false;
-        state.take_out(self.framed.begin());
+        self.state.take_out(self.framed.begin());
         (Next::Write, true)
     }
 
@@ -288,7 +316,10 @@ impl Io {
     /// Gives back what grew under load.
     fn trim(&mut self) {
         self.framed.trim();
-        (self.replies, self.woken) = (Vec::new(), Vec::new());
+        self.woken = Vec::new();
+        if self.arrived.is_empty() {
+            self.arrived = Vec::new();
+        }
     }
 }
 
@@ -301,15 +332,12 @@ impl<F> Driver<F> {
     fn finish(&mut self, cause: &Cause) {
         self.over = true;
         let io = &mut self.io;
-        let mut state = self.mux.state.lock();
-        // Under the lock, or the maintainer might reopen it in between: a connection that looks open
-        // and takes nothing in would have callers try it again and again.
-        self.mux.open.store(false, Relaxed);
-        self.mux.leaving.store(true, Relaxed);
-        state.wrote(io.framed.written() - io.reported, &mut io.woken);
-        state.fail(cause, &mut io.woken);
-        self.mux.publish(&state);
-        drop(state);
+        io.note_written();
+        let mut arrived = mem::take(&mut io.arrived);
+        arrived.extend(self.mux.close());
+        self.mux.forget_driver();
+        io.state.fail(arrived, cause, &mut io.woken);
+        self.mux.publish(&io.state);
         wake(io.woken.drain(..));
     }
 }

@@ -1,18 +1,22 @@
 //! The in-flight ledger: to which call the next reply belongs.
 //!
-//! Replies carry no names. The order in which commands were handed in is all that says whose reply
-//! comes next.
+//! Replies carry no names. The order in which commands were put into the stream is all that says whose
+//! reply comes next.
 
 use std::collections::VecDeque;
+
+use crate::wire::mux::call::SharedCall;
 
 /// Commands of one call, handed in together and not all answered yet.
 #[derive(Debug)]
 pub(super) struct Portion {
-    pub(super) call: usize,
+    pub(super) call: SharedCall,
     /// How many of its commands are not answered.
     pub(super) unanswered: usize,
     /// The offset of its first byte in the stream.
     pub(super) start: u64,
+    /// The tick in which the call came.
+    pub(super) since: u32,
 }
 
 #[derive(Debug)]
@@ -23,14 +27,10 @@ pub(super) struct InFlight {
     heard: u32,
 }
 
-/// The owner of the next reply.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Call {
-        key: usize,
-        /// It was the last reply of its portion.
-        ended: bool,
-    },
+/// Whose reply comes next.
+#[derive(Debug)]
+pub(super) enum Owner<'a> {
+    Call(&'a mut Portion),
     /// Nothing was handed in that has no reply.
     Nobody,
     /// Nothing of the next command was written, so this cannot be its reply.
@@ -45,7 +45,7 @@ impl InFlight {
         }
     }
 
-    /// Adds what was handed in last, in the tick `now`.
+    /// Adds what was put into the stream last, in the tick `now`.
     #[inline]
     pub(super) fn push(&mut self, portion: Portion, now: u32) {
         if self.portions.is_empty() {
@@ -54,22 +54,20 @@ impl InFlight {
         self.portions.push_back(portion);
     }
 
-    /// Assigns the next reply. `written` is how far the socket has taken the stream.
+    /// The owner of the next reply. `written` is how far the socket has taken the stream.
     #[inline]
-    pub(super) fn answered(&mut self, written: u64) -> Owner {
-        let Some(portion) = self.portions.front_mut() else {
-            return Owner::Nobody;
-        };
-        if portion.start >= written {
-            return Owner::Unwritten;
+    pub(super) fn owner(&mut self, written: u64) -> Owner<'_> {
+        match self.portions.front_mut() {
+            None => Owner::Nobody,
+            Some(portion) if portion.start >= written => Owner::Unwritten,
+            Some(portion) => Owner::Call(portion),
         }
-        let key = portion.call;
-        portion.unanswered -= 1;
-        let ended = portion.unanswered == 0;
-        if ended {
-            self.portions.pop_front();
-        }
-        Owner::Call { key, ended }
+    }
+
+    /// The first portion has all its replies.
+    #[inline]
+    pub(super) fn end_first(&mut self) {
+        self.portions.pop_front();
     }
 
     /// The server has sent something in the tick `now`.
@@ -101,9 +99,13 @@ impl InFlight {
         starts.find(|start| *start >= written)
     }
 
-    /// Takes back what was handed in last.
+    /// Takes back what was put into the stream last.
     pub(super) fn pop(&mut self) -> Option<Portion> {
         self.portions.pop_back()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Portion> {
+        self.portions.iter()
     }
 
     pub(super) fn clear(&mut self) {

@@ -28,12 +28,11 @@ impl Outbox {
         }
     }
 
-    /// Adds commands that are small enough to be copied.
+    /// Adds encoded commands that are small enough to be copied.
     #[inline]
-    pub(super) fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.open.len();
-        encode(&mut self.open);
-        self.end += (self.open.len() - before) as u64;
+    pub(super) fn copy(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+        self.end += bytes.len() as u64;
     }
 
     /// Adds encoded commands without a copy.

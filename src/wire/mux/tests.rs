@@ -320,16 +320,7 @@ async fn a_server_that_falls_silent_loses_the_connection() {
 /// A driver in the test's own task, which the test can inspect.
 fn driven(room: usize) -> (Arc<Mux>, Driver<impl FnMut() -> Admission>, DuplexStream) {
     let (connection, server) = connection(room, Some(LIMIT));
-    let (framed, _) = connection.into_framed();
-    let mux = Arc::new(Mux {
-        state: Mutex::new(MuxState::new(MultiplexedLimits::default(), Some(LIMIT))),
-        in_flight: AtomicUsize::new(0),
-        open: AtomicBool::new(true),
-        leaving: AtomicBool::new(false),
-        max_in_flight: 4096,
-    });
-    let tick = LIMIT / TICKS;
-    let driver = Driver::new(Arc::clone(&mux), framed, tick, LIMIT, || Admission::Open);
+    let (mux, driver) = Mux::driven(connection, MultiplexedLimits::default(), || Admission::Open);
     (mux, driver, server)
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Ticks {
     /// A call that came before this tick is overdue. Whether a call came early or late in its own
     /// tick is not known, so it counts as having come when that tick ended.
     overdue: u32,
+    /// Nothing is known of the time before this tick.
+    forgotten: u32,
 }
 
 impl Ticks {
@@ -23,6 +25,7 @@ impl Ticks {
             now: 0,
             ends: VecDeque::new(),
             overdue: 0,
+            forgotten: 0,
         }
     }
 
@@ -57,5 +60,16 @@ impl Ticks {
     pub(crate) fn forget(&mut self) {
         self.ends = VecDeque::new();
         self.overdue = self.now;
+        self.forgotten = self.now;
+    }
+
+    /// This tick, or the earliest that is not forgotten. A pipeline comes from before if its caller has
+    /// let all others finish before it handed in the next portion. It gets more time then, never less.
+    #[inline]
+    pub(crate) fn known(&self, since: u32) -> u32 {
+        if self.now.wrapping_sub(since) > self.now.wrapping_sub(self.forgotten) {
+            return self.forgotten;
+        }
+        since
     }
 }

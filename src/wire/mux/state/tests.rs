@@ -1,69 +1,143 @@
-use std::collections::{HashSet, VecDeque};
+use std::{collections::VecDeque, sync::Arc};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    error::failure::Fate,
+    wire::mux::{
+        call::{Completion, Progress, Slot},
+        intake::{Intake, Phase},
+    },
+};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-fn state(max_in_flight: usize, max_pending_bytes: usize) -> MuxState {
-    let limits = MultiplexedLimits {
-        connections: 1,
-        max_in_flight,
-        max_pending_bytes,
-    };
-    MuxState::new(limits, Some(TIMEOUT))
+/// A connection without a socket: both sides of the intake.
+struct Fixture {
+    intake: Intake,
+    state: MuxState,
 }
 
-fn roomy() -> MuxState {
-    state(100, 1 << 20)
-}
-
-fn enter(state: &mut MuxState, wanted: usize) -> usize {
-    state.enter(wanted, None, Waker::noop()).unwrap()
-}
-
-/// A single call that hands in ten bytes at once.
-fn call(state: &mut MuxState) -> usize {
-    let key = enter(state, 1);
-    hand_in(state, key);
-    key
-}
-
-fn hand_in(state: &mut MuxState, key: usize) {
-    state.hand_in(key, |out| out.extend([b'x'; 10]));
-}
-
-/// The driver has taken all that was handed in, and `bytes` of it have reached the socket.
-fn wrote(state: &mut MuxState, bytes: usize) {
-    while state.has_out() {
-        state.take_out(&mut Vec::new());
+impl Fixture {
+    fn new(max_in_flight: usize, max_pending_bytes: usize) -> Self {
+        let limits = MultiplexedLimits {
+            connections: 1,
+            max_in_flight,
+            max_pending_bytes,
+        };
+        Self {
+            intake: Intake::new(),
+            state: MuxState::new(limits, Some(TIMEOUT)),
+        }
     }
-    state.wrote(bytes, &mut Vec::new());
+
+    fn roomy() -> Self {
+        Self::new(100, 1 << 20)
+    }
+
+    /// Leaves the next portion; whether it was taken in.
+    fn leave(&mut self, slot: &Slot, count: usize) -> bool {
+        let call = Arc::clone(slot.call());
+        self.intake.leave(call, count, None).is_ok()
+    }
+
+    /// A single command of ten bytes, that the driver has seen.
+    fn call(&mut self) -> Slot {
+        self.pipeline(None, 1)
+    }
+
+    /// A portion of ten bytes of a call, that the driver has seen.
+    fn pipeline(&mut self, total: Option<usize>, count: usize) -> Slot {
+        let mut slot = Slot::default();
+        let call = slot.renew();
+        match total {
+            None => call.begin(Waker::noop(), false),
+            Some(total) => call.begin_pipeline(Waker::noop(), total),
+        }
+        call.long().extend([b'x'; 10]);
+        call.hand_in(total.is_some_and(|total| count < total));
+        self.leave(&slot, count);
+        self.turn();
+        slot
+    }
+
+    /// The last portion of ten bytes.
+    fn next_portion(&mut self, slot: &Slot, count: usize) {
+        let mut call = slot.call().lock();
+        call.long().extend([b'x'; 10]);
+        call.hand_in(false);
+        drop(call);
+        self.leave(slot, count);
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        let mut arrived = Vec::new();
+        let orders = self.intake.take(Waker::noop(), &mut arrived);
+        self.state.abandoned(orders.abandoned);
+        self.state.admit(&mut arrived, &mut Vec::new());
+    }
+
+    /// The driver has taken all that was handed in, and `bytes` of it have reached the socket.
+    fn wrote(&mut self, bytes: usize) {
+        while self.state.has_out() {
+            self.state.take_out(&mut Vec::new());
+        }
+        self.state.wrote(bytes);
+        self.turn();
+    }
+
+    fn deliver(&mut self, ids: impl IntoIterator<Item = i64>) -> bool {
+        let mut ids = ids.into_iter().map(Value::Int);
+        let asked = ids.all(|reply| self.state.deliver(reply, &mut Vec::new()));
+        self.turn();
+        asked
+    }
+
+    fn abandon(&mut self, slot: &Slot) {
+        if slot.call().lock().abandon().untaken {
+            self.intake.abandoned();
+        }
+        self.turn();
+    }
+
+    fn drain(&mut self) {
+        let arrived = self.intake.stop(Phase::Closed);
+        let withdrawn = Cause::Withdrawn;
+        self.state.drain(arrived, &withdrawn, &mut Vec::new());
+    }
+
+    fn fail(&mut self, cause: &Cause) {
+        let arrived = self.intake.stop(Phase::Closed);
+        self.state.fail(arrived, cause, &mut Vec::new());
+    }
+
+    fn tick(&mut self, now: Instant) -> Ticked {
+        let mut arrived = Vec::new();
+        self.intake.tick(self.state.advance(now), &mut arrived);
+        self.state.admit(&mut arrived, &mut Vec::new());
+        self.state.expire(&mut Vec::new())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.state.is_empty() && self.intake.len() == 0
+    }
 }
 
-fn deliver(state: &mut MuxState, ids: impl IntoIterator<Item = i64>) -> bool {
-    let mut replies: Vec<_> = ids.into_iter().map(Value::Int).collect();
-    state.deliver(&mut replies, &mut Vec::new())
+fn progress(slot: &Slot) -> Progress {
+    slot.call().lock().progress(Waker::noop())
 }
 
-fn abandon(state: &mut MuxState, key: usize) {
-    state.abandon(key, &mut Vec::new());
-}
-
-fn progress(state: &mut MuxState, key: usize) -> Progress {
-    state.progress(key, Waker::noop())
-}
-
-fn reply(state: &mut MuxState, key: usize) -> Option<i64> {
-    match progress(state, key) {
+fn reply(slot: &Slot) -> Option<i64> {
+    match progress(slot) {
         Progress::Done(Completion::One(Value::Int(id))) => Some(id),
         _ => None,
     }
 }
 
-fn error_of(state: &mut MuxState, key: usize) -> Option<MuxError> {
-    match progress(state, key) {
+fn error_of(slot: &Slot) -> Option<MuxError> {
+    match progress(slot) {
         Progress::Done(Completion::Error(error)) => Some(error),
         _ => None,
     }
@@ -73,196 +147,276 @@ fn withdrawn() -> MuxError {
     MuxError::Failed(Cause::Withdrawn, Fate::Unknown)
 }
 
+/// Whether the driver has let it in.
+fn is_in(slot: &Slot) -> bool {
+    slot.call().lock().fate() == Fate::Unknown
+}
+
 #[test]
 fn replies_go_to_calls_in_the_order_in_which_they_handed_in() {
-    let mut state = roomy();
-    let keys = [0; 3].map(|_| call(&mut state));
-    wrote(&mut state, 30);
-    assert!(deliver(&mut state, [7, 8, 9]));
-    assert_eq!(
-        keys.map(|key| reply(&mut state, key)),
-        [Some(7), Some(8), Some(9)]
-    );
-    assert!(state.is_empty());
+    let mut fixture = Fixture::roomy();
+    let calls = [0; 3].map(|_| fixture.call());
+    fixture.wrote(30);
+    assert!(fixture.deliver([7, 8, 9]));
+    assert_eq!(calls.map(|call| reply(&call)), [Some(7), Some(8), Some(9)]);
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn a_reply_to_a_command_of_which_nothing_was_written_is_refused() {
-    let mut state = roomy();
-    call(&mut state);
-    let second = call(&mut state);
-    wrote(&mut state, 10);
-    assert!(!deliver(&mut state, [1, 2]));
-    assert_eq!(reply(&mut state, second), None);
+    let mut fixture = Fixture::roomy();
+    fixture.call();
+    let second = fixture.call();
+    fixture.wrote(10);
+    assert!(!fixture.deliver([1, 2]));
+    assert_eq!(reply(&second), None);
 }
 
 #[test]
 fn a_reply_is_refused_when_nothing_is_owed() {
-    assert!(!deliver(&mut roomy(), [1]));
+    assert!(!Fixture::roomy().deliver([1]));
 }
 
 #[test]
-fn values_that_nobody_waits_for_are_left_to_be_dropped_without_the_lock() {
-    let mut state = roomy();
-    let gone = call(&mut state);
-    let kept = call(&mut state);
-    wrote(&mut state, 20);
-    abandon(&mut state, gone);
-    let mut replies = [1, 2].map(Value::Int);
-    assert!(state.deliver(&mut replies, &mut Vec::new()));
-    assert_eq!(replies, [Value::Int(1), Value::Nil]);
-    assert_eq!(reply(&mut state, kept), Some(2));
-    assert!(state.is_empty());
+fn a_short_reply_is_the_value_that_a_long_one_would_be() {
+    for length in [0, 1, 64, 136, 137, 5000] {
+        let mut fixture = Fixture::roomy();
+        let call = fixture.call();
+        let pipeline = fixture.pipeline(Some(1), 1);
+        fixture.wrote(20);
+        let text = vec![b'y'; length];
+        for _ in 0..2 {
+            assert!(fixture.state.deliver_short(&text, &mut Vec::new()));
+        }
+        let value = Value::BulkString(text);
+        assert!(matches!(progress(&call), Progress::Done(Completion::One(one)) if one == value));
+        let Progress::Done(Completion::Many(values)) = progress(&pipeline) else {
+            panic!("it has its reply");
+        };
+        assert_eq!(values, [value]);
+    }
 }
 
 #[test]
-fn a_dropped_call_gives_back_what_it_had_received() {
-    let mut state = roomy();
-    let key = state.enter(2, Some(2), Waker::noop()).unwrap();
-    hand_in(&mut state, key);
-    wrote(&mut state, 10);
-    deliver(&mut state, [1]);
-    let (completion, replies) = state.abandon(key, &mut Vec::new());
-    assert!(completion.is_none());
-    assert_eq!(replies, [Value::Int(1)]);
-    deliver(&mut state, [2]);
-    assert!(state.is_empty());
+fn a_late_reply_does_not_reach_the_next_command_of_the_same_slot() {
+    let mut fixture = Fixture::roomy();
+    let mut slot = fixture.call();
+    fixture.wrote(10);
+    let late = Arc::clone(slot.call());
+    fixture.abandon(&slot);
+    slot.renew().begin(Waker::noop(), false);
+    slot.call().lock().long().extend([b'z'; 10]);
+    slot.call().lock().hand_in(false);
+    assert!(fixture.leave(&slot, 1));
+    fixture.turn();
+    fixture.wrote(10);
+    assert!(fixture.deliver([1]));
+    assert!(matches!(progress(&slot), Progress::Waiting));
+    assert!(fixture.deliver([2]));
+    assert_eq!(reply(&slot), Some(2));
+    assert!(late.lock().is_over());
+    assert!(fixture.is_empty());
+}
+
+#[test]
+fn a_slot_is_used_again_once_its_reply_was_delivered() {
+    let mut fixture = Fixture::roomy();
+    let mut slot = fixture.call();
+    let before = Arc::as_ptr(slot.call());
+    fixture.wrote(10);
+    fixture.deliver([1]);
+    assert_eq!(reply(&slot), Some(1));
+    slot.renew();
+    assert_eq!(Arc::as_ptr(slot.call()), before);
+    assert!(matches!(progress(&slot), Progress::Waiting));
+}
+
+#[test]
+fn what_a_dropped_call_had_received_is_dropped_with_it() {
+    let mut fixture = Fixture::roomy();
+    let call = fixture.pipeline(Some(2), 2);
+    fixture.wrote(10);
+    fixture.deliver([1]);
+    fixture.abandon(&call);
+    assert!(fixture.deliver([2]));
+    assert!(fixture.is_empty());
+    assert_eq!(Arc::strong_count(call.call()), 1);
+}
+
+#[test]
+fn a_call_that_was_dropped_before_the_driver_took_it_is_not_sent() {
+    let mut fixture = Fixture::roomy();
+    let mut slot = Slot::default();
+    slot.renew().begin(Waker::noop(), false);
+    slot.call().lock().long().extend(b"never");
+    slot.call().lock().hand_in(false);
+    assert!(fixture.leave(&slot, 1));
+    fixture.abandon(&slot);
+    assert!(fixture.is_empty());
+}
+
+#[test]
+fn a_silent_command_ends_when_it_has_its_place_and_its_reply_goes_to_nobody() {
+    let mut fixture = Fixture::new(1, 100);
+    let first = fixture.call();
+    let mut silent = Slot::default();
+    silent.renew().begin(Waker::noop(), true);
+    silent.call().lock().long().extend(b"silent");
+    silent.call().lock().hand_in(false);
+    assert!(fixture.leave(&silent, 1));
+    fixture.turn();
+    assert!(matches!(progress(&silent), Progress::Waiting));
+    fixture.wrote(10);
+    fixture.deliver([1]);
+    assert_eq!(reply(&first), Some(1));
+    let ended = progress(&silent);
+    assert!(matches!(ended, Progress::Done(Completion::One(Value::Nil))));
+    fixture.wrote(6);
+    assert!(fixture.deliver([2]));
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn nobody_overtakes_one_that_wants_much() {
-    let mut state = state(4, 100);
-    let first = enter(&mut state, 3);
-    let much = enter(&mut state, 4);
-    let little = enter(&mut state, 1);
-    assert!(!state.is_admitted(much) && !state.is_admitted(little));
-    abandon(&mut state, first);
-    assert!(state.is_admitted(much) && !state.is_admitted(little));
-    abandon(&mut state, much);
-    assert!(state.is_admitted(little));
+    let mut fixture = Fixture::new(4, 100);
+    let first = fixture.pipeline(Some(3), 3);
+    let much = fixture.pipeline(Some(4), 4);
+    let little = fixture.call();
+    assert!(is_in(&first) && !is_in(&much) && !is_in(&little));
+    fixture.wrote(10);
+    fixture.deliver([1, 2, 3]);
+    assert!(is_in(&much) && !is_in(&little));
+}
+
+#[test]
+fn one_that_wants_much_and_gives_up_is_not_in_the_way() {
+    let mut fixture = Fixture::new(4, 100);
+    fixture.pipeline(Some(3), 3);
+    let much = fixture.pipeline(Some(4), 4);
+    let little = fixture.call();
+    fixture.abandon(&much);
+    assert!(is_in(&little));
 }
 
 #[test]
 fn what_is_larger_than_the_limit_goes_alone() {
-    let mut state = state(4, 100);
-    let first = enter(&mut state, 1);
-    let huge = enter(&mut state, 50);
-    assert!(!state.is_admitted(huge));
-    abandon(&mut state, first);
-    assert!(state.is_admitted(huge));
-    assert_eq!(state.in_flight(), 50);
+    let mut fixture = Fixture::new(4, 100);
+    fixture.call();
+    let huge = fixture.pipeline(Some(50), 50);
+    assert!(!is_in(&huge));
+    fixture.wrote(10);
+    fixture.deliver([1]);
+    assert!(is_in(&huge));
+    assert_eq!(fixture.state.in_flight(), 50);
 }
 
 #[test]
 fn bytes_not_yet_written_keep_others_waiting() {
-    let mut state = state(100, 10);
-    call(&mut state);
-    let next = enter(&mut state, 1);
-    assert!(!state.is_admitted(next));
-    wrote(&mut state, 1);
-    assert!(state.is_admitted(next));
+    let mut fixture = Fixture::new(100, 10);
+    fixture.call();
+    let next = fixture.call();
+    assert!(!is_in(&next));
+    fixture.wrote(1);
+    assert!(is_in(&next));
 }
 
 #[test]
 fn those_who_give_up_waiting_leave_nothing_behind() {
-    let mut state = state(1, 100);
-    enter(&mut state, 1);
-    let last = [(); 1000].map(|()| {
-        let key = enter(&mut state, 1);
-        let next = enter(&mut state, 1);
-        abandon(&mut state, key);
-        abandon(&mut state, next);
-        state.calls.len() + state.queue.len()
+    let mut fixture = Fixture::new(1, 100);
+    fixture.call();
+    let most = (0..1000).map(|_| {
+        let calls = [(); 2].map(|()| fixture.call());
+        calls.iter().for_each(|call| fixture.abandon(call));
+        fixture.state.waiting()
     });
-    assert!(last[999] < 10, "{} are left", last[999]);
-    assert_eq!(state.waiting(), 0);
+    let most = most.max();
+    assert!(most < Some(10), "{most:?} are left");
 }
 
 #[test]
 fn draining_says_of_each_call_whether_anything_was_written() {
-    let mut state = state(4, 100);
-    let keys = [0; 3].map(|_| call(&mut state));
-    let granted = enter(&mut state, 1);
-    let waiting = enter(&mut state, 1);
-    wrote(&mut state, 11);
-    state.drain(&Cause::Withdrawn, &mut Vec::new());
-    assert!(state.enter(1, None, Waker::noop()).is_none());
-    assert!(!state.has_out());
-    assert!(deliver(&mut state, [1]));
-    assert!(!state.is_owed());
-    let [written, partly, unwritten] = keys;
-    assert_eq!(reply(&mut state, written), Some(1));
-    assert_eq!(error_of(&mut state, partly), Some(withdrawn()));
-    for key in [unwritten, granted, waiting] {
-        assert_eq!(error_of(&mut state, key), Some(MuxError::NotWritten));
+    let mut fixture = Fixture::new(3, 100);
+    let [written, partly, unwritten] = [0; 3].map(|_| fixture.call());
+    let waiting = fixture.call();
+    fixture.wrote(11);
+    fixture.drain();
+    assert!(!fixture.leave(&waiting, 1));
+    assert!(!fixture.state.has_out());
+    assert!(fixture.deliver([1]));
+    assert!(!fixture.state.is_owed());
+    assert_eq!(reply(&written), Some(1));
+    assert_eq!(error_of(&partly), Some(withdrawn()));
+    for call in [unwritten, waiting] {
+        assert_eq!(error_of(&call), Some(MuxError::NotWritten));
     }
-    assert!(state.is_empty());
-}
-
-#[test]
-fn a_draining_connection_cannot_be_paused_and_opened_again() {
-    let mut state = roomy();
-    let key = call(&mut state);
-    wrote(&mut state, 10);
-    state.drain(&Cause::Withdrawn, &mut Vec::new());
-    assert!(!state.pause(&Cause::Withdrawn, &mut Vec::new()));
-    assert!(!state.reopen());
-    assert!(state.enter(1, None, Waker::noop()).is_none());
-    assert!(deliver(&mut state, [1]));
-    assert_eq!(reply(&mut state, key), Some(1));
+    assert!(fixture.is_empty());
 }
 
 /// A pipeline of which one portion of two is written and the other not.
-fn half_written(state: &mut MuxState) -> usize {
-    let key = state.enter(2, Some(4), Waker::noop()).unwrap();
-    hand_in(state, key);
-    state.ask(key, 2);
-    wrote(state, 10);
-    key
+fn half_written(fixture: &mut Fixture) -> Slot {
+    let call = fixture.pipeline(Some(4), 2);
+    fixture.wrote(10);
+    assert!(matches!(progress(&call), Progress::More));
+    call
 }
 
 #[test]
 fn a_pipeline_drained_between_two_portions_gets_the_replies_to_what_was_written() {
-    // The second portion waits for room, is admitted, and is handed in.
-    for stage in 0..3 {
-        let mut state = state(if stage == 0 { 2 } else { 4 }, 100);
-        let key = half_written(&mut state);
-        if stage == 2 {
-            hand_in(&mut state, key);
-        }
-        deliver(&mut state, [1]);
-        state.drain(&Cause::Withdrawn, &mut Vec::new());
-        assert!(matches!(progress(&mut state, key), Progress::Waiting));
-        assert!(deliver(&mut state, [2]));
-        let Progress::Done(Completion::Many(replies)) = progress(&mut state, key) else {
+    // The second portion waits for room, or was let in.
+    for room in [2, 4] {
+        let mut fixture = Fixture::new(room, 100);
+        let call = half_written(&mut fixture);
+        fixture.next_portion(&call, 2);
+        fixture.deliver([1]);
+        fixture.drain();
+        assert!(matches!(progress(&call), Progress::Waiting));
+        assert!(fixture.deliver([2]));
+        let Progress::Done(Completion::Many(replies)) = progress(&call) else {
             panic!("it has all that will come");
         };
         assert_eq!(replies, [1, 2].map(Value::Int));
-        assert!(state.is_empty());
+        assert!(fixture.is_empty());
     }
 }
 
 #[test]
 fn draining_answers_a_pipeline_that_has_all_replies_to_what_was_written() {
-    let mut state = state(2, 100);
-    let key = half_written(&mut state);
-    deliver(&mut state, [1, 2]);
-    state.drain(&Cause::Withdrawn, &mut Vec::new());
-    let progress = progress(&mut state, key);
+    let mut fixture = Fixture::new(3, 100);
+    let call = half_written(&mut fixture);
+    fixture.deliver([1]);
+    fixture.call();
+    fixture.call();
+    fixture.next_portion(&call, 2);
+    fixture.deliver([2]);
+    fixture.drain();
+    let progress = progress(&call);
     assert!(matches!(progress, Progress::Done(Completion::Many(replies)) if replies.len() == 2));
-    assert!(state.is_empty());
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn a_pipeline_drained_within_a_portion_is_unknown() {
-    let mut state = state(4, 100);
-    let key = half_written(&mut state);
-    hand_in(&mut state, key);
-    wrote(&mut state, 1);
-    state.drain(&Cause::Withdrawn, &mut Vec::new());
-    assert_eq!(error_of(&mut state, key), Some(withdrawn()));
-    assert!(deliver(&mut state, [1, 2]));
-    assert!(state.is_empty());
+    let mut fixture = Fixture::new(4, 100);
+    let call = half_written(&mut fixture);
+    fixture.next_portion(&call, 2);
+    fixture.wrote(1);
+    fixture.drain();
+    assert_eq!(error_of(&call), Some(withdrawn()));
+    assert!(fixture.deliver([1, 2]));
+    assert!(fixture.is_empty());
+}
+
+#[test]
+fn a_lost_connection_does_not_make_a_portion_unknown_of_which_nothing_was_written() {
+    let mut fixture = Fixture::new(2, 100);
+    let call = half_written(&mut fixture);
+    fixture.deliver([1]);
+    fixture.next_portion(&call, 2);
+    fixture.deliver([2]);
+    let other = fixture.call();
+    fixture.fail(&Cause::Closed);
+    assert_eq!(error_of(&other), Some(MuxError::NotWritten));
+    assert!(error_of(&call).is_some());
 }
 
 #[test]
@@ -278,57 +432,55 @@ fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_serv
         (protocol.clone(), Cause::Withdrawn, false),
         (error("-ERR syntax error\r\n"), Cause::Closed, false),
     ] {
-        let mut state = roomy();
-        let key = state.enter(3, Some(3), Waker::noop()).unwrap();
-        hand_in(&mut state, key);
-        wrote(&mut state, 5);
-        let mut replies = [Value::Int(1), second];
-        assert!(state.deliver(&mut replies, &mut Vec::new()));
-        state.fail(&cause, &mut Vec::new());
-        match progress(&mut state, key) {
+        let mut fixture = Fixture::roomy();
+        let call = fixture.pipeline(Some(3), 3);
+        fixture.wrote(5);
+        for reply in [Value::Int(1), second] {
+            assert!(fixture.state.deliver(reply, &mut Vec::new()));
+        }
+        fixture.fail(&cause);
+        match progress(&call) {
             Progress::Done(Completion::Many(replies)) if answered => {
                 assert_eq!(replies, [Value::Int(1), protocol.clone(), protocol.clone()]);
             }
             Progress::Done(Completion::Error(MuxError::Failed(_, Fate::Unknown))) if !answered => {}
             other => panic!("{cause}: {other:?}"),
         }
-        assert!(state.is_empty());
+        assert!(fixture.is_empty());
     }
 }
 
 #[test]
-fn a_call_that_fails_at_its_deadline_says_whether_it_was_handed_in() {
-    let mut state = state(1, 100);
-    let handed_in = call(&mut state);
-    let waiting = enter(&mut state, 1);
-    wrote(&mut state, 10);
+fn a_call_that_fails_at_its_deadline_says_whether_it_may_have_been_written() {
+    let mut fixture = Fixture::new(1, 100);
+    let sent = fixture.call();
+    let waiting = fixture.call();
+    fixture.wrote(10);
     let began = Instant::now();
     for quarter in 1..=5 {
-        state.heard();
-        assert!(matches!(progress(&mut state, waiting), Progress::Waiting));
+        fixture.state.heard();
+        assert!(matches!(progress(&waiting), Progress::Waiting));
         let now = began + TIMEOUT / 4 * quarter;
-        assert_eq!(state.tick(now, &mut Vec::new()), Ticked::Busy);
+        assert_eq!(fixture.tick(now), Ticked::Busy);
     }
     let limit = Cause::Timeout(TIMEOUT);
     let unknown = MuxError::Failed(limit.clone(), Fate::Unknown);
     let not_executed = MuxError::Failed(limit, Fate::NotExecuted);
-    assert_eq!(error_of(&mut state, handed_in), Some(unknown));
-    assert_eq!(error_of(&mut state, waiting), Some(not_executed));
-    assert!(deliver(&mut state, [1]));
-    assert!(state.is_empty());
+    assert_eq!(error_of(&sent), Some(unknown));
+    assert_eq!(error_of(&waiting), Some(not_executed));
+    assert_eq!(fixture.state.waiting(), 0);
+    assert!(fixture.deliver([1]));
+    assert!(fixture.is_empty());
 }
 
 #[test]
 fn a_connection_is_idle_after_a_whole_tick_without_use() {
-    let mut state = roomy();
-    let key = call(&mut state);
-    wrote(&mut state, 10);
-    deliver(&mut state, [1]);
-    reply(&mut state, key);
-    let ticks = [1, 2].map(|second| {
-        let now = Instant::now() + TIMEOUT * second;
-        state.tick(now, &mut Vec::new())
-    });
+    let mut fixture = Fixture::roomy();
+    let call = fixture.call();
+    fixture.wrote(10);
+    fixture.deliver([1]);
+    reply(&call);
+    let ticks = [1, 2].map(|second| fixture.tick(Instant::now() + TIMEOUT * second));
     assert_eq!(ticks, [Ticked::Busy, Ticked::Idle]);
 }
 
@@ -338,6 +490,8 @@ enum Step {
     Enter(Vec<usize>),
     Progress(prop::sample::Index),
     Abandon(prop::sample::Index),
+    /// The driver's turn: it takes what was handed in.
+    Turn,
     Write(usize),
     Answer(usize),
     Tick,
@@ -350,8 +504,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(1..4_usize, 0..4).prop_map(Step::Enter),
-        8 => any::<prop::sample::Index>().prop_map(Step::Progress),
+        6 => any::<prop::sample::Index>().prop_map(Step::Progress),
         2 => any::<prop::sample::Index>().prop_map(Step::Abandon),
+        6 => Just(Step::Turn),
         5 => (0..60_usize).prop_map(Step::Write),
         5 => (1..6_usize).prop_map(Step::Answer),
         2 => Just(Step::Tick),
@@ -370,8 +525,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// A caller, as the model sees it.
 struct Caller {
-    key: usize,
+    slot: Slot,
+    name: usize,
     came: Instant,
+    since: u32,
     /// Portions not handed in.
     portions: VecDeque<usize>,
     single: bool,
@@ -379,32 +536,39 @@ struct Caller {
     /// Where each portion ends in the stream, and how many commands it has.
     ends: Vec<(usize, usize)>,
     start: Option<usize>,
-    granted: usize,
-    /// A part of it was given back without being written.
+    /// A part of it may have been given back without being written.
     shortened: bool,
 }
 
-/// Commands handed in together.
-struct Portion {
+/// Commands handed in together: whose, and the length of each.
+struct Waiting {
+    caller: usize,
+    lengths: Vec<usize>,
+}
+
+/// Commands let in together.
+struct Entered {
     left: usize,
     start: usize,
     end: usize,
 }
 
 struct Model {
-    state: MuxState,
+    fixture: Fixture,
     callers: Vec<Caller>,
-    /// Keys that asked for room, in that order.
-    waiting: VecDeque<usize>,
-    owed: VecDeque<Portion>,
+    /// What was handed in and not let in, in that order.
+    waiting: VecDeque<Waiting>,
+    owed: VecDeque<Entered>,
     /// The commands in the order of the stream, with the offset of their ends.
     stream: VecDeque<(i64, usize)>,
     /// What the driver took, and of that what the socket took.
     taken: usize,
     sent: usize,
-    handed_in: usize,
+    /// Where the stream ends.
+    end: usize,
     now: Instant,
-    next: i64,
+    /// Names of callers and commands.
+    next: usize,
     paused: bool,
     draining: bool,
     over: bool,
@@ -413,17 +577,26 @@ struct Model {
 const MAX_IN_FLIGHT: usize = 4;
 const MAX_PENDING: usize = 40;
 
+/// The reply to a command, as one kind or the other.
+fn answer_to(id: i64) -> Value {
+    if id % 2 == 0 {
+        Value::Int(id)
+    } else {
+        Value::BulkString(id.to_string().into_bytes())
+    }
+}
+
 impl Model {
     fn new() -> Self {
         Self {
-            state: state(MAX_IN_FLIGHT, MAX_PENDING),
+            fixture: Fixture::new(MAX_IN_FLIGHT, MAX_PENDING),
             callers: Vec::new(),
             waiting: VecDeque::new(),
             owed: VecDeque::new(),
             stream: VecDeque::new(),
             taken: 0,
             sent: 0,
-            handed_in: 0,
+            end: 0,
             now: Instant::now(),
             next: 0,
             paused: false,
@@ -442,9 +615,12 @@ impl Model {
             }),
             Step::Abandon(index) => any(index, callers).into_iter().for_each(|place| {
                 let caller = self.callers.swap_remove(place);
-                self.waiting.retain(|key| *key != caller.key);
-                abandon(&mut self.state, caller.key);
+                self.waiting.retain(|waiting| waiting.caller != caller.name);
+                if caller.slot.call().lock().abandon().untaken {
+                    self.fixture.intake.abandoned();
+                }
             }),
+            Step::Turn => self.turn(),
             Step::Write(bytes) => self.write(bytes),
             Step::Answer(count) => self.answer(count),
             Step::Tick => self.tick(),
@@ -453,7 +629,10 @@ impl Model {
             Step::Drain => self.drain(),
             Step::Fail => self.fail(&Cause::Closed),
         }
-        self.check();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.paused || self.draining || self.over
     }
 
     fn enter(&mut self, mut portions: Vec<usize>) {
@@ -461,79 +640,90 @@ impl Model {
         if single {
             portions.push(1);
         }
-        let total = (!single).then(|| portions.iter().sum());
-        let Some(key) = self.state.enter(portions[0], total, Waker::noop()) else {
-            assert!(self.paused || self.draining || self.over);
-            return;
-        };
-        self.waiting.push_back(key);
-        self.callers.push(Caller {
-            key,
+        let mut slot = Slot::default();
+        let call = slot.renew();
+        if single {
+            call.begin(Waker::noop(), false);
+        } else {
+            call.begin_pipeline(Waker::noop(), portions.iter().sum());
+        }
+        self.next += 1;
+        let mut caller = Caller {
+            slot,
+            name: self.next,
             came: self.now,
+            since: 0,
             portions: portions.into(),
             single,
             commands: Vec::new(),
             ends: Vec::new(),
             start: None,
-            granted: 0,
             shortened: false,
-        });
+        };
+        if self.hand_in(&mut caller, None) {
+            self.callers.push(caller);
+        }
     }
 
-    /// Does as a call does when it is polled; says whether it has left.
+    /// Hands in the next portion; false when nothing is taken in.
+    fn hand_in(&mut self, caller: &mut Caller, since: Option<u32>) -> bool {
+        let count = caller.portions.pop_front().unwrap();
+        self.next += 1;
+        let lengths: Vec<_> = (0..count).map(|nth| 5 + (self.next + nth) % 7).collect();
+        let mut call = caller.slot.call().lock();
+        let bytes = vec![b'x'; lengths.iter().sum()];
+        if bytes.len().is_multiple_of(2) {
+            call.long().extend(&bytes);
+        } else {
+            assert!(call.room.set(&bytes));
+        }
+        call.hand_in(!caller.portions.is_empty());
+        drop(call);
+        let call = Arc::clone(caller.slot.call());
+        let left = self.fixture.intake.leave(call, count, since);
+        assert_eq!(left.is_err(), self.is_stopped());
+        let Ok((since, _)) = left else {
+            return false;
+        };
+        caller.since = since;
+        self.waiting.push_back(Waiting {
+            caller: caller.name,
+            lengths,
+        });
+        true
+    }
+
+    /// Does as a caller does when it is polled; says whether it has left.
     fn progress(&mut self, place: usize) -> bool {
-        match progress(&mut self.state, self.callers[place].key) {
+        let progressed = progress(&self.callers[place].slot);
+        match progressed {
             Progress::Waiting => false,
-            Progress::Admitted => {
-                self.hand_in(place);
+            Progress::More => {
+                let mut caller = self.callers.swap_remove(place);
+                let since = Some(caller.since);
+                if !self.hand_in(&mut caller, since) {
+                    caller.shortened = true;
+                    caller.slot.call().lock().shorten();
+                }
+                self.callers.push(caller);
                 false
             }
             Progress::Done(completion) => {
                 let caller = self.callers.swap_remove(place);
-                self.waiting.retain(|key| *key != caller.key);
+                self.waiting.retain(|waiting| waiting.caller != caller.name);
                 self.judge(&caller, completion);
                 true
             }
         }
     }
 
-    fn hand_in(&mut self, place: usize) {
-        let caller = &mut self.callers[place];
-        let count = caller.portions.pop_front().unwrap();
-        assert_eq!(caller.granted, count);
-        caller.granted = 0;
-        caller.start.get_or_insert(self.handed_in);
-        let before = self.handed_in;
-        for id in (self.next..).take(count) {
-            self.handed_in += 5 + usize::try_from(id % 7).unwrap();
-            self.stream.push_back((id, self.handed_in));
-            caller.commands.push(id);
-            self.next = id + 1;
-        }
-        caller.ends.push((self.handed_in, count));
-        let bytes = vec![b'x'; self.handed_in - before];
-        if bytes.len().is_multiple_of(2) {
-            self.state.hand_in_big(caller.key, bytes);
-        } else {
-            self.state.hand_in(caller.key, |out| out.extend(&bytes));
-        }
-        self.owed.push_back(Portion {
-            left: count,
-            start: before,
-            end: self.handed_in,
-        });
-        if let Some(more) = caller.portions.front() {
-            self.state.ask(caller.key, *more);
-            self.waiting.push_back(caller.key);
-        }
-    }
-
     fn judge(&self, caller: &Caller, completion: Completion) {
         let untouched = caller.start.is_none_or(|start| start >= self.sent);
         match completion {
+            Completion::Short => panic!("it becomes a value"),
             Completion::One(value) => {
                 assert!(caller.single);
-                assert_eq!(value, Value::Int(caller.commands[0]));
+                assert_eq!(value, answer_to(caller.commands[0]));
             }
             Completion::Many(values) => {
                 assert!(!caller.single);
@@ -542,7 +732,7 @@ impl Model {
                 assert!(whole || caller.shortened && !values.is_empty());
                 let written = caller.ends.iter().filter(|(end, _)| *end <= self.sent);
                 let written = written.map(|(_, count)| count).sum();
-                let own: Vec<_> = caller.commands.iter().copied().map(Value::Int).collect();
+                let own: Vec<_> = caller.commands.iter().copied().map(answer_to).collect();
                 assert_eq!(values, own[..written]);
             }
             Completion::Error(MuxError::NotWritten) => {
@@ -561,15 +751,68 @@ impl Model {
         }
     }
 
+    fn turn(&mut self) {
+        self.fixture.turn();
+        self.forget_failed();
+        self.let_in();
+        let (live, all) = (self.waiting.len(), self.fixture.state.waiting());
+        assert!(
+            live <= all && all <= live * 2,
+            "{live} wait, and {all} are kept"
+        );
+    }
+
+    /// A call that was told that it failed has left the line.
+    fn forget_failed(&mut self) {
+        let callers = &self.callers;
+        self.waiting.retain(|waiting| {
+            let mut callers = callers.iter();
+            let caller = callers.find(|caller| caller.name == waiting.caller);
+            caller.is_some_and(|caller| !caller.slot.call().lock().is_over())
+        });
+    }
+
+    /// First come, first served, as far as there is room.
+    fn let_in(&mut self) {
+        while let Some(first) = self.waiting.front() {
+            let count = first.lengths.len();
+            let owed: usize = self.owed.iter().map(|entered| entered.left).sum();
+            let fits = owed == 0 || owed + count <= MAX_IN_FLIGHT;
+            if !fits || self.end - self.sent >= MAX_PENDING {
+                break;
+            }
+            let Waiting { caller, lengths } = self.waiting.pop_front().unwrap();
+            let mut callers = self.callers.iter_mut();
+            let caller = callers.find(|known| known.name == caller).unwrap();
+            caller.start.get_or_insert(self.end);
+            let start = self.end;
+            for length in lengths {
+                self.end += length;
+                self.next += 1;
+                let id = i64::try_from(self.next).unwrap();
+                self.stream.push_back((id, self.end));
+                caller.commands.push(id);
+            }
+            caller.ends.push((self.end, count));
+            self.owed.push_back(Entered {
+                left: count,
+                start,
+                end: self.end,
+            });
+        }
+        let owed: usize = self.owed.iter().map(|entered| entered.left).sum();
+        assert_eq!(self.fixture.state.in_flight(), owed);
+    }
+
     fn write(&mut self, bytes: usize) {
         let mut buffer = Vec::new();
-        while self.taken < self.sent + bytes && self.state.has_out() {
-            self.state.take_out(&mut buffer);
+        while self.taken < self.sent + bytes && self.fixture.state.has_out() {
+            self.fixture.state.take_out(&mut buffer);
             self.taken += buffer.len();
         }
         let bytes = bytes.min(self.taken - self.sent);
         self.sent += bytes;
-        self.state.wrote(bytes, &mut Vec::new());
+        self.fixture.state.wrote(bytes);
     }
 
     /// The server answers, of what it has been sent whole.
@@ -580,43 +823,61 @@ impl Model {
             return;
         }
         let ids: Vec<_> = self.stream.drain(..count).map(|(id, _)| id).collect();
-        for _ in &ids {
+        self.fixture.state.heard();
+        for id in ids {
             // Where there is none it was cut together with others.
-            if let Some(portion) = self.owed.front_mut() {
-                portion.left -= 1;
-                if portion.left == 0 {
+            if let Some(entered) = self.owed.front_mut() {
+                entered.left -= 1;
+                if entered.left == 0 {
                     self.owed.pop_front();
                 }
             }
+            let state = &mut self.fixture.state;
+            assert!(match answer_to(id) {
+                Value::BulkString(text) => state.deliver_short(&text, &mut Vec::new()),
+                value => state.deliver(value, &mut Vec::new()),
+            });
         }
-        self.state.heard();
-        assert!(deliver(&mut self.state, ids));
     }
 
     fn tick(&mut self) {
+        if self.over {
+            return;
+        }
         self.now += TIMEOUT / 4;
-        if self.state.tick(self.now, &mut Vec::new()) == Ticked::Stalled {
+        // What came before this tick is let in before anybody is told that it is too late.
+        self.turn();
+        let ticked = self.fixture.tick(self.now);
+        if ticked == Ticked::Stalled {
             assert!(!self.owed.is_empty());
             self.fail(&Cause::Timeout(TIMEOUT));
+            return;
         }
+        self.forget_failed();
+        self.let_in();
     }
 
     fn pause(&mut self) {
-        let partly = |portion: &Portion| portion.start < self.sent && self.sent < portion.end;
-        let stops = !self.paused && !self.draining && !self.over && !self.owed.iter().any(partly);
-        assert_eq!(self.state.pause(&Cause::Withdrawn, &mut Vec::new()), stops);
-        self.paused |= stops;
-        assert_eq!(self.state.is_paused(), self.paused);
-        if stops {
-            self.take_back();
-            self.forget_unwritten();
+        let partly = |entered: &Entered| entered.start < self.sent && self.sent < entered.end;
+        let between = !self.owed.iter().any(partly);
+        if !self.draining && !self.over {
+            assert_eq!(self.fixture.state.is_between_commands(), between);
         }
+        if self.is_stopped() || !between {
+            return;
+        }
+        let arrived = self.fixture.intake.stop(Phase::Paused);
+        let state = &mut self.fixture.state;
+        state.hand_back(arrived, &Cause::Withdrawn, &mut Vec::new());
+        self.paused = true;
+        self.take_back();
+        self.forget_unwritten();
     }
 
     /// Its place in the stream goes to others.
     fn forget_unwritten(&mut self) {
         let sent = self.sent;
-        self.handed_in = sent;
+        self.end = sent;
         for caller in &mut self.callers {
             caller.ends.retain(|(end, _)| *end <= sent);
             if caller.start.is_some_and(|start| start >= sent) {
@@ -627,11 +888,12 @@ impl Model {
 
     fn reopen(&mut self) {
         self.paused = false;
-        assert_eq!(self.state.reopen(), !self.draining && !self.over);
+        let open = self.fixture.intake.reopen();
+        assert_eq!(open, !self.draining && !self.over);
     }
 
     fn drain(&mut self) {
-        self.state.drain(&Cause::Withdrawn, &mut Vec::new());
+        self.fixture.drain();
         (self.paused, self.draining) = (false, true);
         self.take_back();
     }
@@ -640,67 +902,28 @@ impl Model {
     fn take_back(&mut self) {
         let sent = self.sent;
         self.taken = sent;
-        self.owed.retain(|portion| portion.end <= sent);
+        self.owed.retain(|entered| entered.end <= sent);
         self.stream.retain(|(_, end)| *end <= sent);
         for caller in &mut self.callers {
             let unwritten = caller.ends.iter().any(|(end, _)| *end > sent);
-            caller.shortened |= unwritten || !caller.portions.is_empty();
+            let waits = self.waiting.iter().any(|one| one.caller == caller.name);
+            caller.shortened |= unwritten || waits || !caller.portions.is_empty();
         }
-        self.settle();
+        self.waiting.clear();
     }
 
     fn fail(&mut self, cause: &Cause) {
-        self.state.fail(cause, &mut Vec::new());
+        self.fixture.fail(cause);
         (self.paused, self.over) = (false, true);
         // The driver has ended: what it had taken is never written.
         self.taken = self.sent;
+        for caller in &mut self.callers {
+            caller.shortened |= self.waiting.iter().any(|one| one.caller == caller.name);
+            caller.shortened |= !caller.portions.is_empty();
+        }
+        self.waiting.clear();
         self.owed.clear();
         self.stream.clear();
-        self.settle();
-    }
-
-    /// No call is admitted any more.
-    fn settle(&mut self) {
-        self.waiting.clear();
-        self.callers
-            .iter_mut()
-            .for_each(|caller| caller.granted = 0);
-    }
-
-    fn check(&mut self) {
-        // A call that was told that it failed has left the queue and given its room back.
-        for caller in &mut self.callers {
-            if self.state.calls[caller.key].completion.is_some() {
-                caller.granted = 0;
-                self.waiting.retain(|key| *key != caller.key);
-            }
-        }
-        while let Some(&key) = self.waiting.front()
-            && self.state.is_admitted(key)
-        {
-            self.waiting.pop_front();
-            let mut callers = self.callers.iter_mut();
-            let caller = callers.find(|caller| caller.key == key).unwrap();
-            caller.granted = caller.portions[0];
-        }
-        let overtakes = |key: &&usize| self.state.is_admitted(**key);
-        assert_eq!(self.waiting.iter().find(overtakes), None, "out of turn");
-        let granted: usize = self.callers.iter().map(|caller| caller.granted).sum();
-        let owed: usize = self.owed.iter().map(|portion| portion.left).sum();
-        assert_eq!(self.state.in_flight(), granted + owed);
-        assert_eq!(self.state.waiting(), self.waiting.len());
-        if let Some(key) = self.waiting.front() {
-            let mut callers = self.callers.iter();
-            let first = callers.find(|caller| caller.key == *key).unwrap();
-            let fits = granted + owed == 0 || granted + owed + first.portions[0] <= MAX_IN_FLIGHT;
-            let room = fits && self.handed_in - self.sent < MAX_PENDING;
-            assert!(
-                !room,
-                "there is room, and the first who waits was not let in"
-            );
-        }
-        let keys: HashSet<_> = self.callers.iter().map(|caller| caller.key).collect();
-        assert_eq!(keys.len(), self.callers.len(), "two calls have one key");
     }
 
     /// Everybody goes on until all have left.
@@ -711,16 +934,18 @@ impl Model {
                 if !self.progress(place) {
                     place += 1;
                 }
-                self.check();
             }
-            self.take(Step::Write(1000));
-            self.take(Step::Answer(1000));
+            self.reopen();
+            self.turn();
+            self.write(1000);
+            self.answer(1000);
+            self.turn();
             if self.callers.is_empty() && self.owed.is_empty() {
                 break;
             }
         }
         assert!(self.callers.is_empty(), "a call was lost");
-        assert!(self.state.is_empty(), "{:?}", self.state);
+        assert!(self.fixture.is_empty(), "{:?}", self.fixture.state);
     }
 }
 

@@ -1,0 +1,147 @@
+//! One command over a shared connection, in the way that nearly all take.
+//!
+//! Written by hand, because it is what every command pays for: one future with one state. Whatever is
+//! not simply answered goes on as an `async fn`.
+
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use redis::{Cmd, RedisFuture, RedisResult, Value};
+
+use crate::{
+    error::reply_class::ReplyClass,
+    multiplexed::{Multiplexed, retry::Tried},
+    role_pool::scripts,
+    wire::mux::{Mux, MuxError},
+};
+
+pub(super) struct SingleCommand<'a> {
+    cmd: &'a Cmd,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    New(&'a mut Multiplexed),
+    /// It was left to the connection at this place of the handle's set.
+    Waiting(&'a mut Multiplexed, usize),
+    /// It found no connection, or was not simply answered.
+    Rest(RedisFuture<'a, Value>),
+    Over,
+}
+
+impl<'a> SingleCommand<'a> {
+    #[inline]
+    pub(super) fn new(handle: &'a mut Multiplexed, cmd: &'a Cmd) -> Self {
+        Self {
+            cmd,
+            stage: Stage::New(handle),
+        }
+    }
+
+    /// Leaves the command to a connection.
+    #[inline]
+    fn begin(&mut self, cx: &mut Context<'_>) -> RedisResult<()> {
+        let Stage::New(handle) = mem::replace(&mut self.stage, Stage::Over) else {
+            unreachable!("BUG: a command begins once");
+        };
+        handle.ensure_shareable(self.cmd)?;
+        let Some(place) = handle.choose() else {
+            self.go_on(handle, None);
+            return Ok(());
+        };
+        match handle.begin(place, self.cmd, cx.waker()) {
+            Ok(()) => self.stage = Stage::Waiting(handle, place),
+            Err(error) => self.go_on_after(handle, place, Err(error)),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn go_on_after(
+        &mut self,
+        handle: &'a mut Multiplexed,
+        place: usize,
+        outcome: Result<Value, MuxError>,
+    ) {
+        let connection = Arc::clone(handle.chosen(place));
+        let tried = Tried {
+            connection,
+            outcome,
+        };
+        self.go_on(handle, Some(tried));
+    }
+
+    #[cold]
+    fn go_on(&mut self, handle: &'a mut Multiplexed, tried: Option<Tried<Value>>) {
+        let rest = handle.finish(self.cmd, tried);
+        self.stage = Stage::Rest(Box::pin(rest));
+    }
+}
+
+impl Future for SingleCommand<'_> {
+    type Output = RedisResult<Value>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Stage::New(_) = this.stage {
+            this.begin(cx)?;
+            if let Stage::Waiting(..) = this.stage {
+                return Poll::Pending;
+            }
+        }
+        if let Stage::Waiting(handle, _) = &this.stage {
+            let outcome = ready!(Mux::poll_reply(&handle.slot, cx));
+            let Stage::Waiting(handle, place) = mem::replace(&mut this.stage, Stage::Over) else {
+                unreachable!("BUG: it was waiting just now");
+            };
+            match outcome {
+                Ok(reply) if is_simple(&reply) => return Poll::Ready(Ok(reply)),
+                outcome => this.go_on_after(handle, place, outcome),
+            }
+        }
+        match &mut this.stage {
+            Stage::Rest(rest) => rest.as_mut().poll(cx),
+            _ => panic!("polled after it was ready"),
+        }
+    }
+}
+
+/// Whether the reply says nothing about the node, and needs nothing more.
+#[inline]
+fn is_simple(reply: &Value) -> bool {
+    ReplyClass::of(reply) == ReplyClass::NoSignal && !scripts::is_unknown(reply)
+}
+
+impl Drop for SingleCommand<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Stage::Waiting(handle, place) = &mut self.stage {
+            handle.chosen(*place).mux.abandon(&handle.slot);
+        }
+    }
+}
+
+impl Multiplexed {
+    /// Leaves the command to the connection at this place of the set that was looked at last.
+    #[inline]
+    fn begin(&mut self, place: usize, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
+        let set = self.seen.as_ref();
+        let set = set.expect("BUG: the connection was chosen from a set");
+        set.open[place].mux.begin(&mut self.slot, cmd, waker)
+    }
+
+    /// Goes on with a command that found no connection, or that was not simply answered.
+    async fn finish(&mut self, cmd: &Cmd, tried: Option<Tried<Value>>) -> RedisResult<Value> {
+        let reply = self.retry(cmd, tried).await?;
+        if !scripts::is_unknown(&reply) {
+            return Ok(reply);
+        }
+        let mut replies = self.load_scripts(&[cmd], vec![reply]).await?;
+        Ok(replies.pop().expect("BUG: one command has one reply"))
+    }
+}
