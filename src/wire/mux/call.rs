@@ -89,6 +89,18 @@ struct Replies {
     more: bool,
 }
 
+impl Replies {
+    /// Where the server reads nothing more because of its last reply, that is the reply to all the rest,
+    /// too. Says whether it is.
+    fn repeat_final_error(&mut self) -> bool {
+        let error = pipeline::final_error(&self.received).cloned();
+        if let Some(error) = &error {
+            self.received.resize(self.total, error.clone());
+        }
+        error.is_some()
+    }
+}
+
 /// A call and those who know it: its caller, and the driver until the last reply.
 pub(super) type SharedCall = Arc<Mutex<Call>>;
 
@@ -362,6 +374,13 @@ impl Call {
         }
         // A portion on its way to the driver is not taken any more.
         self.stage = Stage::Taken;
+        if self
+            .replies
+            .as_mut()
+            .is_some_and(|replies| replies.repeat_final_error())
+        {
+            return self.complete();
+        }
         match &mut self.replies {
             Some(replies) if replies.taken > 0 => {
                 replies.total = replies.taken;
@@ -377,11 +396,8 @@ impl Call {
         if self.stage == Stage::Over {
             return None;
         }
-        if let Some(replies) = &mut self.replies
-            && cause.is_hangup()
-            && let Some(error) = pipeline::final_error(&replies.received).cloned()
-        {
-            replies.received.resize(replies.total, error);
+        let replies = self.replies.as_mut();
+        if cause.is_hangup() && replies.is_some_and(|replies| replies.repeat_final_error()) {
             return self.complete();
         }
         let error = if self.start < written {

@@ -152,6 +152,8 @@ async fn a_write_that_a_replica_refuses_is_not_executed() {
         config.failover_timeout = SHORT;
     })
     .await;
+    // A replica is read from only when it has applied what its master had.
+    support::readable_are(&pool, 1, support::LONG).await;
     let mut exclusive = pool.read().await.unwrap();
     ends(&mut exclusive, "SET k v", Outcome::NotExecuted, "ReadOnly").await;
     ends(

@@ -451,6 +451,44 @@ fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_serv
 }
 
 #[test]
+fn what_follows_a_protocol_error_is_not_sent_elsewhere_though_nothing_of_it_was_written() {
+    let line = b"-ERR Protocol error: invalid bulk length\r\n";
+    let protocol = redis::parse_redis_value(line).unwrap();
+    // The second portion waits for room, or is not handed in when the connection is lost.
+    for handed_in in [true, false] {
+        let mut fixture = Fixture::new(2, 100);
+        let call = half_written(&mut fixture);
+        let others = [(); 2].map(|()| fixture.call());
+        if handed_in {
+            fixture.next_portion(&call, 2);
+        }
+        for reply in [Value::Int(1), protocol.clone()] {
+            assert!(fixture.state.deliver(reply, &mut Vec::new()));
+        }
+        fixture.fail(&Cause::Closed);
+        if !handed_in {
+            assert!(!fixture.leave(&call, 2));
+            call.call().lock().shorten();
+        }
+        let Progress::Done(Completion::Many(replies)) = progress(&call) else {
+            panic!("it has all that will come");
+        };
+        let [first, rest @ ..] = &replies[..] else {
+            panic!("it has replies");
+        };
+        assert_eq!(
+            (first, rest),
+            (&Value::Int(1), &[(); 3].map(|()| protocol.clone())[..])
+        );
+        assert!(
+            others
+                .iter()
+                .all(|other| error_of(other) == Some(MuxError::NotWritten))
+        );
+    }
+}
+
+#[test]
 fn a_call_that_fails_at_its_deadline_says_whether_it_may_have_been_written() {
     let mut fixture = Fixture::new(1, 100);
     let sent = fixture.call();
