@@ -218,7 +218,7 @@ async fn the_first_command_of_a_handle_may_be_dropped_while_its_connection_is_ma
     for side in Side::BOTH {
         at_every_point("the first command", async |cut| {
             let stage = Stage::shared(side, |_| {}).await;
-            support::readable_are(&stage.pool, 1, support::LONG).await;
+            support::readable_are(&stage.pool, 1, LONG).await;
             let handle = || match side {
                 Side::Write => stage.pool.writer(),
                 Side::Read => stage.pool.reader(),
