@@ -214,13 +214,12 @@ impl Multiplexed {
     /// The connection at this place of the set that was looked at last.
     #[inline]
     fn chosen(&self, place: usize) -> &Arc<SharedConnection> {
-        let set = self.seen.as_ref();
-        &set.expect("BUG: the connection was chosen from a set").open[place]
+        chosen_from(self.seen.as_ref(), place)
     }
 
-    /// Sends the request over one connection, and again where [`retry`](crate::retry) allows it.
+    /// Sends a pipeline over one connection, and again where [`retry`](crate::retry) allows it.
     #[inline]
-    async fn send<R: Request>(&mut self, request: R) -> RedisResult<R::Reply> {
+    async fn send(&mut self, request: PipelineRequest<'_>) -> RedisResult<Vec<Value>> {
         let Some(place) = self.choose() else {
             return Box::pin(self.retry(request, None)).await;
         };
@@ -312,6 +311,13 @@ impl Multiplexed {
         )
             .into()
     }
+}
+
+/// Apart from the handle, of which other parts may be borrowed at the time.
+#[inline]
+fn chosen_from(seen: Option<&Arc<ConnectionSet>>, place: usize) -> &Arc<SharedConnection> {
+    let set = seen.expect("BUG: the connection was chosen from a set");
+    &set.open[place]
 }
 
 /// A number below `count`, from 32 random bits. Even enough for a few connections.

@@ -14,7 +14,7 @@ use redis::{Cmd, RedisFuture, RedisResult, Value};
 
 use crate::{
     error::reply_class::ReplyClass,
-    multiplexed::{Multiplexed, retry::Tried},
+    multiplexed::{Multiplexed, chosen_from, retry::Tried},
     role_pool::scripts,
     wire::mux::{Mux, MuxError},
 };
@@ -130,9 +130,8 @@ impl Multiplexed {
     /// Leaves the command to the connection at this place of the set that was looked at last.
     #[inline]
     fn begin(&mut self, place: usize, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
-        let set = self.seen.as_ref();
-        let set = set.expect("BUG: the connection was chosen from a set");
-        set.open[place].mux.begin(&mut self.slot, cmd, waker)
+        let connection = chosen_from(self.seen.as_ref(), place);
+        connection.mux.begin(&mut self.slot, cmd, waker)
     }
 
     /// Goes on with a command that found no connection, or that was not simply answered.

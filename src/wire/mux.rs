@@ -44,7 +44,7 @@ use crate::{
             call::{Completion, Progress},
             driver::Driver,
             encoder::Encoder,
-            intake::{Arrival, Intake, Orders, Phase},
+            intake::{Arrival, Intake, Phase},
             state::MuxState,
         },
     },
@@ -195,9 +195,8 @@ impl Mux {
     /// is ready, or by [`abandon`](Self::abandon).
     #[inline]
     pub(crate) fn begin(&self, slot: &mut Slot, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
-        let call = slot.renew();
-        call.begin(waker, cmd.is_no_response());
-        let count = Encoder::One(cmd).encode(call);
+        let mut encoder = Encoder::One(cmd);
+        let count = encoder.begin(slot.renew(), waker);
         match self.leave(slot, count, None) {
             Some(_) => Ok(()),
             None => Err(MuxError::NotWritten),
@@ -282,21 +281,6 @@ impl Mux {
 
 /// The driver's side.
 impl Mux {
-    #[inline]
-    fn take_arrived(&self, driver: &Waker, arrived: &mut Vec<Arrival>) -> Orders {
-        self.intake().take(driver, arrived)
-    }
-
-    /// As [`Intake::sleep`].
-    fn sleep(&self) -> bool {
-        self.intake().sleep()
-    }
-
-    /// As [`Intake::tick`].
-    fn tick(&self, now: u32, arrived: &mut Vec<Arrival>) {
-        self.intake().tick(now, arrived);
-    }
-
     /// Takes nothing in until it is reopened. Returns what the driver has not seen.
     fn pause(&self) -> Vec<Arrival> {
         let mut intake = self.intake();
@@ -320,11 +304,6 @@ impl Mux {
     fn forget_driver(&self) {
         let driver = self.intake().forget_driver();
         drop(driver);
-    }
-
-    /// As [`Intake::shrink`].
-    fn shrink(&self) {
-        self.intake().shrink();
     }
 
     /// Publishes the counts for the choice between connections.
@@ -355,9 +334,7 @@ impl RequestFuture<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>, encoder: &mut Encoder<'_>) -> Poll<Completion> {
         let count = if self.since.is_none() {
-            let call = self.slot.renew();
-            encoder.begin(call, cx.waker());
-            encoder.encode(call)
+            encoder.begin(self.slot.renew(), cx.waker())
         } else {
             let mut call = self.slot.call().lock();
             match call.progress(cx.waker()) {

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a long command or the portion of a pipeline may leave to the next one as room.
+/// What a handle may keep between two commands for those that do not fit into the room.
 const KEEP: usize = 1024;
 
 /// Why a caller gets no reply.
@@ -114,24 +114,13 @@ impl Slot {
     /// to the old command would be the reply to the new one.
     #[inline]
     pub(super) fn renew(&mut self) -> &mut Call {
-        let kept = self
-            .0
-            .as_mut()
-            .is_some_and(|call| match Arc::get_mut(call) {
-                Some(call) => {
-                    call.get_mut().reset();
-                    true
-                }
-                None => false,
-            });
-        if !kept {
-            self.0 = None;
-        }
-        let call = self
-            .0
-            .get_or_insert_with(|| Arc::new(Mutex::new(Call::new())));
-        let call = Arc::get_mut(call).expect("BUG: nobody else has the call");
-        call.get_mut()
+        let kept = self.0.take().and_then(|mut call| {
+            Arc::get_mut(&mut call)?.get_mut().reset();
+            Some(call)
+        });
+        let call = kept.unwrap_or_else(|| Arc::new(Mutex::new(Call::new())));
+        let call = Arc::get_mut(self.0.insert(call));
+        call.expect("BUG: nobody else has the call").get_mut()
     }
 
     #[inline]
@@ -185,9 +174,6 @@ impl Call {
         self.completion = None;
         self.start = u64::MAX;
         self.replies = None;
-        if self.long.capacity() > KEEP {
-            self.long = Vec::new();
-        }
     }
 
     /// It is a single command.
@@ -226,13 +212,14 @@ impl Call {
 
     #[inline]
     pub(super) fn progress(&mut self, waker: &Waker) -> Progress {
-        match self.completion.take() {
-            Some(Completion::Short) => {
-                let text = self.room.bytes().to_vec();
-                return Progress::Done(Completion::One(Value::BulkString(text)));
+        if let Some(completion) = self.completion.take() {
+            if self.long.capacity() > KEEP {
+                self.long = Vec::new();
             }
-            Some(completion) => return Progress::Done(completion),
-            None => {}
+            return Progress::Done(match completion {
+                Completion::Short => Completion::One(Value::BulkString(self.room.bytes().to_vec())),
+                completion => completion,
+            });
         }
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -318,7 +305,7 @@ impl Call {
         Some(start)
     }
 
-    /// Whether it still waits for something.
+    /// Whether it waits for nothing any more.
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
@@ -326,11 +313,11 @@ impl Call {
     /// Gives it its next reply, a bulk string.
     #[inline]
     pub(super) fn receive_short(&mut self, bytes: &[u8]) -> Option<Waker> {
-        if self.replies.is_none() && self.stage == Stage::Taken && self.room.set(bytes) {
-            return self.end(Completion::Short);
-        }
         if self.stage == Stage::Over {
             return None;
+        }
+        if self.replies.is_none() && self.room.set(bytes) {
+            return self.end(Completion::Short);
         }
         self.receive(Value::BulkString(bytes.to_vec())).0
     }

@@ -146,7 +146,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
     fn turn(&mut self, cx: &mut Context<'_>, admission: Admission, more: bool) -> Next {
         let io = &mut self.io;
         io.note_written();
-        let orders = self.mux.take_arrived(cx.waker(), &mut io.arrived);
+        let orders = self.mux.intake().take(cx.waker(), &mut io.arrived);
         if orders.abandoned > 0 {
             io.state.abandoned(orders.abandoned);
         }
@@ -176,7 +176,8 @@ impl<F: FnMut() -> Admission> Driver<F> {
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             let now = Instant::now();
             let io = &mut self.io;
-            self.mux.tick(io.state.advance(now), &mut io.arrived);
+            let tick = io.state.advance(now);
+            self.mux.intake().tick(tick, &mut io.arrived);
             io.state.admit(&mut io.arrived, &mut io.woken);
             let ticked = io.state.expire(&mut io.woken);
             self.mux.publish(&io.state);
@@ -190,7 +191,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
                 Ticked::Idle => {
                     self.timer = None;
                     io.trim();
-                    self.mux.shrink();
+                    self.mux.intake().shrink();
                 }
                 Ticked::Stalled => return Poll::Ready(Cause::Timeout(self.limit)),
             }
@@ -293,7 +294,7 @@ impl Io {
             if more {
                 return (Next::Yield, false);
             }
-            let asleep = mux.sleep();
+            let asleep = mux.intake().sleep();
             return (if asleep { Next::Sleep } else { Next::Again }, false);
         }
         if (self.crowd || self.state.is_busy()) && !self.yielded {

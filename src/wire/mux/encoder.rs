@@ -37,12 +37,14 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    /// Begins the call.
-    pub(super) fn begin(&self, call: &mut Call, waker: &Waker) {
+    /// Begins the call, and puts the first portion into it; says how many commands that has.
+    #[inline]
+    pub(super) fn begin(&mut self, call: &mut Call, waker: &Waker) -> usize {
         match self {
             Self::One(cmd) => call.begin(waker, cmd.is_no_response()),
             Self::Many(portions) => call.begin_pipeline(waker, portions.total()),
         }
+        self.encode(call)
     }
 
     /// Puts the next portion into the call; says how many commands it has.

@@ -46,12 +46,11 @@ pub(super) struct Intake {
 pub(super) struct Orders {
     pub(super) phase: Phase,
     pub(super) retired: bool,
-    /// How many calls were abandoned that the driver had not taken out of the line.
+    /// How many calls were abandoned, since the driver's last turn, that it had not taken.
     pub(super) abandoned: usize,
 }
 
-/// The callers' side. Each method that returns a waker may have to wake the driver with it, without the
-/// lock.
+/// The callers' side. The waker that a method returns is the driver's, to be called without the lock.
 impl Intake {
     pub(super) fn new() -> Self {
         Self {
@@ -65,8 +64,8 @@ impl Intake {
         }
     }
 
-    /// Leaves a call, or its next portion. `since` is when the call came, if it came before. False when
-    /// nothing is taken in.
+    /// Leaves a call, or its next portion. `since` is the tick in which the call came, if it came before.
+    /// Returns that tick, or the call where nothing is taken in.
     #[inline]
     pub(super) fn leave(
         &mut self,

@@ -42,6 +42,22 @@ impl Fixture {
         self.intake.leave(call, count, None).is_ok()
     }
 
+    /// A single command, that is at the intake.
+    fn left(&mut self, bytes: &[u8], silent: bool) -> Slot {
+        let mut slot = Slot::default();
+        self.leave_again(&mut slot, bytes, silent);
+        slot
+    }
+
+    /// The next single command of this slot, that is at the intake.
+    fn leave_again(&mut self, slot: &mut Slot, bytes: &[u8], silent: bool) {
+        let call = slot.renew();
+        call.begin(Waker::noop(), silent);
+        call.long().extend(bytes);
+        call.hand_in(false);
+        assert!(self.leave(slot, 1));
+    }
+
     /// A single command of ten bytes, that the driver has seen.
     fn call(&mut self) -> Slot {
         self.pipeline(None, 1)
@@ -204,10 +220,7 @@ fn a_late_reply_does_not_reach_the_next_command_of_the_same_slot() {
     fixture.wrote(10);
     let late = Arc::clone(slot.call());
     fixture.abandon(&slot);
-    slot.renew().begin(Waker::noop(), false);
-    slot.call().lock().long().extend([b'z'; 10]);
-    slot.call().lock().hand_in(false);
-    assert!(fixture.leave(&slot, 1));
+    fixture.leave_again(&mut slot, &[b'z'; 10], false);
     fixture.turn();
     fixture.wrote(10);
     assert!(fixture.deliver([1]));
@@ -246,11 +259,7 @@ fn what_a_dropped_call_had_received_is_dropped_with_it() {
 #[test]
 fn a_call_that_was_dropped_before_the_driver_took_it_is_not_sent() {
     let mut fixture = Fixture::roomy();
-    let mut slot = Slot::default();
-    slot.renew().begin(Waker::noop(), false);
-    slot.call().lock().long().extend(b"never");
-    slot.call().lock().hand_in(false);
-    assert!(fixture.leave(&slot, 1));
+    let slot = fixture.left(b"never", false);
     fixture.abandon(&slot);
     assert!(fixture.is_empty());
 }
@@ -259,11 +268,7 @@ fn a_call_that_was_dropped_before_the_driver_took_it_is_not_sent() {
 fn a_silent_command_ends_when_it_has_its_place_and_its_reply_goes_to_nobody() {
     let mut fixture = Fixture::new(1, 100);
     let first = fixture.call();
-    let mut silent = Slot::default();
-    silent.renew().begin(Waker::noop(), true);
-    silent.call().lock().long().extend(b"silent");
-    silent.call().lock().hand_in(false);
-    assert!(fixture.leave(&silent, 1));
+    let silent = fixture.left(b"silent", true);
     fixture.turn();
     assert!(matches!(progress(&silent), Progress::Waiting));
     fixture.wrote(10);
@@ -407,16 +412,34 @@ fn a_pipeline_drained_within_a_portion_is_unknown() {
 }
 
 #[test]
-fn a_lost_connection_does_not_make_a_portion_unknown_of_which_nothing_was_written() {
-    let mut fixture = Fixture::new(2, 100);
+fn a_pipeline_whose_next_portion_waits_when_the_connection_is_lost_has_the_replies_to_the_others() {
+    let mut fixture = Fixture::new(3, 100);
     let call = half_written(&mut fixture);
     fixture.deliver([1]);
+    let others = [(); 2].map(|()| fixture.call());
     fixture.next_portion(&call, 2);
     fixture.deliver([2]);
-    let other = fixture.call();
     fixture.fail(&Cause::Closed);
-    assert_eq!(error_of(&other), Some(MuxError::NotWritten));
-    assert!(error_of(&call).is_some());
+    let progress = progress(&call);
+    let Progress::Done(Completion::Many(replies)) = progress else {
+        panic!("nothing of it is unknown: {progress:?}");
+    };
+    assert_eq!(replies, [1, 2].map(Value::Int));
+    for other in others {
+        assert_eq!(error_of(&other), Some(MuxError::NotWritten));
+    }
+    assert!(fixture.is_empty());
+}
+
+#[test]
+fn a_handle_does_not_keep_the_room_of_a_long_command() {
+    let mut fixture = Fixture::roomy();
+    let slot = fixture.left(&[b'x'; 10_000], false);
+    fixture.turn();
+    fixture.wrote(10_000);
+    fixture.deliver([1]);
+    assert_eq!(reply(&slot), Some(1));
+    assert!(slot.call().lock().long().capacity() <= 1024);
 }
 
 #[test]
