@@ -1,12 +1,13 @@
-//! `docs/benchmarks.md` and its charts.
+//! The page of this machine, `docs/benchmarks/<processor>.md`, and its charts. Pages of other
+//! processors stay as they are.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    cell::Workload, chart, data::ITEM_LEN, handles::Cost, machine::Machine, options::Options,
-    report, sample::Sample, summary::Summary, workers::Workers,
+    cell::Workload, chart, handles::Cost, machine::Machine, options::Options, report,
+    sample::Sample, summary::Summary, workers::Workers,
 };
 
 pub(crate) fn write(
@@ -20,8 +21,9 @@ pub(crate) fn write(
         !workers.is_empty(),
         "the charts of --write-docs show GET, which was not measured"
     );
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let charts = docs.join("benchmarks");
+    let name = file_name(&machine.cpu);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
+    let charts = folder.join(&name);
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
     for &workers in &workers {
         for chart in &CHARTS {
@@ -30,11 +32,21 @@ pub(crate) fn write(
             chart::draw(&path, &title, summary, workers, chart.number)?;
         }
     }
-    let page = docs.join("benchmarks.md");
-    fs::write(&page, text(summary, handles, machine, options))
+    let page = folder.join(format!("{name}.md"));
+    fs::write(&page, text(&name, summary, handles, machine, options))
         .with_context(|| format!("cannot write {}", page.display()))?;
     eprintln!("wrote {} and its charts", page.display());
     Ok(())
+}
+
+/// `Intel(R) Xeon(R) CPU @ 2.20GHz` is `intel-r-xeon-r-cpu-2-20ghz`.
+fn file_name(processor: &str) -> String {
+    processor
+        .to_ascii_lowercase()
+        .split(|char: char| !char.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 struct Chart {
@@ -66,13 +78,13 @@ impl Chart {
 }
 
 /// Where the page shows the charts.
-fn links(workers: &[Workers]) -> String {
+fn links(folder: &str, workers: &[Workers]) -> String {
     let mut links = Vec::new();
     for &workers in workers {
         for chart in &CHARTS {
             let file = chart.file(workers);
             links.push(format!(
-                "![{}{}](benchmarks/{file})",
+                "![{}{}]({folder}/{file})",
                 chart.title,
                 workers.suffix()
             ));
@@ -81,43 +93,31 @@ fn links(workers: &[Workers]) -> String {
     links.join("\n\n")
 }
 
-fn text(summary: &Summary, handles: &[Cost], machine: &Machine, options: &Options) -> String {
+fn text(
+    folder: &str,
+    summary: &Summary,
+    handles: &[Cost],
+    machine: &Machine,
+    options: &Options,
+) -> String {
     format!(
         "\
-# Benchmarks
+# Benchmarks on {cpu}
+
+Written by the command below; [the page before](../benchmarks.md) says how it measures.
 
 ```text
 {command}
 ```
-
-measures everything again, on servers that it starts itself, and writes this page. Without
-`--write-docs` it prints the tables; `ARGS=--help` lists the rest.
-
-Each task waits for its reply before it asks again. Every reply is checked, and a failure ends the
-run. In each round every candidate has its turn in every cell, in an order that moves on with the
-round; ratios are taken inside a round, with the least and the greatest in brackets. Exclusive
-candidates stand beside `ours-exclusive`, shared ones beside `ours-multiplexed`. CPU is user and
-system time of the process, latencies are those of a task, waiting for a connection included. An
-operation is one reply, one array or one whole pipeline; list items have {ITEM_LEN} bytes.
-
-GET is measured with one worker thread too: what more of them add, and what it costs that threads
-meet. `redis-benchmark` has no workers; the same numbers of it stand in both tables.
-
-Each candidate has the fastest configuration that its documentation describes; the files in
-`peer-bench/src/candidates/` say which and why. `ours-multiplexed` keeps one handle for each task;
-`ours-handle-per-op` makes one for each operation and `ours-clone-per-op` clones one, as web handlers
-do. Some candidates are no clients to choose but what the others are held against: `raw-socket-pool`
-exchanges bytes of known length through a bare deadpool, `raw-socket-loop` does it on a socket of its
-own for each task, however many there are, and `redis-benchmark` is the C program with one connection
-and as many commands in flight as there are tasks.
 
 {links}
 
 ## Numbers
 
 {report}",
+        cpu = machine.cpu,
         command = command(options),
-        links = links(&summary.workers(Workload::Get)),
+        links = links(folder, &summary.workers(Workload::Get)),
         report = report::markdown(summary, handles, machine, options),
     )
 }
@@ -131,10 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_processor_has_a_page_named_after_it() {
+        assert_eq!(file_name("AMD EPYC"), "amd-epyc");
+        assert_eq!(
+            file_name("Intel(R) Xeon(R) CPU @ 2.20GHz"),
+            "intel-r-xeon-r-cpu-2-20ghz"
+        );
+    }
+
+    #[test]
     fn each_number_of_workers_has_charts_of_its_own() {
-        let links = links(&[Workers::Tokio, Workers::ONE]);
+        let links = links("amd-epyc", &[Workers::Tokio, Workers::ONE]);
         let files: Vec<_> = links
-            .split("(benchmarks/")
+            .split("(amd-epyc/")
             .filter_map(|part| Some(part.split_once(')')?.0))
             .filter(|file| file.ends_with(".svg"))
             .collect();

@@ -30,7 +30,7 @@ Measures redis-rw-pool and its peers side by side, on servers that it starts its
     --rounds N          how often everything is measured; 5, with --quick 2
     --window MS         how long one candidate is measured; 500, with --quick 150
     --json FILE         every sample of every round
-    --write-docs        docs/benchmarks.md and its charts
+    --write-docs        docs/benchmarks/<processor>.md and its charts
     --help              this
 ";
 

@@ -12,8 +12,11 @@ use std::{
 };
 
 use redis::{AsyncCommands, RedisResult, pipe};
-use redis_rw_pool::Multiplexed;
-use tokio::task::JoinSet;
+use redis_rw_pool::{Multiplexed, Pool};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    task::JoinSet,
+};
 
 use crate::support::{
     Random, Side, Stage, ask, chain, cmd, eventually, poll_then_drop, poll_then_drop_on_wake,
@@ -71,7 +74,8 @@ impl Storm {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
             let caller = Caller {
-                handle: writer.clone(),
+                pool: stage.pool.clone(),
+                handles: Vec::new(),
                 random: Random::new(self.seed.wrapping_add(task)),
                 name: format!("caller-{task}"),
                 count: 0,
@@ -138,7 +142,9 @@ impl Killer {
 }
 
 struct Caller {
-    handle: Multiplexed,
+    pool: Pool,
+    /// Those that are not locked are used again, whether their last command was cut off or not.
+    handles: Vec<Arc<Mutex<Multiplexed>>>,
     random: Random,
     name: String,
     /// No two things that it says are the same.
@@ -172,10 +178,20 @@ impl Caller {
         }
     }
 
+    fn handle(&mut self) -> OwnedMutexGuard<Multiplexed> {
+        let mut handles = self.handles.iter();
+        let idle = handles.find_map(|handle| Arc::clone(handle).try_lock_owned().ok());
+        idle.unwrap_or_else(|| {
+            let handle = Arc::new(Mutex::new(self.pool.writer()));
+            self.handles.push(Arc::clone(&handle));
+            handle.try_lock_owned().expect("nobody else has it")
+        })
+    }
+
     fn one(&mut self) -> impl Future<Output = ()> + Send + use<> {
         self.count += 1;
         let call = Call {
-            handle: self.handle.clone(),
+            handle: self.handle(),
             own: format!("{}:{}", self.name, self.count),
             key: format!("storm:{}", self.random.below(KEYS)),
             length: usize::try_from(self.random.below(200)).unwrap(),
@@ -196,7 +212,7 @@ impl Caller {
 }
 
 struct Call {
-    handle: Multiplexed,
+    handle: OwnedMutexGuard<Multiplexed>,
     own: String,
     key: String,
     length: usize,
@@ -207,7 +223,7 @@ impl Call {
         match what {
             0 => {
                 let echo: String = cmd(&format!("ECHO {}", self.own))
-                    .query_async(&mut self.handle)
+                    .query_async(&mut *self.handle)
                     .await?;
                 assert_eq!(echo, self.own);
             }
@@ -227,7 +243,7 @@ impl Call {
             5 => self.pipeline(true).await?,
             6 => {
                 let silent = cmd("ECHO nobody").set_no_response(true).to_owned();
-                let () = silent.query_async(&mut self.handle).await?;
+                let () = silent.query_async(&mut *self.handle).await?;
                 let both: (String, Option<String>) =
                     self.handle.mget(&[self.key.as_str(), "none"]).await?;
                 self.is_value(&both.0);
@@ -267,7 +283,7 @@ impl Call {
                 _ => pipeline.cmd("ECHO").arg(echo(n)),
             };
         }
-        let replies: Vec<String> = pipeline.query_async(&mut self.handle).await?;
+        let replies: Vec<String> = pipeline.query_async(&mut *self.handle).await?;
         assert_eq!(replies.len(), length, "{}", self.own);
         for (n, reply) in replies.iter().enumerate() {
             match n % 20 {
