@@ -140,7 +140,9 @@ impl Mux {
         (mux, driver)
     }
 
+    #[inline]
     fn intake(&self) -> MutexGuard<'_, Intake> {
+        step();
         self.intake.0.lock()
     }
 
@@ -207,7 +209,6 @@ impl Mux {
     #[inline]
     fn leave(&self, slot: &Slot, count: usize, since: Option<u32>) -> Option<u32> {
         let call = Arc::clone(slot.call());
-        step();
         let left = self.intake().leave(call, count, since);
         step();
         match left {
@@ -235,7 +236,6 @@ impl Mux {
     /// go to nobody. Returns what is known of the command.
     pub(crate) fn abandon(&self, slot: &Slot) -> Fate {
         let abandoned = slot.call().lock().abandon();
-        step();
         if abandoned.untaken {
             let driver = self.intake().abandoned();
             wake(driver);

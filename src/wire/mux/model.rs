@@ -4,9 +4,9 @@
 //! step ends when a task is about to take the lock, has just released it, uses the socket or wakes
 //! another task. A test fails when all tasks that are left wait for each other: a wake-up was lost.
 //!
-//! The models of the state behind one lock, which came before, were seen to fail with each of these
-//! bugs: the driver does not check once more before it sleeps; handing in does not wake the driver; a call
-//! that is dropped lets in no other; a task is woken under the lock.
+//! They were seen to fail with each of these bugs: the driver does not look at the intake once more
+//! before it sleeps; handing in, or retiring, does not wake the driver. What is wrong in any order of the
+//! steps, the tests of the state and of the driver find.
 
 use redis::{Value, pipe};
 use shuttle::future::JoinHandle;

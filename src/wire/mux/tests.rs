@@ -158,6 +158,31 @@ async fn callers_that_waited_in_line_get_their_replies() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_its_place_in_line_lets_the_next_one_in_at_once() {
+    let (mux, stream, _driver) = open(limits(2));
+    let mut server = Server::new(stream);
+    let unanswered = echo("unanswered");
+    let mut first = Box::pin(mux.command(&unanswered, None));
+    assert!(timeout(Duration::ZERO, first.as_mut()).await.is_err());
+    assert_eq!(server.command().await.unwrap()[1], "unanswered");
+    let mut two = pipe();
+    two.add_command(echo("a")).add_command(echo("b"));
+    let next = echo("next");
+    let mut wide = Box::pin(mux.pipeline(&two, 0, None));
+    let mut behind = Box::pin(mux.command(&next, None));
+    assert!(timeout(Duration::ZERO, wide.as_mut()).await.is_err());
+    // Not the end of a tick, at which the driver looks by itself.
+    assert!(timeout(LIMIT / 5, behind.as_mut()).await.is_err());
+    let given_up = Instant::now();
+    drop(wide);
+    assert_eq!(server.command().await.unwrap()[1], "next");
+    assert_within(
+        given_up.elapsed(),
+        Duration::ZERO..=Duration::from_millis(1),
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn portions_of_long_values_are_counted_command_by_command() {
     let (mux, server, _driver) = open(MultiplexedLimits::default());
     echoing(server);
