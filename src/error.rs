@@ -137,6 +137,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// The pool's own error inside of the error of a command.
+    ///
+    /// A command over a [`Multiplexed`](crate::Multiplexed) handle fails with a [`RedisError`] also where
+    /// the pool had no connection for it; and `?` turns an [`Error`] into a [`RedisError`]. This gives
+    /// the [`Error`] back, so that an alert can tell a pool that is too small from a failover. It is
+    /// `None` for a command that failed on its connection, for an error reply, and for a server that
+    /// refused our user (`WRONGPASS`, `NOAUTH`, `NOPERM`), whose reply stands for itself.
+    ///
+    /// ```
+    /// use redis_rw_pool::{Error, redis::RedisError};
+    ///
+    /// fn label(error: &RedisError) -> &'static str {
+    ///     match Error::of(error) {
+    ///         Some(Error::WaitTimeout { .. } | Error::Exhausted { .. }) => "pool too small",
+    ///         Some(Error::NoMaster { .. }) => "no master",
+    ///         Some(_) => "pool",
+    ///         None => "command",
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(label(&RedisError::from(Error::Closed)), "pool");
+    /// ```
+    pub fn of(error: &RedisError) -> Option<&Self> {
+        failure::carried(error)
+    }
+
     /// Whether the call ran out of time: a wait for a connection, a dial, or a wait for a master.
     pub fn is_timeout(&self) -> bool {
         match self {

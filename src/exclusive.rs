@@ -9,7 +9,6 @@ pub(crate) mod manager;
 #[cfg(test)]
 mod model;
 pub(crate) mod reaper;
-pub(crate) mod retry_write;
 pub(crate) mod transaction;
 pub(crate) mod wait_queue;
 

@@ -196,6 +196,7 @@ mod config;
 mod error;
 mod node;
 mod pool;
+mod retry_write;
 mod status;
 
 // Who is master, who is replica.
@@ -226,11 +227,12 @@ pub use error::{
     DialState, Error, PoolName, Reports,
     outcome::{Outcome, outcome},
 };
-pub use exclusive::{connection::Connection, retry_write::Retry};
+pub use exclusive::connection::Connection;
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
+pub use retry_write::{Retry, work_error::WorkError};
 pub use status::{
     FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
     discard::{Discard, Discards},

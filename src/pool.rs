@@ -2,21 +2,16 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
-use redis::RedisResult;
 use tokio::sync::watch;
 use tracing::field;
 
 use crate::{
     config::Config,
     error::{Error, PoolName},
-    exclusive::{
-        ExclusivePool,
-        connection::Connection,
-        reaper,
-        retry_write::{self, Retry},
-    },
+    exclusive::{ExclusivePool, connection::Connection, reaper},
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
     refresh::{Progress, Refresh},
+    retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
     status::Status,
     topology::{Handle, Topology},
@@ -234,22 +229,71 @@ impl Pool {
     /// # Errors
     ///
     /// - At once, an error that the server has answered to a command
-    ///   ([`Outcome::Executed`](crate::Outcome)), and one that no attempt can mend: a wrong password, a
-    ///   wrong command, a closed pool.
+    ///   ([`Outcome::Executed`](crate::Outcome)), one that no attempt can mend (a wrong password, a
+    ///   wrong command, a closed pool), and one of your own that has no error of Redis or of the pool
+    ///   for its source.
     /// - When the time is up, the error of the last attempt. If it says that nothing was executed,
     ///   that is true of the last attempt only. So if an earlier attempt may have been executed,
     ///   its error is returned instead. An attempt that the deadline cuts short fails as unknown.
+    ///
+    /// The work may fail with an error type of your own; [`WorkError`] says with which. If the compiler
+    /// cannot tell which one it is, because the work uses `?` and so does the caller, name it at the end
+    /// of the work: `Ok::<_, RedisError>(())`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the attempt under way, whose command may have been executed, and
     /// begins no other.
-    pub async fn retry_write<T, F, Fut>(&self, policy: Retry, work: F) -> RedisResult<T>
+    pub async fn retry_write<T, E, View, F, Fut>(&self, policy: Retry, work: F) -> Result<T, E>
     where
         F: FnMut(Connection) -> Fut,
-        Fut: Future<Output = RedisResult<T>>,
+        Fut: Future<Output = Result<T, E>>,
+        E: WorkError<View>,
+        View: ?Sized,
     {
         retry_write::run(&self.inner.connections.write, &policy, work).await
+    }
+
+    /// Does idempotent work over a [`writer`](Self::writer) handle, again and again until it succeeds or
+    /// the time is up.
+    ///
+    /// As [`retry_write`](Self::retry_write), and **only for work that may be done twice**. It takes no
+    /// exclusive connection, so it does not count towards `max_active`, and the work can carry only what
+    /// [`Multiplexed`] can.
+    ///
+    /// ```no_run
+    /// use redis_rw_pool::{Pool, Retry, redis::{AsyncCommands, RedisResult}};
+    ///
+    /// async fn save(pool: &Pool, user: &str, name: &str) -> RedisResult<()> {
+    ///     pool.retry_writer(Retry::default(), |mut writer| async move {
+    ///         writer.hset(user, "name", name).await
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`retry_write`](Self::retry_write). Each attempt first waits for a connection to the master, as
+    /// long as a command of the handle would. If there is none, the error is [`Error::NoMaster`].
+    /// A command that waits again within the work, because the master was lost meanwhile, is cut short
+    /// by the deadline, and counts as unknown.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`retry_write`](Self::retry_write).
+    pub async fn retry_writer<T, E, View, F, Fut>(&self, policy: Retry, work: F) -> Result<T, E>
+    where
+        F: FnMut(Multiplexed) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: WorkError<View>,
+        View: ?Sized,
+    {
+        let lender = SharedLender {
+            handle: self.writer(),
+            connections: Arc::clone(&self.inner.connections.writer),
+        };
+        retry_write::run(&lender, &policy, work).await
     }
 
     /// A handle to the master that many callers share, for many small commands at once.

@@ -125,13 +125,22 @@ impl Failure {
 
 /// This crate's own error, which the redis crate carries as the payload of an I/O error.
 pub(crate) fn carried<T: Error + 'static>(error: &RedisError) -> Option<&T> {
-    let shared = error
-        .source()?
-        .downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
-    shared
-        .downcast_ref::<io::Error>()?
-        .get_ref()?
-        .downcast_ref()
+    Payload::of(error.source()?)?.get()
+}
+
+/// The I/O error inside of a [`RedisError`].
+pub(crate) struct Payload<'a>(&'a io::Error);
+
+impl<'a> Payload<'a> {
+    /// From the source of a [`RedisError`].
+    pub(crate) fn of(source: &'a (dyn Error + 'static)) -> Option<Self> {
+        let shared = source.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+        shared.downcast_ref().map(Self)
+    }
+
+    pub(crate) fn get<T: Error + 'static>(&self) -> Option<&'a T> {
+        self.0.get_ref()?.downcast_ref()
+    }
 }
 
 impl From<Failure> for RedisError {

@@ -1,5 +1,7 @@
 //! Whether a command that failed was executed, as its error tells.
 
+use std::error::Error as StdError;
+
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::error::{
@@ -35,6 +37,38 @@ impl Outcome {
             Self::NotExecuted => "not_executed",
             Self::Unknown => "unknown",
             Self::Executed => "executed",
+        }
+    }
+
+    /// Whether the command may be sent again.
+    ///
+    /// `idempotent` is what you know of the command: that it does no harm when it is executed twice, like
+    /// `SET` or `DEL` and unlike `INCR` or `RPUSH`.
+    ///
+    /// | | `idempotent` | not |
+    /// |---|---|---|
+    /// | [`NotExecuted`](Self::NotExecuted) | yes | yes |
+    /// | [`Unknown`](Self::Unknown) | yes | no |
+    /// | [`Executed`](Self::Executed) | no | no |
+    ///
+    /// It says that another try does no harm, not that it will help: a command that the server does not
+    /// know was not executed either, and never will be.
+    /// [`Pool::retry_write`](crate::Pool::retry_write) tells these apart, and pauses between its tries.
+    ///
+    /// ```
+    /// use redis_rw_pool::Outcome;
+    ///
+    /// assert!(Outcome::NotExecuted.may_retry(false));
+    /// assert!(Outcome::Unknown.may_retry(true));
+    /// assert!(!Outcome::Unknown.may_retry(false));
+    /// assert!(!Outcome::Executed.may_retry(true));
+    /// ```
+    #[must_use]
+    pub const fn may_retry(self, idempotent: bool) -> bool {
+        match self {
+            Self::NotExecuted => true,
+            Self::Unknown => idempotent,
+            Self::Executed => false,
         }
     }
 }
@@ -121,16 +155,46 @@ impl Verdict {
 
     fn of_failure(error: &RedisError) -> Self {
         if let Some(failure) = Failure::of(error) {
-            return match failure.fate {
-                Fate::NotExecuted | Fate::Own => Self::Hindered,
-                Fate::Unknown => Self::Lost,
-            };
+            return Self::of_fate(failure.fate);
         }
-        match failure::carried::<Error>(error) {
-            Some(error) if error.is_transient() => Self::Hindered,
-            Some(_) => Self::Refused,
-            None => Self::Lost,
+        failure::carried(error).map_or(Self::Lost, Self::of_pool)
+    }
+
+    fn of_fate(fate: Fate) -> Self {
+        match fate {
+            Fate::NotExecuted | Fate::Own => Self::Hindered,
+            Fate::Unknown => Self::Lost,
         }
+    }
+
+    /// Of an error of the pool itself: no command was sent.
+    pub(crate) fn of_pool(error: &Error) -> Self {
+        if error.is_transient() {
+            Self::Hindered
+        } else {
+            Self::Refused
+        }
+    }
+
+    /// What an error of any type says if it is one of ours or of the redis crate. Also if it is only
+    /// the source of one: an error that shows itself as its cause hides the cause and shows that.
+    pub(crate) fn found_in(error: &(dyn StdError + 'static)) -> Option<Self> {
+        if let Some(error) = error.downcast_ref() {
+            return Some(Self::of(error));
+        }
+        if let Some(error) = error.downcast_ref() {
+            return Some(Self::of_pool(error));
+        }
+        if let Some(reply) = error.downcast_ref() {
+            return Some(Self::of_reply(reply));
+        }
+        let source = failure::Payload::of(error)?;
+        let failure = source.get::<Failure>().map(|failure| failure.fate);
+        let pool = || source.get().map(Self::of_pool);
+        failure
+            .map(Self::of_fate)
+            .or_else(pool)
+            .or(Some(Self::Lost))
     }
 
     /// One error reply, or those to the commands of a pipeline.

@@ -1,6 +1,7 @@
-//! `Pool::retry_write`: work that may be done twice is done again until it succeeds.
+//! `Pool::retry_write` and `retry_writer`: work that may be done twice is done again until it succeeds.
 
 use std::{
+    error::Error,
     future::pending,
     sync::{
         Arc,
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncCommands, RedisResult};
+use redis::{AsyncCommands, RedisError, RedisResult};
 use redis_rw_pool::{Config, Outcome, Pool, Retry, outcome};
 use testkit::{Deployment, Server, fake::FakeSentinel};
 use tokio::{
@@ -37,6 +38,11 @@ async fn set(pool: &Pool, policy: Retry, key: &str) -> RedisResult<()> {
     pool.retry_write(policy, work).await
 }
 
+async fn set_shared(pool: &Pool, policy: Retry, key: &str) -> RedisResult<()> {
+    let work = |mut writer: redis_rw_pool::Multiplexed| async move { writer.set(key, "v").await };
+    pool.retry_writer(policy, work).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_do_not_notice_that_the_master_was_killed() {
     let deployment = block_in_place(|| Deployment::builder().replicas(2).sentinels(3).start());
@@ -53,12 +59,12 @@ async fn callers_do_not_notice_that_the_master_was_killed() {
         let (pool, stop, written) = (pool.clone(), Arc::clone(&stop), Arc::clone(&written));
         writers.spawn(async move {
             while !stop.load(SeqCst) {
-                set(
-                    &pool,
-                    Retry::within(FAILOVER_LIMIT),
-                    &format!("key:{writer}"),
-                )
-                .await?;
+                let (policy, key) = (Retry::within(FAILOVER_LIMIT), format!("key:{writer}"));
+                if writer % 2 == 0 {
+                    set(&pool, policy, &key).await?;
+                } else {
+                    set_shared(&pool, policy, &key).await?;
+                }
                 written.fetch_add(1, SeqCst);
             }
             RedisResult::Ok(())
@@ -105,6 +111,64 @@ async fn what_the_server_has_answered_is_not_asked_again() {
         .await;
     assert_eq!(outcome(&result.unwrap_err()), Outcome::Executed);
     assert_eq!(attempts.load(SeqCst), 1);
+    let result: RedisResult<i64> = pool
+        .retry_writer(Retry::default(), |mut writer| {
+            attempts.fetch_add(1, SeqCst);
+            async move { writer.incr("list", 1).await }
+        })
+        .await;
+    assert_eq!(outcome(&result.unwrap_err()), Outcome::Executed);
+    assert_eq!(attempts.load(SeqCst), 2);
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AppError {
+    #[error("no connection")]
+    Pool(#[from] redis_rw_pool::Error),
+    #[error("Redis failed")]
+    Redis(#[from] RedisError),
+    #[error("there is no such user")]
+    NoUser,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_caller_s_own_ends_it_and_the_cause_inside_of_one_does_not() {
+    let (server, _sentinel, pool) = alone(|_| {}).await;
+    let attempts = AtomicUsize::new(0);
+    let result = pool.retry_write(Retry::default(), |mut conn| {
+        attempts.fetch_add(1, SeqCst);
+        async move {
+            if conn.exists("user").await? {
+                return Ok(());
+            }
+            Err(AppError::NoUser)
+        }
+    });
+    assert!(matches!(result.await, Err(AppError::NoUser)));
+    assert_eq!(attempts.load(SeqCst), 1);
+
+    // Full, for two attempts of each.
+    let (refused, server) = (&AtomicUsize::new(0), &server);
+    let after = async |result: RedisResult<()>| {
+        if result.is_err() && refused.fetch_add(1, SeqCst) % 2 == 1 {
+            block_in_place(|| server.cmd(&["CONFIG", "SET", "maxmemory", "0"]));
+        }
+        result
+    };
+    let after = &after;
+    block_in_place(|| server.cmd(&["CONFIG", "SET", "maxmemory", "1"]));
+    let result = pool.retry_write(Retry::default(), |mut conn| async move {
+        after(conn.set("k", "v").await).await?;
+        Ok::<_, AppError>(())
+    });
+    assert!(result.await.is_ok());
+    block_in_place(|| server.cmd(&["CONFIG", "SET", "maxmemory", "1"]));
+    let result = pool.retry_writer(Retry::default(), |mut writer| async move {
+        after(writer.set("k", "v").await).await?;
+        Ok::<_, Box<dyn Error + Send + Sync>>(())
+    });
+    assert!(result.await.is_ok());
+    assert_eq!(refused.load(SeqCst), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +186,9 @@ async fn what_no_attempt_can_mend_is_told_at_once() {
     assert_eq!(attempts.load(SeqCst), 1);
     pool.close();
     let told = tokio::time::timeout(SOON, set(&pool, patient(), "k")).await;
+    let error = told.expect("it is told at once").unwrap_err();
+    assert_eq!(error.to_string(), "the pool is closed");
+    let told = tokio::time::timeout(SOON, set_shared(&pool, patient(), "k")).await;
     let error = told.expect("it is told at once").unwrap_err();
     assert_eq!(error.to_string(), "the pool is closed");
 }
@@ -182,6 +249,30 @@ async fn a_frozen_master_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_master_costs_a_handle_no_more_than_the_deadline() {
+    let (server, _sentinel, pool) = alone(|config| config.command_timeout = Some(SHORT)).await;
+    assert_eq!(set_shared(&pool, Retry::default(), "k").await, Ok(()));
+    server.pause();
+    let began = Instant::now();
+    let policy = || Retry::within(4 * SHORT);
+    let error = set_shared(&pool, policy(), "k").await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(outcome(&error), Outcome::Unknown, "{text}");
+    assert!(text.contains("the outcome is unknown"), "{text}");
+    // The connection is lost by now, and no other can be had: nothing is sent.
+    let error = set_shared(&pool, policy(), "k").await.unwrap_err();
+    assert_eq!(outcome(&error), Outcome::NotExecuted, "{error}");
+    assert!(
+        matches!(redis_rw_pool::Error::of(&error), Some(error) if error.is_timeout()),
+        "{error:?}"
+    );
+    assert!(began.elapsed() < SOON, "{error}");
+    server.resume();
+    let policy = Retry::within(FAILOVER_LIMIT);
+    assert_eq!(set_shared(&pool, policy, "k").await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn work_that_the_deadline_cuts_short_is_unknown() {
     let (_server, _sentinel, pool) = alone(|_| {}).await;
     let result: RedisResult<()> = pool
@@ -193,6 +284,9 @@ async fn work_that_the_deadline_cuts_short_is_unknown() {
     let error = result.unwrap_err();
     assert_eq!(outcome(&error), Outcome::Unknown, "{error}");
     assert_eq!(set(&pool, Retry::default(), "k").await, Ok(()));
+    let result: RedisResult<()> = pool.retry_writer(Retry::within(SHORT), |_| pending()).await;
+    let error = result.unwrap_err();
+    assert_eq!(outcome(&error), Outcome::Unknown, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 use std::io;
 
 use super::*;
-use crate::error::Error;
 
 #[test]
 fn what_may_pass_is_tried_again_after_ever_longer_pauses() {
@@ -45,7 +44,18 @@ fn an_attempt_that_may_have_been_executed_is_not_hidden_by_one_that_was_not() {
     ];
     for (earlier, last, expected) in table {
         let case = format!("{earlier:?}, {last:?}");
-        let got = overall(earlier, last);
+        let got = overall(earlier.map(Failed::of), Failed::of(last)).error;
         assert_eq!(got.to_string(), expected.to_string(), "{case}");
     }
+}
+
+#[test]
+fn an_error_of_the_callers_own_replaces_any_earlier_one() {
+    let unknown = RedisError::from(io::Error::other("unknown"));
+    let earlier = Failed::<Box<dyn std::error::Error>>::of(unknown.into());
+    let last = Failed::of("no such user".into());
+    assert_eq!(
+        overall(Some(earlier), last).error.to_string(),
+        "no such user"
+    );
 }
