@@ -11,7 +11,7 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
 
@@ -28,7 +28,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
     /// To a peer in the same test, where time may be paused.
     #[cfg(test)]
     Memory(Box<dyn Memory>),
@@ -48,15 +49,28 @@ impl Stream {
     /// addresses the first that answers is taken.
     pub(crate) async fn connect(node: &Node, deadline: Instant) -> io::Result<Self> {
         if node.is_unix() {
-            let connected = timeout_at(deadline, UnixStream::connect(node.host())).await;
-            return connected
-                .map_err(|_| late("no connection within the deadline"))?
-                .map(Self::Unix);
+            return Self::connect_unix(node.host(), deadline).await;
         }
         let resolved = timeout_at(deadline, lookup_host((node.host(), node.port()))).await;
         let resolved =
             resolved.map_err(|_| late("the name was not resolved within the deadline"))??;
         addresses::connect(addresses::in_turns(resolved), deadline, Self::connect_tcp).await
+    }
+
+    #[cfg(unix)]
+    async fn connect_unix(path: &str, deadline: Instant) -> io::Result<Self> {
+        let connected = timeout_at(deadline, tokio::net::UnixStream::connect(path)).await;
+        connected
+            .map_err(|_| late("no connection within the deadline"))?
+            .map(Self::Unix)
+    }
+
+    #[cfg(not(unix))]
+    async fn connect_unix(_: &str, _: Instant) -> io::Result<Self> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this platform has no Unix sockets for tokio; give the host and the port of the server",
+        ))
     }
 
     async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
@@ -79,6 +93,7 @@ impl Stream {
     pub(crate) fn try_read(&self, buf: &mut impl bytes::BufMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),
+            #[cfg(unix)]
             Self::Unix(stream) => stream.try_read_buf(buf),
             #[cfg(test)]
             Self::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
@@ -98,6 +113,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -113,6 +129,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -126,6 +143,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
