@@ -12,21 +12,21 @@
 //! `LISTEN` moves it elsewhere, `REDIS_URL` names other Sentinels, in the form that
 //! [`Config::from_url`] reads.
 
-use std::{env, error::Error, fmt, process::ExitCode};
+use std::{env, error::Error, process::ExitCode};
 
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use redis_rw_pool::{Config, Node, Pool, PoolStatus, redis, redis::AsyncCommands};
-use serde_json::{Map, Value, json};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
+use redis_rw_pool::{
+    Config, Node, Outcome, Pool, PoolStatus, outcome,
+    redis::{AsyncCommands, RedisError},
 };
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 
 /// The ports of `make cluster`.
 const REDIS_URL: &str = "redis-sentinel://127.0.0.1:26379,127.0.0.1:26380,127.0.0.1:26381#mymaster";
@@ -164,33 +164,19 @@ fn pool_status(status: &PoolStatus) -> Value {
     })
 }
 
-/// Why a request cannot be answered.
+/// Why a request cannot be answered. An error of the pool becomes one of the redis crate, which keeps it.
 #[derive(Debug)]
-enum Failure {
-    /// No connection could be had: the service is short of something, now.
-    Pool(redis_rw_pool::Error),
-    /// The command failed.
-    Command(redis::RedisError),
-}
+struct Failure(RedisError);
 
 impl From<redis_rw_pool::Error> for Failure {
     fn from(error: redis_rw_pool::Error) -> Self {
-        Self::Pool(error)
+        Self(error.into())
     }
 }
 
-impl From<redis::RedisError> for Failure {
-    fn from(error: redis::RedisError) -> Self {
-        Self::Command(error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&match self {
-            Self::Pool(error) => with_causes(error),
-            Self::Command(error) => with_causes(error),
-        })
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self(error)
     }
 }
 
@@ -209,35 +195,42 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-impl IntoResponse for Failure {
-    /// What a failover, a full pool or a lost connection does to a request passes: 503 tells
-    /// proxies and clients that they may come again. A command that the server refuses is our
-    /// mistake.
-    fn into_response(self) -> Response {
-        let passes = match &self {
-            Self::Pool(_) => true,
-            Self::Command(error) => error.is_io_error() || asks_to_wait(error),
-        };
-        let status = if passes {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
-        };
-        eprintln!("{status}: {self}");
-        (status, format!("{self}\n")).into_response()
+impl Failure {
+    fn status(&self) -> StatusCode {
+        // No later request fares better: the pool is closed, or its settings are wrong.
+        if redis_rw_pool::Error::of(&self.0).is_some_and(|error| !error.is_transient()) {
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        match outcome(&self.0) {
+            // A failover, a full pool: proxies and clients may send the request again.
+            Outcome::NotExecuted => StatusCode::SERVICE_UNAVAILABLE,
+            // It may have been executed. Only who knows that twice does no harm sends it again.
+            Outcome::Unknown => StatusCode::GATEWAY_TIMEOUT,
+            // Redis has answered, and this program had not expected that.
+            Outcome::Executed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 
-/// Replies of a server that is not, or not yet, what we took it for.
-fn asks_to_wait(error: &redis::RedisError) -> bool {
-    matches!(
-        error.code(),
-        Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "TRYAGAIN")
-    )
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        // The log gets the cause. The client does not: it names nodes and keys.
+        eprintln!("{status}: {}", with_causes(&self.0));
+        let text = format!("{}: {status}\n", outcome(&self.0).as_str());
+        let mut response = (status, text).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
 }
 
-/// Ends at Ctrl-C and at the SIGTERM that service managers send.
+/// Ends at Ctrl-C, and at the SIGTERM that service managers send.
+#[cfg(unix)]
 fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
@@ -246,4 +239,10 @@ fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(windows)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
+    Ok(async move { drop(ctrl_c.recv().await) })
 }
