@@ -194,6 +194,8 @@
 // What callers see.
 mod config;
 mod error;
+#[cfg(feature = "json")]
+mod json;
 mod node;
 mod pool;
 mod retry_write;
@@ -228,6 +230,8 @@ pub use error::{
     outcome::{Outcome, outcome},
 };
 pub use exclusive::connection::Connection;
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
 pub use pool::Pool;

@@ -535,3 +535,44 @@ async fn what_a_caller_gets_wrong_costs_no_connection() {
     drop(conn);
     assert_eq!(id(&mut pool.write().await.unwrap()).await, own);
 }
+
+#[cfg(feature = "json")]
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_stored_as_json_and_read_back() {
+    use redis_rw_pool::{Json, Outcome, outcome};
+
+    let value = || Json(serde_json::json!({"name": "Ann", "tags": ["a", "b"]}));
+    for protocol in PROTOCOLS {
+        let (pool, mut conn) = ours("json", protocol).await;
+        let () = conn.set_ex("json:one", value(), 60).await.unwrap();
+        let () = conn.del(&["json:list", "json:hash"]).await.unwrap();
+        let () = conn.rpush("json:list", &[Json(1), Json(2)]).await.unwrap();
+        let () = conn.hset("json:hash", "field", value()).await.unwrap();
+        let mut writer = pool.writer();
+        type Text = Json<serde_json::Value>;
+        let one: Text = writer.get("json:one").await.unwrap();
+        assert_eq!(one, value());
+        let none: Option<Text> = writer.get("json:none").await.unwrap();
+        assert_eq!(none, None);
+        let some: Vec<Option<Text>> = writer.mget(&["json:one", "json:none"]).await.unwrap();
+        assert_eq!(some, [Some(value()), None]);
+        let list: Vec<Json<u8>> = writer.lrange("json:list", 0, -1).await.unwrap();
+        assert_eq!(list, [Json(1), Json(2)]);
+        let fields: HashMap<String, Text> = writer.hgetall("json:hash").await.unwrap();
+        assert_eq!(fields["field"], value());
+        let field: Option<Text> = writer.hget("json:hash", "none").await.unwrap();
+        assert_eq!(field, None);
+        let piped: (Text, Vec<Json<u8>>) = pipe()
+            .get("json:one")
+            .lrange("json:list", 0, -1)
+            .query_async(&mut writer)
+            .await
+            .unwrap();
+        assert_eq!(piped, (value(), list));
+
+        let error = writer.get::<_, Json<u8>>("json:one").await.unwrap_err();
+        assert_eq!(outcome(&error), Outcome::Executed);
+        let text = error.to_string();
+        assert!(text.contains("u8") && !text.contains("Ann"), "{text}");
+    }
+}
