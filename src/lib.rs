@@ -189,6 +189,7 @@
 //!
 //! How it is built inside is in `docs/architecture.md` of the repository.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 // What callers see.
