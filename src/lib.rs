@@ -248,3 +248,16 @@ pub use topology::{Replica, Topology, excluded::Excluded};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+/// Compiles the examples of the pages in `docs/`.
+#[cfg(all(doctest, feature = "json"))]
+mod docs {
+    #[doc = include_str!("../docs/cookbook.md")]
+    struct Cookbook;
+
+    #[doc = include_str!("../docs/failures.md")]
+    struct Failures;
+
+    #[doc = include_str!("../docs/migrating.md")]
+    struct Migrating;
+}
