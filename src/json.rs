@@ -6,7 +6,10 @@ use std::{
 };
 
 use redis::{FromRedisValue, ParsingError, RedisWrite, ToRedisArgs, ToSingleRedisArg, Value};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 
 /// Any value of serde, stored in Redis as JSON text. Feature `json`.
@@ -164,7 +167,7 @@ impl<T: DeserializeOwned> FromRedisValue for Json<T> {
             other => return Err(no_text::<T>(other)),
         };
         let parsed = serde_json::from_slice(text);
-        parsed.map(Self).map_err(|error| misfit::<T>(&error))
+        parsed.map(Self).map_err(|error| misfit::<T>(text, &error))
     }
 }
 
@@ -181,9 +184,12 @@ fn no_text<T>(value: &Value) -> ParsingError {
 }
 
 /// serde's own text may show the value (`invalid type: string "..."`), so only its place is taken.
-fn misfit<T>(error: &serde_json::Error) -> ParsingError {
+fn misfit<T>(text: &[u8], error: &serde_json::Error) -> ParsingError {
+    // One element too many is a fault of the syntax to serde_json.
+    let is_json = || serde_json::from_slice::<IgnoredAny>(text).is_ok();
     let what = match error.classify() {
         Category::Data => "the JSON does not fit",
+        Category::Syntax if is_json() => "the JSON does not fit",
         Category::Eof => "the JSON ends too early",
         Category::Syntax | Category::Io => "this is no JSON",
     };

@@ -14,9 +14,13 @@ use crate::{
         outcome::Verdict,
     },
     exclusive::{ExclusivePool, connection::Connection},
-    multiplexed::{Multiplexed, connections::SharedConnections},
+    multiplexed::{
+        Multiplexed,
+        connections::{SharedConnection, SharedConnections},
+    },
     node::{Node, Role},
     retry_write::work_error::{WorkError, verdict},
+    topology::admission::Admission,
     util::backoff,
 };
 
@@ -168,34 +172,49 @@ pub(crate) struct SharedLender {
 }
 
 impl SharedLender {
-    /// The node that the handle's next command most likely goes to.
-    fn node(&self) -> Option<Node> {
+    /// The connection that the handle's next command most likely goes over.
+    fn connection(&self) -> Option<Arc<SharedConnection>> {
         let set = self.connections.newest();
         let mut open = set.open.iter();
-        let connection = open.find(|connection| connection.mux.is_open())?;
-        Some(connection.target.node.clone())
+        open.find(|connection| connection.mux.is_open()).cloned()
     }
 }
 
 impl Lender for SharedLender {
     type Lent = Multiplexed;
 
-    /// Waits here for a connection and not in the first command: when the time is up here, nothing was
-    /// sent.
+    /// Waits here for a connection and for the end of a fence, and not in the first command: when the
+    /// time is up here, nothing was sent.
     async fn lend(&self, until: Option<Instant>) -> Result<(Multiplexed, Node), Error> {
         let since = Instant::now();
-        let longest = self.connections.role_pool().acquire_timeout();
+        let role_pool = self.connections.role_pool();
+        let longest = role_pool.acquire_timeout();
         let left = until.map(|until| until.saturating_duration_since(since));
         let limit = left.map_or(longest, |left| left.min(longest));
+        let mut topologies = role_pool.topology.subscribe();
+        let mut sets = self.connections.subscribe();
         loop {
-            if let Some(node) = self.node() {
-                return Ok((self.handle.clone(), node));
+            topologies.mark_unchanged();
+            sets.mark_unchanged();
+            let Some(connection) = self.connection() else {
+                let waited = self.connections.wait(since, limit).await;
+                waited.map_err(|error| {
+                    let own = Error::of(&error).cloned();
+                    own.unwrap_or_else(|| self.waited_too_long(since.elapsed()))
+                })?;
+                continue;
+            };
+            if role_pool.admission(&connection.target) != Admission::Fenced {
+                return Ok((self.handle.clone(), connection.target.node.clone()));
             }
-            let waited = self.connections.wait(since, limit).await;
-            waited.map_err(|error| {
-                let own = Error::of(&error).cloned();
-                own.unwrap_or_else(|| self.waited_too_long(since.elapsed()))
-            })?;
+            tokio::select! {
+                _ = topologies.changed() => {}
+                // The pool may be closed meanwhile.
+                _ = sets.changed() => {}
+                () = tokio::time::sleep_until(since + limit) => {
+                    return Err(self.waited_too_long(since.elapsed()));
+                }
+            }
         }
     }
 

@@ -152,7 +152,10 @@ fn an_error_names_the_type_and_the_place_and_shows_nothing() {
             "the JSON does not fit at line 1, column 14",
         ),
         ("[\"a\", 1] canary", "this is no JSON at line 1, column 10"),
-        ("[\"canary\", 1, 2]", "this is no JSON at line 1, column 13"),
+        (
+            "[\"canary\", 1, 2]",
+            "the JSON does not fit at line 1, column 15",
+        ),
     ];
     for (text, expected) in table {
         let said = refused::<Json<User>>(bulk(text));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use redis::{AsyncCommands, RedisResult, Value, pipe};
-use redis_rw_pool::{Config, Pool};
+use redis_rw_pool::{Config, Outcome, Pool, Retry, outcome};
 use testkit::fake::{self, Action, FakeServer, NodeRole, SentinelView};
 use tokio::time::Instant;
 
@@ -259,6 +259,29 @@ async fn a_caller_too_long_behind_the_fence_is_told_why_and_that_nothing_was_exe
         assert!(text.contains("failover_in_progress"), "{text}");
         assert!(text.contains("was not executed"), "{text}");
         assert!(text.contains(&node.addr()), "{text}");
+    }
+    assert_eq!(node.count("SET"), sets);
+}
+
+#[tokio::test]
+async fn retried_work_that_is_too_long_behind_the_fence_was_not_executed() {
+    let (node, _sentinel, pool) = fenced(SOON).await;
+    let sets = node.count("SET");
+    let policy = || Retry::within(Duration::from_millis(300));
+    let (guard, handle) = tokio::join!(
+        pool.retry_write(policy(), |mut conn| async move {
+            conn.set::<_, _, ()>("k", "v").await
+        }),
+        pool.retry_writer(policy(), |mut writer| async move {
+            writer.set::<_, _, ()>("k", "v").await
+        })
+    );
+    for error in [guard.unwrap_err(), handle.unwrap_err()] {
+        assert_eq!(outcome(&error), Outcome::NotExecuted, "{error}");
+        assert!(
+            error.to_string().contains("failover_in_progress"),
+            "{error}"
+        );
     }
     assert_eq!(node.count("SET"), sets);
 }
