@@ -185,8 +185,9 @@ fn no_text<T>(value: &Value) -> ParsingError {
 
 /// serde's own text may show the value (`invalid type: string "..."`), so only its place is taken.
 fn misfit<T>(text: &[u8], error: &serde_json::Error) -> ParsingError {
-    // One element too many is a fault of the syntax to serde_json.
-    let is_json = || serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    // One element too many is a fault of the syntax to serde_json. What it ignores need not be UTF-8 for it.
+    let ignored = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let is_json = || str::from_utf8(text).is_ok_and(ignored);
     let what = match error.classify() {
         Category::Data => "the JSON does not fit",
         Category::Syntax if is_json() => "the JSON does not fit",
