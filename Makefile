@@ -28,7 +28,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny msrv redis-2 windows package api api-check build-all cluster redis
+.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,14 +88,14 @@ deny: ## licences, bans and sources of every dependency
 msrv: ## the library with the oldest Rust that Cargo.toml promises
 	@scripts/check-msrv
 
-redis-2: ## the library against the coming major version of the redis crate; REDIS_2=2.0.0-rc.2
+redis-next: ## the library against the coming major version of the redis crate; REDIS_2=2.0.0-rc.2
 	@scripts/check-redis-2
 
 windows: ## the library for Windows, which rustup adds as a target
 	rustup target add x86_64-pc-windows-gnu
-	$(CARGO) check --locked --lib --target x86_64-pc-windows-gnu
+	$(CARGO) check --locked --lib --features json --target x86_64-pc-windows-gnu
 
-package: ## what would be published: nothing is missing, links work, examples compile outside of this folder
+package: ## what would be published builds, without warnings, and the links of its pages lead somewhere
 	@scripts/check-package
 
 api: ## write docs/public-api.txt, which shows every change of the public API in its diff
