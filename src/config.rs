@@ -1,12 +1,12 @@
 //! The settings of a pool.
 
+mod address;
 mod address_map;
 mod adopt;
 mod error;
 mod limits;
 mod multiplexed_limits;
 mod reply_limits;
-mod sentinel_address;
 mod url;
 mod validate;
 
@@ -22,7 +22,7 @@ pub use crate::config::{
 /// Where the Sentinels are, which master they watch, and how the pool behaves.
 ///
 /// Start from [`Config::new`] or [`Config::from_url`] and set the fields that should differ from
-/// their defaults.
+/// their defaults. Without Sentinels start from [`Config::standalone`] or [`Config::nodes`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,13 +55,18 @@ pub struct Config {
     /// The Sentinels to ask first; the others are learned from them.
     ///
     /// Each is `host`, `host:port`, `[ipv6]`, `[ipv6]:port` or the absolute path of a Unix socket.
-    /// The port defaults to 26379.
+    /// The port defaults to 26379. Empty where `nodes` are given.
     pub sentinels: Vec<String>,
 
     /// The name under which the Sentinels watch the master (`sentinel monitor <name> …`).
     ///
-    /// Letters, digits, `.`, `_` and `-`, as Sentinel itself demands.
+    /// Letters, digits, `.`, `_` and `-`, as Sentinel itself demands. Empty where `nodes` are given.
     pub master_name: String,
+
+    /// The master and its replicas, in any order, for a deployment without Sentinels. Otherwise empty.
+    ///
+    /// Written as `sentinels` are; the port defaults to 6379. [`Config::nodes`] says how they are used.
+    pub nodes: Vec<String>,
 
     /// The ACL user to authenticate as at the Sentinels; needs `sentinel_password`.
     ///
@@ -80,8 +85,8 @@ pub struct Config {
 
     /// The password for the master and its replicas.
     ///
-    /// It is sent to every address that the Sentinels announce. Defaults to `None`, no
-    /// authentication.
+    /// It is sent to every address that the Sentinels announce, or to all `nodes`. Defaults to `None`,
+    /// no authentication.
     pub password: Option<String>,
 
     /// The database that every connection selects.
@@ -113,8 +118,8 @@ pub struct Config {
 
     /// How long it may take to dial a node and finish the handshake.
     ///
-    /// Connecting the pool as a whole is bounded by it too. Greater than zero. Defaults to
-    /// 2 seconds.
+    /// [`Pool::connect`](crate::Pool::connect) as a whole is bounded by this or by `failover_timeout`,
+    /// whichever is longer. Greater than zero. Defaults to 2 seconds.
     pub connect_timeout: Duration,
 
     /// How long a command may take until its whole reply has arrived.
@@ -127,11 +132,12 @@ pub struct Config {
     /// How long one exchange with one Sentinel may take, dialling included.
     ///
     /// Sentinels are asked in parallel, so a slow one delays nothing while others answer. Only
-    /// [`Pool::connect`](crate::Pool::connect) waits this long for most of them to answer. Greater
-    /// than zero. Defaults to 500 milliseconds.
+    /// [`Pool::connect`](crate::Pool::connect) waits this long for most of them to answer. Where
+    /// `nodes` are given, it waits this long for all of them. Greater than zero. Defaults to
+    /// 500 milliseconds.
     pub sentinel_timeout: Duration,
 
-    /// How often the Sentinels are asked while nothing seems to happen.
+    /// How often the Sentinels, or the `nodes`, are asked while nothing seems to happen.
     ///
     /// Each interval is drawn from within ±20 % of this. After a Sentinel's event, or an error that
     /// hints at a failover, they are asked at once. Greater than zero. Defaults to 5 seconds.
@@ -142,13 +148,16 @@ pub struct Config {
     /// It begins when the call has its turn. The wait in line behind `max_active` others has a limit of
     /// its own, `wait_timeout`, which is shorter by default. A call for a replica is bounded in the same
     /// way. A dial under way gets its `connect_timeout` even if that is longer. Zero does not wait: the
-    /// first dial that fails is the call's error. Defaults to 10 seconds.
+    /// first dial that fails is the call's error. [`Pool::connect`](crate::Pool::connect) waits for the
+    /// first master as long. Defaults to 10 seconds.
     pub failover_timeout: Duration,
 
-    /// When a new master is accepted. Defaults to [`Adopt::Announced`].
+    /// When a new master is accepted. Without effect on `nodes`, which announce nothing. Defaults to
+    /// [`Adopt::Announced`].
     pub adopt: Adopt,
 
-    /// Addresses to dial instead of those the Sentinels announce. Defaults to `None`.
+    /// Addresses to dial instead of those the Sentinels announce, or instead of `nodes`. Defaults to
+    /// `None`.
     pub address_map: Option<AddressMap>,
 
     /// How large a reply may be. Defaults to [`ReplyLimits::default`].
@@ -166,6 +175,7 @@ impl Config {
         Self {
             sentinels: sentinels.into_iter().map(Into::into).collect(),
             master_name: master_name.into(),
+            nodes: Vec::new(),
             sentinel_username: None,
             sentinel_password: None,
             username: None,
@@ -188,15 +198,69 @@ impl Config {
         }
     }
 
+    /// A configuration for one Redis without Sentinel: on a developer's laptop, in CI, or where somebody
+    /// else replaces the server behind a name when it fails.
+    ///
+    /// As [`Config::nodes`] with one node. By default reads go to it as well as writes.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use redis_rw_pool::{Config, Pool, redis::AsyncCommands};
+    ///
+    /// let pool = Pool::connect(Config::standalone("127.0.0.1:6379")).await?;
+    /// let () = pool.writer().set("greeting", "hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn standalone(node: impl Into<String>) -> Self {
+        Self::nodes([node])
+    }
+
+    /// A configuration for a master and its replicas without Sentinels, with defaults for everything
+    /// else.
+    ///
+    /// The nodes themselves are asked for their roles (`HELLO`, `ROLE`): every
+    /// [`refresh_interval`](Self::refresh_interval), at every sign of trouble and when one of them closes
+    /// the connection. Their order says nothing, except where two masters have equal claims at the
+    /// start. A replica is read from if it follows the master directly. A host name is resolved again for every new connection. So it may be an endpoint that
+    /// leads to another server after a failover, or to several replicas. Nodes that are not listed are
+    /// not used.
+    ///
+    /// **Who is master.** The node that says so. If two do, it is the one that more of the others
+    /// follow; if that does not decide it, the one that was the master before, and
+    /// [`Topology::unproven`](crate::Topology::unproven) says so. A promotion by hand (`FAILOVER`, or
+    /// `REPLICAOF NO ONE` on one node and `REPLICAOF` on the others) is followed.
+    ///
+    /// **What cannot be promised.** Nobody announces a promotion before it happens, so there is no
+    /// fence before it. What the old master acknowledges after the promotion, until it becomes a
+    /// replica, is lost. `FAILOVER` loses nothing, since the master itself stops taking writes. When the
+    /// pool sees two masters, it holds writes back for up to three seconds, until it is clear which of
+    /// them stays. And nobody replaces a master that dies: calls wait up to
+    /// [`failover_timeout`](Self::failover_timeout) for it, or for a promotion by hand.
+    ///
+    /// ```
+    /// use redis_rw_pool::Config;
+    ///
+    /// let mut config = Config::nodes(["primary.example.com", "reader.example.com:6380"]);
+    /// config.password = Some("secret".into());
+    /// config.validate()?;
+    /// # Ok::<(), redis_rw_pool::ConfigError>(())
+    /// ```
+    pub fn nodes(nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            nodes: nodes.into_iter().map(Into::into).collect(),
+            ..Self::new([""; 0], "")
+        }
+    }
+
     /// The configured Sentinels, each once, in the order in which they were given.
-    pub(crate) fn sentinel_nodes(&self) -> Vec<Node> {
-        let mut seen = HashSet::new();
-        self.sentinels
-            .iter()
-            // Validation has refused malformed addresses before this is called.
-            .filter_map(|text| sentinel_address::parse(text).ok())
-            .filter(|node| seen.insert(node.clone()))
-            .collect()
+    pub(crate) fn sentinel_addresses(&self) -> Vec<Node> {
+        addresses(&self.sentinels, address::SENTINEL_PORT)
+    }
+
+    /// The nodes of a deployment without Sentinels, each once, in the order in which they were given.
+    pub(crate) fn node_addresses(&self) -> Vec<Node> {
+        addresses(&self.nodes, address::NODE_PORT)
     }
 
     /// The address to dial for a node; `None` if the address map panics.
@@ -214,6 +278,7 @@ impl fmt::Debug for Config {
         let Self {
             sentinels,
             master_name,
+            nodes,
             sentinel_username,
             sentinel_password,
             username,
@@ -235,8 +300,9 @@ impl fmt::Debug for Config {
             reply_limits,
         } = self;
         f.debug_struct("Config")
-            .field("sentinels", &SentinelAddresses(sentinels))
+            .field("sentinels", &Addresses(sentinels))
             .field("master_name", master_name)
+            .field("nodes", &Addresses(nodes))
             .field("sentinel_username", &redacted(sentinel_username.as_ref()))
             .field("sentinel_password", &redacted(sentinel_password.as_ref()))
             .field("username", &redacted(username.as_ref()))
@@ -258,6 +324,16 @@ impl fmt::Debug for Config {
             .field("reply_limits", reply_limits)
             .finish()
     }
+}
+
+fn addresses(texts: &[String], default_port: u16) -> Vec<Node> {
+    let mut seen = HashSet::new();
+    texts
+        .iter()
+        // Validation has refused malformed addresses before this is called.
+        .filter_map(|text| address::parse(text, default_port).ok())
+        .filter(|node| seen.insert(node.clone()))
+        .collect()
 }
 
 /// Which nodes [`Config::read`] connections go to.
@@ -306,9 +382,9 @@ fn redacted(secret: Option<&String>) -> Option<Redacted> {
 }
 
 /// An address with an `@` is a URL in the wrong place, perhaps with a password in it.
-struct SentinelAddresses<'a>(&'a [String]);
+struct Addresses<'a>(&'a [String]);
 
-impl fmt::Debug for SentinelAddresses<'_> {
+impl fmt::Debug for Addresses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
         for address in self.0 {

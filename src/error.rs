@@ -51,11 +51,12 @@ pub enum Error {
         reports: Reports,
     },
 
-    /// No node proved in time to be the master that the Sentinels name, or it could not be reached.
-    #[error("no node proved to be the master of {master_name:?} within {waited:?}: {reports}")]
+    /// No node proved in time to be the master that the Sentinels name, or one of the configured nodes
+    /// to be a master; or the master could not be reached.
+    #[error("no node proved to be the master{} within {waited:?}: {reports}", of(.master_name))]
     #[non_exhaustive]
     NoMaster {
-        /// The master name that was asked for.
+        /// The master name that was asked for; empty where there are no Sentinels.
         master_name: String,
         /// How long the call waited for a master to exist.
         waited: Duration,
@@ -77,7 +78,7 @@ pub enum Error {
     Connect {
         /// The role the node should have had.
         role: Role,
-        /// The node's address as the Sentinels announce it.
+        /// The node's address as the Sentinels announce it, or as it was configured.
         node: Node,
         /// What the node, or the operating system, said.
         source: RedisError,
@@ -191,6 +192,14 @@ impl Error {
             Self::Connect { source, .. } => !is_refusal(source),
             _ => true,
         }
+    }
+}
+
+fn of(master_name: &str) -> String {
+    if master_name.is_empty() {
+        String::new()
+    } else {
+        format!(" of {master_name:?}")
     }
 }
 

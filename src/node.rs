@@ -63,7 +63,8 @@ impl Node {
     /// A node reached over a Unix socket at this absolute path.
     ///
     /// Sentinels announce TCP addresses only; use this as the target of an
-    /// [`AddressMap`](crate::AddressMap).
+    /// [`AddressMap`](crate::AddressMap). [`Config::nodes`](crate::Config::nodes) takes such a path as
+    /// it is.
     pub fn unix(path: impl AsRef<str>) -> Self {
         Self::new(path, 0)
     }

@@ -8,6 +8,8 @@
 mod aliases;
 mod changes;
 mod decide;
+mod node_list;
+mod outlook;
 mod probe;
 mod probe_cache;
 mod progress;
@@ -19,17 +21,18 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-pub(crate) use crate::refresh::progress::{Progress, Readiness};
+pub(crate) use crate::refresh::progress::Progress;
 use crate::{
     config::Config,
     node::Node,
     refresh::{
         aliases::{Aliases, Clues},
         decide::{
-            Decider, Decision, Evidence,
+            Decider, Decision, Evidence, Listed,
             fence::claim::claim,
             sentinel_report::{SentinelReport, views},
         },
+        node_list::NodeList,
         probe::{Probed, Reason},
         probe_cache::ProbeCache,
         resolver::{Resolved, Resolver},
@@ -49,6 +52,10 @@ use crate::{
 /// command may raise one, and as many refreshes would be a storm of their own.
 const REST: Duration = Duration::from_millis(25);
 
+/// How often a refresh begins at least while it is in doubt who is master, and nobody would announce a
+/// master.
+const HURRY: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 pub(crate) struct Refresh {
     config: Arc<Config>,
@@ -59,6 +66,8 @@ pub(crate) struct Refresh {
     next_refresh: Instant,
     quick: Duration,
     sentinels: SentinelSet,
+    /// Instead of Sentinels.
+    nodes: NodeList,
     probe_cache: ProbeCache,
     resolver: Resolver,
     aliases: Aliases,
@@ -80,6 +89,7 @@ impl Refresh {
         let (resolved, lookups) = mpsc::channel(64);
         let refresh = Self {
             sentinels: SentinelSet::new(Arc::clone(&config), messages),
+            nodes: NodeList::new(&config),
             probe_cache: ProbeCache::new(Arc::clone(&config), probed),
             resolver: Resolver::new(config.refresh_interval, config.sentinel_timeout, resolved),
             aliases: Aliases::default(),
@@ -135,9 +145,13 @@ impl Refresh {
     /// nodes.
     fn begin_refresh(&mut self) {
         let now = Instant::now();
-        for suspect in self.handle.take_suspects() {
-            self.probe_cache.doubt(&suspect);
+        let suspects = self.handle.take_suspects();
+        for suspect in &suspects {
+            self.probe_cache.doubt(suspect);
         }
+        let current = self.handle.snapshot();
+        let redial = self.nodes.to_redial(&current, &suspects, &self.aliases);
+        self.probe_cache.redial(redial);
         self.probe_cache.forget_old(now);
         self.round += 1;
         self.refresh_began = Some(now);
@@ -225,7 +239,9 @@ impl Refresh {
         let views: Vec<View> = views(&reports).cloned().collect();
         self.probe_cache.forget_denials(&views, now);
         let node_reports = self.probe_cache.node_reports();
-        let alternatives = self.aliases.alternatives(&node_reports);
+        let mut besides = self.aliases.alternatives(&node_reports);
+        besides.extend(self.nodes.unheard(&node_reports));
+        let servers = self.nodes.servers(&self.aliases);
         let node_reports = self.aliases.node_reports(&node_reports);
         let decision = self.decider.decide(
             &self.aliases.topology(&current),
@@ -236,13 +252,18 @@ impl Refresh {
                 offsets: self.probe_cache.offsets(),
                 restarted: self.probe_cache.restarted(),
                 followed: self.probe_cache.followed(),
+                listed: (!servers.is_empty()).then(|| Listed {
+                    nodes: &servers,
+                    unresolved: self.resolver.is_waiting(),
+                    patience: self.config.sentinel_timeout,
+                }),
             },
             now,
         );
         if let Some(claim) = claim(&decision.next, &reports, &node_reports) {
             self.progress.claim(claim);
         }
-        self.carry_out(&current, decision, alternatives, &views);
+        self.carry_out(&current, decision, besides, &views);
     }
 
     /// Asks for what is missing, publishes what changed and sets the time of the next refresh.
@@ -250,7 +271,7 @@ impl Refresh {
         &mut self,
         current: &Topology,
         decision: Decision,
-        alternatives: Vec<Node>,
+        besides: Vec<Node>,
         views: &[View],
     ) {
         let Decision {
@@ -264,8 +285,9 @@ impl Refresh {
         }
         let raised = current.fence.is_none() && next.fence.is_some();
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
+        let hurry = self.is_hurried(&next);
         self.keep_to_known(&next, views);
-        for node in ask.into_iter().chain(alternatives) {
+        for node in ask.into_iter().chain(besides) {
             self.probe_cache.ask(node);
         }
         self.probe_cache.wait_for(awaited);
@@ -275,7 +297,7 @@ impl Refresh {
             changes::log(current, &next, self.decider.fence.raised());
             self.handle.publish(next);
         }
-        self.schedule(unsettled);
+        self.schedule(unsettled || hurry, hurry);
         if raised {
             // The sign may have come from a node alone, and must be followed up at the Sentinels at
             // once.
@@ -294,6 +316,7 @@ impl Refresh {
         let listed = listed.filter(|_| next.master.is_none());
         let known = known.chain(listed.map(|replica| &replica.node));
         let known = known.chain(views.iter().map(|view| &view.master));
+        let known = known.chain(self.nodes.iter());
         self.probe_cache.retain(&known.collect());
         let replicas = next.replicas.iter();
         let there = replicas.filter(|replica| !replica.is_given_up());
@@ -314,49 +337,34 @@ impl Refresh {
         self.resolver.keep(self.aliases.addresses(), now);
     }
 
-    fn schedule(&mut self, unsettled: bool) {
-        if !unsettled {
-            self.quick = FIRST_REFRESH;
-        } else if self.next_refresh > Instant::now() + self.quick {
-            let policy = backoff::refresh(self.config.refresh_interval);
-            self.next_refresh = Instant::now() + policy.draw(self.quick);
-            self.quick = policy.grow(self.quick);
+    /// Whether a master may be there at any moment, and nobody would announce it.
+    fn is_hurried(&self, next: &Topology) -> bool {
+        if self.nodes.is_empty() {
+            // Sentinels that are just being started.
+            let unheard = |report: &SentinelReport<'_>| report.answer.is_none();
+            next.master.is_none()
+                && self.sentinels.reports().iter().all(unheard)
+                && !self.sentinels.refuse_us()
+        } else {
+            let in_doubt =
+                next.master.is_none() || next.fence.is_some() || next.master_error.is_some();
+            // One that refuses us goes on to.
+            in_doubt && self.probe_cache.refusal(self.nodes.iter()).is_none()
         }
     }
 
-    fn report_progress(&self, views: &[View], waiting: bool) {
-        let turnout = self.sentinels.turnout(self.round);
-        let counts = self.sentinels.counts();
-        // The readiness if no further answer comes. It is final once all have answered or failed
-        // to.
-        let outlook = if let Some((node, error)) = self.probe_cache.refusal(views) {
-            Readiness::Refused(node.clone(), error.clone())
-        } else if counts.reachable == 0 {
-            let refused = self.sentinels.refuse_us();
-            Readiness::NoSentinel { refused }
-        } else if views.is_empty() {
-            Readiness::UnknownMaster
+    fn schedule(&mut self, unsettled: bool, hurry: bool) {
+        let longest = if hurry {
+            HURRY.min(self.config.refresh_interval)
         } else {
-            Readiness::Open
+            self.config.refresh_interval
         };
-        let readiness = match &outlook {
-            Readiness::Refused(..) => outlook.clone(),
-            Readiness::NoSentinel { .. } | Readiness::UnknownMaster if turnout.is_complete() => {
-                outlook.clone()
-            }
-            _ => Readiness::Open,
-        };
-        self.progress.update(progress::Update {
-            readiness,
-            outlook,
-            counts,
-            answered: turnout.answered > 0,
-            reports: self
-                .sentinels
-                .describe()
-                .chain(self.probe_cache.describe(views))
-                .collect(),
-            completed: (turnout.is_enough() && !waiting).then_some(self.round),
-        });
+        if !unsettled {
+            self.quick = FIRST_REFRESH;
+        } else if self.next_refresh > Instant::now() + self.quick {
+            let policy = backoff::refresh(longest);
+            self.next_refresh = Instant::now() + policy.draw(self.quick);
+            self.quick = policy.grow(self.quick);
+        }
     }
 }

@@ -81,6 +81,9 @@ pub struct MultiplexedStatus {
 ///
 /// A Sentinel is counted once, by its id, however many addresses it has. Where its id is not known it is
 /// counted by its address.
+///
+/// Without Sentinels all of this is about the nodes that are asked instead, and `known`, `reachable` and
+/// `listening` are 0: nothing is listened to, and no failover is promised to lose nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SentinelStatus {
@@ -100,7 +103,7 @@ pub struct SentinelStatus {
     ///
     /// `docs/permissions.md` lists what the Sentinel user needs.
     pub refused: Reports,
-    /// How long ago a Sentinel last answered; `None` before the first answer.
+    /// How long ago a Sentinel, or without Sentinels a node, last answered; `None` before the first answer.
     pub last_answer: Option<Duration>,
     /// How many times all Sentinels have been asked so far.
     pub refreshes: u64,
@@ -114,7 +117,8 @@ pub struct SentinelStatus {
     ///
     /// A wrong `auth-pass` of the Sentinels does this. They cannot replace the master when it dies.
     pub claim: Option<String>,
-    /// What each Sentinel said last, for a human reader.
+    /// What each Sentinel said last, and what nodes say that keeps them from being used, for a human
+    /// reader.
     pub reports: Reports,
 }
 

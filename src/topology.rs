@@ -25,7 +25,7 @@ pub struct Topology {
     /// Grows by one with every published change.
     pub version: u64,
     /// The configuration epoch under which the Sentinels announced the master. While they still
-    /// announce [`previous_master`](Self::previous_master) it is that one's epoch.
+    /// announce [`previous_master`](Self::previous_master) it is that one's epoch. 0 without Sentinels.
     pub epoch: u64,
     /// The master, proven by the node itself. `None` only before the first one was found.
     pub master: Option<Node>,
@@ -43,7 +43,8 @@ pub struct Topology {
     ///
     /// Nodes whose ACL forbids both `HELLO` and `ROLE` cannot prove what they are. The pool then
     /// trusts what most Sentinels say, and states here why. It also states that the Sentinels
-    /// disagree, and that most of them do not know the master.
+    /// disagree, and that most of them do not know the master. Without Sentinels it states that two
+    /// nodes say they are masters, where the other nodes do not decide between them.
     pub unproven: Option<String>,
     /// The sign that the master is being replaced. While there is one, no command of the write pool
     /// is written to the master: its commands wait. The read pool goes on, also where
@@ -63,7 +64,7 @@ pub struct Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replica {
-    /// The replica's address as the Sentinels announce it.
+    /// The replica's address as the Sentinels announce it, or as it was configured.
     pub node: Node,
     /// Why no read goes to this replica; `None` when it is readable.
     pub excluded: Option<Excluded>,

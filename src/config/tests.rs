@@ -130,7 +130,7 @@ fn sentinel_addresses_are_parsed_and_each_is_listed_once() {
         "mymaster",
     );
     assert_eq!(
-        config.sentinel_nodes(),
+        config.sentinel_addresses(),
         [
             Node::new("a", 26379),
             Node::new("b", 1),

@@ -10,7 +10,8 @@ mod percent;
 use std::str::FromStr;
 
 use crate::config::{
-    Config, ConfigError, sentinel_address,
+    Config, ConfigError,
+    address::{self, NODE_PORT, SENTINEL_PORT},
     url::{
         options::{Refusal, Value},
         percent::decode,
@@ -22,10 +23,16 @@ impl Config {
     ///
     /// ```text
     /// redis-sentinel://[[user]:password@]host[:port][,host[:port]…][/db][?option=value&…]#master_name
+    /// redis://[[user]:password@]host[:port][,host[:port]…][/db][?option=value&…]
     /// ```
     ///
-    /// The hosts are the Sentinels, port 26379 unless given, IPv6 addresses in brackets. User and
-    /// password are those of the data nodes. Everything else is an option, named like its field:
+    /// With `redis-sentinel` the hosts are the Sentinels, port 26379 unless given. With `redis` they
+    /// are the [`nodes`](Config::nodes) of a deployment without Sentinels, port 6379. `valkey` means
+    /// the same as `redis`, and `valkey-sentinel` as `redis-sentinel`. IPv6 addresses stand in brackets.
+    /// The path of a Unix socket is written percent-encoded in place of a host: `%2Frun%2Fredis.sock`.
+    ///
+    /// User and password are those of the data nodes. Everything else is an option, named like its
+    /// field:
     ///
     /// | option | value |
     /// |---|---|
@@ -61,6 +68,9 @@ impl Config {
     /// assert_eq!(config.password.as_deref(), Some("p@ss"));
     /// assert_eq!(config.write.max_active, 32);
     /// assert_eq!(config.read.idle_timeout, Some(Duration::from_secs(240)));
+    ///
+    /// let config = Config::from_url("redis://:p%40ss@127.0.0.1/2")?;
+    /// assert_eq!(config.nodes, ["127.0.0.1"]);
     /// # Ok::<(), redis_rw_pool::ConfigError>(())
     /// ```
     ///
@@ -69,7 +79,8 @@ impl Config {
     /// Names the part that cannot be used, and never repeats the URL:
     ///
     /// - another scheme; TLS (`rediss`) is not supported yet;
-    /// - a host, port, `db` or percent-escape that is malformed, or no master name;
+    /// - a host, port, `db` or percent-escape that is malformed; no master name for Sentinels, or one
+    ///   for nodes;
     /// - an option that is unknown, given twice, without a value or with a malformed one, or a pool
     ///   limit given both for one pool and for both;
     /// - everything that [`Config::validate`] refuses.
@@ -89,7 +100,13 @@ impl FromStr for Config {
 
 fn parse(url: &str) -> Result<Config, ConfigError> {
     let parts = Parts::split(url)?;
-    let mut config = Config::new(parts.sentinels()?, parts.master_name()?);
+    let mut config = match parts.source {
+        Source::Sentinels => Config::new(parts.hosts()?, parts.master_name()?),
+        Source::Nodes => {
+            parts.refuse_master_name()?;
+            Config::nodes(parts.hosts()?)
+        }
+    };
     parts.set_credentials(&mut config)?;
     parts.set_db(&mut config)?;
     parts.set_options(&mut config)?;
@@ -97,7 +114,27 @@ fn parse(url: &str) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+/// What the hosts of a URL are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Sentinels,
+    Nodes,
+}
+
+/// Each scheme: what its hosts are, and whether it asks for TLS.
+const SCHEMES: [(&str, Source, bool); 8] = [
+    ("redis-sentinel", Source::Sentinels, false),
+    ("valkey-sentinel", Source::Sentinels, false),
+    ("rediss-sentinel", Source::Sentinels, true),
+    ("valkeys-sentinel", Source::Sentinels, true),
+    ("redis", Source::Nodes, false),
+    ("valkey", Source::Nodes, false),
+    ("rediss", Source::Nodes, true),
+    ("valkeys", Source::Nodes, true),
+];
+
 struct Parts<'a> {
+    source: Source,
     credentials: Option<&'a str>,
     hosts: &'a str,
     path: Option<&'a str>,
@@ -115,7 +152,7 @@ impl<'a> Parts<'a> {
             );
             return Err(ConfigError::new("url", reason));
         }
-        let rest = strip_scheme(url)?;
+        let (source, rest) = split_scheme(url)?;
         let (rest, fragment) = split_optional(rest, '#');
         let (rest, query) = split_optional(rest, '?');
         let (authority, path) = split_optional(rest, '/');
@@ -141,6 +178,7 @@ impl<'a> Parts<'a> {
             ));
         }
         Ok(Self {
+            source,
             credentials,
             hosts,
             path,
@@ -150,11 +188,20 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn sentinels(&self) -> Result<Vec<String>, ConfigError> {
+    fn hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let (field, default_port) = match self.source {
+            Source::Sentinels => ("sentinels", SENTINEL_PORT),
+            Source::Nodes => ("nodes", NODE_PORT),
+        };
+        if self.hosts.is_empty() && self.path.is_some_and(|path| path.contains('/')) {
+            let reason =
+                "the path of a Unix socket stands in place of a host, with `%2F` for each `/`";
+            return Err(ConfigError::new(format!("{field}[0]"), reason));
+        }
         let decode_address = |(index, text)| {
             decode(text)
-                .and_then(|text| sentinel_address::parse(&text).map(|_| text))
-                .map_err(|reason| ConfigError::new(format!("sentinels[{index}]"), reason))
+                .and_then(|text| address::parse(&text, default_port).map(|_| text))
+                .map_err(|reason| ConfigError::new(format!("{field}[{index}]"), reason))
         };
         self.hosts
             .split(',')
@@ -170,6 +217,15 @@ impl<'a> Parts<'a> {
             .ok_or(missing)
             .and_then(decode)
             .map_err(|reason| ConfigError::new("master_name", reason))
+    }
+
+    fn refuse_master_name(&self) -> Result<(), ConfigError> {
+        let reason = "belongs to Sentinels: write `redis-sentinel://` if these hosts are Sentinels, \
+                      and leave out the `#` if they are nodes";
+        match self.fragment {
+            Some(_) => Err(ConfigError::new("master_name", reason)),
+            None => Ok(()),
+        }
     }
 
     fn set_credentials(&self, config: &mut Config) -> Result<(), ConfigError> {
@@ -241,20 +297,23 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn strip_scheme(url: &str) -> Result<&str, ConfigError> {
+fn split_scheme(url: &str) -> Result<(Source, &str), ConfigError> {
     let invalid = |reason| Err(ConfigError::new("url", reason));
     let Some((scheme, rest)) = url.split_once("://") else {
-        return invalid("must begin with `redis-sentinel://`");
+        return invalid(
+            "must begin with `redis-sentinel://`, or with `redis://` where there are no Sentinels",
+        );
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "redis-sentinel" => Ok(rest),
-        "rediss" | "rediss-sentinel" | "valkeys" => {
-            invalid("the scheme asks for TLS, which is not supported yet; use `redis-sentinel://`")
+    let scheme = scheme.to_ascii_lowercase();
+    match SCHEMES.iter().find(|(known, ..)| *known == scheme) {
+        Some((_, source, false)) => Ok((*source, rest)),
+        Some((_, _, true)) => {
+            invalid("the scheme asks for TLS, which needs one of the crate's `tls` features")
         }
-        "redis" | "valkey" => invalid(
-            "the scheme is for a single server; use `redis-sentinel://` and the Sentinels' hosts",
+        None => invalid(
+            "the scheme is not supported; use `redis-sentinel://`, or `redis://` where there are \
+             no Sentinels",
         ),
-        _ => invalid("the scheme is not supported; use `redis-sentinel://`"),
     }
 }
 

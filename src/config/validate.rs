@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::config::{
-    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, sentinel_address,
+    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits,
+    address::{self, NODE_PORT, SENTINEL_PORT},
 };
 
 impl Config {
@@ -16,8 +17,9 @@ impl Config {
     ///
     /// Names the first field that cannot be used:
     ///
-    /// - no Sentinel, or an address that is empty or malformed;
-    /// - a master name that is empty or has characters other than letters, digits, `.`, `_`, `-`;
+    /// - neither a Sentinel nor a node, or both; an address that is empty or malformed;
+    /// - a master name that is empty or has characters other than letters, digits, `.`, `_`, `-`; a
+    ///   master name or credentials for Sentinels where there are none;
     /// - a user name without a password; an empty user name, password or client name; a user name
     ///   with white space or a NUL; a client name with spaces or non-printable characters;
     /// - a `db` that is negative or greater than 2147483647;
@@ -28,7 +30,7 @@ impl Config {
     /// - `multiplexed.connections` of 0 or more than 64, another multiplexed limit of zero;
     /// - a reply limit of zero.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_sentinels()?;
+        self.validate_source()?;
         self.validate_identity()?;
         self.validate_times()?;
         self.write.validate("write")?;
@@ -37,18 +39,44 @@ impl Config {
         validate_reply_limits(&self.reply_limits)
     }
 
-    fn validate_sentinels(&self) -> Result<(), ConfigError> {
-        if self.sentinels.is_empty() {
-            return Err(ConfigError::new("sentinels", "name at least one Sentinel"));
+    fn validate_source(&self) -> Result<(), ConfigError> {
+        match (&self.sentinels[..], &self.nodes[..]) {
+            ([], []) => Err(ConfigError::new(
+                "sentinels",
+                "name at least one Sentinel, or without Sentinels at least one of `nodes`",
+            )),
+            (sentinels, []) => {
+                validate_addresses("sentinels", sentinels, SENTINEL_PORT)?;
+                self.validate_master_name()
+            }
+            ([], nodes) => {
+                validate_addresses("nodes", nodes, NODE_PORT)?;
+                self.validate_no_sentinels()
+            }
+            _ => Err(ConfigError::new(
+                "nodes",
+                "must be empty where `sentinels` are given: Sentinels name the nodes",
+            )),
         }
-        for (index, text) in self.sentinels.iter().enumerate() {
-            sentinel_address::parse(text).map_err(|reason| {
-                ConfigError::new(format!("sentinels[{index}]"), reason).with_text(text)
-            })?;
+    }
+
+    /// What is meant for Sentinels and given without any is a mistake somewhere.
+    fn validate_no_sentinels(&self) -> Result<(), ConfigError> {
+        for (field, is_set) in [
+            ("master_name", !self.master_name.is_empty()),
+            ("sentinel_username", self.sentinel_username.is_some()),
+            ("sentinel_password", self.sentinel_password.is_some()),
+        ] {
+            if is_set {
+                let reason = "is for Sentinels, and `nodes` are given instead of `sentinels`";
+                return Err(ConfigError::new(field, reason));
+            }
         }
-        if self.master_name.is_empty()
-            || !self.master_name.chars().all(sentinel_address::is_name_char)
-        {
+        Ok(())
+    }
+
+    fn validate_master_name(&self) -> Result<(), ConfigError> {
+        if self.master_name.is_empty() || !self.master_name.chars().all(address::is_name_char) {
             let reason = "must be one or more letters, digits, `.`, `_` or `-`";
             return Err(ConfigError::new("master_name", reason).with_text(&self.master_name));
         }
@@ -104,6 +132,15 @@ impl PoolLimits {
         positive(field("max_lifetime"), self.max_lifetime)?;
         any_length(field("test_idle_after"), self.test_idle_after)
     }
+}
+
+fn validate_addresses(field: &str, texts: &[String], default_port: u16) -> Result<(), ConfigError> {
+    for (index, text) in texts.iter().enumerate() {
+        address::parse(text, default_port).map_err(|reason| {
+            ConfigError::new(format!("{field}[{index}]"), reason).with_text(text)
+        })?;
+    }
+    Ok(())
 }
 
 fn validate_multiplexed(limits: &MultiplexedLimits) -> Result<(), ConfigError> {

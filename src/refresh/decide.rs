@@ -1,5 +1,6 @@
 //! Computes the next topology from everything that is known. Pure, like everything in this folder.
 
+pub(crate) mod by_nodes;
 pub(crate) mod catch_up;
 pub(crate) mod election;
 pub(crate) mod fence;
@@ -13,12 +14,13 @@ pub(crate) mod without_sentinels;
 
 use std::collections::HashSet;
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     config::Adopt,
     node::Node,
     refresh::decide::{
+        by_nodes::Standing,
         catch_up::{CatchUp, Offsets},
         election::Election,
         fence::Fence,
@@ -34,6 +36,8 @@ pub(super) struct Decider {
     adopt: Adopt,
     pub(super) fence: Fence,
     catch_up: CatchUp,
+    /// Since when there has been a node that says it is a master, while no master is known.
+    claimed_since: Option<Instant>,
 }
 
 /// What follows from the evidence.
@@ -63,6 +67,19 @@ pub(super) struct Evidence<'a> {
     pub(super) restarted: &'a HashSet<Node>,
     /// Masters that say that replicas are connected to them.
     pub(super) followed: &'a HashSet<Node>,
+    /// `None` where there are Sentinels.
+    pub(super) listed: Option<Listed<'a>>,
+}
+
+/// The nodes of a deployment without Sentinels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed<'a> {
+    /// The configured nodes, each server once.
+    pub(super) nodes: &'a [Node],
+    /// Whether two of them may turn out to be one server, because a name is still being resolved.
+    pub(super) unresolved: bool,
+    /// How long the first node that says it is a master waits for what the others say.
+    pub(super) patience: Duration,
 }
 
 impl Decider {
@@ -71,6 +88,7 @@ impl Decider {
             adopt,
             fence: Fence::default(),
             catch_up: CatchUp::default(),
+            claimed_since: None,
         }
     }
 
@@ -85,15 +103,23 @@ impl Decider {
             node_reports,
             ..
         } = evidence;
-        let views: Vec<View> = views(reports).cloned().collect();
+        let mut views: Vec<View> = views(reports).cloned().collect();
         self.fence.observe(current, evidence, now);
 
         let candidate = self.candidate(current, reports);
         let successor = without_sentinels::successor(current, node_reports);
-        let moved = self.fence.moved(current, reports, node_reports, now);
-        let promoted = candidate.clone().or(moved).or_else(|| successor.clone());
-        let electors = electors(reports, views.len());
-        let election = election::elect(current, &views, node_reports, promoted.as_ref(), electors);
+        let election = if let Some(listed) = &evidence.listed {
+            let election = self.elect_by_nodes(current, listed, evidence, now);
+            let adopted = election.adopt.as_ref().map(|(node, _)| node);
+            let master = adopted.or(current.master.as_ref());
+            views.extend(master.map(|master| by_nodes::view(master, listed.nodes)));
+            election
+        } else {
+            let moved = self.fence.moved(current, reports, node_reports, now);
+            let promoted = candidate.clone().or(moved).or_else(|| successor.clone());
+            let electors = electors(reports, views.len());
+            election::elect(current, &views, node_reports, promoted.as_ref(), electors)
+        };
         let mut next = self.adopt(current, &election, now);
         let mut ask = election.ask.clone();
         ask.extend(self.find_replicas(&mut next, current, &election, &views, evidence, now));
@@ -124,6 +150,43 @@ impl Decider {
             unsettled: election.contested || next.in_motion() || in_doubt,
             next,
         }
+    }
+
+    fn elect_by_nodes(
+        &mut self,
+        current: &Topology,
+        listed: &Listed<'_>,
+        evidence: &Evidence<'_>,
+        now: Instant,
+    ) -> Election {
+        let node_reports = evidence.node_reports;
+        let report = |node| node_reports.get(node);
+        let claims = |node| {
+            matches!(
+                report(node),
+                Some(NodeReport::Master | NodeReport::Unprovable(_))
+            )
+        };
+        let heard = listed.nodes.iter().all(|node| report(node).is_some());
+        self.claimed_since = if current.master.is_some() {
+            None
+        } else if listed.nodes.iter().any(claims) {
+            self.claimed_since.or(Some(now))
+        } else {
+            // At each refresh the reports are missing for a moment.
+            self.claimed_since.filter(|_| !heard)
+        };
+        let waited = self
+            .claimed_since
+            .is_some_and(|since| now - since >= listed.patience);
+        let standing = Standing {
+            nodes: listed.nodes,
+            settled: heard && !listed.unresolved || waited,
+            restarted: evidence.restarted,
+            followed: evidence.followed,
+            dismissed: &self.fence.dismissed(),
+        };
+        by_nodes::elect(current, node_reports, &standing)
     }
 
     /// The topology with the elected master.
@@ -179,7 +242,12 @@ impl Decider {
             // The old note stays until every replica has been asked again.
             let stated = current.unproven.clone().filter(|_| !unheard.is_empty());
             let unproven = election.unproven.clone();
-            next.unproven = unproven.or_else(|| hidden(node_reports)).or(stated);
+            let trusted = match evidence.listed {
+                Some(_) => "the configuration",
+                None => "what the Sentinels say",
+            };
+            let hidden = || hidden(node_reports, trusted);
+            next.unproven = unproven.or_else(hidden).or(stated);
         }
         ask.extend(unheard);
         ask
@@ -215,14 +283,13 @@ fn electors(reports: &[SentinelReport<'_>], answered: usize) -> usize {
 }
 
 /// The text for `unproven` if a replica does not tell which master it follows.
-fn hidden(node_reports: &NodeReports) -> Option<String> {
+fn hidden(node_reports: &NodeReports, trusted: &str) -> Option<String> {
     let mut hidden = node_reports
         .iter()
         .filter(|(_, report)| **report == NodeReport::SomeReplica);
     let (node, _) = hidden.next()?;
     Some(format!(
-        "{node} does not tell which master it follows (ROLE is refused), so what the Sentinels say is \
-         trusted"
+        "{node} does not tell which master it follows (ROLE is refused), so {trusted} is trusted"
     ))
 }
 

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{RedisError, Value, cmd};
+use redis::{ErrorKind, RedisError, Value, cmd};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -66,36 +66,46 @@ pub(crate) enum Reason {
     Closed,
 }
 
+/// What a prober has been asked for so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Question {
+    /// How many times it must not have used an open connection.
+    redials: u64,
+}
+
 /// The task that asks one node, and keeps a connection to it.
 #[derive(Debug)]
 pub(crate) struct Prober {
-    asked: watch::Sender<()>,
+    asked: watch::Sender<Question>,
     _task: AbortOnDrop,
 }
 
 impl Prober {
     pub(crate) fn spawn(config: Arc<Config>, node: Node, out: mpsc::Sender<Probed>) -> Self {
-        let (asked, questions) = watch::channel(());
+        let (asked, questions) = watch::channel(Question::default());
         Self {
             asked,
             _task: AbortOnDrop::spawn(run(config, node, questions, out)),
         }
     }
 
-    /// Asks once more. Questions that are put while one is under way are one.
-    pub(crate) fn ask(&self) {
-        self.asked.send_replace(());
+    /// Asks once more. Questions that are put while one is under way are one. `redial`: not over the
+    /// connection that is open.
+    pub(crate) fn ask(&self, redial: bool) {
+        self.asked
+            .send_modify(|question| question.redials += u64::from(redial));
     }
 }
 
 async fn run(
     config: Arc<Config>,
     node: Node,
-    mut questions: watch::Receiver<()>,
+    mut questions: watch::Receiver<Question>,
     out: mpsc::Sender<Probed>,
 ) {
     let mut conn: Option<WireConnection> = None;
     let mut backoff = Duration::ZERO;
+    let mut redials = 0;
     loop {
         let since = Instant::now();
         let reason = tokio::select! {
@@ -108,6 +118,10 @@ async fn run(
         if reason == Reason::Closed {
             conn = None;
             backoff = next_backoff(backoff, since.elapsed(), config.refresh_interval);
+        }
+        let wanted = questions.borrow().redials;
+        if std::mem::replace(&mut redials, wanted) != wanted {
+            conn = None;
         }
         let probed = probe(&config, &node, &mut conn, reason).await;
         if out.send(probed).await.is_err() {
@@ -155,6 +169,13 @@ async fn probe(
     match greet(config, node, conn.take(), deadline).await {
         Ok((mut kept, greeting)) => {
             probed.report = judge(&greeting);
+            // Sentinels do not watch clusters, so only a list of nodes may hold one.
+            if greeting.in_cluster_mode && !config.nodes.is_empty() {
+                let error = cluster_mode();
+                probed.report = NodeReport::Failed(error::reason(&error));
+                probed.refusal = Some(error);
+                return probed;
+            }
             probed.offset = offset(&greeting);
             probed.has_replicas = matches!(
                 greeting.detail,
@@ -192,6 +213,15 @@ async fn greet(
     }
     // For a replica the handshake includes ROLE.
     handshake::connect(config, node, Role::Replica, deadline).await
+}
+
+fn cluster_mode() -> RedisError {
+    (
+        ErrorKind::InvalidClientConfig,
+        "the node is in cluster mode (cluster-enabled yes)",
+        "this crate does not speak to a Redis Cluster".to_owned(),
+    )
+        .into()
 }
 
 fn judge(greeting: &Greeting) -> NodeReport {

@@ -59,6 +59,8 @@ pub(super) struct ProbeCache {
     complaints: HashMap<Node, (String, Instant)>,
     /// Nodes that are being asked, and what to ignore of their answers.
     probing: HashMap<Node, Outdated>,
+    /// Nodes that must not be asked over an open connection the next time.
+    redial: HashSet<Node>,
     /// The node that is asked again and again until it is a master.
     awaited: Option<(Node, AbortOnDrop)>,
     probed: mpsc::Sender<Probed>,
@@ -83,6 +85,7 @@ impl ProbeCache {
             refusals: HashMap::new(),
             complaints: HashMap::new(),
             probing: HashMap::new(),
+            redial: HashSet::new(),
             awaited: None,
             probed,
         }
@@ -110,9 +113,19 @@ impl ProbeCache {
         }
     }
 
+    /// Asks these nodes over a new connection the next time.
+    pub(super) fn redial(&mut self, nodes: Vec<Node>) {
+        self.redial.extend(nodes);
+    }
+
     /// Forgets reports that are too old.
     pub(super) fn forget_old(&mut self, now: Instant) {
-        let good_news_last = self.config.refresh_interval / 2;
+        // Sentinels say when a node becomes something else. Without them each refresh asks every node.
+        let good_news_last = if self.config.nodes.is_empty() {
+            self.config.refresh_interval / 2
+        } else {
+            NEWS_IS_FRESH
+        };
         self.node_reports.retain(|_, (report, at)| {
             let good = report.is_good();
             now - *at < if good { good_news_last } else { BAD_NEWS_LASTS }
@@ -147,11 +160,12 @@ impl ProbeCache {
     pub(super) fn ask(&mut self, node: Node) {
         if let Entry::Vacant(free) = self.probing.entry(node) {
             let node = free.key().clone();
+            let redial = self.redial.remove(&node);
             free.insert(Outdated::Nothing);
             let prober = self.probers.entry(node).or_insert_with_key(|node| {
                 Prober::spawn(Arc::clone(&self.config), node.clone(), self.probed.clone())
             });
-            prober.ask();
+            prober.ask(redial);
         }
     }
 
@@ -271,17 +285,31 @@ impl ProbeCache {
         }
     }
 
-    /// A node that a Sentinel calls the master and that refused us, with its error.
-    pub(super) fn refusal(&self, views: &[View]) -> Option<(&Node, &RedisError)> {
-        views
-            .iter()
-            .find_map(|view| self.refusals.get_key_value(&view.master))
+    /// The first of these nodes that refused us, with its error.
+    pub(super) fn refusal<'a>(
+        &self,
+        mut nodes: impl Iterator<Item = &'a Node>,
+    ) -> Option<(&Node, &RedisError)> {
+        nodes.find_map(|node| self.refusals.get_key_value(node))
     }
 
-    /// What the nodes say that matters to a human reader: why they cannot be used, and that a node
-    /// which Sentinels call the master is none.
-    pub(super) fn describe(&self, views: &[View]) -> Vec<(String, String)> {
-        let named = |node: &Node| views.iter().any(|view| view.master == *node);
+    /// Whether all of these nodes have answered, or have failed to.
+    pub(super) fn has_heard<'a>(&self, mut nodes: impl Iterator<Item = &'a Node>) -> bool {
+        nodes.all(|node| self.node_reports.contains_key(node))
+    }
+
+    /// Whether one of these nodes has answered.
+    pub(super) fn is_any_there<'a>(&self, mut nodes: impl Iterator<Item = &'a Node>) -> bool {
+        nodes.any(|node| {
+            let report = self.node_reports.get(node).map(|(report, _)| report);
+            report.is_some_and(|report| !matches!(report, NodeReport::Failed(_)))
+        })
+    }
+
+    /// What the nodes say that matters to a human reader: why they cannot be used, and that one of
+    /// `masters`, which may be the master, is none.
+    pub(super) fn describe(&self, masters: &[&Node]) -> Vec<(String, String)> {
+        let named = |node: &Node| masters.contains(&node);
         let text = |node: &Node, report: &NodeReport| match report {
             NodeReport::Replica { master, .. } if named(node) => {
                 Some(format!("says it is a replica of {master}"))

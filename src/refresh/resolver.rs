@@ -63,6 +63,7 @@ impl Resolver {
     /// names.
     pub(super) fn keep<'a>(&mut self, nodes: impl Iterator<Item = &'a Node>, now: Instant) {
         let hosts: HashSet<&str> = nodes
+            .filter(|node| !node.is_unix())
             .map(Node::host)
             .filter(|host| announced::ip(host).is_none())
             .collect();

@@ -78,7 +78,7 @@ impl SentinelSet {
             sentinels: BTreeMap::new(),
             warned: BTreeSet::new(),
         };
-        for node in config.sentinel_nodes() {
+        for node in config.sentinel_addresses() {
             sentinels.start(SentinelId::from(node.clone()), node.clone(), node, true);
         }
         sentinels

@@ -70,10 +70,15 @@ impl SentinelError {
         } else {
             FailureKind::Broken
         };
+        let text = text.strip_prefix(&prefix).unwrap_or(&text);
         Self {
-            text: match text.strip_prefix(&prefix) {
-                Some(text) => text.to_owned(),
-                None => text,
+            text: if knows_no_sentinel_command(error) {
+                format!(
+                    "this is not a Sentinel, perhaps a data node; data nodes belong in a list of nodes \
+                     (redis://…, Config::nodes): {text}"
+                )
+            } else {
+                text.to_owned()
             },
             cause,
         }
@@ -94,4 +99,16 @@ impl SentinelError {
         let error = self.text.clone();
         Some(Refused { command, error })
     }
+}
+
+/// Whether the server does not know `SENTINEL` at all. That a Sentinel does not know one of its
+/// subcommands is another error.
+fn knows_no_sentinel_command(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
+    let name = detail.split_once("unknown command").map(|(_, name)| name);
+    name.is_some_and(|name| {
+        name.trim_start()
+            .trim_start_matches(['\'', '`', '"'])
+            .starts_with("sentinel")
+    })
 }

@@ -29,6 +29,8 @@ pub(crate) struct Greeting {
     pub(crate) detail: Option<RoleReply>,
     /// The error instead of its role.
     pub(crate) unproven: Option<String>,
+    /// Whether it says that it is a node of a Redis Cluster.
+    pub(crate) in_cluster_mode: bool,
 }
 
 impl Greeting {
@@ -115,6 +117,8 @@ pub(crate) async fn greet(
         };
     }
     conn.greeted(&hello);
+    // First, because a Sentinel also refuses SELECT, which would hide what it is.
+    let own = read_hello(&hello)?;
     if config.db != 0 {
         refuse_error(replies.next(), secret)?;
     }
@@ -124,9 +128,10 @@ pub(crate) async fn greet(
         (None, None)
     };
     Ok(Greeting {
-        role: hello_role(&hello)?,
+        role: own.role,
         detail,
         unproven,
+        in_cluster_mode: own.in_cluster_mode,
     })
 }
 
@@ -164,6 +169,7 @@ async fn greet_without_hello(
         role,
         detail,
         unproven,
+        in_cluster_mode: false,
     })
 }
 
@@ -259,15 +265,35 @@ fn read_role(
     }
 }
 
-fn hello_role(hello: &Value) -> RedisResult<Option<Role>> {
+/// What a node says of itself in `HELLO`.
+#[derive(Debug)]
+struct OwnWords {
+    role: Option<Role>,
+    in_cluster_mode: bool,
+}
+
+fn read_hello(hello: &Value) -> RedisResult<OwnWords> {
     let fields = Fields::of(hello)
         .map_err(|_| unexpected("HELLO was answered with something else".to_owned()))?;
-    match (fields.get("mode"), fields.get("role")) {
-        (Some(b"sentinel"), _) => Err(unexpected("this is a Sentinel, not a data node".to_owned())),
-        (_, Some(b"master")) => Ok(Some(Role::Master)),
-        (_, Some(b"replica" | b"slave")) => Ok(Some(Role::Replica)),
-        _ => Ok(None),
+    let mode = fields.get("mode");
+    if mode == Some(b"sentinel") {
+        return Err((
+            ErrorKind::InvalidClientConfig,
+            "the handshake failed",
+            "this is a Sentinel, not a data node; give Sentinels with their master name \
+             (redis-sentinel://…#name, Config::new)"
+                .to_owned(),
+        )
+            .into());
     }
+    Ok(OwnWords {
+        role: match fields.get("role") {
+            Some(b"master") => Some(Role::Master),
+            Some(b"replica" | b"slave") => Some(Role::Replica),
+            _ => None,
+        },
+        in_cluster_mode: mode == Some(b"cluster"),
+    })
 }
 
 fn unexpected(detail: String) -> RedisError {

@@ -36,6 +36,7 @@ pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(
         "username" | "password" => return Err(Refusal::Invalid("belongs before the hosts")),
         "db" => return Err(Refusal::Invalid("belongs after the hosts, as in `host/3`")),
         "master_name" => return Err(Refusal::Invalid("belongs at the end, as in `#mymaster`")),
+        "sentinels" | "nodes" => return Err(Refusal::Invalid("are the hosts of the URL")),
         _ => match name.split_once('.') {
             None => {
                 set_limit(&mut config.write, name, value)?;

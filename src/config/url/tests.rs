@@ -3,7 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Protocol, ReadFrom};
+use crate::{
+    config::{Protocol, ReadFrom},
+    node::Node,
+};
 
 #[track_caller]
 fn parsed(url: &str) -> Config {
@@ -145,7 +148,18 @@ const BAD: &[(&str, &str)] = &[
     ("", "url"),
     ("h:26379", "url"),
     ("//h#m", "url"),
-    ("redis://h#m", "url"),
+    ("redis://h#m", "master_name"),
+    ("redis://h#", "master_name"),
+    ("valkey://h?sentinel_password=x", "sentinel_password"),
+    ("redis://h?nodes=a", "nodes"),
+    ("redis://h?sentinels=a", "sentinels"),
+    ("redis://", "nodes[0]"),
+    ("redis:///run/redis.sock", "nodes[0]"),
+    ("redis://a,", "nodes[1]"),
+    ("redis://a,b:99999", "nodes[1]"),
+    ("redis+unix:///run/redis.sock", "url"),
+    ("redis:h", "url"),
+    ("valkeys://h", "url"),
     ("rediss://h#m", "url"),
     ("rediss-sentinel://h#m", "url"),
     ("redis+sentinel://h#m", "url"),
@@ -356,7 +370,7 @@ fn errors_show_the_offending_text_of_a_url_without_secrets() {
         ),
         (
             "rediss://h#m",
-            "invalid `url`: the scheme asks for TLS, which is not supported yet; use `redis-sentinel://`",
+            "invalid `url`: the scheme asks for TLS, which needs one of the crate's `tls` features",
         ),
     ] {
         assert_eq!(parse(url).unwrap_err().to_string(), text);
@@ -480,5 +494,39 @@ proptest! {
         let config = parsed(&url);
         prop_assert_eq!(config.password.as_deref(), Some(&*password));
         prop_assert_eq!(config.sentinel_password.as_deref(), Some(&*password));
+    }
+}
+
+#[test]
+fn a_url_without_sentinels_names_the_nodes() {
+    let config = parsed("redis://us%65r:p%40w@a,b:1,[::1]:2,%2Frun%2Fs.sock/15?read_from=any");
+    assert_eq!(config.nodes, ["a", "b:1", "[::1]:2", "/run/s.sock"]);
+    assert_eq!(
+        config.node_addresses(),
+        [
+            Node::new("a", 6379),
+            Node::new("b", 1),
+            Node::new("::1", 2),
+            Node::unix("/run/s.sock")
+        ]
+    );
+    assert_eq!(config.username.as_deref(), Some("user"));
+    assert_eq!(config.password.as_deref(), Some("p@w"));
+    assert_eq!((config.db, config.read_from), (15, ReadFrom::Any));
+    assert!(config.sentinels.is_empty() && config.master_name.is_empty());
+    for url in ["redis://h", "VALKEY://h/", "valkey://h/0"] {
+        let expected = format!("{:?}", Config::standalone("h"));
+        assert_eq!(format!("{:?}", parsed(url)), expected, "{url}");
+    }
+    let sentinels = parsed("valkey-sentinel://h#m").sentinels;
+    assert_eq!(sentinels, ["h"]);
+}
+
+#[test]
+fn a_scheme_that_asks_for_tls_is_never_taken_for_one_without() {
+    for (scheme, _, tls) in SCHEMES {
+        let refused = parse(&format!("{scheme}://h"));
+        let text = refused.map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(text.contains("TLS"), tls, "{scheme}: {text}");
     }
 }

@@ -262,3 +262,39 @@ fn times_that_would_overflow_the_clock_are_refused() {
     ]);
     assert!(tokio::time::Instant::now().checked_add(CENTURY).is_some());
 }
+
+#[test]
+fn a_configuration_is_for_sentinels_or_for_nodes() {
+    type Spoil = fn(&mut Config);
+    let cases: [(Spoil, &str); 7] = [
+        (|c| c.nodes.clear(), "sentinels"),
+        (|c| c.sentinels.push("a".into()), "nodes"),
+        (|c| c.master_name.push('m'), "master_name"),
+        (
+            |c| c.sentinel_password = Some("canary".into()),
+            "sentinel_password",
+        ),
+        (
+            |c| c.sentinel_username = Some("canary".into()),
+            "sentinel_username",
+        ),
+        (|c| c.nodes.push("redis://:canary@h".into()), "nodes[1]"),
+        (|c| c.nodes.push("h:0".into()), "nodes[1]"),
+    ];
+    Config::standalone("h").validate().unwrap();
+    Config::nodes(["h:1", "[::1]", "/run/s.sock"])
+        .validate()
+        .unwrap();
+    assert_eq!(
+        Config::nodes([""; 0]).validate().unwrap_err().field(),
+        "sentinels"
+    );
+    for (spoil, field) in cases {
+        let mut config = Config::standalone("h");
+        spoil(&mut config);
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.field(), field, "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+}

@@ -13,7 +13,10 @@ mod promotions;
 mod rivals;
 mod sign;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -41,6 +44,10 @@ use crate::{
 /// Sentinels wait for at most one second, elect their leader within ten, and promote about one
 /// second later.
 const ELECTION: Duration = Duration::from_secs(12);
+
+/// How long two masters are waited for to become one where there are no Sentinels. Somebody who promotes
+/// a replica with a few commands is done by then. One who splits it off holds up writes only this long.
+const PROMOTION_BY_HAND: Duration = Duration::from_secs(3);
 
 /// The fence, while it is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +91,12 @@ impl Fence {
 
     pub(crate) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// Replicas that say they are masters, and are not about to replace ours.
+    pub(crate) fn dismissed(&self) -> HashSet<Node> {
+        let dismissed = self.promotions.nodes_where(Promotion::is_dismissed);
+        dismissed.into_iter().collect()
     }
 
     /// Records an event if it is a sign against the current master. `round` is the first refresh that
@@ -293,6 +306,11 @@ impl Fence {
     /// Whether a promotion is not part of a failover: no Sentinel leads one, or the leader is gone
     /// and most of the others know of none after the time of an election.
     fn is_by_hand(&self, promotion: &Promotion, facts: &Facts<'_>) -> bool {
+        // Where there are no Sentinels every promotion is by hand, and may be meant to replace the
+        // master.
+        if facts.reports.is_empty() {
+            return facts.now - promotion.since >= PROMOTION_BY_HAND;
+        }
         // A Sentinel that may not tell its flags would not say that it leads one.
         let denies = |report: &SentinelReport<'_>| {
             report.answer.is_some_and(Answer::tells_epoch)

@@ -300,6 +300,7 @@ impl World {
             offsets: &Offsets::new(),
             restarted: &HashSet::new(),
             followed: &HashSet::new(),
+            listed: None,
         };
         let before = self.decider.fence.tally();
         let conclusion = self.decider.decide(&self.current, &evidence, self.now);

@@ -22,6 +22,12 @@ pub(super) struct Promotion {
     dismissed: bool,
 }
 
+impl Promotion {
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Promotions(BTreeMap<Node, Promotion>);
 

@@ -114,6 +114,7 @@ impl Scene {
             offsets: &Offsets::new(),
             restarted: &self.restarted,
             followed: &HashSet::new(),
+            listed: None,
         };
         self.fence.observe(&self.topology, &evidence, self.now);
     }

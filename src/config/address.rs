@@ -1,13 +1,17 @@
-//! The address of a Sentinel as people write it.
+//! The address of a Sentinel or a node as people write it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::node::Node;
 
+/// The port of an address without one.
+pub(super) const SENTINEL_PORT: u16 = 26379;
+pub(super) const NODE_PORT: u16 = 6379;
+
 /// Reads `host`, `host:port`, `[v6]`, `[v6]:port` or `/path/of/unix.sock`.
 ///
 /// The error says what is wrong without repeating any of the text.
-pub(super) fn parse(text: &str) -> Result<Node, &'static str> {
+pub(super) fn parse(text: &str, default_port: u16) -> Result<Node, &'static str> {
     if text.is_empty() {
         return Err("the address is empty");
     }
@@ -15,7 +19,7 @@ pub(super) fn parse(text: &str) -> Result<Node, &'static str> {
         return Err("an address holds no spaces and no control characters");
     }
     if text.contains("://") || text.contains('@') {
-        return Err("must be a plain address, not a URL");
+        return Err("must be a plain address, not a URL; `Config::from_url` reads URLs");
     }
     if text.starts_with('/') {
         return parse_unix(text);
@@ -24,14 +28,17 @@ pub(super) fn parse(text: &str) -> Result<Node, &'static str> {
         let (host, port) = rest
             .split_once(']')
             .ok_or("the `[` before an IPv6 address lacks its `]`")?;
-        return Ok(Node::new(parse_ipv6(host)?, parse_port_suffix(port)?));
+        return Ok(Node::new(
+            parse_ipv6(host)?,
+            parse_port_suffix(port, default_port)?,
+        ));
     }
     let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
     if port.matches(':').count() > 1 {
         return Err("has more than one `:`; an IPv6 address is written in brackets");
     }
     check_host(host)?;
-    Ok(Node::new(host, parse_port_suffix(port)?))
+    Ok(Node::new(host, parse_port_suffix(port, default_port)?))
 }
 
 fn parse_unix(path: &str) -> Result<Node, &'static str> {
@@ -44,8 +51,8 @@ fn parse_unix(path: &str) -> Result<Node, &'static str> {
     Ok(Node::unix(path))
 }
 
-/// Writes the address the way Sentinels announce it. So a configured Sentinel and the same Sentinel
-/// learned from another one are one node.
+/// Writes the address the way Sentinels and nodes announce it. So a configured Sentinel and the same
+/// Sentinel learned from another one are one node.
 fn parse_ipv6(text: &str) -> Result<String, &'static str> {
     let (address, zone) = match text.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -66,9 +73,9 @@ fn parse_ipv6(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn parse_port_suffix(suffix: &str) -> Result<u16, &'static str> {
+fn parse_port_suffix(suffix: &str, default_port: u16) -> Result<u16, &'static str> {
     if suffix.is_empty() {
-        return Ok(DEFAULT_PORT);
+        return Ok(default_port);
     }
     suffix
         .strip_prefix(':')
@@ -105,7 +112,6 @@ pub(super) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-const DEFAULT_PORT: u16 = 26379;
 const MAX_HOST_BYTES: usize = 254;
 const MAX_LABEL_BYTES: usize = 63;
 const MAX_UNIX_PATH_BYTES: usize = 107;

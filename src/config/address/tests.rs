@@ -17,7 +17,7 @@ fn every_form_of_an_address_is_read() {
         ("[FE80::1%eth0]:5000", Node::new("fe80::1%eth0", 5000)),
         ("/run/sentinel.sock", Node::unix("/run/sentinel.sock")),
     ] {
-        assert_eq!(parse(text), Ok(node), "{text}");
+        assert_eq!(parse(text, SENTINEL_PORT), Ok(node), "{text}");
     }
 }
 
@@ -72,13 +72,16 @@ fn malformed_addresses_are_refused() {
         &long_host,
         &long_path,
     ] {
-        assert!(parse(text).is_err(), "{text:?}");
+        assert!(parse(text, SENTINEL_PORT).is_err(), "{text:?}");
     }
 }
 
 #[test]
 fn a_url_in_the_place_of_an_address_is_called_by_its_name() {
     for text in ["redis://host:1", "redis://:password@host", "user@host"] {
-        assert_eq!(parse(text), Err("must be a plain address, not a URL"));
+        assert_eq!(
+            parse(text, SENTINEL_PORT),
+            Err("must be a plain address, not a URL; `Config::from_url` reads URLs")
+        );
     }
 }
