@@ -1,7 +1,8 @@
-//! A read/write-splitting connection pool for Redis behind Sentinel.
+//! A read/write-splitting connection pool for Redis behind Sentinel, and for plain Redis.
 //!
 //! [`Pool::write`] lends a connection to the master, [`Pool::read`] one to a replica. Which node is
 //! which comes from the Sentinels and from the nodes themselves, and is followed through failovers.
+//! [Without Sentinels](#without-sentinels) the nodes alone are asked.
 //!
 //! ```no_run
 //! use redis_rw_pool::{Config, Pool, redis::AsyncCommands};
@@ -133,6 +134,23 @@
 //!
 //! Any other command that was sent and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
+//!
+//! # Without Sentinels
+//!
+//! [`Config::standalone`] is for one Redis, on a laptop or in CI, and [`Config::nodes`] for a master
+//! with replicas or a managed service with a primary and a reader endpoint. In a URL only the scheme
+//! differs: `redis://host` instead of `redis-sentinel://host#master_name`. Everything else is the same:
+//! pools, limits, guards, status. With one node, reads go to it by default as well.
+//!
+//! Who is master is what the nodes say themselves, and a promotion by hand is followed. What only
+//! Sentinels can give is missing: somebody who replaces a dead master, and a sign before a promotion.
+//! [`Config::nodes`] says what is promised.
+//!
+//! # At the start
+//!
+//! [`Pool::connect`] waits for a master while there may be one soon, and fails at once where waiting is
+//! useless: wrong credentials, an unknown master name or database. [`Pool::connect_lazy`] needs no
+//! server at all, and [`Pool::connected`] waits for the master later.
 //!
 //! # Limits
 //!

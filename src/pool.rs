@@ -1,12 +1,12 @@
 //! The pool: everything is wired together here, and nothing is decided here.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tracing::field;
 
 use crate::{
-    config::Config,
+    config::{Config, ConfigError},
     error::{Error, PoolName},
     exclusive::{ExclusivePool, connection::Connection, reaper},
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
@@ -18,8 +18,8 @@ use crate::{
     util::{abort_on_drop::AbortOnDrop, runtime::Runtime},
 };
 
-/// Two pools of connections to one Redis deployment behind Sentinel: to the master for writes, to
-/// the replicas for reads.
+/// Two pools of connections to one Redis deployment, behind Sentinel or without: to the master for
+/// writes, to the replicas for reads.
 ///
 /// Cloning is cheap and gives another handle to the same pool. When the last handle is dropped the
 /// background tasks end and idle connections are closed; connections still lent are closed when
@@ -65,8 +65,12 @@ impl Pool {
     /// tasks.
     ///
     /// All Sentinels are asked at once. The pool connects to the master that most of them name, which must
-    /// say itself that it is a master. This takes two exchanges on a healthy deployment, and at most
-    /// `connect_timeout` on any other.
+    /// say itself that it is a master. Where there are no Sentinels, the [`nodes`](Config::nodes) are
+    /// asked. This takes two exchanges on a healthy deployment.
+    ///
+    /// If there is no master yet, it waits for one, up to the longer of `connect_timeout` and
+    /// `failover_timeout`: a failover may be under way, or the servers may still be starting. It fails at
+    /// once where waiting is useless. [`connect_lazy`](Self::connect_lazy) does not wait at all.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), redis_rw_pool::Error> {
@@ -81,12 +85,19 @@ impl Pool {
     ///
     /// # Errors
     ///
+    /// At once:
+    ///
     /// - [`Error::Config`] if the configuration contradicts itself;
-    /// - [`Error::NoSentinel`] if no Sentinel answered, or all of them refused us;
+    /// - [`Error::NoSentinel`] if all Sentinels refuse us;
     /// - [`Error::UnknownMaster`] if no Sentinel that answered monitors the master name;
     /// - [`Error::Connect`] if the master refuses the credentials or the database, or refuses every
-    ///   client because of its protected mode;
-    /// - [`Error::NoMaster`] if within `connect_timeout` no node proved to be the master.
+    ///   client because of its protected mode. Where there are no Sentinels: if a node does, is a
+    ///   Sentinel or belongs to a Redis Cluster, and no other node is a master.
+    ///
+    /// When the time is up:
+    ///
+    /// - [`Error::NoSentinel`] if no Sentinel answers;
+    /// - [`Error::NoMaster`] if no node has proved to be the master.
     ///
     /// # Cancel safety
     ///
@@ -109,36 +120,11 @@ impl Pool {
     ///
     /// If called outside of a tokio runtime with time and I/O enabled.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        config.validate()?;
-        let config = Arc::new(config);
-        let topology = Arc::new(Handle::new());
-        let progress = Arc::new(Progress::new());
-        let runtime = Runtime::current();
-        let connections = Arc::new(Connections::new(&config, &topology, &runtime));
-        runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());
-        let role_pool = Arc::clone(connections.role_pool());
-        let refresh = Refresh::spawn(
-            &runtime,
-            Arc::clone(&config),
-            Arc::clone(&topology),
-            Arc::clone(&progress),
-            async move { role_pool.closing().await },
-        );
-        let mut inner = Inner {
-            config,
-            topology,
-            progress,
-            runtime,
-            connections,
-            _refresh: refresh,
-            tasks: Vec::new(),
-        };
-        let role_pool = inner.connections.role_pool();
-        tokio::select! {
-            biased;
-            () = role_pool.closing() => return Err(role_pool.ending()),
-            found = inner.progress.first_topology(&inner.config, &inner.topology) => found?,
-        }
+        let mut inner = Inner::start(config)?;
+        let patience = inner.config.connect_timeout;
+        inner
+            .connected(patience.max(inner.config.failover_timeout))
+            .await?;
         inner.tasks = inner.connections.tasks();
         let (name, topology) = (&inner.config.master_name, inner.topology.snapshot());
         tracing::info!(
@@ -150,6 +136,65 @@ impl Pool {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Checks the configuration and starts the background tasks, which find the master and the
+    /// replicas. No server has to be there yet.
+    ///
+    /// Until a master is found, calls wait as they do in an outage: up to the longer of
+    /// `failover_timeout` and `connect_timeout`. Calls for which waiting is useless fail as
+    /// [`connect`](Self::connect) does. [`connected`](Self::connected) waits for the master.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use redis_rw_pool::{Config, Pool};
+    ///
+    /// let pool = Pool::connect_lazy(Config::from_url("redis://127.0.0.1:6379")?)?;
+    /// // Start to listen, answer the liveness probe, and when asked whether the service is ready:
+    /// if let Err(error) = pool.connected(Duration::from_millis(500)).await {
+    ///     println!("not ready: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the configuration contradicts itself.
+    ///
+    /// # Runtime
+    ///
+    /// Although it is not async, it must be called within a tokio runtime. The pool lives on that
+    /// runtime, see [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// If called outside of a tokio runtime with time and I/O enabled.
+    pub fn connect_lazy(config: Config) -> Result<Self, ConfigError> {
+        let mut inner = Inner::start(config)?;
+        inner.tasks = inner.connections.tasks();
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Waits until the pool has found its master, at most this long. Returns at once if it has found
+    /// one before.
+    ///
+    /// After [`connect`](Self::connect) it has. That the master can be reached now is not checked.
+    ///
+    /// # Errors
+    ///
+    /// - As [`connect`](Self::connect), with `within` as the time it waits;
+    /// - [`Error::Closed`] after [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn connected(&self, within: Duration) -> Result<(), Error> {
+        self.inner.connected(within).await
     }
 
     /// Lends an exclusive connection to the master.
@@ -351,7 +396,8 @@ impl Pool {
         self.inner.topology.subscribe()
     }
 
-    /// Asks all Sentinels now, and returns the topology once enough of them have answered.
+    /// Asks all Sentinels now, and returns the topology once enough of them have answered. Without
+    /// Sentinels it asks the nodes.
     ///
     /// The pool does this by itself, on events, on trouble and every `refresh_interval`. Many calls
     /// at once cost one or two questions. Ends within `sentinel_timeout` and `connect_timeout`
@@ -424,6 +470,44 @@ impl Pool {
 }
 
 impl Inner {
+    /// Everything but the tasks that maintain the connections.
+    fn start(config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let config = Arc::new(config);
+        let topology = Arc::new(Handle::new());
+        let progress = Arc::new(Progress::default());
+        let runtime = Runtime::current();
+        let connections = Connections::new(&config, &topology, &progress, &runtime);
+        let connections = Arc::new(connections);
+        runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());
+        let role_pool = Arc::clone(connections.role_pool());
+        let refresh = Refresh::spawn(
+            &runtime,
+            Arc::clone(&config),
+            Arc::clone(&topology),
+            Arc::clone(&progress),
+            async move { role_pool.closing().await },
+        );
+        Ok(Self {
+            config,
+            topology,
+            progress,
+            runtime,
+            connections,
+            _refresh: refresh,
+            tasks: Vec::new(),
+        })
+    }
+
+    async fn connected(&self, within: Duration) -> Result<(), Error> {
+        let role_pool = self.connections.role_pool();
+        tokio::select! {
+            biased;
+            () = role_pool.closing() => Err(role_pool.ending()),
+            found = self.progress.first_topology(&self.config, &self.topology, within) => found,
+        }
+    }
+
     fn close(&self) {
         // A pool that could not be connected has no tasks, and was never open.
         if !self.tasks.is_empty() && !self.connections.role_pool().is_closed() {
@@ -446,7 +530,12 @@ impl SharingPool for Inner {
 }
 
 impl Connections {
-    fn new(config: &Arc<Config>, topology: &Arc<Handle>, runtime: &Arc<Runtime>) -> Self {
+    fn new(
+        config: &Arc<Config>,
+        topology: &Arc<Handle>,
+        progress: &Arc<Progress>,
+        runtime: &Arc<Runtime>,
+    ) -> Self {
         let scripts = Arc::default();
         let exclusive = |name| {
             let (config, topology) = (Arc::clone(config), Arc::clone(topology));
@@ -454,6 +543,7 @@ impl Connections {
                 name,
                 config,
                 topology,
+                Arc::clone(progress),
                 Arc::clone(runtime),
                 Arc::clone(&scripts),
             );
@@ -540,8 +630,12 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topology = self.topology();
         let master = topology.master.as_ref().map(field::display);
-        f.debug_struct("Pool")
-            .field("master_name", &self.inner.config.master_name)
+        let mut shown = f.debug_struct("Pool");
+        match &self.inner.config.nodes[..] {
+            [] => shown.field("master_name", &self.inner.config.master_name),
+            nodes => shown.field("nodes", &nodes),
+        };
+        shown
             .field("master", &master)
             .field("readable_replicas", &topology.readable().count())
             .finish_non_exhaustive()

@@ -27,6 +27,7 @@ use crate::{
     config::{Config, PoolLimits, ReadFrom},
     error::{Error, PoolName, reply_class::ReplyClass},
     node::Node,
+    refresh::Progress,
     role_pool::{
         balance::Balance, coarse_clock::CoarseClock, lazy_timeout::LazyTimeout,
         node_table::NodeTable, refusals::Refusals, scripts::Scripts,
@@ -42,6 +43,7 @@ pub(crate) struct RolePool {
     pub(crate) name: PoolName,
     pub(crate) config: Arc<Config>,
     pub(crate) topology: Arc<Handle>,
+    progress: Arc<Progress>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
     pub(crate) scripts: Arc<Scripts>,
@@ -65,6 +67,7 @@ impl RolePool {
         name: PoolName,
         config: Arc<Config>,
         topology: Arc<Handle>,
+        progress: Arc<Progress>,
         runtime: Arc<Runtime>,
         scripts: Arc<Scripts>,
     ) -> Self {
@@ -73,6 +76,7 @@ impl RolePool {
             name,
             config,
             topology,
+            progress,
             runtime,
             stats: Stats::default(),
             scripts,

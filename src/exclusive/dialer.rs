@@ -234,8 +234,9 @@ impl Dialer {
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let targets = snapshot.targets(self.role_pool.policy());
         let Some((target, slot)) = NodeSlot::take(&self.role_pool, targets) else {
-            if snapshot.in_motion() {
-                // A replica is about to be readable, which a refresh of the topology will tell.
+            if snapshot.in_motion() || snapshot.master.is_none() {
+                // A replica is about to be readable, or there is no master yet. A refresh of the
+                // topology will tell.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
             return Err(self.role_pool.nowhere_to_go());

@@ -65,6 +65,7 @@ impl Model {
             PoolName::Write,
             Arc::new(config),
             Arc::clone(&handle),
+            Arc::default(),
             runtime,
             Arc::default(),
         );

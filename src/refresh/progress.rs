@@ -1,6 +1,6 @@
 //! How far the refresh task has come, for callers and for the status.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use parking_lot::Mutex;
 use redis::RedisError;
@@ -17,6 +17,9 @@ use crate::{
     status::{FenceStatus, SentinelStatus},
     topology::Handle,
 };
+
+/// Far from where adding it to an instant overflows.
+const LONGEST_WAIT: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// What the last refresh means to a caller that waits for a master.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +61,7 @@ struct State {
 }
 
 /// Written by the refresh task, read by everybody.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
     /// Changes whenever there is something new to read; the value is the last completed refresh.
@@ -66,13 +69,6 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            progress: watch::Sender::new(0),
-        }
-    }
-
     pub(crate) fn status(&self) -> SentinelStatus {
         let state = self.state.lock();
         SentinelStatus {
@@ -151,15 +147,17 @@ impl Progress {
         });
     }
 
-    /// Waits for the first topology. An error says why there will be none.
+    /// Waits for the first topology, at most this long. An error says why there is none. It comes at
+    /// once if waiting is useless.
     pub(crate) async fn first_topology(
         &self,
         config: &Config,
         topology: &Handle,
+        within: Duration,
     ) -> Result<(), Error> {
         let began = Instant::now();
         let mut progress = self.progress();
-        let mut settled_by = began + config.connect_timeout;
+        let mut settled_by = began + within.min(LONGEST_WAIT);
         loop {
             if topology.snapshot().master.is_some() {
                 if *progress.borrow_and_update() > 0 {
@@ -167,7 +165,7 @@ impl Progress {
                 }
                 // The master is there: a replica that hangs must not hold up the service for long.
                 settled_by = settled_by.min(Instant::now() + config.sentinel_timeout);
-            } else if let Some(error) = self.error(config) {
+            } else if let Some(error) = self.error(config).filter(|error| !error.is_transient()) {
                 return Err(error);
             }
             let changed = tokio::time::timeout_at(settled_by, progress.changed());
@@ -177,16 +175,22 @@ impl Progress {
                 }
                 let outlook = self.state.lock().outlook.clone();
                 let error = self.explain(config, outlook);
-                return Err(error.unwrap_or_else(|| Error::NoMaster {
-                    master_name: config.master_name.clone(),
-                    waited: began.elapsed(),
-                    reports: self.status().reports,
-                }));
+                return Err(error.unwrap_or_else(|| self.no_master(config, began.elapsed())));
             }
         }
     }
 
-    /// Why no master will be found, if that is certain.
+    /// Why there is no master, after so long a wait.
+    pub(crate) fn no_master(&self, config: &Config, waited: Duration) -> Error {
+        self.error(config).unwrap_or_else(|| Error::NoMaster {
+            master_name: config.master_name.clone(),
+            waited,
+            reports: self.status().reports,
+        })
+    }
+
+    /// Why no master was found when Sentinels and nodes were asked last; `None` if one was, or if they
+    /// are still being asked. If the error is transient, one may be found later.
     pub(crate) fn error(&self, config: &Config) -> Option<Error> {
         let readiness = self.state.lock().readiness.clone();
         self.explain(config, readiness)

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    error::{Error, Reports, is_refusal, reason},
+    error::{Error, Reports, reason},
+    node::Node,
     role_pool::RolePool,
 };
 
@@ -16,6 +17,11 @@ impl RolePool {
     /// There is no node to connect to.
     pub(crate) fn nowhere_to_go(&self) -> Error {
         let snapshot = self.topology.snapshot();
+        // There may be a node by now. The caller looks again.
+        let found = !snapshot.targets(self.policy()).is_empty();
+        if snapshot.master.is_none() || found {
+            return self.progress.no_master(&self.config, Duration::ZERO);
+        }
         let reports: Reports = snapshot
             .replicas
             .iter()
@@ -35,14 +41,16 @@ impl RolePool {
             // The configuration says not to wait for a master to exist.
             _ if self.config.failover_timeout.is_zero() => true,
             Error::NoReplica { .. } => !self.topology.snapshot().in_motion(),
-            Error::Connect { source, .. } => is_refusal(source),
-            _ => false,
+            error => !error.is_transient(),
         }
     }
 
     /// A caller got no connection in all that time. `last` is the error of the last dial.
     pub(crate) fn timed_out(&self, last: Option<Error>, waited: Duration) -> Error {
         let snapshot = self.topology.snapshot();
+        if snapshot.master.is_none() {
+            return self.progress.no_master(&self.config, waited);
+        }
         let (node, report) = match (last, &snapshot.fence, &snapshot.master) {
             (Some(error), _, _) if self.is_read_pool() => return error,
             (_, Some(sign), Some(node)) if !self.is_read_pool() => {
@@ -52,8 +60,10 @@ impl RolePool {
                 (node.to_string(), reason(&source))
             }
             (Some(error), _, _) => ("the pool".to_owned(), error.to_string()),
-            (None, _, Some(node)) => (node.to_string(), "the dial has not ended".to_owned()),
-            (None, _, None) => ("the pool".to_owned(), "no master is known".to_owned()),
+            (None, _, node) => {
+                let node = node.as_ref().map_or_else(String::new, Node::to_string);
+                (node, "the dial has not ended".to_owned())
+            }
         };
         Error::NoMaster {
             master_name: self.config.master_name.clone(),

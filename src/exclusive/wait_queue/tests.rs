@@ -90,7 +90,14 @@ impl<'a> Pool<'a> {
         });
         let config = Arc::new(Config::new(["127.0.0.1"], "mymaster"));
         let runtime = Runtime::current();
-        let role_pool = RolePool::new(PoolName::Write, config, handle, runtime, Arc::default());
+        let role_pool = RolePool::new(
+            PoolName::Write,
+            config,
+            handle,
+            Arc::default(),
+            runtime,
+            Arc::default(),
+        );
         Self {
             wait_queue,
             role_pool: Arc::new(role_pool),

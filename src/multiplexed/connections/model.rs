@@ -68,6 +68,7 @@ impl Model {
             PoolName::Write,
             Arc::new(config),
             Arc::clone(&handle),
+            Arc::default(),
             runtime,
             Arc::default(),
         );

@@ -256,6 +256,7 @@ async fn a_user_that_may_do_nothing_is_told_at_once_and_not_to_try_again() {
     config
         .sentinels
         .push(format!("127.0.0.1:{}", testkit::ports::unused()));
+    config.failover_timeout = Duration::from_secs(1);
     let error = Pool::connect(config).await.expect_err("nobody answers");
     assert!(matches!(error, Error::NoSentinel { refused: false, .. }) && error.is_transient());
 }

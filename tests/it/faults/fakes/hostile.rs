@@ -392,6 +392,7 @@ async fn a_node_that_is_something_else_altogether_is_named_at_connect() {
     let sentinel = sentinel_of(web.port());
     let mut config = watched_by(&sentinel);
     config.connect_timeout = Duration::from_millis(700);
+    config.failover_timeout = Duration::from_millis(700);
     let error = Pool::connect(config.clone()).await.unwrap_err();
     let text = chain(&error);
     assert!(matches!(error, Error::NoMaster { .. }), "{text}");

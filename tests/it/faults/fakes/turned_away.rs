@@ -99,7 +99,9 @@ async fn a_sentinel_that_turns_everybody_away_is_quoted() {
                 let door = Door::open(line, close).await;
                 let mut config = Config::new([door.addr()], "mymaster");
                 config.sentinel_password = password.map(str::to_owned);
-                for _ in 0..5 {
+                config.connect_timeout = Duration::from_millis(100);
+                config.failover_timeout = Duration::from_millis(100);
+                for _ in 0..3 {
                     let error = Pool::connect(config.clone()).await.unwrap_err();
                     let text = error.to_string();
                     assert!(matches!(error, Error::NoSentinel { .. }), "{text}");
@@ -121,6 +123,7 @@ async fn a_node_that_turns_everybody_away_is_quoted_to_every_caller_that_connect
                     let sentinel = sentinel_of(door.port);
                     let mut config = watched_by(&sentinel);
                     config.connect_timeout = Duration::from_secs(2);
+                    config.failover_timeout = Duration::from_secs(2);
                     config.password = password.map(str::to_owned);
                     for round in 1..=3 {
                         let error = Pool::connect(config.clone()).await.unwrap_err();
@@ -156,6 +159,7 @@ async fn the_first_complaint_is_the_reason_of_a_handshake_that_ends_early() {
         let sentinel = sentinel_of(node.port());
         let mut config = watched_by(&sentinel);
         config.connect_timeout = Duration::from_secs(2);
+        config.failover_timeout = Duration::from_secs(2);
         let error = Pool::connect(config).await.unwrap_err();
         assert!(
             error.to_string().contains("max number of clients"),
@@ -179,6 +183,7 @@ async fn the_last_complaint_of_a_node_is_told_while_it_is_being_asked_again() {
     let sentinel = fake::sentinel(SentinelView::of_master(node.port()));
     let mut config = watched_by(&sentinel);
     config.connect_timeout = Duration::from_secs(2);
+    config.failover_timeout = Duration::from_secs(2);
     let connecting = tokio::spawn(Pool::connect(config));
     eventually("it is asked again", Duration::from_secs(2), || async {
         asked.load(SeqCst) > 1

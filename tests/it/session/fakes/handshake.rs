@@ -42,6 +42,7 @@ async fn a_server_that_repeats_its_arguments_does_not_give_the_password_away() {
             );
             let mut config = watched_by(&sentinel);
             config.connect_timeout = Duration::from_millis(500);
+            config.failover_timeout = Duration::from_millis(500);
             config.password = Some(password.clone());
             let error = Pool::connect(config.clone()).await.unwrap_err();
             let of_node = format!("{} {error:?} {error:#?}", chain(&error));

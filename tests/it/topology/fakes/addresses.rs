@@ -15,6 +15,7 @@ async fn the_error_says_what_became_of_each_address() {
     let mut config = Config::new([format!("{NAME}:{unused}")], "mymaster");
     config.sentinel_timeout = Duration::from_millis(500);
     config.connect_timeout = Duration::from_secs(1);
+    config.failover_timeout = Duration::from_secs(1);
     let told = |error: Error| match error {
         Error::NoSentinel { reports, .. } => reports.to_string(),
         other => panic!("{other:?}"),

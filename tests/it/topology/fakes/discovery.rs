@@ -82,6 +82,7 @@ async fn when_no_sentinel_answers_the_error_says_what_each_did_instead() {
         let mut config = config.clone();
         config.sentinel_timeout = sentinel_timeout;
         config.connect_timeout = Duration::from_secs(1);
+        config.failover_timeout = Duration::from_secs(1);
         config.password = Some("hunter2-data".into());
         config.sentinel_password = Some("hunter2-sentinel".into());
         let began = Instant::now();
@@ -109,6 +110,7 @@ async fn when_no_sentinel_knows_the_name_the_error_says_so() {
         config.master_name = "nobodys".into();
         config.sentinel_timeout = sentinel_timeout;
         config.connect_timeout = Duration::from_secs(1);
+        config.failover_timeout = Duration::from_secs(1);
         config.password = Some("hunter2-data".into());
         let error = Pool::connect(config).await.expect_err("an unknown name");
         let Error::UnknownMaster {
@@ -142,6 +144,7 @@ async fn when_nobody_proves_to_be_master_the_error_says_what_all_of_them_said() 
         .map(|sentinel| &**sentinel)
         .collect::<Vec<_>>());
     config.connect_timeout = Duration::from_millis(800);
+    config.failover_timeout = Duration::from_millis(800);
     config.password = Some("hunter2-data".into());
     let began = Instant::now();
     let error = Pool::connect(config).await.expect_err("no master");
