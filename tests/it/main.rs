@@ -18,5 +18,6 @@ mod checkout;
 mod failover;
 mod faults;
 mod multiplexed;
+mod nodes;
 mod session;
 mod topology;
