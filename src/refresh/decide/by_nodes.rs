@@ -48,7 +48,10 @@ pub(crate) fn elect(
         None if standing.settled => first(node_reports, standing),
         None => None,
     };
-    election.contested = chosen.is_none();
+    // A master that is just being asked, as at every refresh, is no reason for another refresh.
+    let mut master = current.master.iter();
+    let asked = master.any(|master| !node_reports.contains_key(master));
+    election.contested = chosen.is_none() && !asked;
     if let Some((node, unproven)) = chosen {
         election.adopt = Some((node.clone(), current.epoch));
         election.unproven = unproven;

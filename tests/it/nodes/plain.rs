@@ -51,7 +51,13 @@ async fn one_plain_redis_serves_reads_and_writes_within_the_limits() {
         "{error}"
     );
     drop((master, reading, second));
+    let before = pool.status().sentinel.refreshes;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let status = pool.status().sentinel;
+    assert!(
+        status.refreshes <= before + 1,
+        "every five seconds: {status:?}"
+    );
     assert_eq!(
         (status.known, status.reachable, status.listening),
         (0, 0, 0)

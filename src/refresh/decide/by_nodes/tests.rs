@@ -36,7 +36,9 @@ fn elected(
         .cloned()
         .collect();
     assert_eq!(election.ask, unheard);
-    assert_eq!(election.contested, election.adopt.is_none());
+    let mut master = current.master.iter();
+    let asked = master.any(|master| !node_reports.contains_key(master));
+    assert_eq!(election.contested, election.adopt.is_none() && !asked);
     let adopted = election.adopt.map(|(adopted, _)| adopted);
     let number = |adopted| (1..).find(|n| node(*n) == adopted).unwrap();
     (adopted.map(number), election.unproven.is_some())
