@@ -7,6 +7,7 @@ mod error;
 mod limits;
 mod multiplexed_limits;
 mod reply_limits;
+mod secret;
 mod url;
 mod validate;
 
@@ -16,7 +17,7 @@ use crate::node::Node;
 
 pub use crate::config::{
     address_map::AddressMap, adopt::Adopt, error::ConfigError, limits::PoolLimits,
-    multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits,
+    multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits, secret::Secret,
 };
 
 /// Where the Sentinels are, which master they watch, and how the pool behaves.
@@ -76,7 +77,7 @@ pub struct Config {
     /// The password for the Sentinels. The one for data nodes is never sent to them.
     ///
     /// Defaults to `None`, no authentication.
-    pub sentinel_password: Option<String>,
+    pub sentinel_password: Option<Secret>,
 
     /// The ACL user to authenticate as at the master and its replicas; needs `password`.
     ///
@@ -87,7 +88,7 @@ pub struct Config {
     ///
     /// It is sent to every address that the Sentinels announce, or to all `nodes`. Defaults to `None`,
     /// no authentication.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 
     /// The database that every connection selects.
     ///
@@ -222,9 +223,9 @@ impl Config {
     /// The nodes themselves are asked for their roles (`HELLO`, `ROLE`): every
     /// [`refresh_interval`](Self::refresh_interval), at every sign of trouble and when one of them closes
     /// the connection. Their order says nothing, except where two masters have equal claims at the
-    /// start. A replica is read from if it follows the master directly. A host name is resolved again for every new connection. So it may be an endpoint that
-    /// leads to another server after a failover, or to several replicas. Nodes that are not listed are
-    /// not used.
+    /// start. A replica is read from if it follows the master directly. A host name is resolved again for
+    /// every new connection. So it may be an endpoint that leads to another server after a failover, or
+    /// to several replicas. Nodes that are not listed are not used.
     ///
     /// **Who is master.** The node that says so. If two do, it is the one that more of the others
     /// follow; if that does not decide it, the one that was the master before, and
@@ -251,6 +252,23 @@ impl Config {
             nodes: nodes.into_iter().map(Into::into).collect(),
             ..Self::new([""; 0], "")
         }
+    }
+
+    /// Changes fields in a chain of calls.
+    ///
+    /// ```
+    /// use redis_rw_pool::{Config, ReadFrom};
+    ///
+    /// let config = Config::new(["10.0.0.1"], "mymaster").with(|c| {
+    ///     c.write.max_active = 32;
+    ///     c.read_from = ReadFrom::Any;
+    /// });
+    /// assert_eq!(config.write.max_active, 32);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// The configured Sentinels, each once, in the order in which they were given.
@@ -304,9 +322,9 @@ impl fmt::Debug for Config {
             .field("master_name", master_name)
             .field("nodes", &Addresses(nodes))
             .field("sentinel_username", &redacted(sentinel_username.as_ref()))
-            .field("sentinel_password", &redacted(sentinel_password.as_ref()))
+            .field("sentinel_password", sentinel_password)
             .field("username", &redacted(username.as_ref()))
-            .field("password", &redacted(password.as_ref()))
+            .field("password", password)
             .field("db", db)
             .field("client_name", client_name)
             .field("write", write)

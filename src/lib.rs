@@ -242,7 +242,7 @@ mod util;
 
 pub use config::{
     AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
-    ReplyLimits,
+    ReplyLimits, Secret,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,

@@ -2,12 +2,10 @@ use super::*;
 
 fn with_canaries() -> Config {
     let mut config = Config::new(["10.0.0.1", "redis://:canary@host"], "mymaster");
-    for secret in [
-        &mut config.sentinel_username,
-        &mut config.sentinel_password,
-        &mut config.username,
-        &mut config.password,
-    ] {
+    for name in [&mut config.sentinel_username, &mut config.username] {
+        *name = Some("canary".into());
+    }
+    for secret in [&mut config.sentinel_password, &mut config.password] {
         *secret = Some("canary".into());
     }
     config

@@ -59,13 +59,13 @@ impl Config {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use redis_rw_pool::Config;
+    /// use redis_rw_pool::{Config, Secret};
     ///
     /// let config = Config::from_url(
     ///     "redis-sentinel://app:p%40ss@10.0.0.1,10.0.0.2:26380/2?write.max_active=32&idle_timeout=4m#mymaster",
     /// )?;
     /// assert_eq!(config.sentinels, ["10.0.0.1", "10.0.0.2:26380"]);
-    /// assert_eq!(config.password.as_deref(), Some("p@ss"));
+    /// assert_eq!(config.password.as_ref().map(Secret::expose), Some("p@ss"));
     /// assert_eq!(config.write.max_active, 32);
     /// assert_eq!(config.read.idle_timeout, Some(Duration::from_secs(240)));
     ///
@@ -245,7 +245,7 @@ impl<'a> Parts<'a> {
                 decode(username).map_err(|reason| ConfigError::new("username", reason))?;
             config.username = Some(username);
         }
-        config.password = Some(decode(password).map_err(invalid_password)?);
+        config.password = Some(decode(password).map_err(invalid_password)?.into());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::config::{
-    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits,
+    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, Secret,
     address::{self, NODE_PORT, SENTINEL_PORT},
 };
 
@@ -87,12 +87,12 @@ impl Config {
         validate_credentials(
             ["sentinel_username", "sentinel_password"],
             self.sentinel_username.as_deref(),
-            self.sentinel_password.as_deref(),
+            self.sentinel_password.as_ref().map(Secret::expose),
         )?;
         validate_credentials(
             ["username", "password"],
             self.username.as_deref(),
-            self.password.as_deref(),
+            self.password.as_ref().map(Secret::expose),
         )?;
         within("db", &self.db, &(0..=MAX_DB))?;
         match &self.client_name {

@@ -113,15 +113,11 @@ pub fn read_url(data: &[u8]) {
     if let Ok(config) = Config::from_url(text) {
         config.validate().expect("it was validated");
         let mut other = config.clone();
-        for secret in [
-            &mut other.username,
-            &mut other.password,
-            &mut other.sentinel_username,
-            &mut other.sentinel_password,
-        ] {
-            secret
-                .iter_mut()
-                .for_each(|secret| *secret = "x".to_owned());
+        for name in [&mut other.username, &mut other.sentinel_username] {
+            name.iter_mut().for_each(|name| *name = "x".to_owned());
+        }
+        for secret in [&mut other.password, &mut other.sentinel_password] {
+            secret.iter_mut().for_each(|secret| *secret = "x".into());
         }
         assert_eq!(format!("{config:?}"), format!("{other:?}"));
     }

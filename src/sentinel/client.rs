@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Secret},
     node::Node,
     sentinel::{
         answer::{Answer, View},
@@ -137,7 +137,7 @@ impl Client {
         cmds.extend_from_slice(questions);
         let mut replies = conn.exchange(&cmds, deadline).await?;
         if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
-            let secret = self.config.sentinel_password.as_deref();
+            let secret = self.config.sentinel_password.as_ref().map(Secret::expose);
             return Err(handshake::refusal(&error, secret));
         }
         Ok((conn, replies))
@@ -157,7 +157,7 @@ pub(super) fn auth(config: &Config) -> Option<Cmd> {
     Some(
         cmd("AUTH")
             .arg(&config.sentinel_username)
-            .arg(password)
+            .arg(password.expose())
             .take(),
     )
 }
@@ -187,7 +187,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             id: text(&id).map(str::to_owned),
             ..Answer::default()
         },
-        secret: config.sentinel_password.as_deref(),
+        secret: config.sentinel_password.as_ref().map(Secret::expose),
     };
     // Before 6.2 a Sentinel does not know this command from clients; no permission changes that.
     if let Some(error) = reading

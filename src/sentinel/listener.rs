@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Secret},
     node::Node,
     sentinel::{
         client::{self, Contact},
@@ -252,7 +252,8 @@ impl Listener<'_> {
     }
 
     fn refusal(&self, error: &redis::ServerError) -> RedisError {
-        handshake::refusal(error, self.config.sentinel_password.as_deref())
+        let secret = self.config.sentinel_password.as_ref();
+        handshake::refusal(error, secret.map(Secret::expose))
     }
 }
 

@@ -8,7 +8,7 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::{Config, Protocol, ReplyLimits},
+    config::{Config, Protocol, ReplyLimits, Secret},
     error::{code::denies_command, failure::Peer},
     node::{Node, Role},
     util::escape::escape,
@@ -107,7 +107,7 @@ pub(crate) async fn greet(
     first.extend(set_info());
     let mut replies = conn.exchange(&first, deadline).await?.into_iter();
     let hello = replies.next().unwrap_or_default();
-    let secret = config.password.as_deref();
+    let secret = config.password.as_ref().map(Secret::expose);
     if let Value::ServerError(error) = hello {
         let error = refusal(&error, secret);
         return if conn.is_open() && speaks_no_hello(&error, secret.is_some()) {
@@ -141,7 +141,7 @@ async fn greet_without_hello(
     deadline: Instant,
 ) -> RedisResult<Greeting> {
     let mut cmds = Vec::new();
-    let secret = config.password.as_deref();
+    let secret = config.password.as_ref().map(Secret::expose);
     if let Some(password) = secret {
         let mut auth = cmd("AUTH");
         auth.arg(&config.username).arg(password);
@@ -181,7 +181,7 @@ fn hello(config: &Config) -> Cmd {
     });
     if let Some(password) = &config.password {
         let username = config.username.as_deref().unwrap_or("default");
-        hello.arg("AUTH").arg(username).arg(password);
+        hello.arg("AUTH").arg(username).arg(password.expose());
     }
     if let Some(name) = &config.client_name {
         hello.arg("SETNAME").arg(name);

@@ -69,7 +69,7 @@ impl Kind {
     pub(crate) fn configure(self, config: &mut Config) {
         if self == Self::WithoutEvents {
             config.sentinel_username = Some("deaf".to_owned());
-            config.sentinel_password = Some("pw".to_owned());
+            config.sentinel_password = Some("pw".into());
         }
     }
 

@@ -23,7 +23,7 @@ impl From<&'static str> for Refusal {
 pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(), Refusal> {
     match name {
         "sentinel_username" => config.sentinel_username = Some(value.text()?),
-        "sentinel_password" => config.sentinel_password = Some(value.text()?),
+        "sentinel_password" => config.sentinel_password = Some(value.text()?.into()),
         "client_name" => config.client_name = Some(value.text()?),
         "read_from" => config.read_from = value.read_from()?,
         "protocol" => config.protocol = value.protocol()?,

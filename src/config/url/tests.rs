@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{Protocol, ReadFrom},
+    config::{Protocol, ReadFrom, Secret},
     node::Node,
 };
 
@@ -32,14 +32,20 @@ fn every_part_finds_its_field() {
     );
     assert_eq!(config.sentinels, ["a", "b:1", "[::1]:2", "/run/s.sock"]);
     assert_eq!(config.username.as_deref(), Some("user"));
-    assert_eq!(config.password.as_deref(), Some("p@:/?#w"));
+    assert_eq!(
+        config.password.as_ref().map(Secret::expose),
+        Some("p@:/?#w")
+    );
     assert_eq!(config.db, 15);
     assert_eq!(config.client_name.as_deref(), Some("x"));
     assert_eq!(config.master_name, "my.master-1");
 
     let config = parsed("redis-sentinel://:none@h,h#m%5f");
     assert_eq!(
-        (config.username, config.password.as_deref()),
+        (
+            config.username,
+            config.password.as_ref().map(Secret::expose)
+        ),
         (None, Some("none"))
     );
     assert_eq!(config.sentinels, ["h", "h"]);
@@ -52,7 +58,10 @@ fn option_values_are_decoded_but_a_plus_stays() {
         "redis-sentinel://h?sentinel_username=%C3%BC&sentinel_password=a+b%26c%20d=%25&client_name=none#m",
     );
     assert_eq!(config.sentinel_username.as_deref(), Some("ü"));
-    assert_eq!(config.sentinel_password.as_deref(), Some("a+b&c d=%"));
+    assert_eq!(
+        config.sentinel_password.as_ref().map(Secret::expose),
+        Some("a+b&c d=%")
+    );
     assert_eq!(config.client_name.as_deref(), Some("none"));
 }
 
@@ -492,8 +501,8 @@ proptest! {
         let encoded: String = password.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let url = format!("redis-sentinel://u:{encoded}@h?sentinel_password={encoded}#m");
         let config = parsed(&url);
-        prop_assert_eq!(config.password.as_deref(), Some(&*password));
-        prop_assert_eq!(config.sentinel_password.as_deref(), Some(&*password));
+        prop_assert_eq!(config.password.as_ref().map(Secret::expose), Some(&*password));
+        prop_assert_eq!(config.sentinel_password.as_ref().map(Secret::expose), Some(&*password));
     }
 }
 
@@ -511,7 +520,7 @@ fn a_url_without_sentinels_names_the_nodes() {
         ]
     );
     assert_eq!(config.username.as_deref(), Some("user"));
-    assert_eq!(config.password.as_deref(), Some("p@w"));
+    assert_eq!(config.password.as_ref().map(Secret::expose), Some("p@w"));
     assert_eq!((config.db, config.read_from), (15, ReadFrom::Any));
     assert!(config.sentinels.is_empty() && config.master_name.is_empty());
     for url in ["redis://h", "VALKEY://h/", "valkey://h/0"] {

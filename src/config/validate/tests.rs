@@ -119,14 +119,14 @@ fn unusable_sentinels_and_names_are_refused() {
 fn unusable_credentials_are_refused_without_showing_them() {
     assert_refused(&[
         (|c| c.username = Some("u".into()), "password", None),
-        (|c| c.password = Some(String::new()), "password", None),
+        (|c| c.password = Some("".into()), "password", None),
         (
             |c| c.sentinel_username = Some("u".into()),
             "sentinel_password",
             None,
         ),
         (
-            |c| c.sentinel_password = Some(String::new()),
+            |c| c.sentinel_password = Some("".into()),
             "sentinel_password",
             None,
         ),

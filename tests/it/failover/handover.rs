@@ -29,7 +29,7 @@ async fn lost_without_events(by: By) -> (usize, usize) {
     let deployment = block_in_place(|| Deployment::builder().sentinel_config(DEAF).start());
     let pool = support::pool(&deployment, |config| {
         config.sentinel_username = Some("deaf".to_owned());
-        config.sentinel_password = Some("pw".to_owned());
+        config.sentinel_password = Some("pw".into());
         config.failover_timeout = FAILOVER_LIMIT;
         // No poll may come to help.
         config.refresh_interval = Duration::from_secs(30);

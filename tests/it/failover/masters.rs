@@ -319,7 +319,7 @@ async fn a_replaced_master_that_starts_as_a_master_is_never_written_to() {
     let user = Deployment::builder().username_acl(USER, "secret", "~* &* +@all");
     let (deployment, pool, name) = stage(user, |config| {
         config.username = Some(USER.to_owned());
-        config.password = Some("secret".to_owned());
+        config.password = Some("secret".into());
     })
     .await;
     let old = deployment.master();

@@ -29,8 +29,8 @@ async fn commands(seen: &Seen, conn: &mut impl ConnectionLike, lines: &[&[&str]]
 }
 
 pub(super) fn with_secrets(config: &mut Config) {
-    config.password = Some(NODE_SECRET.to_owned());
-    config.sentinel_password = Some(SENTINEL_SECRET.to_owned());
+    config.password = Some(NODE_SECRET.into());
+    config.sentinel_password = Some(SENTINEL_SECRET.into());
     config.connect_timeout = Duration::from_secs(5);
     config.failover_timeout = FAILOVER_LIMIT;
     config.command_timeout = Some(Duration::from_secs(1));

@@ -48,7 +48,7 @@ fn config_for(deployment: &Deployment, username: Option<&str>, password: Option<
     let mut config = support::config(deployment);
     patient(&mut config);
     config.username = username.map(str::to_owned);
-    config.password = password.map(str::to_owned);
+    config.password = password.map(Into::into);
     config.client_name = Some("handshake".to_owned());
     config.db = 3;
     config
@@ -174,7 +174,7 @@ async fn a_password_that_changes_meanwhile_is_no_reason_for_a_storm() {
     let server = Server::standalone(&["requirepass first-canary"]);
     let sentinel = sentinel_of(server.port());
     let mut config = watched_by(&sentinel);
-    config.password = Some("first-canary".to_owned());
+    config.password = Some("first-canary".into());
     config.write.max_active = 20;
     let pool = Pool::connect(config).await.unwrap();
     let mut held = pool.write().await.unwrap();

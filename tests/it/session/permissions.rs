@@ -45,7 +45,7 @@ impl Pair {
         config.client_name = Some("permissions".to_owned());
         if let Some(user) = user {
             config.username = Some(user.to_owned());
-            config.password = Some("pw".to_owned());
+            config.password = Some("pw".into());
         }
         config
     }

@@ -67,7 +67,7 @@ fn config_of(user: &str) -> Config {
     let mut config = support::config(guarded());
     config.refresh_interval = Duration::from_millis(300);
     config.sentinel_username = Some(user.to_owned());
-    config.sentinel_password = Some("pw".to_owned());
+    config.sentinel_password = Some("pw".into());
     config
 }
 
@@ -231,7 +231,7 @@ async fn a_user_that_may_do_nothing_is_told_at_once_and_not_to_try_again() {
         ("nothing", "wrong", "WRONGPASS"),
     ] {
         let mut config = config_of(user);
-        config.sentinel_password = Some(password.to_owned());
+        config.sentinel_password = Some(password.into());
         config.connect_timeout = LIMIT;
         let began = Instant::now();
         let error = Pool::connect(config).await.expect_err(user);
@@ -273,7 +273,7 @@ async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
     });
     let mut config = support::config(&deployment);
     config.sentinel_username = Some("app".to_owned());
-    config.sentinel_password = Some("pw".to_owned());
+    config.sentinel_password = Some("pw".into());
     config.failover_timeout = LIMIT;
     let pool = Pool::connect(config).await.expect("it names the master");
     let old = deployment.master().port();
@@ -297,7 +297,7 @@ async fn a_user_that_may_only_ask_for_the_address_follows_a_failover() {
 async fn the_documented_data_user_is_refused_nothing() {
     let mut config = config_of("app");
     config.username = Some("data".to_owned());
-    config.password = Some("pw".to_owned());
+    config.password = Some("pw".into());
     config.client_name = Some("permissions".to_owned());
     config.db = 2;
     config.write.test_idle_after = Some(Duration::ZERO);
@@ -329,7 +329,7 @@ async fn the_documented_data_user_is_refused_nothing() {
 async fn a_data_user_without_hello_ping_and_client_can_write_and_read() {
     let mut config = config_of("app");
     config.username = Some("bare".to_owned());
-    config.password = Some("pw".to_owned());
+    config.password = Some("pw".into());
     config.client_name = Some("permissions".to_owned());
     config.db = 2;
     let pool = Pool::connect(config)
@@ -345,7 +345,7 @@ async fn a_data_user_without_hello_ping_and_client_can_write_and_read() {
 async fn a_data_user_without_select_is_told_at_once_where_it_needs_it() {
     let mut config = config_of("app");
     config.username = Some("noselect".to_owned());
-    config.password = Some("pw".to_owned());
+    config.password = Some("pw".into());
     write(&Pool::connect(config.clone()).await.expect("database 0")).await;
     config.db = 2;
     config.connect_timeout = LIMIT;

@@ -20,7 +20,7 @@ async fn sentinels_that_cannot_sign_in_at_a_healthy_master_do_not_stop_its_write
     });
     let pool = support::pool(&deployment, |config| {
         config.username = Some("app".to_owned());
-        config.password = Some("pw".to_owned());
+        config.password = Some("pw".into());
     })
     .await;
     block_in_place(|| {

@@ -23,7 +23,7 @@ async fn stage(builder: Builder) -> (Deployment, Pool, String) {
     let change = |config: &mut Config| {
         config.client_name = Some(name.clone());
         config.username = Some(USER.to_owned());
-        config.password = Some(PASSWORD.to_owned());
+        config.password = Some(PASSWORD.into());
         config.read_from = ReadFrom::Replica;
         config.failover_timeout = FAILOVER_LIMIT;
         config.command_timeout = Some(FAILOVER_LIMIT);

@@ -421,9 +421,9 @@ fn shown(error: &(dyn std::error::Error + 'static)) -> String {
 fn secretive(sentinel: &FakeServer) -> Config {
     let mut config = watched_by(sentinel);
     config.username = Some(format!("user-{SECRET}"));
-    config.password = Some(SECRET.to_owned());
+    config.password = Some(SECRET.into());
     config.sentinel_username = Some(format!("sentinel-user-{SECRET}"));
-    config.sentinel_password = Some(format!("sentinel-{SECRET}"));
+    config.sentinel_password = Some(format!("sentinel-{SECRET}").into());
     config.connect_timeout = Duration::from_millis(500);
     config.failover_timeout = Duration::from_millis(500);
     config.command_timeout = Some(Duration::from_millis(300));

@@ -98,7 +98,7 @@ async fn a_sentinel_that_turns_everybody_away_is_quoted() {
             for password in [None, Some("for-sentinels")] {
                 let door = Door::open(line, close).await;
                 let mut config = Config::new([door.addr()], "mymaster");
-                config.sentinel_password = password.map(str::to_owned);
+                config.sentinel_password = password.map(Into::into);
                 config.connect_timeout = Duration::from_millis(100);
                 config.failover_timeout = Duration::from_millis(100);
                 for _ in 0..3 {
@@ -124,7 +124,7 @@ async fn a_node_that_turns_everybody_away_is_quoted_to_every_caller_that_connect
                     let mut config = watched_by(&sentinel);
                     config.connect_timeout = Duration::from_secs(2);
                     config.failover_timeout = Duration::from_secs(2);
-                    config.password = password.map(str::to_owned);
+                    config.password = password.map(Into::into);
                     for round in 1..=3 {
                         let error = Pool::connect(config.clone()).await.unwrap_err();
                         let text = error.to_string();

@@ -254,7 +254,7 @@ fn silent_at(step: (&'static str, &'static str), silent: Arc<AtomicBool>) -> Fak
 fn impatient(sentinel: &FakeServer) -> redis_rw_pool::Config {
     let mut config = watched_by(sentinel);
     config.db = 1;
-    config.password = Some("secret".to_owned());
+    config.password = Some("secret".into());
     config.connect_timeout = Duration::from_millis(700);
     config.failover_timeout = Duration::from_millis(700);
     config

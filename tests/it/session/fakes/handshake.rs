@@ -43,12 +43,12 @@ async fn a_server_that_repeats_its_arguments_does_not_give_the_password_away() {
             let mut config = watched_by(&sentinel);
             config.connect_timeout = Duration::from_millis(500);
             config.failover_timeout = Duration::from_millis(500);
-            config.password = Some(password.clone());
+            config.password = Some(password.clone().into());
             let error = Pool::connect(config.clone()).await.unwrap_err();
             let of_node = format!("{} {error:?} {error:#?}", chain(&error));
             assert!(of_node.contains(&node.addr()), "{of_node}");
 
-            config.sentinel_password = Some(password.clone());
+            config.sentinel_password = Some(password.clone().into());
             let error = Pool::connect(config).await.unwrap_err();
             let of_sentinel = format!("{} {error:?}", chain(&error));
             assert!(matches!(error, Error::NoSentinel { .. }), "{of_sentinel}");
@@ -75,8 +75,8 @@ async fn a_sentinel_gets_neither_select_nor_the_credentials_of_the_nodes() {
     let sentinel = fake::sentinel(view);
     let mut config = watched_by(&sentinel);
     config.username = Some("user-canary".to_owned());
-    config.password = Some(SECRET.to_owned());
-    config.sentinel_password = Some("for-sentinels".to_owned());
+    config.password = Some(SECRET.into());
+    config.sentinel_password = Some("for-sentinels".into());
     config.client_name = Some("handshake".to_owned());
     config.db = 5;
     let pool = Pool::connect(config).await.unwrap();

@@ -71,7 +71,7 @@ async fn a_server_that_hides_hello_behind_its_password_is_signed_in_to_with_auth
     let sentinel = sentinel_of(node.port());
     let config = |password: Option<&str>| {
         let mut config = watched_by(&sentinel);
-        config.password = password.map(str::to_owned);
+        config.password = password.map(Into::into);
         config
     };
     let pool = Pool::connect(config(Some("right"))).await.unwrap();
@@ -125,7 +125,7 @@ async fn wrong_credentials_and_databases_are_told_at_once_in_the_words_of_any_ve
         });
         let sentinel = sentinel_of(node.port());
         let mut config = watched_by(&sentinel);
-        config.password = Some("secret".to_owned());
+        config.password = Some("secret".into());
         config.db = 1;
         let began = Instant::now();
         let error = Pool::connect(config).await.unwrap_err();
