@@ -3,21 +3,34 @@
 mod address;
 mod address_map;
 mod adopt;
+mod credentials;
+mod env;
 mod error;
+mod given;
 mod limits;
 mod multiplexed_limits;
 mod reply_limits;
 mod secret;
+#[cfg(feature = "serde")]
+mod serde;
+mod settings;
 mod url;
 mod validate;
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use crate::node::Node;
+use crate::{config::credentials::login::Keyrings, node::Node};
 
+pub(crate) use crate::config::credentials::{keyring::News, login::Login};
 pub use crate::config::{
-    address_map::AddressMap, adopt::Adopt, error::ConfigError, limits::PoolLimits,
-    multiplexed_limits::MultiplexedLimits, reply_limits::ReplyLimits, secret::Secret,
+    address_map::AddressMap,
+    adopt::Adopt,
+    credentials::{Ask, Credentials, CredentialsSource},
+    error::ConfigError,
+    limits::PoolLimits,
+    multiplexed_limits::MultiplexedLimits,
+    reply_limits::ReplyLimits,
+    secret::Secret,
 };
 
 /// Where the Sentinels are, which master they watch, and how the pool behaves.
@@ -69,7 +82,8 @@ pub struct Config {
     /// Written as `sentinels` are; the port defaults to 6379. [`Config::nodes`] says how they are used.
     pub nodes: Vec<String>,
 
-    /// The ACL user to authenticate as at the Sentinels; needs `sentinel_password`.
+    /// The ACL user to authenticate as at the Sentinels; needs `sentinel_password` or
+    /// `sentinel_credentials`.
     ///
     /// Defaults to `None`, the Sentinel's default user.
     pub sentinel_username: Option<String>,
@@ -79,7 +93,8 @@ pub struct Config {
     /// Defaults to `None`, no authentication.
     pub sentinel_password: Option<Secret>,
 
-    /// The ACL user to authenticate as at the master and its replicas; needs `password`.
+    /// The ACL user to authenticate as at the master and its replicas; needs `password` or
+    /// `credentials`.
     ///
     /// Defaults to `None`, the server's default user.
     pub username: Option<String>,
@@ -89,6 +104,15 @@ pub struct Config {
     /// It is sent to every address that the Sentinels announce, or to all `nodes`. Defaults to `None`,
     /// no authentication.
     pub password: Option<Secret>,
+
+    /// Where to get the credentials for the master and its replicas from, in place of `password`: for
+    /// passwords that are rotated and tokens that expire.
+    ///
+    /// `username` is used where the source names no user. Defaults to `None`.
+    pub credentials: Option<CredentialsSource>,
+
+    /// As [`credentials`](Self::credentials), for the Sentinels, in place of `sentinel_password`.
+    pub sentinel_credentials: Option<CredentialsSource>,
 
     /// The database that every connection selects.
     ///
@@ -163,6 +187,9 @@ pub struct Config {
 
     /// How large a reply may be. Defaults to [`ReplyLimits::default`].
     pub reply_limits: ReplyLimits,
+
+    /// What was learned from the sources. Only the pool that uses this configuration has it.
+    pub(crate) keyrings: Keyrings,
 }
 
 impl Config {
@@ -181,6 +208,8 @@ impl Config {
             sentinel_password: None,
             username: None,
             password: None,
+            credentials: None,
+            sentinel_credentials: None,
             db: 0,
             client_name: None,
             write: PoolLimits::default(),
@@ -196,6 +225,7 @@ impl Config {
             adopt: Adopt::default(),
             address_map: None,
             reply_limits: ReplyLimits::default(),
+            keyrings: Keyrings::default(),
         }
     }
 
@@ -301,6 +331,8 @@ impl fmt::Debug for Config {
             sentinel_password,
             username,
             password,
+            credentials,
+            sentinel_credentials,
             db,
             client_name,
             write,
@@ -316,6 +348,7 @@ impl fmt::Debug for Config {
             adopt,
             address_map,
             reply_limits,
+            keyrings: _,
         } = self;
         f.debug_struct("Config")
             .field("sentinels", &Addresses(sentinels))
@@ -325,6 +358,8 @@ impl fmt::Debug for Config {
             .field("sentinel_password", sentinel_password)
             .field("username", &redacted(username.as_ref()))
             .field("password", password)
+            .field("credentials", credentials)
+            .field("sentinel_credentials", sentinel_credentials)
             .field("db", db)
             .field("client_name", client_name)
             .field("write", write)

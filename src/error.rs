@@ -327,5 +327,26 @@ impl fmt::Display for DialState {
     }
 }
 
+/// By its name, see [`as_str`](Self::as_str).
+#[cfg(feature = "serde")]
+impl serde::Serialize for PoolName {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// A list of `{"from": "127.0.0.1:26379", "text": "connection refused"}`.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Reports {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Report<'a> {
+            from: &'a str,
+            text: &'a str,
+        }
+        to.collect_seq(self.iter().map(|(from, text)| Report { from, text }))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -241,8 +241,8 @@ pub mod internals;
 mod util;
 
 pub use config::{
-    AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
-    ReplyLimits, Secret,
+    AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, MultiplexedLimits,
+    PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,

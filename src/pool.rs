@@ -473,10 +473,10 @@ impl Inner {
     /// Everything but the tasks that maintain the connections.
     fn start(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        let config = Arc::new(config);
+        let runtime = Runtime::current();
+        let config = Arc::new(config.with_keyrings(&runtime));
         let topology = Arc::new(Handle::new());
         let progress = Arc::new(Progress::default());
-        let runtime = Runtime::current();
         let connections = Connections::new(&config, &topology, &progress, &runtime);
         let connections = Arc::new(connections);
         runtime.spawn_uncounted(EndsWithRuntime(Some(Arc::clone(&connections))).run());

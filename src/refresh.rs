@@ -23,7 +23,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 pub(crate) use crate::refresh::progress::Progress;
 use crate::{
-    config::Config,
+    config::{Config, News},
     node::Node,
     refresh::{
         aliases::{Aliases, Clues},
@@ -115,11 +115,13 @@ impl Refresh {
         let mut closing = pin!(closing);
         loop {
             let handle = Arc::clone(&self.handle);
+            let config = Arc::clone(&self.config);
             tokio::select! {
                 Some(message) = inbox.recv() => self.on_message(message),
                 Some(probed) = probes.recv() => self.on_probed(probed),
                 Some(resolved) = lookups.recv() => self.resolver.note(resolved),
                 () = handle.refresh_requested() => self.refresh_soon(),
+                news = config.node_logins().news() => self.on_credentials(news),
                 () = tokio::time::sleep_until(self.next_refresh) => self.begin_refresh(),
                 () = &mut closing => break,
             }
@@ -155,6 +157,7 @@ impl Refresh {
         self.probe_cache.forget_old(now);
         self.round += 1;
         self.refresh_began = Some(now);
+        self.try_credentials();
         self.sentinels.ask(self.round);
         self.progress.refresh_began(self.round);
         self.next_refresh = now + jitter::around(self.config.refresh_interval, 20);
@@ -196,6 +199,35 @@ impl Refresh {
         if closed {
             self.quick = FIRST_REFRESH;
             self.refresh_soon();
+        }
+    }
+
+    /// New credentials are tried at all nodes. When a node has accepted them, the connections that were
+    /// made with older ones retire.
+    fn on_credentials(&mut self, news: News) {
+        if news.changed {
+            tracing::info!("there are new credentials");
+            self.try_credentials();
+        }
+        if news.accepted {
+            self.handle.republish();
+        }
+    }
+
+    /// Asks each node over the pool's own connection that has yet to accept the newest credentials.
+    fn try_credentials(&mut self) {
+        let logins = self.config.node_logins();
+        let Some(newest) = logins.newest() else {
+            return;
+        };
+        let snapshot = self.handle.snapshot();
+        let replicas = snapshot.replicas.iter();
+        let replicas = replicas.filter(|replica| !replica.is_given_up());
+        let known = replicas
+            .map(|replica| &replica.node)
+            .chain(&snapshot.master);
+        for node in known.filter(|node| !logins.has_accepted(node, &newest)) {
+            self.probe_cache.ask(node.clone());
         }
     }
 

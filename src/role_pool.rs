@@ -174,6 +174,12 @@ impl RolePool {
         }
     }
 
+    /// Whether a connection to this node has signed in with credentials that the node would not ask for
+    /// any more.
+    pub(crate) fn is_outdated(&self, node: &Node, login: u64) -> bool {
+        self.config.node_logins().is_outdated(node, login)
+    }
+
     /// Why one more idle connection to this node would be one too many; `None` if it would not.
     /// `idle` counts the idle ones, which takes a lock.
     pub(crate) fn unwanted(&self, node: &Node, idle: impl FnOnce() -> usize) -> Option<Discard> {

@@ -16,7 +16,11 @@ use crate::{
 };
 
 /// The whole pool at one moment.
+///
+/// With the feature `serde` it can be serialized, with all that is in it and the
+/// [`Topology`](crate::Topology): durations as seconds, reasons and kinds by their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
     /// The pool of connections to the master.
@@ -41,6 +45,7 @@ pub struct Status {
 /// The counters only grow. `active`, `idle` and `waiting` are read one after another while the pool
 /// is at work, so under load they may be off by the checkouts that happened in between.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStatus {
     /// The limit: connections open at once.
@@ -54,6 +59,10 @@ pub struct PoolStatus {
     /// Checkouts that had to wait for a connection to come free, since the pool was made.
     pub wait_count: u64,
     /// The time those checkouts waited, together.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::seconds::serialize")
+    )]
     pub wait_duration: Duration,
     /// Connections made since the pool was made.
     pub created: u64,
@@ -65,6 +74,7 @@ pub struct PoolStatus {
 
 /// The connections that multiplexed handles share, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MultiplexedStatus {
     /// Connections open now, to all nodes together.
@@ -85,6 +95,7 @@ pub struct MultiplexedStatus {
 /// Without Sentinels all of this is about the nodes that are asked instead, and `known`, `reachable` and
 /// `listening` are 0: nothing is listened to, and no failover is promised to lose nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SentinelStatus {
     /// Sentinels known: those configured and those learned.
@@ -104,6 +115,10 @@ pub struct SentinelStatus {
     /// `docs/permissions.md` lists what the Sentinel user needs.
     pub refused: Reports,
     /// How long ago a Sentinel, or without Sentinels a node, last answered; `None` before the first answer.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::seconds::optional")
+    )]
     pub last_answer: Option<Duration>,
     /// How many times all Sentinels have been asked so far.
     pub refreshes: u64,
@@ -124,6 +139,7 @@ pub struct SentinelStatus {
 
 /// Whether writes are held back because the master is being replaced, and how that went so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FenceStatus {
     /// What kind of sign [`sign`](Self::sign) is; `None` when all is well.
@@ -132,6 +148,10 @@ pub struct FenceStatus {
     /// is well.
     pub sign: Option<String>,
     /// For how long they have been held back; `None` when they are not.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::seconds::optional")
+    )]
     pub up_for: Option<Duration>,
     /// How many times writes were held back, since the pool was made.
     pub raised: u64,
@@ -141,6 +161,10 @@ pub struct FenceStatus {
     /// still do.
     pub false_signs: u64,
     /// The total time for which writes were held back.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::seconds::serialize")
+    )]
     pub held: Duration,
 }
 
@@ -228,6 +252,14 @@ impl Drop for Waiting<'_> {
         self.stats.waiting.fetch_sub(1, Relaxed);
         let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stats.wait_nanos.fetch_add(nanos, Relaxed);
+    }
+}
+
+/// By its name, see [`as_str`](Self::as_str).
+#[cfg(feature = "serde")]
+impl serde::Serialize for SignKind {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 

@@ -20,9 +20,10 @@ pub(crate) use crate::topology::handle::Handle;
 /// current one from [`Pool::topology`](crate::Pool::topology) and follow changes with
 /// [`Pool::watch`](crate::Pool::watch).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Topology {
-    /// Grows by one with every published change.
+    /// Grows by one with every published change, and with new credentials that a node has accepted.
     pub version: u64,
     /// The configuration epoch under which the Sentinels announced the master. While they still
     /// announce [`previous_master`](Self::previous_master) it is that one's epoch. 0 without Sentinels.
@@ -57,11 +58,13 @@ pub struct Topology {
     /// well.
     pub master_error: Option<String>,
     /// The version in which `master` became the master.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) master_since: u64,
 }
 
 /// One replica in a [`Topology`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Replica {
     /// The replica's address as the Sentinels announce it, or as it was configured.
@@ -69,12 +72,16 @@ pub struct Replica {
     /// Why no read goes to this replica; `None` when it is readable.
     pub excluded: Option<Excluded>,
     /// The version in which this node became a replica; earlier connections to it are stale.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) since: u64,
     /// Whether it has been seen in step with its master, so that it has data.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) synced: bool,
     /// Readable although its link to the master is lost, because the master cannot be reached.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) orphaned: bool,
     /// Since when the Sentinels that know the master's replicas have not listed it.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) unlisted: Option<Instant>,
 }
 

@@ -8,3 +8,5 @@ pub(crate) mod jitter;
 pub(crate) mod runtime;
 #[cfg(test)]
 pub(crate) mod schedule_model;
+#[cfg(feature = "serde")]
+pub(crate) mod seconds;

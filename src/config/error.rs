@@ -28,7 +28,8 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The field, named as in [`Config`](crate::Config) with a dot before the fields of its limits,
-    /// or `url` if the problem belongs to no field.
+    /// or `url` if the problem belongs to no field. What came from the environment is named by
+    /// its variable.
     pub fn field(&self) -> &str {
         &self.field
     }
@@ -69,6 +70,12 @@ impl ConfigError {
             }
             self.value = Some(Value::Text(format!("{shown:?}")));
         }
+        self
+    }
+
+    /// For a field that its user knows by another name.
+    pub(super) fn named(mut self, field: String) -> Self {
+        self.field = field.into();
         self
     }
 

@@ -4,18 +4,15 @@
 //! So errors name a part by its field or its position, and repeat text only from a URL without
 //! credentials.
 
-mod options;
 mod percent;
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use crate::config::{
     Config, ConfigError,
     address::{self, NODE_PORT, SENTINEL_PORT},
-    url::{
-        options::{Refusal, Value},
-        percent::decode,
-    },
+    settings::{self, Refusal, Value},
+    url::percent::decode,
 };
 
 impl Config {
@@ -37,6 +34,8 @@ impl Config {
     /// | option | value |
     /// |---|---|
     /// | `sentinel_username`, `sentinel_password`, `client_name` | text |
+    /// | `password_file`, `sentinel_password_file` | path of a file, see [`CredentialsSource::file`](crate::CredentialsSource::file) |
+    /// | `address_map` | `announced=dialled`, with commas between pairs |
     /// | `read_from` | `replica_preferred`, `replica`, `master`, `any` |
     /// | `protocol` | `resp2`, `resp3` |
     /// | `adopt` | `announced`, `promoted` |
@@ -99,6 +98,18 @@ impl FromStr for Config {
 }
 
 fn parse(url: &str) -> Result<Config, ConfigError> {
+    read(url, |config| config.validate())
+}
+
+/// As [`Config::from_url`], for a URL beside which other settings are given: together they are validated.
+pub(super) fn parse_part(url: &str) -> Result<Config, ConfigError> {
+    read(url, |_| Ok(()))
+}
+
+fn read(
+    url: &str,
+    check: impl FnOnce(&Config) -> Result<(), ConfigError>,
+) -> Result<Config, ConfigError> {
     let parts = Parts::split(url)?;
     let mut config = match parts.source {
         Source::Sentinels => Config::new(parts.hosts()?, parts.master_name()?),
@@ -110,7 +121,7 @@ fn parse(url: &str) -> Result<Config, ConfigError> {
     parts.set_credentials(&mut config)?;
     parts.set_db(&mut config)?;
     parts.set_options(&mut config)?;
-    config.validate().map_err(|error| parts.censor(error))?;
+    check(&config).map_err(|error| parts.censor(error))?;
     Ok(config)
 }
 
@@ -258,7 +269,7 @@ impl<'a> Parts<'a> {
         } else {
             "must be a number from 0 to 2147483647"
         };
-        config.db = options::digits(path)
+        config.db = settings::digits(path)
             .ok_or_else(|| self.censor(ConfigError::new("db", reason).with_text(path)))?;
         Ok(())
     }
@@ -271,7 +282,7 @@ impl<'a> Parts<'a> {
                 let reason = format!("option {position} is not of the form `name=value`");
                 ConfigError::new("url", reason)
             })?;
-            options::set(config, name, Value(value)).map_err(|refusal| {
+            set_option(config, name, value).map_err(|refusal| {
                 self.censor(match refusal {
                     Refusal::Unknown => {
                         let reason = format!("option {position} is not known");
@@ -282,7 +293,7 @@ impl<'a> Parts<'a> {
                     }
                 })
             })?;
-            options::check_conflicts(&seen, name)?;
+            settings::check_conflicts(&seen, name)?;
             seen.push(name);
         }
         Ok(())
@@ -295,6 +306,25 @@ impl<'a> Parts<'a> {
             error
         }
     }
+}
+
+fn set_option(config: &mut Config, name: &str, value: &str) -> Result<(), Refusal> {
+    let elsewhere = match name {
+        "username" | "password" => "belongs before the hosts",
+        "db" => "belongs after the hosts, as in `host/3`",
+        "master_name" => "belongs at the end, as in `#mymaster`",
+        "sentinels" | "nodes" => "are the hosts of the URL",
+        _ => {
+            let decoded = decode(value);
+            // An unknown option is not refused for its value.
+            let text = decoded
+                .as_ref()
+                .map_or(Cow::from(value), |text| text.into());
+            settings::set(config, name, Value::text_of(&text))?;
+            return decoded.map(drop).map_err(Refusal::Invalid);
+        }
+    };
+    Err(Refusal::Invalid(elsewhere))
 }
 
 fn split_scheme(url: &str) -> Result<(Source, &str), ConfigError> {

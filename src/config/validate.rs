@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::config::{
-    Config, ConfigError, MultiplexedLimits, PoolLimits, ReplyLimits, Secret,
+    Config, ConfigError, CredentialsSource, MultiplexedLimits, PoolLimits, ReplyLimits, Secret,
     address::{self, NODE_PORT, SENTINEL_PORT},
 };
 
@@ -20,7 +20,8 @@ impl Config {
     /// - neither a Sentinel nor a node, or both; an address that is empty or malformed;
     /// - a master name that is empty or has characters other than letters, digits, `.`, `_`, `-`; a
     ///   master name or credentials for Sentinels where there are none;
-    /// - a user name without a password; an empty user name, password or client name; a user name
+    /// - a user name without a password or a source of credentials; a password together with a source;
+    ///   an empty user name, password or client name; a user name
     ///   with white space or a NUL; a client name with spaces or non-printable characters;
     /// - a `db` that is negative or greater than 2147483647;
     /// - a timeout, interval, idle time or lifetime of zero where zero has no meaning, or one of
@@ -66,6 +67,7 @@ impl Config {
             ("master_name", !self.master_name.is_empty()),
             ("sentinel_username", self.sentinel_username.is_some()),
             ("sentinel_password", self.sentinel_password.is_some()),
+            ("sentinel_credentials", self.sentinel_credentials.is_some()),
         ] {
             if is_set {
                 let reason = "is for Sentinels, and `nodes` are given instead of `sentinels`";
@@ -84,15 +86,21 @@ impl Config {
     }
 
     fn validate_identity(&self) -> Result<(), ConfigError> {
-        validate_credentials(
-            ["sentinel_username", "sentinel_password"],
+        validate_login(
+            [
+                "sentinel_username",
+                "sentinel_password",
+                "sentinel_credentials",
+            ],
             self.sentinel_username.as_deref(),
-            self.sentinel_password.as_ref().map(Secret::expose),
+            self.sentinel_password.as_ref(),
+            self.sentinel_credentials.as_ref(),
         )?;
-        validate_credentials(
-            ["username", "password"],
+        validate_login(
+            ["username", "password", "credentials"],
             self.username.as_deref(),
-            self.password.as_ref().map(Secret::expose),
+            self.password.as_ref(),
+            self.credentials.as_ref(),
         )?;
         within("db", &self.db, &(0..=MAX_DB))?;
         match &self.client_name {
@@ -170,7 +178,30 @@ fn validate_reply_limits(limits: &ReplyLimits) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn validate_credentials(
+fn validate_login(
+    [username_field, password_field, source_field]: [&'static str; 3],
+    username: Option<&str>,
+    password: Option<&Secret>,
+    source: Option<&CredentialsSource>,
+) -> Result<(), ConfigError> {
+    let fields = [username_field, password_field];
+    let Some(source) = source else {
+        return credentials(fields, username, password.map(Secret::expose));
+    };
+    if password.is_some() {
+        let reason = format!("is set beside `{source_field}`: only one of them can be used");
+        return Err(ConfigError::new(password_field, reason));
+    }
+    // What it answers is known only in the case of fixed ones.
+    let (username, password) = match source.known() {
+        Some(known) => (known.username.as_deref().or(username), &known.password),
+        None => (username, &"unknown".into()),
+    };
+    credentials(fields, username, Some(password.expose()))
+}
+
+/// Whether a user name and a password can be used. The error shows neither.
+pub(super) fn credentials(
     [username_field, password_field]: [&'static str; 2],
     username: Option<&str>,
     password: Option<&str>,

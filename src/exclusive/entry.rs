@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     retired_at: Option<Instant>,
     born: Instant,
     expires_at: Option<Instant>,
+    /// Why it is closed then.
+    expiry: Discard,
     /// When it was last returned; until the first return, when it was made.
     pub(crate) idle_since: Instant,
 }
@@ -43,6 +45,7 @@ impl Entry {
             retired_at: None,
             born: now,
             expires_at: lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            expiry: Discard::Lifetime,
             idle_since: now,
         })
     }
@@ -69,6 +72,9 @@ impl Entry {
     /// As [`reason_to_discard`](Self::reason_to_discard), for the reaper, which has asked for all
     /// nodes at once whether they are still wanted.
     pub(crate) fn reason_to_prune(&self, admission: Admission, now: Instant) -> Option<Discard> {
+        if admission == Admission::Open && self.is_outdated() {
+            return Some(Discard::Credentials);
+        }
         self.reason_as(None, admission, Moment::Reap, now)
     }
 
@@ -84,6 +90,7 @@ impl Entry {
             admission,
             departed: self.role_pool.departed(),
             expires_at: self.expires_at,
+            expiry: self.expiry,
             idle_since: self.idle_since,
         };
         let limits = self.role_pool.limits();
@@ -149,11 +156,23 @@ impl Entry {
         if self.vetted == version {
             return Admission::Open;
         }
+        // A caller keeps a connection of older credentials, which works. It ends at its return, as at
+        // the end of its lifetime.
+        if self.is_outdated() {
+            let now = self.role_pool.clock.now();
+            (self.expires_at, self.expiry) = (Some(now), Discard::Credentials);
+        }
         let admission = self.role_pool().admission(&self.target);
         if admission == Admission::Open {
             self.vetted = version;
         }
         admission
+    }
+
+    /// Whether its node has accepted newer credentials than those that it was made with.
+    fn is_outdated(&self) -> bool {
+        let node = &self.target.node;
+        self.role_pool.is_outdated(node, self.parts().0.login())
     }
 
     /// A reply of its node says that this connection must take no more commands. Nothing is closed

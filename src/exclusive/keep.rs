@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     /// The reason to give when its node is not what the pool wants any more.
     pub(crate) departed: Discard,
     pub(crate) expires_at: Option<Instant>,
+    /// The reason to give from then on.
+    pub(crate) expiry: Discard,
     pub(crate) idle_since: Instant,
 }
 
@@ -50,7 +52,7 @@ pub(crate) fn reason_to_discard(
         return Some(facts.departed);
     }
     if facts.expires_at.is_some_and(|at| at <= now) {
-        return Some(Discard::Lifetime);
+        return Some(facts.expiry);
     }
     // One that comes back was in use until now.
     if moment != Moment::Return

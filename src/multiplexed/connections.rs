@@ -51,6 +51,14 @@ const YOUNG: Duration = Duration::from_secs(1);
 pub(crate) struct SharedConnection {
     pub(crate) mux: Arc<Mux>,
     pub(crate) target: Target,
+    /// The generation of the credentials that it was made with.
+    login: u64,
+}
+
+impl SharedConnection {
+    fn is_outdated(&self, role_pool: &RolePool) -> bool {
+        role_pool.is_outdated(&self.target.node, self.login)
+    }
 }
 
 /// A snapshot of the open connections.
@@ -296,8 +304,12 @@ impl Maintainer {
                 _ => connection.mux.nudge(),
             }
         }
+        self.retire_outdated(&targets);
+        let role_pool = &self.connections.role_pool;
         for target in &targets {
-            let same = |connection: &&Arc<SharedConnection>| connection.target == *target;
+            let same = |connection: &&Arc<SharedConnection>| {
+                connection.target == *target && !connection.is_outdated(role_pool)
+            };
             let have = self.open.iter().filter(same).count();
             let dials = self.under_way.values();
             let under_way = dials.filter(|node| **node == target.node).count();
@@ -321,6 +333,27 @@ impl Maintainer {
         self.connections.publish(&self.open, self.trouble.clone());
     }
 
+    /// Retires the connections in whose place there is one with newer credentials. Until then they are
+    /// used on, so that no command fails or waits.
+    fn retire_outdated(&mut self, targets: &[Target]) {
+        let role_pool = &self.connections.role_pool;
+        let wanted = role_pool.config.multiplexed.connections;
+        for target in targets {
+            let have = self.open.iter().filter(|it| it.target == *target).count();
+            let mut surplus = have.saturating_sub(wanted);
+            self.open.retain(|connection| {
+                let replaced = surplus > 0
+                    && connection.target == *target
+                    && connection.is_outdated(role_pool);
+                if replaced {
+                    surplus -= 1;
+                    connection.mux.retire();
+                }
+                !replaced
+            });
+        }
+    }
+
     fn dialled(&mut self, dialled: Result<(task::Id, Dialled), JoinError>) {
         let id = match &dialled {
             Ok((id, _)) => *id,
@@ -339,11 +372,13 @@ impl Maintainer {
         let connections = Arc::clone(&self.connections);
         let limits = connections.role_pool.config.multiplexed;
         let current = admission(Arc::clone(&connections), target.clone());
+        let login = connection.login();
         let (mux, driver) = Mux::open(connection, limits, current);
         connections.created.fetch_add(1, Relaxed);
         self.open.push(Arc::new(SharedConnection {
             mux,
             target: target.clone(),
+            login,
         }));
         let born = Instant::now();
         let runtime = Arc::clone(&connections.role_pool.runtime);

@@ -203,7 +203,10 @@ async fn greet(
     deadline: Instant,
 ) -> Result<(WireConnection, Greeting), RedisError> {
     if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
-        match handshake::greet(config, &mut conn, Role::Replica, deadline).await {
+        // Newer credentials are tried here first.
+        let login = config.node_logins().newest().unwrap_or_default();
+        let login = login.again(conn.login());
+        match handshake::greet(config, &login, &mut conn, Role::Replica, deadline).await {
             Ok(greeting) => return Ok((conn, greeting)),
             Err(error) if error.is_timeout() => return Err(error),
             // A server closes connections for many reasons, and that says nothing about its role.

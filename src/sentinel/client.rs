@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Secret},
+    config::{Config, Login},
     node::Node,
     sentinel::{
         answer::{Answer, View},
@@ -94,7 +94,8 @@ impl Client {
 
     /// Asks the Sentinel to which this address leads.
     async fn ask_any(&mut self, deadline: Instant) -> RedisResult<Answer> {
-        if let Some(mut reused) = self.conn.take_if(|conn| !conn.is_stale())
+        let reused = self.conn.take_if(|conn| !conn.is_stale());
+        if let Some(mut reused) = self.with_newest_login(reused, deadline).await
             && let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await
         {
             return self.keep(reused, replies);
@@ -125,21 +126,57 @@ impl Client {
         None
     }
 
+    /// This connection, or one with newer credentials in its place, where there are some and the
+    /// Sentinel accepts them.
+    async fn with_newest_login(
+        &self,
+        conn: Option<WireConnection>,
+        deadline: Instant,
+    ) -> Option<WireConnection> {
+        let conn = conn?;
+        match self.config.sentinel_logins().newest() {
+            Some(login) if login.generation != conn.login() => {
+                let dialled = self.dial_as(&login, &[my_id()], deadline).await;
+                Some(dialled.map_or(conn, |(conn, _)| conn))
+            }
+            _ => Some(conn),
+        }
+    }
+
     /// Makes a connection, signs in and asks, in one round trip.
     async fn dial(
         &self,
         questions: &[Cmd],
         deadline: Instant,
     ) -> RedisResult<(WireConnection, Vec<Value>)> {
+        let logins = self.config.sentinel_logins();
+        let (login, deadline) = login(&self.config, deadline).await?;
+        let error = match self.dial_as(&login, questions, deadline).await {
+            Err(error) => error,
+            dialled => return dialled,
+        };
+        match logins.after(&login, &self.address, &error, deadline).await {
+            Some(login) => self.dial_as(&login, questions, deadline).await,
+            None => Err(error),
+        }
+    }
+
+    async fn dial_as(
+        &self,
+        login: &Login,
+        questions: &[Cmd],
+        deadline: Instant,
+    ) -> RedisResult<(WireConnection, Vec<Value>)> {
         let mut conn = handshake::connect_sentinel(&self.address, deadline).await?;
-        let mut cmds: Vec<Cmd> = auth(&self.config).into_iter().collect();
+        let mut cmds: Vec<Cmd> = auth(login).into_iter().collect();
         let own = cmds.len();
         cmds.extend_from_slice(questions);
         let mut replies = conn.exchange(&cmds, deadline).await?;
         if let Some(Value::ServerError(error)) = replies.drain(..own).next() {
-            let secret = self.config.sentinel_password.as_ref().map(Secret::expose);
-            return Err(handshake::refusal(&error, secret));
+            return Err(handshake::refusal(&error, login.secret()));
         }
+        conn.signed_in(login.generation);
+        self.config.sentinel_logins().accepted(&self.address, login);
         Ok((conn, replies))
     }
 
@@ -151,15 +188,18 @@ impl Client {
     }
 }
 
-/// A Sentinel's own credentials; never those of the data nodes.
-pub(super) fn auth(config: &Config) -> Option<Cmd> {
-    let password = config.sentinel_password.as_ref()?;
-    Some(
-        cmd("AUTH")
-            .arg(&config.sentinel_username)
-            .arg(password.expose())
-            .take(),
-    )
+/// A Sentinel's own credentials; never those of the data nodes. A source of them may take longer than
+/// a Sentinel may, so its time is added to the deadline.
+pub(super) async fn login(config: &Config, deadline: Instant) -> RedisResult<(Login, Instant)> {
+    let began = Instant::now();
+    let patience = began + config.connect_timeout;
+    let login = config.sentinel_logins().for_dial(patience).await?;
+    Ok((login, deadline + began.elapsed()))
+}
+
+pub(super) fn auth(login: &Login) -> Option<Cmd> {
+    let password = login.secret()?;
+    Some(cmd("AUTH").arg(&login.username).arg(password).take())
 }
 
 pub(super) fn my_id() -> Cmd {
@@ -179,6 +219,7 @@ fn questions(config: &Config) -> Vec<Cmd> {
 
 /// Makes one answer of the replies to [`questions`].
 fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
+    let login = config.sentinel_logins().known().unwrap_or_default();
     let mut replies = replies.into_iter();
     let [address, master, replicas, sentinels, id] =
         std::array::from_fn(|_| replies.next().unwrap_or_default());
@@ -187,7 +228,7 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
             id: text(&id).map(str::to_owned),
             ..Answer::default()
         },
-        secret: config.sentinel_password.as_ref().map(Secret::expose),
+        secret: login.secret(),
     };
     // Before 6.2 a Sentinel does not know this command from clients; no permission changes that.
     if let Some(error) = reading

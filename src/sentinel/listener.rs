@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Secret},
+    config::{Config, Login},
     node::Node,
     sentinel::{
         client::{self, Contact},
@@ -102,9 +102,7 @@ enum Incoming {
 
 impl Listener<'_> {
     async fn listen(mut self, address: &Node) -> RedisResult<Infallible> {
-        let deadline = Instant::now() + self.config.sentinel_timeout;
-        let mut conn = handshake::connect_sentinel(address, deadline).await?;
-        self.sign_in(&mut conn, deadline).await?;
+        let mut conn = self.connect(address).await?;
         let mut withheld = self.subscribe(&mut conn, event::CHANNELS).await?;
         self.listened.send_replace(self.id.clone());
         self.announce(&withheld).await?;
@@ -117,6 +115,11 @@ impl Listener<'_> {
                     return Err(error);
                 }
             }
+            if self.has_newer_login(&conn)
+                && let Ok(opened) = self.replace(&mut conn, address, &withheld).await
+            {
+                conn = opened;
+            }
             self.ping(&mut conn).await?;
             // The permission may have been given meanwhile.
             let left = self.subscribe(&mut conn, &withheld.channels).await?;
@@ -127,14 +130,58 @@ impl Listener<'_> {
         }
     }
 
+    fn has_newer_login(&self, conn: &WireConnection) -> bool {
+        let newest = self.config.sentinel_logins().newest();
+        newest.is_some_and(|newest| newest.generation != conn.login())
+    }
+
+    async fn connect(&mut self, address: &Node) -> RedisResult<WireConnection> {
+        let deadline = Instant::now() + self.config.sentinel_timeout;
+        let (login, deadline) = client::login(self.config, deadline).await?;
+        let error = match self.sign_in(address, &login, deadline).await {
+            Err(error) => error,
+            signed_in => return signed_in,
+        };
+        let logins = self.config.sentinel_logins();
+        match logins.after(&login, address, &error, deadline).await {
+            Some(login) => self.sign_in(address, &login, deadline).await,
+            None => Err(error),
+        }
+    }
+
+    /// Listens over a connection with newer credentials. The old one goes only when the new one hears,
+    /// and what came over it meanwhile is passed on.
+    async fn replace(
+        &mut self,
+        old: &mut WireConnection,
+        address: &Node,
+        withheld: &Withheld,
+    ) -> RedisResult<WireConnection> {
+        let mut conn = self.connect(address).await?;
+        let channels = event::CHANNELS.iter().copied();
+        let channels: Vec<_> = channels
+            .filter(|channel| !withheld.channels.contains(channel))
+            .collect();
+        self.subscribe(&mut conn, &channels).await?;
+        self.listened.send_replace(self.id.clone());
+        while let Ok(Some(_)) = self.next(old, Instant::now()).await {}
+        Ok(conn)
+    }
+
     /// Signs in, and asks for the Sentinel's id: a subscribed connection cannot ask any more.
-    async fn sign_in(&mut self, conn: &mut WireConnection, deadline: Instant) -> RedisResult<()> {
-        let mut cmds: Vec<Cmd> = client::auth(self.config).into_iter().collect();
+    async fn sign_in(
+        &mut self,
+        address: &Node,
+        login: &Login,
+        deadline: Instant,
+    ) -> RedisResult<WireConnection> {
+        let mut conn = handshake::connect_sentinel(address, deadline).await?;
+        let mut cmds: Vec<Cmd> = client::auth(login).into_iter().collect();
         cmds.push(client::my_id());
         let mut replies = conn.exchange(&cmds, deadline).await?;
         let id = replies.pop().unwrap_or_default();
         if let Some(Value::ServerError(error)) = replies.first() {
-            return Err(self.refusal(error));
+            return Err(handshake::refusal(error, login.secret()));
         }
         if let Value::ServerError(error) = &id {
             let error = self.refusal(error);
@@ -143,7 +190,8 @@ impl Listener<'_> {
             }
         }
         self.id = client::text(&id).map(str::to_owned);
-        Ok(())
+        conn.signed_in(login.generation);
+        Ok(conn)
     }
 
     /// Subscribes to these channels, each with its own command: a command that names several is
@@ -252,8 +300,8 @@ impl Listener<'_> {
     }
 
     fn refusal(&self, error: &redis::ServerError) -> RedisError {
-        let secret = self.config.sentinel_password.as_ref();
-        handshake::refusal(error, secret.map(Secret::expose))
+        let login = self.config.sentinel_logins().known().unwrap_or_default();
+        handshake::refusal(error, login.secret())
     }
 }
 

@@ -28,6 +28,9 @@ pub enum Discard {
     Dirty,
     /// It failed the PING that `test_idle_after` asks for.
     TestFailed,
+    /// It was made with older credentials than its node has accepted since. See
+    /// [`CredentialsSource`](crate::CredentialsSource).
+    Credentials,
     /// The pool was closed.
     PoolClosed,
 }
@@ -46,6 +49,7 @@ impl Discard {
         Self::Cancelled,
         Self::Dirty,
         Self::TestFailed,
+        Self::Credentials,
         Self::PoolClosed,
     ];
 
@@ -65,6 +69,7 @@ impl Discard {
             Self::Cancelled => "cancelled",
             Self::Dirty => "dirty",
             Self::TestFailed => "test_failed",
+            Self::Credentials => "credentials",
             Self::PoolClosed => "pool_closed",
         }
     }
@@ -102,5 +107,21 @@ impl fmt::Debug for Discards {
         f.debug_map()
             .entries(self.iter().filter(|(_, count)| *count > 0))
             .finish()
+    }
+}
+
+/// By its name, see [`as_str`](Self::as_str).
+#[cfg(feature = "serde")]
+impl serde::Serialize for Discard {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// A map with every reason, also those that are zero.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Discards {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.iter())
     }
 }

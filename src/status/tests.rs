@@ -22,6 +22,7 @@ fn labels_are_as_documented() {
             "cancelled",
             "dirty",
             "test_failed",
+            "credentials",
             "pool_closed",
         ]
     );
@@ -49,4 +50,74 @@ fn each_reason_stands_at_its_own_place() {
     for (place, reason) in Discard::ALL.iter().enumerate() {
         assert_eq!(*reason as usize, place, "{reason}");
     }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn everything_that_is_reported_can_be_serialized() {
+    use crate::{
+        node::{Node, Role},
+        topology::{Replica, Topology, excluded::Excluded},
+    };
+
+    let stats = Stats::default();
+    stats.discarded(Discard::Credentials);
+    let pool = PoolStatus {
+        wait_duration: Duration::from_millis(1500),
+        discards: stats.discards(),
+        ..PoolStatus::default()
+    };
+    let json = serde_json::to_value(&pool).unwrap();
+    assert_eq!(json["wait_duration"], 1.5);
+    assert_eq!(json["discards"]["credentials"], 1);
+    assert_eq!(json["discards"]["idle"], 0);
+    let reports = [("a:1".to_owned(), "refused".to_owned())];
+    let status = Status {
+        write: pool,
+        read: PoolStatus::default(),
+        writer: MultiplexedStatus::default(),
+        reader: MultiplexedStatus::default(),
+        sentinel: SentinelStatus {
+            unheard: reports.into_iter().collect(),
+            last_answer: Some(Duration::from_millis(250)),
+            ..SentinelStatus::default()
+        },
+        fence: FenceStatus {
+            kind: Some(SignKind::OtherMaster),
+            ..FenceStatus::default()
+        },
+        master_error: None,
+    };
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["sentinel"]["last_answer"], 0.25);
+    let unheard = serde_json::json!([{ "from": "a:1", "text": "refused" }]);
+    assert_eq!(json["sentinel"]["unheard"], unheard);
+    assert_eq!(json["fence"]["kind"], "other_master");
+    assert!(json["fence"]["up_for"].is_null() && json["master_error"].is_null());
+
+    let topology = Topology {
+        version: 7,
+        master: Some(Node::new("::1", 6379)),
+        replicas: vec![Replica {
+            node: Node::new("b", 1),
+            excluded: Some(Excluded::Silent {
+                within: Duration::from_secs(2),
+            }),
+            since: 1,
+            synced: true,
+            orphaned: false,
+            unlisted: None,
+        }],
+        ..Topology::default()
+    };
+    let json = serde_json::to_value(&topology).unwrap();
+    assert_eq!(json["master"], "[::1]:6379");
+    let replica = serde_json::json!({
+        "node": "b:1",
+        "excluded": { "reason": "silent", "text": "did not answer within 2s" },
+    });
+    assert_eq!(json["replicas"], serde_json::json!([replica]));
+    assert_eq!(json.as_object().unwrap().len(), 8, "{json}");
+    let roles = serde_json::to_value([Role::Master, Role::Replica]).unwrap();
+    assert_eq!(roles, serde_json::json!(["master", "replica"]));
 }

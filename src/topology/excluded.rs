@@ -112,5 +112,18 @@ impl fmt::Display for Excluded {
     }
 }
 
+/// `{"reason": "silent", "text": "did not answer within 2s"}`: its name, and what a reader is told.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Excluded {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut excluded = to.serialize_struct("Excluded", 2)?;
+        excluded.serialize_field("reason", self.as_str())?;
+        excluded.serialize_field("text", &self.to_string())?;
+        excluded.end()
+    }
+}
+
 #[cfg(test)]
 mod tests;

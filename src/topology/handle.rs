@@ -79,6 +79,12 @@ impl Handle {
         });
     }
 
+    /// Publishes the same again, so that every connection is judged anew: what else it depends on has
+    /// changed.
+    pub(crate) fn republish(&self) {
+        self.replace(|current| Some(current.clone()));
+    }
+
     /// Excludes a replica from reads at once because it did not answer within this time, and asks
     /// for a refresh. Any other node is only suspected: if it is the master, there is no other one
     /// to go to.

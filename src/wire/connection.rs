@@ -62,6 +62,8 @@ pub(crate) struct WireConnection {
     wrapped: bool,
     /// It was not lent yet: its commands are the pool's own.
     own: bool,
+    /// The generation of the credentials that it has signed in with.
+    login: u64,
 }
 
 impl fmt::Debug for WireConnection {
@@ -96,7 +98,21 @@ impl WireConnection {
             before: Session::new(db),
             wrapped: false,
             own: true,
+            login: 0,
         }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn signed_in(&mut self, generation: u64) {
+        self.login = generation;
+    }
+
+    /// The generation of the credentials that it has signed in with.
+    pub(crate) fn login(&self) -> u64 {
+        self.login
     }
 
     /// From now on callers' commands pass over this connection.

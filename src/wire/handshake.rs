@@ -8,7 +8,7 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value, cmd};
 use tokio::time::Instant;
 
 use crate::{
-    config::{Config, Protocol, ReplyLimits, Secret},
+    config::{Config, Login, Protocol, ReplyLimits},
     error::{code::denies_command, failure::Peer},
     node::{Node, Role},
     util::escape::escape,
@@ -44,8 +44,29 @@ impl Greeting {
 
 /// Connects to a data node and signs in. `role` is what the node is expected to be; the caller finds in
 /// the [`Greeting`] whether it is.
+///
+/// Where a source of credentials has others after a refusal, the node gets to see those too.
 pub(crate) async fn connect(
     config: &Config,
+    node: &Node,
+    role: Role,
+    deadline: Instant,
+) -> RedisResult<(WireConnection, Greeting)> {
+    let logins = config.node_logins();
+    let login = logins.for_dial(deadline).await?;
+    let error = match connect_as(config, &login, node, role, deadline).await {
+        Err(error) => error,
+        connected => return connected,
+    };
+    match logins.after(&login, node, &error, deadline).await {
+        Some(login) => connect_as(config, &login, node, role, deadline).await,
+        None => Err(error),
+    }
+}
+
+async fn connect_as(
+    config: &Config,
+    login: &Login,
     node: &Node,
     role: Role,
     deadline: Instant,
@@ -63,7 +84,7 @@ pub(crate) async fn connect(
         limits,
         config.command_timeout,
     );
-    let greeting = greet(config, &mut conn, role, deadline).await?;
+    let greeting = greet(config, login, &mut conn, role, deadline).await?;
     Ok((conn.lend(), greeting))
 }
 
@@ -94,11 +115,25 @@ const SENTINEL_REPLY_BYTES: usize = 4 << 20;
 /// Signs in and asks for the node's role. The connection may have been signed in before.
 pub(crate) async fn greet(
     config: &Config,
+    login: &Login,
     conn: &mut WireConnection,
     role: Role,
     deadline: Instant,
 ) -> RedisResult<Greeting> {
-    let mut first = vec![hello(config)];
+    let greeting = say_hello(config, login, conn, role, deadline).await?;
+    conn.signed_in(login.generation);
+    config.node_logins().accepted(conn.node(), login);
+    Ok(greeting)
+}
+
+async fn say_hello(
+    config: &Config,
+    login: &Login,
+    conn: &mut WireConnection,
+    role: Role,
+    deadline: Instant,
+) -> RedisResult<Greeting> {
+    let mut first = vec![hello(config, login)];
     first.extend(select(config));
     let ask_role = role == Role::Replica;
     if ask_role {
@@ -107,11 +142,11 @@ pub(crate) async fn greet(
     first.extend(set_info());
     let mut replies = conn.exchange(&first, deadline).await?.into_iter();
     let hello = replies.next().unwrap_or_default();
-    let secret = config.password.as_ref().map(Secret::expose);
+    let secret = login.secret();
     if let Value::ServerError(error) = hello {
         let error = refusal(&error, secret);
         return if conn.is_open() && speaks_no_hello(&error, secret.is_some()) {
-            greet_without_hello(config, conn, deadline).await
+            greet_without_hello(config, login, conn, deadline).await
         } else {
             Err(error)
         };
@@ -137,14 +172,15 @@ pub(crate) async fn greet(
 
 async fn greet_without_hello(
     config: &Config,
+    login: &Login,
     conn: &mut WireConnection,
     deadline: Instant,
 ) -> RedisResult<Greeting> {
     let mut cmds = Vec::new();
-    let secret = config.password.as_ref().map(Secret::expose);
+    let secret = login.secret();
     if let Some(password) = secret {
         let mut auth = cmd("AUTH");
-        auth.arg(&config.username).arg(password);
+        auth.arg(&login.username).arg(password);
         cmds.push(auth);
     }
     cmds.extend(select(config));
@@ -173,15 +209,15 @@ async fn greet_without_hello(
     })
 }
 
-fn hello(config: &Config) -> Cmd {
+fn hello(config: &Config, login: &Login) -> Cmd {
     let mut hello = cmd("HELLO");
     hello.arg(match config.protocol {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     });
-    if let Some(password) = &config.password {
-        let username = config.username.as_deref().unwrap_or("default");
-        hello.arg("AUTH").arg(username).arg(password.expose());
+    if let Some(password) = login.secret() {
+        let username = login.username.as_deref().unwrap_or("default");
+        hello.arg("AUTH").arg(username).arg(password);
     }
     if let Some(name) = &config.client_name {
         hello.arg("SETNAME").arg(name);

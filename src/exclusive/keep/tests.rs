@@ -10,6 +10,7 @@ fn facts(expires_at: Option<Instant>, idle_since: Instant) -> Facts {
         admission: Admission::Open,
         departed: Discard::NodeGone,
         expires_at,
+        expiry: Discard::Lifetime,
         idle_since,
     }
 }
@@ -97,6 +98,19 @@ async fn the_first_reason_counts_at_every_moment() {
         };
         let got = reason_to_discard(&facts, moment, &limits, now, || stale);
         assert_eq!(got, expected, "{moment:?} {facts:?} stale: {stale}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_a_connection_gives_the_reason() {
+    let now = Instant::now();
+    let facts = Facts {
+        expiry: Discard::Credentials,
+        ..facts(Some(now), now)
+    };
+    for moment in [Moment::Checkout, Moment::Return, Moment::Reap] {
+        let reason = reason_to_discard(&facts, moment, &PoolLimits::default(), now, || false);
+        assert_eq!(reason, Some(Discard::Credentials), "{moment:?}");
     }
 }
 

@@ -117,9 +117,11 @@ impl Model {
             connections.ended.notify_one();
         }));
         self.servers.push(go(step, server));
-        self.maintainer()
-            .open
-            .push(Arc::new(SharedConnection { mux, target }));
+        self.maintainer().open.push(Arc::new(SharedConnection {
+            mux,
+            target,
+            login: 0,
+        }));
     }
 
     fn maintainer(&mut self) -> &mut Maintainer {
