@@ -3,6 +3,7 @@
 mod cancel;
 mod cancel_calls;
 mod commands;
+mod credentials;
 mod deadlines;
 mod fakes;
 mod handshake;
