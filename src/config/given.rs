@@ -24,7 +24,7 @@ pub(super) fn assemble(
     given: &[Given],
     shown: impl Fn(&str) -> String,
 ) -> Result<Config, ConfigError> {
-    let is_url = |given: &&Given| given.name == "url" && given.kind != Kind::Null;
+    let is_url = |given: &&Given| given.name == "url" && !given.kind.is_null();
     let url = given.iter().find(is_url);
     let mut config = match url {
         Some(url) => url::parse_part(&url.text).map_err(|error| renamed(error, &shown))?,

@@ -211,11 +211,24 @@ pub(super) enum Kind {
     /// Text, or something of which the text is all that there is to know.
     Text,
     /// Neither text nor a whole number: as text it need not be what somebody wrote.
+    #[cfg(feature = "serde")]
     Inexact,
     /// A whole number, where the format has numbers.
+    #[cfg(feature = "serde")]
     Number,
     /// There is no value, as the format says.
+    #[cfg(feature = "serde")]
     Null,
+}
+
+impl Kind {
+    pub(super) fn is_null(self) -> bool {
+        match self {
+            Self::Text => false,
+            #[cfg(feature = "serde")]
+            other => other == Self::Null,
+        }
+    }
 }
 
 /// The reason where a value is null that is none of those which may be `none`.
@@ -230,10 +243,18 @@ impl<'a> Value<'a> {
         Self { text, kind }
     }
 
+    fn is_null(self) -> bool {
+        self.kind.is_null()
+    }
+
     fn text(self) -> Result<String, &'static str> {
         match self.kind {
-            Kind::Text | Kind::Number => Ok(self.text.to_owned()),
+            Kind::Text => Ok(self.text.to_owned()),
+            #[cfg(feature = "serde")]
+            Kind::Number => Ok(self.text.to_owned()),
+            #[cfg(feature = "serde")]
             Kind::Inexact => Err("must be text: write it in quotes"),
+            #[cfg(feature = "serde")]
             Kind::Null => Err(NULL),
         }
     }
@@ -301,7 +322,7 @@ impl<'a> Value<'a> {
         self,
         parse: impl FnOnce(Self) -> Result<T, &'static str>,
     ) -> Result<Option<T>, &'static str> {
-        if self.kind == Kind::Null || self.text == "none" {
+        if self.is_null() || self.text == "none" {
             return Ok(None);
         }
         parse(self).map(Some)
