@@ -4,6 +4,7 @@ mod address;
 mod address_map;
 mod adopt;
 mod credentials;
+pub(crate) mod edition;
 mod env;
 mod error;
 mod given;
@@ -14,12 +15,20 @@ mod secret;
 #[cfg(feature = "serde")]
 mod serde;
 mod settings;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+mod tls_settings;
 mod url;
 mod validate;
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use crate::{config::credentials::login::Keyrings, node::Node};
+#[cfg(feature = "tls")]
+use crate::config::tls::{SentinelTls, Tls};
+use crate::{
+    config::{credentials::login::Keyrings, edition::NewEditions},
+    node::Node,
+};
 
 pub(crate) use crate::config::credentials::{keyring::News, login::Login};
 pub use crate::config::{
@@ -188,6 +197,17 @@ pub struct Config {
     /// How large a reply may be. Defaults to [`ReplyLimits::default`].
     pub reply_limits: ReplyLimits,
 
+    /// How connections to the nodes are encrypted. Defaults to `None`, plain text.
+    ///
+    /// Needs the feature `tls`, and one of `tls-ring` and `tls-aws-lc-rs` unless the application brings
+    /// a provider of its own.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+
+    /// How connections to the Sentinels are encrypted. Defaults to [`SentinelTls::AsNodes`].
+    #[cfg(feature = "tls")]
+    pub sentinel_tls: SentinelTls,
+
     /// What was learned from the sources. Only the pool that uses this configuration has it.
     pub(crate) keyrings: Keyrings,
 }
@@ -225,6 +245,10 @@ impl Config {
             adopt: Adopt::default(),
             address_map: None,
             reply_limits: ReplyLimits::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            sentinel_tls: SentinelTls::default(),
             keyrings: Keyrings::default(),
         }
     }
@@ -318,6 +342,25 @@ impl Config {
             None => Some(announced.clone()),
         }
     }
+
+    /// Tells when connections to the nodes are made with newer certificates.
+    pub(crate) fn new_editions(&self) -> NewEditions {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.new_editions();
+        }
+        NewEditions::default()
+    }
+
+    /// `None` for plain text.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_of_sentinels(&self) -> Option<&Tls> {
+        match &self.sentinel_tls {
+            SentinelTls::AsNodes => self.tls.as_ref(),
+            SentinelTls::Off => None,
+            SentinelTls::Own(tls) => Some(tls),
+        }
+    }
 }
 
 impl fmt::Debug for Config {
@@ -348,9 +391,14 @@ impl fmt::Debug for Config {
             adopt,
             address_map,
             reply_limits,
+            #[cfg(feature = "tls")]
+            tls,
+            #[cfg(feature = "tls")]
+            sentinel_tls,
             keyrings: _,
         } = self;
-        f.debug_struct("Config")
+        let mut shown = f.debug_struct("Config");
+        shown
             .field("sentinels", &Addresses(sentinels))
             .field("master_name", master_name)
             .field("nodes", &Addresses(nodes))
@@ -374,8 +422,10 @@ impl fmt::Debug for Config {
             .field("failover_timeout", failover_timeout)
             .field("adopt", adopt)
             .field("address_map", address_map)
-            .field("reply_limits", reply_limits)
-            .finish()
+            .field("reply_limits", reply_limits);
+        #[cfg(feature = "tls")]
+        shown.field("tls", tls).field("sentinel_tls", sentinel_tls);
+        shown.finish()
     }
 }
 

@@ -216,9 +216,17 @@ fn no_sentinel(refused: bool) -> &'static str {
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
     use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig};
     matches!(error.kind(), AuthenticationFailed | InvalidClientConfig)
+        || failure::is_tls_refusal(error)
         || error.code().is_some_and(|code| {
             code::setup(code, error.detail().unwrap_or_default()) != Setup::MayPass
         })
+}
+
+#[cfg(feature = "tls")]
+impl From<crate::config::tls::TlsError> for Error {
+    fn from(error: crate::config::tls::TlsError) -> Self {
+        Self::Config(error.into())
+    }
 }
 
 /// What went wrong, for a text that names the node already.

@@ -152,6 +152,13 @@
 //! useless: wrong credentials, an unknown master name or database. [`Pool::connect_lazy`] needs no
 //! server at all, and [`Pool::connected`] waits for the master later.
 //!
+//! # Encryption
+//!
+//! With `Config::tls`, or a URL that begins with `rediss-sentinel://` or `rediss://`, connections to
+//! nodes and Sentinels are encrypted. This needs features: `tls-ring` or `tls-aws-lc-rs` for the cryptography, and
+//! `tls-native-roots` or `tls-webpki-roots` unless the settings name the CAs. The feature `tls` alone
+//! leaves both to the application. No feature is on by default.
+//!
 //! # Limits
 //!
 //! Each of the two pools has its own [`PoolLimits`]. `max_active` is hard. Callers beyond it wait
@@ -240,6 +247,8 @@ mod wire;
 pub mod internals;
 mod util;
 
+#[cfg(feature = "tls")]
+pub use config::tls::{SentinelTls, ServerName, Tls, TlsBuilder, TlsError, Verify};
 pub use config::{
     AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, MultiplexedLimits,
     PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
@@ -256,8 +265,10 @@ pub use node::{Node, Role};
 pub use pool::Pool;
 pub use redis;
 pub use retry_write::{Retry, work_error::WorkError};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use status::{
-    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
+    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status, TlsStatus,
     discard::{Discard, Discards},
 };
 pub use topology::{Replica, Topology, excluded::Excluded};

@@ -1,5 +1,8 @@
 //! The pool: everything is wired together here, and nothing is decided here.
 
+#[cfg(feature = "tls")]
+mod certificates;
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
@@ -125,7 +128,7 @@ impl Pool {
         inner
             .connected(patience.max(inner.config.failover_timeout))
             .await?;
-        inner.tasks = inner.connections.tasks();
+        inner.maintain();
         let (name, topology) = (&inner.config.master_name, inner.topology.snapshot());
         tracing::info!(
             master_name = name,
@@ -174,7 +177,7 @@ impl Pool {
     /// If called outside of a tokio runtime with time and I/O enabled.
     pub fn connect_lazy(config: Config) -> Result<Self, ConfigError> {
         let mut inner = Inner::start(config)?;
-        inner.tasks = inner.connections.tasks();
+        inner.maintain();
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -373,6 +376,10 @@ impl Pool {
 
     /// What both pools are doing now, and what they know of the Sentinels.
     pub fn status(&self) -> Status {
+        #[cfg(feature = "tls")]
+        let [tls, sentinel_tls] = certificates::status(&self.inner.config);
+        #[cfg(not(feature = "tls"))]
+        let [tls, sentinel_tls] = [None, None];
         Status {
             write: self.inner.connections.write.status(),
             read: self.inner.connections.read.status(),
@@ -381,6 +388,8 @@ impl Pool {
             sentinel: self.inner.progress.status(),
             fence: self.inner.progress.fence_status(),
             master_error: self.topology().master_error.clone(),
+            tls,
+            sentinel_tls,
         }
     }
 
@@ -497,6 +506,14 @@ impl Inner {
             _refresh: refresh,
             tasks: Vec::new(),
         })
+    }
+
+    /// Starts the tasks that maintain the connections.
+    fn maintain(&mut self) {
+        self.tasks = self.connections.tasks();
+        #[cfg(feature = "tls")]
+        self.tasks
+            .extend(certificates::tasks(&self.config, &self.runtime));
     }
 
     async fn connected(&self, within: Duration) -> Result<(), Error> {

@@ -38,6 +38,23 @@ pub struct Status {
     /// Why the master could not be reached when it was last asked for its role. `None` when all is
     /// well.
     pub master_error: Option<String>,
+    /// The certificates for connections to the nodes, and for those to the Sentinels unless these have
+    /// their own. `None` without TLS.
+    pub tls: Option<TlsStatus>,
+    /// The certificates for connections to the Sentinels, if these have their own.
+    pub sentinel_tls: Option<TlsStatus>,
+}
+
+/// How the certificates were reloaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TlsStatus {
+    /// How often files had changed and came into use, since they were read first.
+    pub reloads: u64,
+    /// Why the last reload failed, so that what was read before is still in use. `None` when all is
+    /// well.
+    pub error: Option<String>,
 }
 
 /// One of the two pools at one moment.

@@ -12,4 +12,6 @@ pub(crate) mod pipeline;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 pub(crate) mod value;

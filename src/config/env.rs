@@ -20,6 +20,8 @@ impl Config {
     /// - every option of the URL, in capitals and with two underscores for a dot:
     ///   `APP_REDIS_READ_FROM=any`, `APP_REDIS_WRITE__MAX_ACTIVE=32`, `APP_REDIS_IDLE_TIMEOUT=4m`. Also
     ///   `APP_REDIS_USERNAME`, `APP_REDIS_PASSWORD` and `APP_REDIS_DB`. They override the URL;
+    /// - `APP_REDIS_TLS=true`, or any of `APP_REDIS_TLS__CA_FILE` and the like, for TLS. With a URL its
+    ///   scheme says it;
     /// - secrets in files: `APP_REDIS_PASSWORD_FILE` and `APP_REDIS_SENTINEL_PASSWORD_FILE` are read
     ///   at every dial ([`CredentialsSource::file`](crate::CredentialsSource::file)), so a rotated
     ///   password needs no new process. `APP_REDIS_URL_FILE` is read now.

@@ -2,7 +2,7 @@
 
 use crate::config::{
     Config, ConfigError,
-    settings::{self, Kind, NULL, Refusal, Value},
+    settings::{self, Draft, Kind, Refusal, Value},
     url,
 };
 
@@ -26,9 +26,9 @@ pub(super) fn assemble(
 ) -> Result<Config, ConfigError> {
     let is_url = |given: &&Given| given.name == "url" && !given.kind.is_null();
     let url = given.iter().find(is_url);
-    let mut config = match url {
+    let mut draft = match url {
         Some(url) => url::parse_part(&url.text).map_err(|error| renamed(error, &shown))?,
-        None => Config::new(Vec::<String>::new(), ""),
+        None => Draft::of(Config::new(Vec::<String>::new(), "")),
     };
     let mut seen = Vec::new();
     for setting in given.iter().filter(|given| given.name != "url") {
@@ -37,33 +37,34 @@ pub(super) fn assemble(
             let reason = format!("is also given by `{}`", shown("url"));
             return Err(ConfigError::new(shown(name), reason));
         }
+        let config = &mut draft.config;
         // A password takes the place of the URL's, from wherever it comes.
         match name {
+            _ if setting.kind.is_null() => {}
             "password" | "password_file" => (config.password, config.credentials) = (None, None),
             "sentinel_password" | "sentinel_password_file" => {
                 (config.sentinel_password, config.sentinel_credentials) = (None, None);
             }
             _ => {}
         }
-        match settings::set(&mut config, name, Value::of(&setting.text, setting.kind)) {
+        match settings::set(&mut draft, name, Value::of(&setting.text, setting.kind)) {
             Ok(()) => {}
             // Templates write a null for what is not to be set.
-            Err(Refusal::Invalid(NULL)) => continue,
+            Err(Refusal::Invalid(_)) if setting.kind.is_null() => continue,
             Err(Refusal::Invalid(reason)) => return Err(ConfigError::new(shown(name), reason)),
             Err(Refusal::Unknown) => return Err(ConfigError::new(shown(name), "is not known")),
         }
         settings::check_conflicts(&seen, name).map_err(|error| renamed(error, &shown))?;
         seen.push(name);
     }
-    config.validate().map_err(|error| {
+    draft.finish().map_err(|error| {
         let field = error.field().split('[').next().unwrap_or_default();
         // It may have been given for both pools.
         let limit = field.split_once('.').map_or(field, |(_, limit)| limit);
         let name = [field, limit].into_iter().find(|name| seen.contains(name));
         let name = shown(name.unwrap_or(field));
         error.named(name).without_text()
-    })?;
-    Ok(config)
+    })
 }
 
 fn renamed(error: ConfigError, shown: impl Fn(&str) -> String) -> ConfigError {

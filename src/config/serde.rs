@@ -16,7 +16,7 @@ use crate::{
         AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
         ReplyLimits, Secret,
         given::{self, Given},
-        settings::{self, Kind, NAMES, NULL, Refusal, Value},
+        settings::{self, Kind, NAMES, Refusal, Value},
     },
     node::Node,
 };
@@ -65,6 +65,12 @@ impl Raw {
         match self {
             // Its keys are addresses.
             Self::Table(items) if name != "address_map" => {
+                // Even an empty table asks for TLS: nobody writes one for plain text.
+                if name == "tls" {
+                    let (name, text) = (name.clone(), "true".to_owned());
+                    let kind = Kind::Text;
+                    flat.push(Given { name, text, kind });
+                }
                 for (key, item) in items {
                     // As `envy` and the `config` crate without a separator leave it.
                     let key = key.replace("__", ".");
@@ -184,8 +190,9 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 /// From a URL as text, or from a table: `url`, and settings named as the options of the URL, with
-/// `sentinels`, `master_name`, `nodes`, `username`, `password` and `db`. `write`, `read`, `multiplexed`
-/// and `reply_limits` are tables in it.
+/// `sentinels`, `master_name`, `nodes`, `username`, `password` and `db`. `write`, `read`, `multiplexed`,
+/// `reply_limits` and `tls` are tables in it. `tls` may also be `true`; the files that it names are read
+/// at once.
 ///
 /// Settings in the table override those of its `url`. A duration is text with a unit (`500ms`, `5s`),
 /// a null means the default or, where that is possible, `none`. What is not known is refused. The
@@ -220,7 +227,8 @@ macro_rules! limits_from_table {
                     .map_err(D::Error::custom)?;
                 for Given { name, text, kind } in flat {
                     let error = match $set(&mut limits, &name, Value::of(&text, kind)) {
-                        Ok(()) | Err(Refusal::Invalid(NULL)) => continue,
+                        Ok(()) => continue,
+                        Err(Refusal::Invalid(_)) if kind.is_null() => continue,
                         Err(Refusal::Invalid(reason)) => ConfigError::new(name, reason),
                         Err(Refusal::Unknown) => unknown(&name),
                     };
@@ -305,5 +313,6 @@ fn short(name: &str) -> String {
     name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
-#[cfg(test)]
+// They give the settings of TLS too.
+#[cfg(all(test, feature = "tls"))]
 mod tests;

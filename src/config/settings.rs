@@ -6,16 +6,18 @@
 
 use std::{str::FromStr, time::Duration};
 
+#[cfg(feature = "tls")]
+use crate::config::tls::{SentinelTls, Verify};
 use crate::{
     config::{
         AddressMap, Adopt, Config, ConfigError, CredentialsSource, MultiplexedLimits, PoolLimits,
-        Protocol, ReadFrom, ReplyLimits, Secret, address,
+        Protocol, ReadFrom, ReplyLimits, Secret, address, tls_settings::TlsSettings,
     },
     node::Node,
 };
 
 /// For the suggestion in an error. A limit of a pool is here once.
-#[cfg(any(test, feature = "serde"))]
+#[cfg(feature = "serde")]
 pub(super) const NAMES: &[&str] = &[
     "sentinels",
     "master_name",
@@ -51,7 +53,38 @@ pub(super) const NAMES: &[&str] = &[
     "reply_limits.max_bulk_bytes",
     "reply_limits.max_elements",
     "reply_limits.max_reply_bytes",
+    "tls",
+    "tls.ca_file",
+    "tls.client_cert",
+    "tls.client_key",
+    "tls.server_name",
+    "tls.verify",
+    "tls.reload_every",
+    "sentinel_tls",
 ];
+
+/// A configuration in the making.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) tls: TlsSettings,
+}
+
+impl Draft {
+    pub(super) fn of(config: Config) -> Self {
+        Self {
+            config,
+            tls: TlsSettings::default(),
+        }
+    }
+
+    /// Makes a valid configuration of it. Reads the files of TLS.
+    pub(super) fn finish(self) -> Result<Config, ConfigError> {
+        let mut config = self.config;
+        self.tls.apply(&mut config)?;
+        config.validate()?;
+        Ok(config)
+    }
+}
 
 pub(super) enum Refusal {
     Unknown,
@@ -66,8 +99,10 @@ impl From<&'static str> for Refusal {
     }
 }
 
-pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(), Refusal> {
+pub(super) fn set(draft: &mut Draft, name: &str, value: Value<'_>) -> Result<(), Refusal> {
+    let config = &mut draft.config;
     match name {
+        "tls" | "sentinel_tls" => draft.tls.set(name, value)?,
         "sentinel_username" => config.sentinel_username = Some(value.text()?),
         "sentinel_password" => config.sentinel_password = Some(value.secret()?),
         "sentinel_password_file" => config.sentinel_credentials = Some(value.file()?),
@@ -93,6 +128,7 @@ pub(super) fn set(config: &mut Config, name: &str, value: Value<'_>) -> Result<(
                 set_limit(&mut config.write, name, value)?;
                 set_limit(&mut config.read, name, value)?;
             }
+            Some(("tls", _)) => draft.tls.set(name, value)?,
             Some(("write", limit)) => set_limit(&mut config.write, limit, value)?,
             Some(("read", limit)) => set_limit(&mut config.read, limit, value)?,
             Some(("multiplexed", limit)) => {
@@ -156,7 +192,7 @@ pub(super) fn set_reply_limit(
 
 /// Whether there is a setting of this name.
 pub(super) fn knows(name: &str) -> bool {
-    let mut nobodys = Config::new(Vec::<String>::new(), "");
+    let mut nobodys = Draft::of(Config::new(Vec::<String>::new(), ""));
     !matches!(
         set(&mut nobodys, name, Value::text_of("")),
         Err(Refusal::Unknown)
@@ -231,9 +267,6 @@ impl Kind {
     }
 }
 
-/// The reason where a value is null that is none of those which may be `none`.
-pub(super) const NULL: &str = "must have a value";
-
 impl<'a> Value<'a> {
     pub(super) fn text_of(text: &'a str) -> Self {
         Self::of(text, Kind::Text)
@@ -247,7 +280,7 @@ impl<'a> Value<'a> {
         self.kind.is_null()
     }
 
-    fn text(self) -> Result<String, &'static str> {
+    pub(super) fn text(self) -> Result<String, &'static str> {
         match self.kind {
             Kind::Text => Ok(self.text.to_owned()),
             #[cfg(feature = "serde")]
@@ -255,7 +288,7 @@ impl<'a> Value<'a> {
             #[cfg(feature = "serde")]
             Kind::Inexact => Err("must be text: write it in quotes"),
             #[cfg(feature = "serde")]
-            Kind::Null => Err(NULL),
+            Kind::Null => Err("must have a value"),
         }
     }
 
@@ -265,9 +298,40 @@ impl<'a> Value<'a> {
     }
 
     fn file(self) -> Result<CredentialsSource, &'static str> {
+        self.path().map(CredentialsSource::file)
+    }
+
+    pub(super) fn path(self) -> Result<String, &'static str> {
+        match self.text()? {
+            path if path.is_empty() => Err("must be the path of a file"),
+            path => Ok(path),
+        }
+    }
+
+    pub(super) fn switch(self) -> Result<bool, &'static str> {
         match self.text()?.as_str() {
-            "" => Err("must be the path of a file"),
-            path => Ok(CredentialsSource::file(path)),
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be `true` or `false`"),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn verify(self) -> Result<Verify, &'static str> {
+        match self.text()?.as_str() {
+            "full" => Ok(Verify::Full),
+            "ca" => Ok(Verify::Ca),
+            "none" => Ok(Verify::None),
+            _ => Err("must be `full`, `ca` or `none`"),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn sentinel_tls(self) -> Result<SentinelTls, &'static str> {
+        match self.text()?.as_str() {
+            "as_nodes" => Ok(SentinelTls::AsNodes),
+            "off" => Ok(SentinelTls::Off),
+            _ => Err("must be `as_nodes` or `off`"),
         }
     }
 
@@ -300,7 +364,7 @@ impl<'a> Value<'a> {
         digits(&self.text()?).ok_or("must be a whole number")
     }
 
-    fn duration(self) -> Result<Duration, &'static str> {
+    pub(super) fn duration(self) -> Result<Duration, &'static str> {
         let text = self.text()?;
         let end = text
             .find(|c: char| !c.is_ascii_digit())
@@ -318,7 +382,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn optional<T>(
+    pub(super) fn optional<T>(
         self,
         parse: impl FnOnce(Self) -> Result<T, &'static str>,
     ) -> Result<Option<T>, &'static str> {

@@ -5,14 +5,19 @@
 //! credentials.
 
 mod percent;
+mod scheme;
 
 use std::{borrow::Cow, str::FromStr};
 
 use crate::config::{
     Config, ConfigError,
     address::{self, NODE_PORT, SENTINEL_PORT},
-    settings::{self, Refusal, Value},
-    url::percent::decode,
+    settings::{self, Draft, Refusal, Value},
+    tls_settings::TlsSettings,
+    url::{
+        percent::decode,
+        scheme::{Scheme, Source},
+    },
 };
 
 impl Config {
@@ -24,9 +29,14 @@ impl Config {
     /// ```
     ///
     /// With `redis-sentinel` the hosts are the Sentinels, port 26379 unless given. With `redis` they
-    /// are the [`nodes`](Config::nodes) of a deployment without Sentinels, port 6379. `valkey` means
-    /// the same as `redis`, and `valkey-sentinel` as `redis-sentinel`. IPv6 addresses stand in brackets.
-    /// The path of a Unix socket is written percent-encoded in place of a host: `%2Frun%2Fredis.sock`.
+    /// are the [`nodes`](Config::nodes) of a deployment without Sentinels, port 6379. IPv6 addresses stand
+    /// in brackets. The path of a Unix socket is written percent-encoded in place of a host:
+    /// `%2Frun%2Fredis.sock`.
+    ///
+    /// With `rediss-sentinel` and `rediss` connections are encrypted. This needs features: `tls-ring` or
+    /// `tls-aws-lc-rs`, and `tls-native-roots` or `tls-webpki-roots` unless `tls.ca_file` is set.
+    ///
+    /// `valkey` means the same as `redis` in all of these, and a `+` the same as the `-`.
     ///
     /// User and password are those of the data nodes. Everything else is an option, named like its
     /// field:
@@ -46,6 +56,11 @@ impl Config {
     /// | `wait_timeout`, `idle_timeout`, `max_lifetime`, `test_idle_after` | duration or `none` |
     /// | `multiplexed.connections`, `multiplexed.max_in_flight`, `multiplexed.max_pending_bytes` | number |
     /// | `reply_limits.max_depth`, `reply_limits.max_bulk_bytes`, `reply_limits.max_elements`, `reply_limits.max_reply_bytes` | number |
+    /// | `tls.ca_file`, `tls.client_cert`, `tls.client_key` | path of a file in PEM form |
+    /// | `tls.server_name` | host name or IP address |
+    /// | `tls.verify` | `full`, `ca`, `none` |
+    /// | `tls.reload_every` | duration or `none` |
+    /// | `sentinel_tls` | `as_nodes`, `off` |
     ///
     /// A limit of the pools sets both of them; `write.max_active` or `read.max_active` sets one.
     /// A duration is a whole number with a unit: `500ms`, `5s`, `30m`, `2h`.
@@ -77,7 +92,9 @@ impl Config {
     ///
     /// Names the part that cannot be used, and never repeats the URL:
     ///
-    /// - another scheme; TLS (`rediss`) is not supported yet;
+    /// - another scheme; one that asks for TLS, in a build without; an option for TLS with a scheme for
+    ///   plain text;
+    /// - a file for TLS that cannot be read or does not hold what it should. The files are read here;
     /// - a host, port, `db` or percent-escape that is malformed; no master name for Sentinels, or one
     ///   for nodes;
     /// - an option that is unknown, given twice, without a value or with a malformed one, or a pool
@@ -98,20 +115,20 @@ impl FromStr for Config {
 }
 
 fn parse(url: &str) -> Result<Config, ConfigError> {
-    read(url, |config| config.validate())
+    read(url, Draft::finish)
 }
 
 /// As [`Config::from_url`], for a URL beside which other settings are given: together they are validated.
-pub(super) fn parse_part(url: &str) -> Result<Config, ConfigError> {
-    read(url, |_| Ok(()))
+pub(super) fn parse_part(url: &str) -> Result<Draft, ConfigError> {
+    read(url, Ok)
 }
 
-fn read(
+fn read<T>(
     url: &str,
-    check: impl FnOnce(&Config) -> Result<(), ConfigError>,
-) -> Result<Config, ConfigError> {
+    finish: impl FnOnce(Draft) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
     let parts = Parts::split(url)?;
-    let mut config = match parts.source {
+    let mut config = match parts.scheme.source {
         Source::Sentinels => Config::new(parts.hosts()?, parts.master_name()?),
         Source::Nodes => {
             parts.refuse_master_name()?;
@@ -120,32 +137,14 @@ fn read(
     };
     parts.set_credentials(&mut config)?;
     parts.set_db(&mut config)?;
-    parts.set_options(&mut config)?;
-    check(&config).map_err(|error| parts.censor(error))?;
-    Ok(config)
+    let tls = TlsSettings::of_scheme(parts.scheme.tls);
+    let mut draft = Draft { config, tls };
+    parts.set_options(&mut draft)?;
+    finish(draft).map_err(|error| parts.censor(error))
 }
-
-/// What the hosts of a URL are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Sentinels,
-    Nodes,
-}
-
-/// Each scheme: what its hosts are, and whether it asks for TLS.
-const SCHEMES: [(&str, Source, bool); 8] = [
-    ("redis-sentinel", Source::Sentinels, false),
-    ("valkey-sentinel", Source::Sentinels, false),
-    ("rediss-sentinel", Source::Sentinels, true),
-    ("valkeys-sentinel", Source::Sentinels, true),
-    ("redis", Source::Nodes, false),
-    ("valkey", Source::Nodes, false),
-    ("rediss", Source::Nodes, true),
-    ("valkeys", Source::Nodes, true),
-];
 
 struct Parts<'a> {
-    source: Source,
+    scheme: Scheme,
     credentials: Option<&'a str>,
     hosts: &'a str,
     path: Option<&'a str>,
@@ -163,7 +162,7 @@ impl<'a> Parts<'a> {
             );
             return Err(ConfigError::new("url", reason));
         }
-        let (source, rest) = split_scheme(url)?;
+        let (scheme, rest) = scheme::split(url)?;
         let (rest, fragment) = split_optional(rest, '#');
         let (rest, query) = split_optional(rest, '?');
         let (authority, path) = split_optional(rest, '/');
@@ -189,7 +188,7 @@ impl<'a> Parts<'a> {
             ));
         }
         Ok(Self {
-            source,
+            scheme,
             credentials,
             hosts,
             path,
@@ -200,7 +199,7 @@ impl<'a> Parts<'a> {
     }
 
     fn hosts(&self) -> Result<Vec<String>, ConfigError> {
-        let (field, default_port) = match self.source {
+        let (field, default_port) = match self.scheme.source {
             Source::Sentinels => ("sentinels", SENTINEL_PORT),
             Source::Nodes => ("nodes", NODE_PORT),
         };
@@ -274,7 +273,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn set_options(&self, config: &mut Config) -> Result<(), ConfigError> {
+    fn set_options(&self, draft: &mut Draft) -> Result<(), ConfigError> {
         let mut seen = Vec::new();
         for (index, text) in self.query.iter().flat_map(|q| q.split('&')).enumerate() {
             let position = index + 1;
@@ -282,7 +281,7 @@ impl<'a> Parts<'a> {
                 let reason = format!("option {position} is not of the form `name=value`");
                 ConfigError::new("url", reason)
             })?;
-            set_option(config, name, value).map_err(|refusal| {
+            set_option(draft, name, value).map_err(|refusal| {
                 self.censor(match refusal {
                     Refusal::Unknown => {
                         let reason = format!("option {position} is not known");
@@ -308,43 +307,24 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn set_option(config: &mut Config, name: &str, value: &str) -> Result<(), Refusal> {
+fn set_option(draft: &mut Draft, name: &str, value: &str) -> Result<(), Refusal> {
     let elsewhere = match name {
         "username" | "password" => "belongs before the hosts",
         "db" => "belongs after the hosts, as in `host/3`",
         "master_name" => "belongs at the end, as in `#mymaster`",
         "sentinels" | "nodes" => "are the hosts of the URL",
+        "tls" => "is what the scheme says: begin the URL with `rediss://` or `rediss-sentinel://`",
         _ => {
             let decoded = decode(value);
             // An unknown option is not refused for its value.
             let text = decoded
                 .as_ref()
                 .map_or(Cow::from(value), |text| text.into());
-            settings::set(config, name, Value::text_of(&text))?;
+            settings::set(draft, name, Value::text_of(&text))?;
             return decoded.map(drop).map_err(Refusal::Invalid);
         }
     };
     Err(Refusal::Invalid(elsewhere))
-}
-
-fn split_scheme(url: &str) -> Result<(Source, &str), ConfigError> {
-    let invalid = |reason| Err(ConfigError::new("url", reason));
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return invalid(
-            "must begin with `redis-sentinel://`, or with `redis://` where there are no Sentinels",
-        );
-    };
-    let scheme = scheme.to_ascii_lowercase();
-    match SCHEMES.iter().find(|(known, ..)| *known == scheme) {
-        Some((_, source, false)) => Ok((*source, rest)),
-        Some((_, _, true)) => {
-            invalid("the scheme asks for TLS, which needs one of the crate's `tls` features")
-        }
-        None => invalid(
-            "the scheme is not supported; use `redis-sentinel://`, or `redis://` where there are \
-             no Sentinels",
-        ),
-    }
 }
 
 fn split_optional(text: &str, separator: char) -> (&str, Option<&str>) {

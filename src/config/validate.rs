@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, ops::RangeInclusive, time::Duration};
 
+#[cfg(feature = "tls")]
+use crate::config::tls::{SentinelTls, Tls};
 use crate::config::{
     Config, ConfigError, CredentialsSource, MultiplexedLimits, PoolLimits, ReplyLimits, Secret,
     address::{self, NODE_PORT, SENTINEL_PORT},
@@ -29,7 +31,8 @@ impl Config {
     /// - `max_active` of 0 or more than 65535, `max_idle` greater than `max_active`, `min_idle`
     ///   greater than `max_idle`;
     /// - `multiplexed.connections` of 0 or more than 64, another multiplexed limit of zero;
-    /// - a reply limit of zero.
+    /// - a reply limit of zero;
+    /// - a server name for TLS that is neither a host name nor an IP address.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_source()?;
         self.validate_identity()?;
@@ -37,7 +40,21 @@ impl Config {
         self.write.validate("write")?;
         self.read.validate("read")?;
         validate_multiplexed(&self.multiplexed)?;
-        validate_reply_limits(&self.reply_limits)
+        validate_reply_limits(&self.reply_limits)?;
+        #[cfg(feature = "tls")]
+        self.validate_tls()?;
+        Ok(())
+    }
+
+    /// All else was checked when it was built.
+    #[cfg(feature = "tls")]
+    fn validate_tls(&self) -> Result<(), ConfigError> {
+        let check = |field, tls: Option<&Tls>| {
+            let checked = tls.map_or(Ok(()), Tls::check);
+            checked.map_err(|reason| ConfigError::new(field, reason))
+        };
+        check("tls.server_name", self.tls.as_ref())?;
+        check("sentinel_tls.server_name", self.tls_of_sentinels())
     }
 
     fn validate_source(&self) -> Result<(), ConfigError> {
@@ -68,6 +85,11 @@ impl Config {
             ("sentinel_username", self.sentinel_username.is_some()),
             ("sentinel_password", self.sentinel_password.is_some()),
             ("sentinel_credentials", self.sentinel_credentials.is_some()),
+            #[cfg(feature = "tls")]
+            (
+                "sentinel_tls",
+                !matches!(self.sentinel_tls, SentinelTls::AsNodes),
+            ),
         ] {
             if is_set {
                 let reason = "is for Sentinels, and `nodes` are given instead of `sentinels`";

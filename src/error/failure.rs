@@ -65,6 +65,16 @@ pub(crate) enum Cause {
     Closed,
     #[error("{0}")]
     Io(String, io::ErrorKind),
+    /// The server or we want another encryption; the text says what to do.
+    #[error("{0}")]
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(dead_code, reason = "a build without TLS meets none")
+    )]
+    Tls(String),
+    /// On a new connection, with what that may mean.
+    #[error("the server closed the connection before it had said anything: {0}")]
+    ClosedAtOnce(&'static str, io::ErrorKind),
     #[error("{0}")]
     Protocol(String),
     #[error("an earlier command on this connection was cancelled or failed; take a new connection")]
@@ -105,6 +115,7 @@ impl Cause {
         match self {
             Self::Closed => true,
             Self::Io(_, kind) => is_hangup(*kind),
+            Self::ClosedAtOnce(..) => true,
             _ => false,
         }
     }
@@ -114,6 +125,18 @@ impl Cause {
 pub(crate) fn is_hangup(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset)
+}
+
+/// Why a server and we do not agree on the encryption: it would be the same again, until somebody
+/// changes a certificate or a setting.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TlsRefusal(pub(crate) String);
+
+/// Whether a server and we do not agree on the encryption.
+pub(crate) fn is_tls_refusal(error: &RedisError) -> bool {
+    carried::<TlsRefusal>(error).is_some()
+        || Failure::of(error).is_some_and(|failure| matches!(failure.cause, Cause::Tls(_)))
 }
 
 impl Failure {
@@ -148,8 +171,8 @@ impl From<Failure> for RedisError {
         let kind = match &failure.cause {
             Cause::Timeout(_) | Cause::Fenced(..) => io::ErrorKind::TimedOut,
             Cause::Closed => io::ErrorKind::UnexpectedEof,
-            Cause::Io(_, kind) => *kind,
-            Cause::Protocol(_) => io::ErrorKind::InvalidData,
+            Cause::Io(_, kind) | Cause::ClosedAtOnce(_, kind) => *kind,
+            Cause::Protocol(_) | Cause::Tls(_) => io::ErrorKind::InvalidData,
             Cause::Unusable | Cause::Severed | Cause::RuntimeEnded => io::ErrorKind::NotConnected,
             Cause::Contended(_) => io::ErrorKind::ResourceBusy,
             Cause::Superseded(_) | Cause::Elsewhere(_) | Cause::Withdrawn => {

@@ -89,6 +89,7 @@ impl Entry {
             dirt,
             admission,
             departed: self.role_pool.departed(),
+            outdated: self.parts().0.is_outdated(),
             expires_at: self.expires_at,
             expiry: self.expiry,
             idle_since: self.idle_since,

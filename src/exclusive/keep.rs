@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) admission: Admission,
     /// The reason to give when its node is not what the pool wants any more.
     pub(crate) departed: Discard,
+    /// It was made with certificates that have been replaced since.
+    pub(crate) outdated: bool,
     pub(crate) expires_at: Option<Instant>,
     /// The reason to give from then on.
     pub(crate) expiry: Discard,
@@ -50,6 +52,9 @@ pub(crate) fn reason_to_discard(
     }
     if facts.admission == Admission::Revoked {
         return Some(facts.departed);
+    }
+    if facts.outdated {
+        return Some(Discard::Certificates);
     }
     if facts.expires_at.is_some_and(|at| at <= now) {
         return Some(facts.expiry);

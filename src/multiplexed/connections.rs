@@ -30,6 +30,7 @@ use tokio::{
 };
 
 use crate::{
+    config::edition::Edition,
     error::reply_class::ReplyClass,
     error::{
         Error,
@@ -51,13 +52,15 @@ const YOUNG: Duration = Duration::from_secs(1);
 pub(crate) struct SharedConnection {
     pub(crate) mux: Arc<Mux>,
     pub(crate) target: Target,
+    edition: Edition,
     /// The generation of the credentials that it was made with.
     login: u64,
 }
 
 impl SharedConnection {
+    /// Whether it was made with certificates or credentials that have been replaced since.
     fn is_outdated(&self, role_pool: &RolePool) -> bool {
-        role_pool.is_outdated(&self.target.node, self.login)
+        self.edition.is_outdated() || role_pool.is_outdated(&self.target.node, self.login)
     }
 }
 
@@ -274,6 +277,7 @@ impl Maintainer {
     async fn run(mut self) {
         let connections = Arc::clone(&self.connections);
         let mut topology = connections.role_pool.topology.subscribe();
+        let mut new_editions = connections.role_pool.config.new_editions();
         loop {
             let snapshot = Arc::clone(&topology.borrow_and_update());
             self.maintain(&snapshot);
@@ -283,6 +287,7 @@ impl Maintainer {
                     self.dialled(dialled);
                 }
                 () = connections.ended.notified() => {}
+                () = new_editions.next() => {}
             }
         }
     }
@@ -333,8 +338,8 @@ impl Maintainer {
         self.connections.publish(&self.open, self.trouble.clone());
     }
 
-    /// Retires the connections in whose place there is one with newer credentials. Until then they are
-    /// used on, so that no command fails or waits.
+    /// Retires connections with old certificates or credentials, as far as there are others in their
+    /// place. Until then they are used on, so that no command fails or waits.
     fn retire_outdated(&mut self, targets: &[Target]) {
         let role_pool = &self.connections.role_pool;
         let wanted = role_pool.config.multiplexed.connections;
@@ -372,12 +377,14 @@ impl Maintainer {
         let connections = Arc::clone(&self.connections);
         let limits = connections.role_pool.config.multiplexed;
         let current = admission(Arc::clone(&connections), target.clone());
+        let edition = connection.edition();
         let login = connection.login();
         let (mux, driver) = Mux::open(connection, limits, current);
         connections.created.fetch_add(1, Relaxed);
         self.open.push(Arc::new(SharedConnection {
             mux,
             target: target.clone(),
+            edition,
             login,
         }));
         let born = Instant::now();

@@ -202,7 +202,7 @@ async fn greet(
     conn: Option<WireConnection>,
     deadline: Instant,
 ) -> Result<(WireConnection, Greeting), RedisError> {
-    if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
+    if let Some(mut conn) = conn.filter(|conn| !conn.is_stale() && !conn.is_outdated()) {
         // Newer credentials are tried here first.
         let login = config.node_logins().newest().unwrap_or_default();
         let login = login.again(conn.login());

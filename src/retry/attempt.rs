@@ -57,13 +57,17 @@ impl AttemptEnd {
                 Cause::Unusable
                 | Cause::Closed
                 | Cause::Io(..)
+                | Cause::Tls(_)
+                | Cause::ClosedAtOnce(..)
                 | Cause::Protocol(_)
                 | Cause::RuntimeEnded,
                 Fate::NotExecuted,
             ) => Self::NotWritten,
             // A reply that is too large or malformed would be so again, and after a deadline there is
             // no time left.
-            (Cause::Closed | Cause::Io(..) | Cause::Withdrawn, Fate::Unknown) => Self::Lost,
+            (Cause::Closed | Cause::Io(..) | Cause::Tls(_) | Cause::Withdrawn, Fate::Unknown) => {
+                Self::Lost
+            }
             _ => Self::Settled,
         }
     }

@@ -48,6 +48,7 @@ pub(crate) async fn run(
     out: mpsc::Sender<Message>,
 ) {
     let mut client = Client {
+        name: contact.name.clone(),
         address: contact.address,
         config,
         conn: None,
@@ -77,6 +78,7 @@ pub(crate) async fn run(
 }
 
 struct Client {
+    name: Node,
     address: Node,
     config: Arc<Config>,
     conn: Option<WireConnection>,
@@ -94,7 +96,9 @@ impl Client {
 
     /// Asks the Sentinel to which this address leads.
     async fn ask_any(&mut self, deadline: Instant) -> RedisResult<Answer> {
-        let reused = self.conn.take_if(|conn| !conn.is_stale());
+        let reused = self
+            .conn
+            .take_if(|conn| !conn.is_stale() && !conn.is_outdated());
         if let Some(mut reused) = self.with_newest_login(reused, deadline).await
             && let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await
         {
@@ -167,7 +171,8 @@ impl Client {
         questions: &[Cmd],
         deadline: Instant,
     ) -> RedisResult<(WireConnection, Vec<Value>)> {
-        let mut conn = handshake::connect_sentinel(&self.address, deadline).await?;
+        let mut conn =
+            handshake::connect_sentinel(&self.config, &self.name, &self.address, deadline).await?;
         let mut cmds: Vec<Cmd> = auth(login).into_iter().collect();
         let own = cmds.len();
         cmds.extend_from_slice(questions);

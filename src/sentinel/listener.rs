@@ -1,6 +1,6 @@
 //! Listens to the events of one Sentinel. An event is a hint to ask, never an address to adopt.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, mem, sync::Arc, time::Duration};
 
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use tokio::{
@@ -115,10 +115,14 @@ impl Listener<'_> {
                     return Err(error);
                 }
             }
-            if self.has_newer_login(&conn)
-                && let Ok(opened) = self.replace(&mut conn, address, &withheld).await
-            {
-                conn = opened;
+            if conn.is_outdated() || self.has_newer_login(&conn) {
+                match self.replace(&mut conn, address, &withheld).await {
+                    Ok(fresh) => conn = fresh,
+                    // The old one still hears. The next round tries again.
+                    Err(error) => {
+                        tracing::debug!(sentinel = %self.name, %error, "no new connection to a Sentinel");
+                    }
+                }
             }
             self.ping(&mut conn).await?;
             // The permission may have been given meanwhile.
@@ -149,11 +153,28 @@ impl Listener<'_> {
         }
     }
 
-    /// Listens over a connection with newer credentials. The old one goes only when the new one hears,
-    /// and what came over it meanwhile is passed on.
+    /// Listens over a connection with newer certificates or credentials. The old one goes only when the
+    /// new one hears, and what came over it meanwhile is passed on. Behind a balanced address the new one
+    /// may hear another Sentinel.
     async fn replace(
         &mut self,
         old: &mut WireConnection,
+        address: &Node,
+        withheld: &Withheld,
+    ) -> RedisResult<WireConnection> {
+        let heard = self.id.clone();
+        let opened = self.open_beside(address, withheld).await;
+        let id = mem::replace(&mut self.id, heard);
+        let conn = opened?;
+        while let Ok(Some(_)) = self.next(old, Instant::now()).await {}
+        self.id = id;
+        self.listened.send_replace(self.id.clone());
+        self.announce(withheld).await?;
+        Ok(conn)
+    }
+
+    async fn open_beside(
+        &mut self,
         address: &Node,
         withheld: &Withheld,
     ) -> RedisResult<WireConnection> {
@@ -163,8 +184,6 @@ impl Listener<'_> {
             .filter(|channel| !withheld.channels.contains(channel))
             .collect();
         self.subscribe(&mut conn, &channels).await?;
-        self.listened.send_replace(self.id.clone());
-        while let Ok(Some(_)) = self.next(old, Instant::now()).await {}
         Ok(conn)
     }
 
@@ -175,7 +194,8 @@ impl Listener<'_> {
         login: &Login,
         deadline: Instant,
     ) -> RedisResult<WireConnection> {
-        let mut conn = handshake::connect_sentinel(address, deadline).await?;
+        let mut conn =
+            handshake::connect_sentinel(self.config, self.name, address, deadline).await?;
         let mut cmds: Vec<Cmd> = client::auth(login).into_iter().collect();
         cmds.push(client::my_id());
         let mut replies = conn.exchange(&cmds, deadline).await?;

@@ -3,7 +3,7 @@
 use redis::RedisError;
 
 use crate::{
-    error,
+    error::{self, failure::is_tls_refusal},
     node::Node,
     sentinel::{
         answer::Answer,
@@ -65,7 +65,7 @@ impl SentinelError {
         let prefix = format!("Sentinel {address}: ");
         let cause = if is_about_the_command(error) {
             FailureKind::Forbidden
-        } else if error::is_refusal(error) {
+        } else if error::is_refusal(error) && !is_tls_refusal(error) {
             FailureKind::TurnedAway
         } else {
             FailureKind::Broken

@@ -33,6 +33,8 @@ pub enum Discard {
     Credentials,
     /// The pool was closed.
     PoolClosed,
+    /// It was made with certificates that have been replaced since, by a reload.
+    Certificates,
 }
 
 impl Discard {
@@ -51,6 +53,7 @@ impl Discard {
         Self::TestFailed,
         Self::Credentials,
         Self::PoolClosed,
+        Self::Certificates,
     ];
 
     /// Its name in lower snake case, for a metric's label or a log: `idle`, `lifetime`, …
@@ -71,6 +74,7 @@ impl Discard {
             Self::TestFailed => "test_failed",
             Self::Credentials => "credentials",
             Self::PoolClosed => "pool_closed",
+            Self::Certificates => "certificates",
         }
     }
 }

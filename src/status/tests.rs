@@ -24,6 +24,7 @@ fn labels_are_as_documented() {
             "test_failed",
             "credentials",
             "pool_closed",
+            "certificates",
         ]
     );
     for (label, expected) in [
@@ -87,12 +88,18 @@ fn everything_that_is_reported_can_be_serialized() {
             ..FenceStatus::default()
         },
         master_error: None,
+        tls: Some(TlsStatus {
+            reloads: 2,
+            error: None,
+        }),
+        sentinel_tls: None,
     };
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(json["sentinel"]["last_answer"], 0.25);
     let unheard = serde_json::json!([{ "from": "a:1", "text": "refused" }]);
     assert_eq!(json["sentinel"]["unheard"], unheard);
     assert_eq!(json["fence"]["kind"], "other_master");
+    assert_eq!(json["tls"]["reloads"], 2);
     assert!(json["fence"]["up_for"].is_null() && json["master_error"].is_null());
 
     let topology = Topology {

@@ -11,6 +11,7 @@ mod noted;
 use std::{
     fmt,
     future::poll_fn,
+    io,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,7 +21,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::{
-    config::ReplyLimits,
+    config::{ReplyLimits, edition::Edition},
     error::failure::{Cause, Failure, Fate, Peer},
     node::Node,
     status::discard::Discard,
@@ -62,6 +63,8 @@ pub(crate) struct WireConnection {
     wrapped: bool,
     /// It was not lent yet: its commands are the pool's own.
     own: bool,
+    /// The server has said nothing yet.
+    fresh: bool,
     /// The generation of the credentials that it has signed in with.
     login: u64,
 }
@@ -98,6 +101,7 @@ impl WireConnection {
             before: Session::new(db),
             wrapped: false,
             own: true,
+            fresh: true,
             login: 0,
         }
     }
@@ -118,6 +122,7 @@ impl WireConnection {
     /// From now on callers' commands pass over this connection.
     pub(crate) fn lend(mut self) -> Self {
         self.own = false;
+        self.fresh = false;
         // A caller's command does not need the buffer and the timer of the handshake.
         self.framed.forget();
         self
@@ -198,8 +203,11 @@ impl WireConnection {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline = self.framed.deadline(left);
-        self.receive_all(cmds.len(), deadline, Vec::new(), complaint)
-            .await
+        let replies = self
+            .receive_all(cmds.len(), deadline, Vec::new(), complaint)
+            .await?;
+        self.fresh = false;
+        Ok(replies)
     }
 
     /// Whether another command may be sent.
@@ -210,6 +218,17 @@ impl WireConnection {
     /// As [`Framed::is_stale`].
     pub(crate) fn is_stale(&self) -> bool {
         self.framed.is_stale()
+    }
+
+    /// As [`Stream::edition`].
+    pub(crate) fn edition(&self) -> Edition {
+        self.framed.edition()
+    }
+
+    /// As [`Stream::is_outdated`].
+    #[inline]
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.framed.is_outdated()
     }
 
     /// Why this connection must not be lent to anybody else; `None` when it is provably clean.
@@ -334,13 +353,26 @@ impl WireConnection {
     /// nothing of it was written.
     fn fail(&mut self, cause: Cause) -> redis::RedisError {
         self.state = State::Broken;
-        let mut failure = self.failure(cause);
+        let mut failure = self.failure(self.closed_at_once(cause));
         if !self.framed.has_written() {
             self.session = self.before;
         } else if failure.fate == Fate::NotExecuted {
             failure.fate = Fate::Unknown;
         }
         failure.into()
+    }
+
+    /// Says what it may mean that a server closes a connection before it has said anything.
+    fn closed_at_once(&self, cause: Cause) -> Cause {
+        let kind = match &cause {
+            Cause::Closed => io::ErrorKind::UnexpectedEof,
+            Cause::Io(_, kind) if cause.is_hangup() => *kind,
+            _ => return cause,
+        };
+        match self.framed.closed_at_once() {
+            Some(why) if self.fresh && self.framed.is_idle() => Cause::ClosedAtOnce(why, kind),
+            _ => cause,
+        }
     }
 
     /// Writes what is in the buffer without waiting for a reply.
@@ -425,6 +457,7 @@ impl WireConnection {
                 self.state = self.after_replies();
             }
             Err(cause) => {
+                self.fresh &= replies.is_empty();
                 let error = final_error(&replies).filter(|_| cause.is_hangup());
                 let Some(error) = error.cloned() else {
                     return Err(self.fail(cause));

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    config::ReplyLimits,
+    config::{ReplyLimits, edition::Edition},
     error::failure::{self, Cause},
     util::runtime::Runtime,
     wire::{codec::Decoder, stream::Stream},
@@ -79,14 +79,31 @@ impl Framed {
         self.written > 0
     }
 
-    /// How many bytes of what was begun last the socket has taken.
+    /// How many bytes of what was begun last the socket has taken, or the TLS session, which may keep
+    /// them back for a moment and never gives them back.
     pub(super) fn written(&self) -> usize {
         self.written
     }
 
-    /// Whether everything that was begun has been written.
+    /// Whether everything that was begun is on the socket.
     pub(super) fn is_flushed(&self) -> bool {
-        self.written == self.out.len()
+        self.written == self.out.len() && self.stream.is_flushed()
+    }
+
+    /// As [`Stream::edition`].
+    pub(super) fn edition(&self) -> Edition {
+        self.stream.edition()
+    }
+
+    /// As [`Stream::is_outdated`].
+    #[inline]
+    pub(super) fn is_outdated(&self) -> bool {
+        self.stream.is_outdated()
+    }
+
+    /// As [`Stream::closed_at_once`].
+    pub(super) fn closed_at_once(&self) -> Option<&'static str> {
+        self.stream.closed_at_once()
     }
 
     /// From now on many replies are expected at once.
@@ -187,14 +204,23 @@ impl Framed {
             match ready!(polled) {
                 Ok(0) => return Poll::Ready(Err(Cause::Closed)),
                 Ok(n) => self.written += n,
-                Err(error) if failure::is_hangup(error.kind()) => {
-                    self.hangup = Some(self.io_cause(&error));
-                    return Poll::Pending;
-                }
-                Err(error) => return Poll::Ready(Err(self.io_cause(&error))),
+                Err(error) => return self.write_failed(&error),
             }
         }
-        Poll::Ready(Ok(()))
+        match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => self.write_failed(&error),
+        }
+    }
+
+    #[cold]
+    fn write_failed(&mut self, error: &io::Error) -> Poll<Result<(), Cause>> {
+        let cause = self.io_cause(error);
+        if failure::is_hangup(error.kind()) {
+            self.hangup = Some(cause);
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(cause))
     }
 
     /// The next reply. Reads until it is complete.
@@ -261,7 +287,7 @@ impl Framed {
         {
             return Cause::RuntimeEnded;
         }
-        Cause::Io(error.to_string(), error.kind())
+        self.stream.cause(error)
     }
 }
 

@@ -75,6 +75,15 @@ async fn connect_as(
         .address_of(node)
         .ok_or_else(|| std::io::Error::other("the address map panicked"))?;
     let stream = Stream::connect(&address, deadline).await?;
+    #[cfg(feature = "tls")]
+    let stream = match &config.tls {
+        Some(tls) => {
+            let limit = config.connect_timeout;
+            let nodes = [node, &address];
+            stream.encrypt(tls, nodes, deadline, limit).await?
+        }
+        None => stream,
+    };
     let limits = config.reply_limits;
     let mut conn = WireConnection::new(
         stream,
@@ -88,13 +97,30 @@ async fn connect_as(
     Ok((conn.lend(), greeting))
 }
 
-/// Connects to a Sentinel. Nothing is sent yet: a Sentinel knows neither `SELECT` nor the
-/// credentials of the data nodes, and must never see them.
+/// Connects to a Sentinel. `name` is how it was configured or announced. Nothing is sent yet: a
+/// Sentinel knows neither `SELECT` nor the credentials of the data nodes, and must never see them.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(
+        unused_variables,
+        reason = "only TLS needs to know more than the address"
+    )
+)]
 pub(crate) async fn connect_sentinel(
+    config: &Config,
+    name: &Node,
     node: &Node,
     deadline: Instant,
 ) -> RedisResult<WireConnection> {
     let stream = Stream::connect(node, deadline).await?;
+    #[cfg(feature = "tls")]
+    let stream = match config.tls_of_sentinels() {
+        Some(tls) => {
+            let limit = config.sentinel_timeout;
+            stream.encrypt(tls, [name, node], deadline, limit).await?
+        }
+        None => stream,
+    };
     let limits = ReplyLimits {
         max_reply_bytes: SENTINEL_REPLY_BYTES,
         ..ReplyLimits::default()

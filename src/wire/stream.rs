@@ -1,4 +1,4 @@
-//! The byte stream under a connection: TCP or a Unix socket. TLS will be added here.
+//! The byte stream under a connection: TCP, with or without TLS, or a Unix socket.
 
 use std::{
     io,
@@ -15,7 +15,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{node::Node, wire::addresses};
+use crate::{config::edition::Edition, error::failure::Cause, node::Node, wire::addresses};
+#[cfg(feature = "tls")]
+use crate::{
+    config::tls::{Tls, TlsDial},
+    error::failure::TlsRefusal,
+    wire::tls::{self, TlsStream},
+};
 
 /// An idle connection whose peer has vanished fails after 15 + 3 * 5 seconds.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
@@ -30,6 +36,9 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
+    /// Boxed: a session is forty times as large as a socket.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
     /// To a peer in the same test, where time may be paused.
     #[cfg(test)]
     Memory(Box<dyn Memory>),
@@ -73,6 +82,83 @@ impl Stream {
         ))
     }
 
+    /// Encrypts what was just connected, unless it is a Unix socket. `announced` is the node's own
+    /// address, of which `dialled` was made. `limit` is what `deadline` was made of.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn encrypt(
+        self,
+        tls: &Tls,
+        [announced, dialled]: [&Node; 2],
+        deadline: Instant,
+        limit: Duration,
+    ) -> io::Result<Self> {
+        let Self::Tcp(tcp) = self else {
+            return Ok(self);
+        };
+        let dial: TlsDial = tls.dial(announced, dialled).map_err(|reason| {
+            let text = format!("its name for TLS (`tls.server_name`) {reason}");
+            io::Error::new(io::ErrorKind::InvalidInput, TlsRefusal(text))
+        })?;
+        let tls = TlsStream::connect(tcp, dial, deadline, limit).await?;
+        Ok(Self::Tls(Box::new(tls)))
+    }
+
+    /// Which certificates it was made with.
+    pub(crate) fn edition(&self) -> Edition {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self {
+            return stream.edition().clone();
+        }
+        Edition::default()
+    }
+
+    /// Whether newer certificates than those of this connection are in use.
+    #[inline]
+    pub(crate) fn is_outdated(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self {
+            return stream.edition().is_outdated();
+        }
+        false
+    }
+
+    /// Whether all that was written is on its way. Plain sockets keep nothing back.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self {
+            return stream.is_flushed();
+        }
+        true
+    }
+
+    /// What it may mean that the server closes a connection before it has said anything.
+    pub(crate) fn closed_at_once(&self) -> Option<&'static str> {
+        Some(match self {
+            #[cfg(unix)]
+            Self::Unix(_) => return None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) if stream.facts().client_cert => {
+                "does it know the CA of our client certificate (its `tls-ca-cert-file`)?"
+            }
+            // Its reason may be lost, where it closes while we write.
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => {
+                "does it ask for a client certificate (`tls-auth-clients`, here `tls.client_files`)?"
+            }
+            _ => "does it expect TLS (`rediss://` or `rediss-sentinel://`, `Config::tls`)?",
+        })
+    }
+
+    /// Why reading or writing failed.
+    pub(crate) fn cause(&self, error: &io::Error) -> Cause {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(_) = self {
+            return tls::cause(error);
+        }
+        Cause::Io(error.to_string(), error.kind())
+    }
+
     async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
@@ -95,6 +181,8 @@ impl Stream {
             Self::Tcp(stream) => stream.try_read_buf(buf),
             #[cfg(unix)]
             Self::Unix(stream) => stream.try_read_buf(buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_read(buf),
             #[cfg(test)]
             Self::Memory(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -115,6 +203,8 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -131,12 +221,23 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "a plain socket keeps nothing back")
+    )]
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self.get_mut() {
+            return Pin::new(stream).poll_flush(cx);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -145,6 +246,8 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(test)]
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }

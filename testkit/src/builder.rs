@@ -10,6 +10,7 @@ use crate::folder::{Folder, random};
 use crate::ports;
 use crate::program::redis_version;
 use crate::server::{Blueprint, Server, StartFailure};
+use crate::tls::ServerTls;
 
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -48,6 +49,7 @@ pub struct Builder {
     node_config: Vec<String>,
     sentinel_config: Vec<String>,
     fixed_ports: Option<(u16, u16)>,
+    tls: Option<ServerTls>,
 }
 
 impl Default for Builder {
@@ -65,6 +67,7 @@ impl Default for Builder {
             node_config: Vec::new(),
             sentinel_config: Vec::new(),
             fixed_ports: None,
+            tls: None,
         }
     }
 }
@@ -152,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// All servers speak TLS on the ports that they are known by, also among themselves.
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Starts everything and returns when it is healthy.
     #[must_use]
     pub fn start(self) -> Deployment {
@@ -208,7 +217,9 @@ impl Builder {
 
     fn create_node(&self, folder: &Arc<Folder>, port: u16, master: Option<u16>) -> Server {
         let name = format!("node-{port}");
-        let mut config = config::node(folder.path(), &name, port);
+        let plain_port = self.plain_port(port);
+        let mut config = config::node(folder.path(), &name, plain_port);
+        self.push_tls(&mut config, folder, &name, port);
         if let Some(password) = &self.password {
             push(&mut config, format_args!("requirepass \"{password}\""));
             push(&mut config, format_args!("masterauth \"{password}\""));
@@ -225,6 +236,7 @@ impl Builder {
             Blueprint {
                 name,
                 port,
+                plain_port,
                 sentinel: false,
                 config,
                 password,
@@ -244,7 +256,9 @@ impl Builder {
             }
             after_start.push(command);
         }
-        let mut config = config::process(folder.path(), &name, port);
+        let plain_port = self.plain_port(port);
+        let mut config = config::process(folder.path(), &name, plain_port);
+        self.push_tls(&mut config, folder, &name, port);
         for line in self.sentinel_lines(plan, own) {
             push(&mut config, format_args!("{line}"));
         }
@@ -254,12 +268,26 @@ impl Builder {
             Blueprint {
                 name,
                 port,
+                plain_port,
                 sentinel: true,
                 config,
                 password,
                 after_start,
             },
         )
+    }
+
+    fn plain_port(&self, port: u16) -> u16 {
+        match &self.tls {
+            Some(_) => ports::take(1)[0],
+            None => port,
+        }
+    }
+
+    fn push_tls(&self, config: &mut String, folder: &Folder, name: &str, port: u16) {
+        if let Some(tls) = &self.tls {
+            config.push_str(&tls.lines(&folder.path().join(name), port));
+        }
     }
 
     // Sentinels need seconds to discover each other and the replicas; told from the start, they

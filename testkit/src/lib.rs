@@ -38,6 +38,7 @@ mod proxies;
 pub mod proxy;
 mod server;
 mod spread;
+mod tls;
 
 pub use builder::Builder;
 pub use client::{Client, Reply};
@@ -48,3 +49,4 @@ pub use proxies::Proxies;
 pub use proxy::Proxy;
 pub use server::Server;
 pub use spread::Spread;
+pub use tls::{Authority, Identity, ServerTls};

@@ -32,6 +32,7 @@ const LAUNCH: &str = r#"echo $$ >"$1" && shift && exec "$@""#;
 pub struct Server {
     name: String,
     port: u16,
+    plain_port: u16,
     sentinel: bool,
     password: Option<String>,
     after_start: Vec<Vec<String>>,
@@ -45,6 +46,8 @@ pub struct Server {
 pub(crate) struct Blueprint {
     pub(crate) name: String,
     pub(crate) port: u16,
+    /// Where it speaks plain text; the same unless it speaks TLS.
+    pub(crate) plain_port: u16,
     pub(crate) sentinel: bool,
     pub(crate) config: String,
     pub(crate) password: Option<String>,
@@ -80,6 +83,7 @@ impl Server {
                 Blueprint {
                     name,
                     port,
+                    plain_port: port,
                     sentinel: false,
                     config,
                     password,
@@ -100,6 +104,7 @@ impl Server {
         let server = Self {
             name: blueprint.name,
             port: blueprint.port,
+            plain_port: blueprint.plain_port,
             sentinel: blueprint.sentinel,
             password: blueprint.password,
             after_start: blueprint.after_start,
@@ -123,6 +128,12 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port for plain text: the same, or the one beside it where it speaks TLS.
+    #[must_use]
+    pub fn plain_port(&self) -> u16 {
+        self.plain_port
     }
 
     /// `127.0.0.1:port`
@@ -222,7 +233,7 @@ impl Server {
     ///
     /// When it does not run, does not answer within two seconds or refuses the password.
     pub fn connect(&self) -> io::Result<Client> {
-        let mut client = Client::connect(self.port, CALL_TIMEOUT)?;
+        let mut client = Client::connect(self.plain_port, CALL_TIMEOUT)?;
         if let Some(password) = &self.password {
             let reply = client.call(&["AUTH", password])?;
             if let Some(error) = reply.error() {

@@ -102,6 +102,13 @@ fn errors_name_the_variable() {
         (&[URL, ("APP_MASTER_NAME", "m")], "APP_MASTER_NAME"),
         (&[URL, ("APP_NODES", "h")], "APP_NODES"),
         (&[("APP_NODES", "h"), ("APP_SENTINELS", "h")], "APP_NODES"),
+        (&[("APP_NODES", "h"), ("APP_TLS", "yes")], "APP_TLS"),
+        (
+            &[("APP_NODES", "h"), ("APP_TLS__CA_FILE", "/canary")],
+            "APP_TLS__CA_FILE",
+        ),
+        (&[URL, ("APP_TLS", "true")], "APP_TLS"),
+        (&[URL, ("APP_TLS__CA_FILE", "/canary")], "APP_TLS__CA_FILE"),
         (
             &[("APP_NODES", "h"), ("APP_MASTER_NAME", "m")],
             "APP_MASTER_NAME",

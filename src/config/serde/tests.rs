@@ -1,7 +1,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::LazyLock,
     time::Duration,
 };
+
+use testkit::Authority;
 
 use super::*;
 
@@ -70,7 +74,39 @@ const SETTINGS: &[(&str, &str)] = &[
     ("reply_limits.max_bulk_bytes", "1000"),
     ("reply_limits.max_elements", "1001"),
     ("reply_limits.max_reply_bytes", "1002"),
+    ("tls", "true"),
+    ("tls.ca_file", CA),
+    ("tls.client_cert", CERT),
+    ("tls.client_key", KEY),
+    ("tls.server_name", "redis.internal"),
+    ("tls.verify", "ca"),
+    ("tls.reload_every", "1m"),
+    ("sentinel_tls", "off"),
 ];
+
+// Files, which `on_disk` writes.
+const CA: &str = "ca.crt";
+const CERT: &str = "app.crt";
+const KEY: &str = "app.key";
+
+/// The value, or the path of the file that it stands for.
+fn on_disk(value: &'static str) -> &'static str {
+    static PATHS: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
+        let name = format!("redis-rw-pool-settings-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let ca = Authority::new("a CA");
+        let own = ca.issue(&["app"]);
+        let files = [(CA, ca.pem()), (CERT, &own.cert), (KEY, &own.key)];
+        let written = files.map(|(name, text)| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            (name, path.display().to_string())
+        });
+        written.into()
+    });
+    PATHS.get(value).map_or(value, String::as_str)
+}
 
 /// All that a configuration says, its secrets too.
 fn all(config: &Config) -> String {
@@ -100,6 +136,8 @@ fn all(config: &Config) -> String {
         adopt: _,
         address_map,
         reply_limits: _,
+        tls: _,
+        sentinel_tls: _,
         keyrings: _,
     } = config;
     let secrets = [sentinel_password, password].map(|secret| secret.as_ref().map(Secret::expose));
@@ -130,10 +168,11 @@ fn by_url(settings: Settings<'_>) -> Result<Config, String> {
     let login = password
         .map(|password| format!("{user}:{password}@"))
         .unwrap_or_default();
-    let (scheme, hosts) = match get("nodes") {
-        Some(nodes) => ("redis", nodes),
-        None => ("redis-sentinel", get("sentinels").unwrap_or_default()),
+    let (kind, hosts) = match get("nodes") {
+        Some(nodes) => ("", nodes),
+        None => ("-sentinel", get("sentinels").unwrap_or_default()),
     };
+    let tls = tls_of_scheme(settings);
     let db = get("db").map(|db| format!("/{db}")).unwrap_or_default();
     let elsewhere = [
         "username",
@@ -142,6 +181,7 @@ fn by_url(settings: Settings<'_>) -> Result<Config, String> {
         "nodes",
         "db",
         "master_name",
+        "tls",
     ];
     let options = settings
         .iter()
@@ -152,11 +192,17 @@ fn by_url(settings: Settings<'_>) -> Result<Config, String> {
     let query = if options.is_empty() { "" } else { "?" };
     let name = get("master_name").map(|name| format!("#{name}"));
     let url = format!(
-        "{scheme}://{login}{hosts}{db}{query}{}{}",
+        "redis{tls}{kind}://{login}{hosts}{db}{query}{}{}",
         options.join("&"),
         name.unwrap_or_default()
     );
     Config::from_url(&url).map_err(text)
+}
+
+fn tls_of_scheme(settings: Settings<'_>) -> &'static str {
+    let is_about_tls = |name: &str| name.starts_with("tls") || name == "sentinel_tls";
+    let asked_for = settings.iter().any(|(name, _)| is_about_tls(name));
+    if asked_for { "s" } else { "" }
 }
 
 fn vars(settings: Settings<'_>) -> Vec<(String, String)> {
@@ -185,6 +231,7 @@ fn tree(settings: Settings<'_>) -> serde_json::Value {
         let is_text = name.contains("password") || name == "client_name";
         let value = match value.parse::<u32>() {
             Ok(number) if !is_text => number.into(),
+            _ if name == "tls" => (value == &"true").into(),
             _ if name == "sentinels" || name == "nodes" => {
                 value.split(',').collect::<Vec<_>>().into()
             }
@@ -272,10 +319,10 @@ const WAYS: [(&str, Way); 10] = [
         let hosts = hosts.into_iter().flatten().next().unwrap();
         let hosts = hosts.as_array().unwrap().iter();
         let hosts: Vec<_> = hosts.map(|host| host.as_str().unwrap()).collect();
-        let hosts = hosts.join(",");
+        let (hosts, tls) = (hosts.join(","), tls_of_scheme(settings));
         let url = match table.remove("master_name") {
-            Some(name) => format!("redis-sentinel://{hosts}#{}", name.as_str().unwrap()),
-            None => format!("redis://{hosts}"),
+            Some(name) => format!("redis{tls}-sentinel://{hosts}#{}", name.as_str().unwrap()),
+            None => format!("redis{tls}://{hosts}"),
         };
         table.insert("url".to_owned(), url.into());
         toml::from_str(&toml::to_string(&file).unwrap()).map_err(text)
@@ -289,11 +336,18 @@ fn beside(name: &str, value: &'static str) -> Vec<(&'static str, &'static str)> 
         "nodes" => settings.clear(),
         "sentinel_username" => settings.push(("sentinel_password", "s")),
         "username" => settings.push(("password", "s")),
+        "tls" => {}
+        _ if name.starts_with("tls.client") => settings.extend([
+            ("tls.ca_file", on_disk(CA)),
+            ("tls.client_cert", on_disk(CERT)),
+            ("tls.client_key", on_disk(KEY)),
+        ]),
+        _ if name.contains("tls") => settings.push(("tls.ca_file", on_disk(CA))),
         _ => {}
     }
     settings.retain(|(given, _)| *given != name);
     let (name, _) = SETTINGS.iter().find(|(known, _)| *known == name).unwrap();
-    settings.push((name, value));
+    settings.push((name, on_disk(value)));
     settings
 }
 
@@ -318,8 +372,9 @@ fn every_setting_means_the_same_in_every_way_to_give_it() {
     for (name, value) in SETTINGS {
         let twice = settings.iter().any(|(given, _)| given == name);
         let both = name.split_once('.').is_none() && PoolLimits::default_names().contains(name);
-        if *name != "nodes" && !twice && !both && !name.ends_with("_file") && *value != "0123" {
-            settings.push((name, value));
+        let other = ["nodes", "tls"].contains(name);
+        if !other && !twice && !both && !name.ends_with("_file") && *value != "0123" {
+            settings.push((name, on_disk(value)));
         }
     }
     let expected = all(&by_url(&settings).unwrap());
@@ -476,7 +531,7 @@ fn a_plain_text_is_a_url_and_a_null_is_not_given() {
     assert_eq!(service.redis.master_name, "m");
     let json = r#"{"url": "redis-sentinel://:old@h?max_active=3&max_idle=2#m", "password": "new",
         "write": {"max_active": 4, "idle_timeout": null}, "username": null, "client_name": null,
-        "read": {"max_idle": null}}"#;
+        "read": {"max_idle": null}, "read_from": null, "password_file": null}"#;
     let config: Config = serde_json::from_str(json).unwrap();
     assert_eq!(config.password.as_ref().map(Secret::expose), Some("new"));
     assert_eq!((config.write.max_active, config.read.max_active), (4, 3));
@@ -503,6 +558,63 @@ fn a_plain_text_is_a_url_and_a_null_is_not_given() {
         "{\"write\": [3]}",
     ] {
         serde_json::from_str::<Config>(wrong).expect_err(wrong);
+    }
+}
+
+#[test]
+fn tls_is_on_where_any_setting_of_it_is_given_and_never_against_the_scheme() {
+    let ca = on_disk(CA);
+    let read = |json: serde_json::Value| serde_json::from_value::<Config>(json);
+    let nodes = |tls: serde_json::Value| read(serde_json::json!({ "nodes": ["h"], "tls": tls }));
+    let on = |config: Config| config.tls.is_some();
+    for (tls, expected) in [
+        (serde_json::json!(true), true),
+        (serde_json::json!({}), true),
+        (serde_json::json!({ "ca_file": ca }), true),
+        (serde_json::json!({ "verify": "none" }), true),
+        (serde_json::json!(false), false),
+        (serde_json::Value::Null, false),
+    ] {
+        assert_eq!(on(nodes(tls.clone()).unwrap()), expected, "{tls}");
+    }
+    for (url, tls, expected) in [
+        ("rediss://h", serde_json::json!({ "ca_file": ca }), Ok(true)),
+        ("rediss://h", serde_json::json!(true), Ok(true)),
+        ("redis://h", serde_json::json!(false), Ok(false)),
+        ("redis://h", serde_json::json!({}), Err("`tls`")),
+        ("redis://h", serde_json::json!(true), Err("`tls`")),
+        ("rediss://h", serde_json::json!(false), Err("`tls`")),
+    ] {
+        let read = read(serde_json::json!({ "url": url, "tls": tls }));
+        match expected {
+            Ok(expected) => assert_eq!(on(read.unwrap()), expected, "{url} {tls}"),
+            Err(named) => {
+                let error = read.unwrap_err().to_string();
+                assert!(error.contains(named), "{url} {tls}: {error}");
+            }
+        }
+    }
+    for (settings, expected) in [
+        (
+            [("tls", "false"), ("tls.ca_file", ca)],
+            "`tls.ca_file`: is about TLS, which is off",
+        ),
+        (
+            [("sentinel_tls", "off"), ("db", "0")],
+            "`sentinel_tls`: is about TLS, which is off",
+        ),
+        (
+            [("tls.client_cert", ca), ("tls.ca_file", ca)],
+            "`tls.client_key`: must be set when `tls.client_cert` is",
+        ),
+        ([("tls", "yes"), ("db", "0")], "`tls`: must be `true` or"),
+        ([("tls.ca_file", "/canary"), ("db", "0")], "`tls.ca_file`"),
+    ] {
+        let mut settings = settings.to_vec();
+        settings.extend([("sentinels", "h"), ("master_name", "m")]);
+        let error = by_json_text(&settings).unwrap_err();
+        assert!(error.contains(expected), "{settings:?}: {error}");
+        assert!(!error.contains("canary"), "{error}");
     }
 }
 

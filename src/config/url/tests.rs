@@ -168,10 +168,11 @@ const BAD: &[(&str, &str)] = &[
     ("redis://a,b:99999", "nodes[1]"),
     ("redis+unix:///run/redis.sock", "url"),
     ("redis:h", "url"),
-    ("valkeys://h", "url"),
-    ("rediss://h#m", "url"),
-    ("rediss-sentinel://h#m", "url"),
-    ("redis+sentinel://h#m", "url"),
+    ("redis-sentinel://h?tls.ca_file=/ca.crt#m", "tls.ca_file"),
+    ("redis-sentinel://h?sentinel_tls=off#m", "sentinel_tls"),
+    ("redis://h?tls.verify=none", "tls.verify"),
+    ("redis://h?tls=true", "tls"),
+    ("redissentinel://h#m", "url"),
     ("http://h#m", "url"),
     ("redis-sentinel:h#m", "url"),
     (" redis-sentinel://h#m", "url"),
@@ -386,10 +387,6 @@ fn errors_show_the_offending_text_of_a_url_without_secrets() {
             "redis-sentinel://h,i:0#m",
             "invalid `sentinels[1]`: the port must be a number from 1 to 65535",
         ),
-        (
-            "rediss://h#m",
-            "invalid `url`: the scheme asks for TLS, which needs one of the crate's `tls` features",
-        ),
     ] {
         assert_eq!(parse(url).unwrap_err().to_string(), text);
     }
@@ -540,11 +537,32 @@ fn a_url_without_sentinels_names_the_nodes() {
     assert_eq!(sentinels, ["h"]);
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn a_scheme_that_asks_for_tls_is_never_taken_for_one_without() {
-    for (scheme, _, tls) in SCHEMES {
-        let refused = parse(&format!("{scheme}://h"));
-        let text = refused.map_or_else(|error| error.to_string(), |_| String::new());
-        assert_eq!(text.contains("TLS"), tls, "{scheme}: {text}");
+    for (plain, encrypted, source) in scheme::SCHEMES {
+        let end = match source {
+            Source::Sentinels => "#m",
+            Source::Nodes => "",
+        };
+        let config = parsed(&format!("{encrypted}://h?tls.verify=none{end}"));
+        assert!(config.tls.is_some(), "{encrypted}");
+        let config = parsed(&format!("{plain}://h{end}"));
+        assert!(config.tls.is_none(), "{plain}");
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_build_without_tls_names_the_feature_that_it_lacks() {
+    for (scheme, end) in [
+        ("rediss-sentinel", "#m"),
+        ("rediss+sentinel", "#m"),
+        ("REDISS", ""),
+    ] {
+        let url = format!("{scheme}://:canary@h?tls.verify=ca{end}");
+        let text = parse(&url).unwrap_err().to_string();
+        assert!(text.contains("add the feature `tls-ring`"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }

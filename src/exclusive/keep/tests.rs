@@ -9,6 +9,7 @@ fn facts(expires_at: Option<Instant>, idle_since: Instant) -> Facts {
         dirt: None,
         admission: Admission::Open,
         departed: Discard::NodeGone,
+        outdated: false,
         expires_at,
         expiry: Discard::Lifetime,
         idle_since,
@@ -111,6 +112,20 @@ async fn what_ends_a_connection_gives_the_reason() {
     for moment in [Moment::Checkout, Moment::Return, Moment::Reap] {
         let reason = reason_to_discard(&facts, moment, &PoolLimits::default(), now, || false);
         assert_eq!(reason, Some(Discard::Credentials), "{moment:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_old_certificates_goes_at_every_moment_and_a_lent_one_at_its_return() {
+    let now = Instant::now();
+    let limits = PoolLimits::default();
+    let facts = Facts {
+        outdated: true,
+        ..facts(Some(now), now)
+    };
+    for moment in [Moment::Checkout, Moment::Return, Moment::Reap] {
+        let got = reason_to_discard(&facts, moment, &limits, now, || true);
+        assert_eq!(got, Some(Discard::Certificates), "{moment:?}");
     }
 }
 

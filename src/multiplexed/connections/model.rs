@@ -120,6 +120,7 @@ impl Model {
         self.maintainer().open.push(Arc::new(SharedConnection {
             mux,
             target,
+            edition: Edition::default(),
             login: 0,
         }));
     }
