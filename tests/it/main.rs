@@ -20,4 +20,6 @@ mod faults;
 mod multiplexed;
 mod nodes;
 mod session;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
