@@ -93,7 +93,8 @@ redis-next: ## the library against the coming major version of the redis crate; 
 
 windows: ## the library for Windows, which rustup adds as a target
 	rustup target add x86_64-pc-windows-gnu
-	$(CARGO) check --locked --lib --features json --target x86_64-pc-windows-gnu
+	# A provider of cryptography would need a C compiler for that target.
+	$(CARGO) check --locked --lib --features json,serde,tls-native-roots,tls-webpki-roots --target x86_64-pc-windows-gnu
 
 package: ## what would be published builds, without warnings, and the links of its pages lead somewhere
 	@scripts/check-package
@@ -104,9 +105,15 @@ api: ## write docs/public-api.txt, which shows every change of the public API in
 api-check: ## docs/public-api.txt is what the code says
 	@scripts/list-public-api --check
 
-build-all: ## what no test runs: benchmarks, examples and fuzz targets
+# The library without features, and with each that is used by itself. `make lint` has all at once.
+FEATURES := json serde tls tls-ring,tls-webpki-roots tls-aws-lc-rs,tls-native-roots
+build-all: ## what no test runs: benchmarks, examples and fuzz targets; the library with each feature by itself
 	$(CARGO) build --workspace --all-features --locked --benches --examples
 	CARGO_TARGET_DIR=target $(CARGO) check --locked --manifest-path fuzz/Cargo.toml
+	@set -e; for features in '' $(FEATURES); do \
+		echo "clippy: features '$$features'"; \
+		$(CARGO) clippy --quiet --locked --lib --no-default-features --features "$$features" -- -D warnings; \
+	done
 
 cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26379, until Ctrl-C
 	@$(CARGO) run --quiet --locked --package redis-rw-pool-testkit --bin cluster
