@@ -422,7 +422,7 @@ impl WireConnection {
     }
 
     /// A server that replies before it has read the whole command will not read what follows either.
-    fn after_replies(&self) -> State {
+    fn after_replies(&mut self) -> State {
         if self.framed.is_flushed() {
             State::Ready
         } else {

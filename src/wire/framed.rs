@@ -80,13 +80,13 @@ impl Framed {
     }
 
     /// How many bytes of what was begun last the socket has taken, or the TLS session, which may keep
-    /// them back for a moment and never gives them back.
+    /// one record for a moment and never gives it back. The server cannot have read any of the others.
     pub(super) fn written(&self) -> usize {
         self.written
     }
 
     /// Whether everything that was begun is on the socket.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub(super) fn is_flushed(&mut self) -> bool {
         self.written == self.out.len() && self.stream.is_flushed()
     }
 

@@ -92,14 +92,15 @@ impl Stream {
         deadline: Instant,
         limit: Duration,
     ) -> io::Result<Self> {
-        let Self::Tcp(tcp) = self else {
+        #[cfg(unix)]
+        if matches!(self, Self::Unix(_)) {
             return Ok(self);
-        };
+        }
         let dial: TlsDial = tls.dial(announced, dialled).map_err(|reason| {
             let text = format!("its name for TLS (`tls.server_name`) {reason}");
             io::Error::new(io::ErrorKind::InvalidInput, TlsRefusal(text))
         })?;
-        let tls = TlsStream::connect(tcp, dial, deadline, limit).await?;
+        let tls = TlsStream::connect(self, dial, deadline, limit).await?;
         Ok(Self::Tls(Box::new(tls)))
     }
 
@@ -124,7 +125,7 @@ impl Stream {
 
     /// Whether all that was written is on its way. Plain sockets keep nothing back.
     #[inline]
-    pub(crate) fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&mut self) -> bool {
         #[cfg(feature = "tls")]
         if let Self::Tls(stream) = self {
             return stream.is_flushed();

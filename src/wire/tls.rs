@@ -5,15 +5,15 @@ mod explain;
 use std::{
     io,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::BufMut;
 use parking_lot::{Mutex, MutexGuard};
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
     task::unconstrained,
     time::{Instant, timeout_at},
 };
@@ -25,15 +25,21 @@ use crate::{
         edition::Edition,
         tls::{DialFacts, TlsDial},
     },
-    wire::tls::explain::handshake_error,
+    wire::{stream::Stream, tls::explain::handshake_error},
 };
 
-/// A TCP stream with TLS.
+/// The most that one record holds, and what its header adds (RFC 8446, section 5.1).
+const LARGEST_RECORD: usize = 16 * 1024;
+const HEADER: usize = 5;
+
+/// A stream with TLS.
 #[derive(Debug)]
 pub(crate) struct TlsStream {
     /// An idle connection is looked at by whoever goes through the idle ones, without exclusive access,
     /// and the look changes the state of the session. Nobody ever waits for this lock.
-    session: Mutex<client::TlsStream<TcpStream>>,
+    session: Mutex<client::TlsStream<Stream>>,
+    /// How much of what is written fits into one record.
+    record: usize,
     edition: Edition,
     facts: DialFacts,
 }
@@ -41,7 +47,7 @@ pub(crate) struct TlsStream {
 impl TlsStream {
     /// Shakes hands, in what is left of `limit`.
     pub(super) async fn connect(
-        tcp: TcpStream,
+        stream: Stream,
         dial: TlsDial,
         deadline: Instant,
         limit: Duration,
@@ -52,10 +58,12 @@ impl TlsStream {
             edition,
             facts,
         } = dial;
-        let connected = TlsConnector::from(config).connect(name, tcp);
+        let record = record(&config);
+        let connected = TlsConnector::from(config).connect(name, stream);
         match timeout_at(deadline, connected).await {
             Ok(Ok(session)) => Ok(Self {
                 session: Mutex::new(session),
+                record,
                 edition,
                 facts,
             }),
@@ -81,8 +89,8 @@ impl TlsStream {
 
     /// Whether all that was written is on the socket. What the socket does not take at once stays in the
     /// session.
-    pub(super) fn is_flushed(&self) -> bool {
-        !self.session.lock().get_ref().1.wants_write()
+    pub(super) fn is_flushed(&mut self) -> bool {
+        !self.session.get_mut().get_ref().1.wants_write()
     }
 
     /// Reads what is there without waiting.
@@ -99,9 +107,18 @@ impl TlsStream {
         }
     }
 
-    fn session(&mut self) -> Pin<&mut client::TlsStream<TcpStream>> {
+    fn session(&mut self) -> Pin<&mut client::TlsStream<Stream>> {
         Pin::new(self.session.get_mut())
     }
+}
+
+/// How much of what is written fits into one record.
+fn record(config: &ClientConfig) -> usize {
+    // The setting counts the header too.
+    config
+        .max_fragment_size
+        .map_or(LARGEST_RECORD, |size| size.saturating_sub(HEADER))
+        .clamp(1, LARGEST_RECORD)
 }
 
 impl AsyncRead for TlsStream {
@@ -115,12 +132,22 @@ impl AsyncRead for TlsStream {
 }
 
 impl AsyncWrite for TlsStream {
+    /// Takes one record at most, and only when those before are on the socket.
+    ///
+    /// The session would take several, and where the connection breaks between two of them it would say
+    /// only that it failed: the server may have executed what was in the first. So an error means that
+    /// the server cannot read what was passed in: a record of which the end is missing does not decrypt.
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().session().poll_write(cx, buf)
+        let this = self.get_mut();
+        if !this.is_flushed() {
+            ready!(this.session().poll_flush(cx))?;
+        }
+        let buf = &buf[..buf.len().min(this.record)];
+        this.session().poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -131,3 +158,6 @@ impl AsyncWrite for TlsStream {
         self.get_mut().session().poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, feature = "tls-ring"))]
+mod tests;
