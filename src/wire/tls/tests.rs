@@ -96,13 +96,6 @@ async fn cut_after(room: usize, fragment: Option<usize>) -> (WireConnection, Joi
     let tls = Tls::from_rustls(Arc::new(client));
 
     let (ours, theirs) = tokio::io::duplex(1 << 20);
-    let reading = tokio::spawn(async move {
-        let accepted = TlsAcceptor::from(Arc::new(server)).accept(theirs).await;
-        let (mut stream, mut read) = (accepted.unwrap(), Vec::new());
-        // The end is no clean one.
-        let _ = stream.read_to_end(&mut read).await;
-        read
-    });
     let left = Arc::new(AtomicUsize::new(usize::MAX));
     let socket = Cut {
         socket: ours,
@@ -110,10 +103,18 @@ async fn cut_after(room: usize, fragment: Option<usize>) -> (WireConnection, Joi
     };
     let node = Node::new("localhost", 6379);
     let limit = Duration::from_secs(20);
-    let stream = Stream::Memory(Box::new(socket))
-        .encrypt(&tls, [&node, &node], Instant::now() + limit, limit)
-        .await
-        .unwrap();
+    let nodes = [&node, &node];
+    let encrypted =
+        Stream::Memory(Box::new(socket)).encrypt(&tls, nodes, Instant::now() + limit, limit);
+    let accepted = TlsAcceptor::from(Arc::new(server)).accept(theirs);
+    let (stream, accepted) = tokio::join!(encrypted, accepted);
+    let (stream, mut accepted) = (stream.unwrap(), accepted.unwrap());
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        // The end is no clean one.
+        let _ = accepted.read_to_end(&mut read).await;
+        read
+    });
     left.store(room, Relaxed);
     let limits = ReplyLimits::default();
     let peer = Peer::Node(Role::Master);
