@@ -314,5 +314,6 @@ fn short(name: &str) -> String {
 }
 
 // They give the settings of TLS too.
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests;

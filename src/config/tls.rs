@@ -9,6 +9,7 @@ mod server_name;
 mod verify;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -65,13 +66,35 @@ use crate::{
 ///
 /// Versions 1.2 and 1.3 are spoken. Connections with the same `Tls` resume each other's sessions.
 ///
+/// # What it costs the servers
+///
+/// A handshake takes Redis about 1.5 ms, in which it serves nobody. So prefer
+/// [`writer`](crate::Pool::writer) and [`reader`](crate::Pool::reader), which need one connection to a node.
+/// Exclusive connections that nobody waits for ([`min_idle`](crate::PoolLimits::min_idle), and those for a
+/// new master) are not made all at once over TLS: four at first, and then about ten in a second.
+///
 /// # New certificates
 ///
 /// [`reload`](Self::reload) reads the files again, and
 /// [`reload_every`](TlsBuilder::reload_every) has the pool do so. Connections made from then on use what
-/// was read. Those made before are replaced without failing a command: idle ones are closed, lent ones
-/// when they come back ([`Discard::Certificates`](crate::Discard::Certificates)), and each shared one as
-/// soon as another has taken its place.
+/// was read. Those made before are replaced without failing a command, as soon as their server has let a
+/// new one in:
+///
+/// - Each shared connection ends when another has taken its place.
+/// - Exclusive connections are closed one by one, while they are idle or when they come back
+///   ([`Discard::Certificates`](crate::Discard::Certificates)): to each node at most one in about a second,
+///   or as many as it takes to be done after a minute or two. So the servers can serve others in between.
+/// - The connections that the pool asks the nodes and the Sentinels over follow within a few
+///   [`refresh_interval`](crate::Config::refresh_interval)s.
+///
+/// A server that does not accept the new certificates yet is tried again now and then, and the connections
+/// made before are used on. So the order in which servers and clients get theirs does not matter, as long
+/// as the connections live. Where a connection is needed that cannot be made, calls wait as in an outage:
+/// one that waits for a reload or for the server goes on then, and one whose time runs out fails with the
+/// reason. Only [`Pool::connect`](crate::Pool::connect) fails at once.
+///
+/// To stop trusting a CA at once, connect another pool: connections that are open stay open until their
+/// server has accepted the new certificates.
 #[derive(Clone)]
 pub struct Tls {
     shared: Arc<Shared>,
@@ -84,7 +107,7 @@ struct Shared {
     verify: Option<Verify>,
     reload_every: Option<Duration>,
     state: Mutex<State>,
-    /// The number of the newest material, which every checkout compares.
+    /// The number of the newest material.
     newest: Arc<AtomicU64>,
     changes: watch::Sender<()>,
     /// Held during a reload, so that an older one does not overtake a newer one.
@@ -93,8 +116,25 @@ struct Shared {
 
 struct State {
     material: Material,
+    /// The number of the newest material with which each server has let us in. Every checkout compares
+    /// that of its server.
+    accepted: HashMap<Node, Arc<AtomicU64>>,
     /// Why the last reload failed.
     error: Option<TlsError>,
+}
+
+impl State {
+    fn accepted_by(&mut self, server: &Node) -> Arc<AtomicU64> {
+        if let Some(accepted) = self.accepted.get(server) {
+            return Arc::clone(accepted);
+        }
+        // Addresses come and go. Those without a connection are forgotten.
+        self.accepted
+            .retain(|_, accepted| Arc::strong_count(accepted) > 1);
+        let accepted = Arc::default();
+        self.accepted.insert(server.clone(), Arc::clone(&accepted));
+        accepted
+    }
 }
 
 /// What rustls dials with. All dials share it, and in it the sessions that they resume.
@@ -182,6 +222,7 @@ impl Tls {
                 reload_every,
                 state: Mutex::new(State {
                     material,
+                    accepted: HashMap::new(),
                     error: None,
                 }),
                 newest: Arc::default(),
@@ -261,13 +302,14 @@ impl Tls {
     /// wrong with its name.
     pub(crate) fn dial(&self, announced: &Node, dialled: &Node) -> Result<TlsDial, String> {
         let name = self.server_name.of(announced, dialled)?;
-        let state = self.shared.state.lock();
+        let mut state = self.shared.state.lock();
+        let accepted = state.accepted_by(announced);
         let material = &state.material;
         let recipe = self.shared.recipe.as_ref();
         Ok(TlsDial {
             config: Arc::clone(&material.config),
             name,
-            edition: Edition::new(&self.shared.newest, material.number),
+            edition: Edition::new(material.number, &self.shared.newest, &accepted),
             facts: DialFacts {
                 dialled: matches!(self.server_name, ServerName::Dialled),
                 own_cas: recipe.is_some_and(|recipe| !recipe.cas.is_empty()),

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod model;
+mod replacements;
 
 use std::{
     collections::HashMap,
@@ -36,6 +37,7 @@ use crate::{
         Error,
         failure::{Cause, Failure, Fate, Peer},
     },
+    multiplexed::connections::replacements::Replacements,
     node::{Node, Role},
     role_pool::{RolePool, connect},
     status::MultiplexedStatus,
@@ -58,9 +60,10 @@ pub(crate) struct SharedConnection {
 }
 
 impl SharedConnection {
-    /// Whether it was made with certificates or credentials that have been replaced since.
-    fn is_outdated(&self, role_pool: &RolePool) -> bool {
-        self.edition.is_outdated() || role_pool.is_outdated(&self.target.node, self.login)
+    /// Whether another one should take its place: newer certificates were loaded, or the node has accepted
+    /// newer credentials.
+    fn has_successor(&self, role_pool: &RolePool) -> bool {
+        self.edition.has_successor() || role_pool.is_outdated(&self.target.node, self.login)
     }
 }
 
@@ -250,7 +253,12 @@ fn retire(connections: &[Arc<SharedConnection>]) {
     }
 }
 
-type Dialled = (Target, Result<WireConnection, Error>);
+struct Dialled {
+    target: Target,
+    result: Result<WireConnection, Error>,
+    /// It was to take the place of one with old certificates.
+    replaces: bool,
+}
 
 /// What the task of a [`SharedConnections`] owns.
 #[derive(Debug)]
@@ -260,6 +268,7 @@ struct Maintainer {
     dials: JoinSet<Dialled>,
     /// The node of each dial.
     under_way: HashMap<task::Id, Node>,
+    replacements: Replacements,
     trouble: Option<Error>,
 }
 
@@ -270,6 +279,7 @@ impl Maintainer {
             open: Vec::new(),
             dials: JoinSet::new(),
             under_way: HashMap::new(),
+            replacements: Replacements::default(),
             trouble: None,
         }
     }
@@ -287,7 +297,8 @@ impl Maintainer {
                     self.dialled(dialled);
                 }
                 () = connections.ended.notified() => {}
-                () = new_editions.next() => {}
+                () = new_editions.next() => self.replacements.begin_anew(),
+                () = self.replacements.due() => {}
             }
         }
     }
@@ -310,32 +321,49 @@ impl Maintainer {
             }
         }
         self.retire_outdated(&targets);
-        let role_pool = &self.connections.role_pool;
         for target in &targets {
-            let same = |connection: &&Arc<SharedConnection>| {
-                connection.target == *target && !connection.is_outdated(role_pool)
-            };
-            let have = self.open.iter().filter(same).count();
-            let dials = self.under_way.values();
-            let under_way = dials.filter(|node| **node == target.node).count();
-            for _ in have + under_way..role_pool.config.multiplexed.connections {
-                let node = target.node.clone();
-                let (role_pool, target) = (Arc::clone(role_pool), target.clone());
-                let dial = self
-                    .dials
-                    .spawn(self.connections.role_pool.runtime.count(async move {
-                        let dialled = connect::attempt(&role_pool, &target).await;
-                        (target, dialled)
-                    }));
-                self.under_way.insert(dial.id(), node);
-            }
+            self.dial_missing(target);
         }
+        let role_pool = &self.connections.role_pool;
         if !self.open.is_empty() {
             self.trouble = None;
         } else if targets.is_empty() {
             self.trouble = Some(role_pool.nowhere_to_go());
         }
         self.connections.publish(&self.open, self.trouble.clone());
+    }
+
+    /// Dials until the target has as many connections as it should, not counting those with old
+    /// certificates or credentials.
+    fn dial_missing(&mut self, target: &Target) {
+        let role_pool = &self.connections.role_pool;
+        let open = self.open.iter().filter(|open| open.target == *target);
+        let (old, new): (Vec<_>, Vec<_>) = open.partition(|open| open.has_successor(role_pool));
+        let (replaces, have) = (!old.is_empty(), new.len());
+        if replaces && !self.replacements.is_due(&target.node, Instant::now()) {
+            return;
+        }
+        let dials = self.under_way.values();
+        let under_way = dials.filter(|node| **node == target.node).count();
+        for _ in have + under_way..role_pool.config.multiplexed.connections {
+            let (role_pool, target) = (Arc::clone(role_pool), target.clone());
+            let node = target.node.clone();
+            let dial = async move {
+                let result = if replaces {
+                    connect::attempt_replacement(&role_pool, &target).await
+                } else {
+                    connect::attempt(&role_pool, &target).await
+                };
+                Dialled {
+                    target,
+                    result,
+                    replaces,
+                }
+            };
+            let counted = self.connections.role_pool.runtime.count(dial);
+            let dial = self.dials.spawn(counted);
+            self.under_way.insert(dial.id(), node);
+        }
     }
 
     /// Retires connections with old certificates or credentials, as far as there are others in their
@@ -349,7 +377,7 @@ impl Maintainer {
             self.open.retain(|connection| {
                 let replaced = surplus > 0
                     && connection.target == *target
-                    && connection.is_outdated(role_pool);
+                    && connection.has_successor(role_pool);
                 if replaced {
                     surplus -= 1;
                     connection.mux.retire();
@@ -366,8 +394,13 @@ impl Maintainer {
         };
         self.under_way.remove(&id);
         match dialled {
-            Ok((_, (target, Ok(connection)))) => self.open(connection, target),
-            Ok((_, (_, Err(error)))) => self.trouble = Some(error),
+            Ok((_, dialled)) => match dialled.result {
+                Ok(connection) => self.open(connection, dialled.target),
+                Err(error) if dialled.replaces => {
+                    self.replacements.failed(&dialled.target.node, &error);
+                }
+                Err(error) => self.trouble = Some(error),
+            },
             // The dial panicked, which the runtime has printed.
             Err(_) => {}
         }

@@ -50,7 +50,8 @@ pub(crate) struct Probed {
     pub(crate) offset: Option<u64>,
     /// Whether it is a master that says that replicas are connected to it.
     pub(crate) has_replicas: bool,
-    /// The error of a node that is alive and refuses us: bad credentials, no permission.
+    /// The error of a node that is alive and refuses us: bad credentials, no permission, another
+    /// encryption.
     pub(crate) refusal: Option<RedisError>,
     pub(crate) reason: Reason,
 }
@@ -202,7 +203,15 @@ async fn greet(
     conn: Option<WireConnection>,
     deadline: Instant,
 ) -> Result<(WireConnection, Greeting), RedisError> {
-    if let Some(mut conn) = conn.filter(|conn| !conn.is_stale() && !conn.is_outdated()) {
+    if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
+        if conn.edition().has_successor() {
+            // Where the node does not take the new certificates yet, it still answers over these.
+            let half = Instant::now() + config.connect_timeout / 2;
+            let renewed = handshake::connect(config, node, Role::Replica, half.min(deadline)).await;
+            if renewed.is_ok() {
+                return renewed;
+            }
+        }
         // Newer credentials are tried here first.
         let login = config.node_logins().newest().unwrap_or_default();
         let login = login.again(conn.login());

@@ -24,6 +24,35 @@ pub(crate) async fn attempt(
     role_pool: &RolePool,
     target: &Target,
 ) -> Result<WireConnection, Error> {
+    dial(role_pool, target).await?.map_err(|error| {
+        let Target { node, role, .. } = target;
+        if role_pool.node_table.failed(node) {
+            let pool = role_pool.name;
+            tracing::warn!(%pool, %role, %node, error = reason(&error), "a dial failed");
+        }
+        if error.is_timeout() {
+            let within = role_pool.config.connect_timeout;
+            role_pool.topology.exclude_silent(node, within);
+        } else {
+            role_pool.topology.suspect(node);
+        }
+        connect_error(target, error)
+    })
+}
+
+/// As [`attempt`], for a connection in the place of one that works. After a failure nothing is held
+/// against the node: it serves, and what it refuses may be our new certificates.
+pub(crate) async fn attempt_replacement(
+    role_pool: &RolePool,
+    target: &Target,
+) -> Result<WireConnection, Error> {
+    dial(role_pool, target)
+        .await?
+        .map_err(|error| connect_error(target, error))
+}
+
+/// The outer error says that the target was not wanted any more.
+async fn dial(role_pool: &RolePool, target: &Target) -> Result<RedisResult<WireConnection>, Error> {
     let mut changes = role_pool.topology.subscribe();
     let dialled = tokio::select! {
         // A dial to a node that has been replaced may hang for long. Its caller must not.
@@ -33,27 +62,12 @@ pub(crate) async fn attempt(
     let Some(dialled) = dialled.filter(|_| is_wanted(role_pool, target)) else {
         return Err(connect_error(target, superseded()));
     };
-    match dialled {
-        Ok(wire) => {
-            role_pool.node_table.succeeded(&target.node);
-            Ok(wire)
-        }
-        Err(error) => {
-            role_pool.stats.dial_failures.fetch_add(1, Relaxed);
-            let Target { node, role, .. } = target;
-            if role_pool.node_table.failed(node) {
-                let pool = role_pool.name;
-                tracing::warn!(%pool, %role, %node, error = reason(&error), "a dial failed");
-            }
-            if error.is_timeout() {
-                let within = role_pool.config.connect_timeout;
-                role_pool.topology.exclude_silent(&target.node, within);
-            } else {
-                role_pool.topology.suspect(&target.node);
-            }
-            Err(connect_error(target, error))
-        }
+    if dialled.is_ok() {
+        role_pool.node_table.succeeded(&target.node);
+    } else {
+        role_pool.stats.dial_failures.fetch_add(1, Relaxed);
     }
+    Ok(dialled)
 }
 
 fn is_wanted(role_pool: &RolePool, target: &Target) -> bool {
@@ -77,6 +91,7 @@ async fn connect_in_turn(
     let gate = role_pool.node_table.gate(&target.node);
     let _turn = gate.acquire().await;
     let mut changes = role_pool.topology.subscribe();
+    let mut new_editions = role_pool.config.new_editions();
     // The dials before this one may have failed. The pause that follows holds for every dial;
     // otherwise all that wait here would begin at once.
     while let Some(until) = role_pool.node_table.paused_until(&target.node)
@@ -85,6 +100,8 @@ async fn connect_in_turn(
         tokio::select! {
             () = tokio::time::sleep_until(until) => {}
             _ = changes.changed() => break,
+            // They may be what the node has been waiting for.
+            () = new_editions.next() => break,
         }
     }
     if !is_wanted(role_pool, target) {

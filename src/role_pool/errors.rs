@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    error::{Error, Reports, reason},
-    node::Node,
+    error::{Error, Reports, failure::is_tls_refusal, reason},
+    node::{Node, Role},
     role_pool::RolePool,
 };
 
@@ -41,7 +41,9 @@ impl RolePool {
             // The configuration says not to wait for a master to exist.
             _ if self.config.failover_timeout.is_zero() => true,
             Error::NoReplica { .. } => !self.topology.snapshot().in_motion(),
-            error => !error.is_transient(),
+            // While certificates are replaced everywhere, somebody is always the first. The others follow
+            // by themselves, so that is an outage.
+            error => !error.is_transient() && !is_about_certificates(error),
         }
     }
 
@@ -52,7 +54,15 @@ impl RolePool {
             return self.progress.no_master(&self.config, waited);
         }
         let (node, report) = match (last, &snapshot.fence, &snapshot.master) {
-            (Some(error), _, _) if self.is_read_pool() => return error,
+            (Some(error), _, _) if self.is_read_pool() && !is_about_certificates(&error) => {
+                return error;
+            }
+            (Some(Error::Connect { role, node, source }), _, _) if role == Role::Replica => {
+                let report = (node.to_string(), reason(&source));
+                return Error::NoReplica {
+                    reports: [report].into_iter().collect(),
+                };
+            }
             (_, Some(sign), Some(node)) if !self.is_read_pool() => {
                 (node.to_string(), format!("it is being replaced ({sign})"))
             }
@@ -71,4 +81,10 @@ impl RolePool {
             reports: [(node, report)].into_iter().collect(),
         }
     }
+}
+
+/// Whether it is an error that a pool that runs waits for, as for an outage. What its callers get in the
+/// end must say so too.
+fn is_about_certificates(error: &Error) -> bool {
+    matches!(error, Error::Connect { source, .. } if is_tls_refusal(source))
 }

@@ -96,13 +96,19 @@ impl Client {
 
     /// Asks the Sentinel to which this address leads.
     async fn ask_any(&mut self, deadline: Instant) -> RedisResult<Answer> {
-        let reused = self
-            .conn
-            .take_if(|conn| !conn.is_stale() && !conn.is_outdated());
-        if let Some(mut reused) = self.with_newest_login(reused, deadline).await
-            && let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await
-        {
-            return self.keep(reused, replies);
+        if let Some(reused) = self.conn.take_if(|conn| !conn.is_stale()) {
+            if reused.edition().has_successor() {
+                // Where the Sentinel does not take the new certificates yet, it still answers over these.
+                let half = Instant::now() + self.config.sentinel_timeout / 2;
+                if let Ok((conn, replies)) = self.dial(&questions(&self.config), half).await {
+                    self.sought = None;
+                    return self.keep(conn, replies);
+                }
+            }
+            let mut reused = self.with_newest_login(reused, deadline).await;
+            if let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await {
+                return self.keep(reused, replies);
+            }
         }
         self.conn = None;
         self.sought = None;
@@ -132,18 +138,13 @@ impl Client {
 
     /// This connection, or one with newer credentials in its place, where there are some and the
     /// Sentinel accepts them.
-    async fn with_newest_login(
-        &self,
-        conn: Option<WireConnection>,
-        deadline: Instant,
-    ) -> Option<WireConnection> {
-        let conn = conn?;
+    async fn with_newest_login(&self, conn: WireConnection, deadline: Instant) -> WireConnection {
         match self.config.sentinel_logins().newest() {
             Some(login) if login.generation != conn.login() => {
                 let dialled = self.dial_as(&login, &[my_id()], deadline).await;
-                Some(dialled.map_or(conn, |(conn, _)| conn))
+                dialled.map_or(conn, |(conn, _)| conn)
             }
-            _ => Some(conn),
+            _ => conn,
         }
     }
 

@@ -115,7 +115,7 @@ impl Listener<'_> {
                     return Err(error);
                 }
             }
-            if conn.is_outdated() || self.has_newer_login(&conn) {
+            if conn.edition().has_successor() || self.has_newer_login(&conn) {
                 match self.replace(&mut conn, address, &withheld).await {
                     Ok(fresh) => conn = fresh,
                     // The old one still hears. The next round tries again.

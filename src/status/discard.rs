@@ -33,7 +33,8 @@ pub enum Discard {
     Credentials,
     /// The pool was closed.
     PoolClosed,
-    /// It was made with certificates that have been replaced since, by a reload.
+    /// It was made with certificates that have been replaced since, by a reload, and its server has
+    /// accepted the new ones.
     Certificates,
 }
 

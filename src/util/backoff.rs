@@ -62,6 +62,15 @@ pub(crate) const DIAL: Policy = Policy {
     jitter: Jitter::FromFirst,
 };
 
+/// Before a connection is made once more to take the place of one with old certificates: those that
+/// there are still work.
+pub(crate) const REPLACEMENT: Policy = Policy {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(30),
+    growth: Growth::Double,
+    jitter: Jitter::Half,
+};
+
 /// Before a transaction begins anew because a watched key was changed. Pauses grow until most of the
 /// clients that change the same keys are waiting at any moment.
 pub(crate) const TRANSACTION: Policy = Policy {

@@ -422,6 +422,10 @@ impl WireConnection {
     }
 
     /// A server that replies before it has read the whole command will not read what follows either.
+    ///
+    /// Over TLS there may also be an alert to send: with version 1.2 a server may ask to begin anew, which
+    /// is refused. That costs the connection, and is rare. New keys of version 1.3 cost nothing: the answer
+    /// to them goes out with the next command.
     fn after_replies(&mut self) -> State {
         if self.framed.is_flushed() {
             State::Ready

@@ -94,11 +94,13 @@ async fn connect_as(
         config.command_timeout,
     );
     let greeting = greet(config, login, &mut conn, role, deadline).await?;
+    // With TLS 1.3 a server checks our certificate only after the handshake, so not earlier.
+    conn.edition().accept();
     Ok((conn.lend(), greeting))
 }
 
-/// Connects to a Sentinel. `name` is how it was configured or announced. Nothing is sent yet: a
-/// Sentinel knows neither `SELECT` nor the credentials of the data nodes, and must never see them.
+/// Connects to a Sentinel. `name` is how it was configured or announced. Nothing is sent yet: a Sentinel
+/// knows neither `SELECT` nor the credentials of the data nodes, and must never see them.
 #[cfg_attr(
     not(feature = "tls"),
     expect(

@@ -113,7 +113,7 @@ impl Stream {
         Edition::default()
     }
 
-    /// Whether newer certificates than those of this connection are in use.
+    /// As [`Edition::is_outdated`].
     #[inline]
     pub(crate) fn is_outdated(&self) -> bool {
         #[cfg(feature = "tls")]

@@ -159,5 +159,6 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-#[cfg(all(test, feature = "tls-ring"))]
+#[cfg(test)]
+#[cfg(feature = "tls-ring")]
 mod tests;

@@ -189,26 +189,58 @@ fn a_reload_takes_what_has_changed_and_keeps_what_it_had_where_that_is_broken() 
     let node = Node::new("10.0.0.1", 6379);
     let old = tls.dial(&node, &node).expect("a good name");
     assert_eq!(tls.reload(), Ok(false), "nothing has changed");
-    assert!(!old.edition.is_outdated());
+    assert!(!old.edition.has_successor());
 
     folder.write("ca.crt", "broken");
     assert!(matches!(tls.reload(), Err(TlsError::Pem { .. })));
-    assert!(!old.edition.is_outdated(), "what was there is still in use");
+    assert!(
+        !old.edition.has_successor(),
+        "what was there is still in use"
+    );
     let (reloads, error) = clone.reload_status();
     assert_eq!(reloads, 0);
     assert!(error.is_some_and(|error| error.contains("holds no certificate")));
 
     folder.write("ca.crt", second.pem());
     assert_eq!(clone.reload(), Ok(true), "a clone is the same");
-    assert!(old.edition.is_outdated());
+    assert!(old.edition.has_successor());
     let new = tls.dial(&node, &node).expect("a good name");
-    assert!(!new.edition.is_outdated() && !Arc::ptr_eq(&new.config, &old.config));
+    assert!(!new.edition.has_successor() && !Arc::ptr_eq(&new.config, &old.config));
     assert_eq!(tls.reload_status(), (1, None));
     let again = tls.dial(&node, &node).expect("a good name");
     assert!(
         Arc::ptr_eq(&new.config, &again.config),
         "all dials share their sessions"
     );
+}
+
+#[test]
+fn what_a_server_was_connected_to_with_is_outdated_when_that_server_has_accepted_newer() {
+    let (first, second) = (ca(), ca());
+    let folder = Folder::new();
+    let path = folder.write("ca.crt", first.pem());
+    let tls = Tls::builder().ca_file(&path).build().unwrap();
+    let edition = |host| {
+        let node = Node::new(host, 6379);
+        tls.dial(&node, &node).expect("a good name").edition
+    };
+    let [old, elsewhere] = ["10.0.0.1", "10.0.0.2"].map(edition);
+    old.accept();
+    elsewhere.accept();
+    folder.write("ca.crt", second.pem());
+    assert_eq!(tls.reload(), Ok(true));
+    let new = edition("10.0.0.1");
+    assert!(
+        old.has_successor() && !old.is_outdated(),
+        "not accepted yet"
+    );
+    // A dial that began before the reload may end after it.
+    old.accept();
+    assert!(!old.is_outdated());
+    new.accept();
+    old.accept();
+    assert!(old.is_outdated() && !new.is_outdated());
+    assert!(elsewhere.has_successor() && !elsewhere.is_outdated());
 }
 
 #[test]
