@@ -352,6 +352,18 @@ impl Config {
         NewEditions::default()
     }
 
+    /// Whether connections to the nodes are encrypted.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_self, reason = "a build without TLS encrypts nothing")
+    )]
+    pub(crate) fn encrypts(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// `None` for plain text.
     #[cfg(feature = "tls")]
     pub(crate) fn tls_of_sentinels(&self) -> Option<&Tls> {

@@ -89,7 +89,10 @@ impl Entry {
             dirt,
             admission,
             departed: self.role_pool.departed(),
-            outdated: self.parts().0.is_outdated(),
+            // A caller that is about to get it would have to wait for another.
+            outdated: moment != Moment::Checkout
+                && self.parts().0.is_outdated()
+                && self.role_pool.node_table.may_retire(&self.target.node),
             expires_at: self.expires_at,
             expiry: self.expiry,
             idle_since: self.idle_since,

@@ -27,7 +27,7 @@ pub(crate) struct Facts {
     pub(crate) admission: Admission,
     /// The reason to give when its node is not what the pool wants any more.
     pub(crate) departed: Discard,
-    /// It was made with certificates that have been replaced since.
+    /// It was made with certificates that have been replaced since, and it is its turn to go.
     pub(crate) outdated: bool,
     pub(crate) expires_at: Option<Instant>,
     /// The reason to give from then on.

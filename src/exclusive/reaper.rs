@@ -3,13 +3,15 @@
 //! deadpool tests a connection only at its checkout. Without this task a pool without traffic would keep
 //! every connection for ever.
 
+mod pace;
+
 use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::PoolLimits,
-    exclusive::ExclusivePool,
+    exclusive::{ExclusivePool, reaper::pace::Pace},
     status::discard::Discard,
     topology::{Target, Topology, admission::Admission},
     util::abort_on_drop::AbortOnDrop,
@@ -26,6 +28,8 @@ pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>
         pool,
         demand: Demand::new(Instant::now()),
         owed: 0,
+        cold: 0,
+        pace: Pace::default(),
     };
     AbortOnDrop::spawn_on(&runtime, reaper.run(topology))
 }
@@ -36,6 +40,9 @@ struct Reaper {
     /// How many idle connections were closed because their node is not the master any more. The
     /// next master gets as many.
     owed: usize,
+    /// How many of these have still to be dialled.
+    cold: usize,
+    pace: Pace,
 }
 
 impl Reaper {
@@ -44,6 +51,7 @@ impl Reaper {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.pace.next() => {}
                 // Connections to a node that left are closed at once, and a node that joined gets its
                 // share soon.
                 changed = topology.changed() => if changed.is_err() { return },
@@ -58,7 +66,7 @@ impl Reaper {
         self.prune(&targets, now);
         self.pool.feed();
         self.prune_surplus(now);
-        self.dial_ahead(!targets.is_empty());
+        self.dial_ahead(!targets.is_empty(), now);
     }
 
     /// Closes what the keep-or-discard rule discards.
@@ -97,17 +105,30 @@ impl Reaper {
         });
     }
 
-    fn dial_ahead(&mut self, has_target: bool) {
+    fn dial_ahead(&mut self, has_target: bool, now: Instant) {
         let (pool, role_pool, dialer) = (&self.pool, self.pool.role_pool(), self.pool.dialer());
         let limits = role_pool.limits();
         // A dial under way is an idle connection soon.
         let ready = pool.idle() + dialer.pending();
-        dialer.dial_ahead(limits.min_idle.saturating_sub(ready));
         if role_pool.is_read_pool() {
             // It has other nodes, and `balance` evens their shares out.
             self.owed = 0;
         } else if has_target {
-            dialer.dial_ahead(warmth(mem::take(&mut self.owed), ready, limits));
+            let cold = warmth(mem::take(&mut self.owed), ready, limits);
+            // Callers may have had some dialled meanwhile.
+            let room = warmth(usize::MAX, ready, limits);
+            self.cold = self.cold.max(cold).min(room);
+        }
+        let cold = if has_target { self.cold } else { 0 };
+        let missing = limits.min_idle.saturating_sub(ready) + cold;
+        let step = if role_pool.config.encrypts() {
+            self.pace.step(missing, now)
+        } else {
+            missing
+        };
+        dialer.dial_ahead(step);
+        if has_target {
+            self.cold = self.cold.min(missing - step);
         }
         // An unused pool is left to shrink, and a connection beyond `max_idle` would be closed at once.
         let in_use = role_pool.open() > pool.idle();

@@ -12,7 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{node::Node, topology::Target, util::backoff::DIAL};
+use crate::{
+    node::Node,
+    topology::Target,
+    util::{backoff::DIAL, jitter},
+};
 
 /// Dials to one node at a time. The pools of all clients together must not overload a server that
 /// just came up.
@@ -20,6 +24,12 @@ const DIALS_PER_NODE: usize = 4;
 /// Long enough for a dial that somebody waits for to go to another node, too short to make shares
 /// uneven.
 const SHUNNED: Duration = Duration::from_millis(50);
+
+/// The longest pause between two connections to one node that are closed because of their certificates,
+/// and the time in which all of them are. The handshake of each that takes its place costs the server's
+/// only thread 1.5 ms, and all clients may read the same new file in the same minute.
+const RETIREMENT: Duration = Duration::from_secs(1);
+const RETIREMENT_OF_ALL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct NodeState {
@@ -31,6 +41,8 @@ struct NodeState {
     pause: Option<(Instant, Duration)>,
     /// Until when other nodes are preferred, because a connection to this one was lost.
     shunned: Option<Instant>,
+    /// When the next connection with old certificates may be closed.
+    retires_at: Option<Instant>,
     /// The number of its last dial. Of nodes with equally many slots, the one that was dialled longest
     /// ago gets the next.
     dialled: u64,
@@ -43,6 +55,7 @@ impl Default for NodeState {
             gate: Arc::new(Semaphore::new(DIALS_PER_NODE)),
             pause: None,
             shunned: None,
+            retires_at: None,
             dialled: 0,
         }
     }
@@ -58,8 +71,8 @@ impl NodeState {
 #[derive(Debug, Default)]
 pub(crate) struct NodeTable {
     /// Locked when a dial begins or ends, when a connection is closed, when a node is shunned, and
-    /// by the reaper in each of its rounds. A return locks it only while shares are uneven, a
-    /// checkout never.
+    /// by the reaper in each of its rounds. A return locks it only while shares are uneven or
+    /// certificates are new, a checkout never.
     nodes: Mutex<HashMap<Node, NodeState>>,
     /// Connections open, not counting those being dialled.
     open: AtomicUsize,
@@ -133,6 +146,23 @@ impl NodeTable {
     pub(crate) fn shun(&self, node: &Node) {
         let mut nodes = self.nodes.lock();
         nodes.entry(node.clone()).or_default().shunned = Some(Instant::now() + SHUNNED);
+    }
+
+    /// Whether one more of the node's connections may be closed because of its certificates. They are
+    /// closed one by one, and after a minute all of them are.
+    pub(crate) fn may_retire(&self, node: &Node) -> bool {
+        let now = Instant::now();
+        let mut nodes = self.nodes.lock();
+        let Some(state) = nodes.get_mut(node) else {
+            return true;
+        };
+        if state.retires_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        let slots = u32::try_from(state.slots.max(1)).unwrap_or(u32::MAX);
+        let pause = RETIREMENT.min(RETIREMENT_OF_ALL / slots);
+        state.retires_at = Some(now + jitter::around(pause, 50));
+        true
     }
 
     pub(crate) fn succeeded(&self, node: &Node) {
