@@ -72,7 +72,7 @@ impl Entry {
     /// As [`reason_to_discard`](Self::reason_to_discard), for the reaper, which has asked for all
     /// nodes at once whether they are still wanted.
     pub(crate) fn reason_to_prune(&self, admission: Admission, now: Instant) -> Option<Discard> {
-        if admission == Admission::Open && self.is_outdated() {
+        if admission == Admission::Open && self.has_older_login() {
             return Some(Discard::Credentials);
         }
         self.reason_as(None, admission, Moment::Reap, now)
@@ -162,7 +162,7 @@ impl Entry {
         }
         // A caller keeps a connection of older credentials, which works. It ends at its return, as at
         // the end of its lifetime.
-        if self.is_outdated() {
+        if self.has_older_login() {
             let now = self.role_pool.clock.now();
             (self.expires_at, self.expiry) = (Some(now), Discard::Credentials);
         }
@@ -174,7 +174,7 @@ impl Entry {
     }
 
     /// Whether its node has accepted newer credentials than those that it was made with.
-    fn is_outdated(&self) -> bool {
+    fn has_older_login(&self) -> bool {
         let node = &self.target.node;
         self.role_pool.is_outdated(node, self.parts().0.login())
     }
