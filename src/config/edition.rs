@@ -61,13 +61,11 @@ impl Edition {
 
     /// Whether the server has let us in with newer certificates. The connection works, but should not
     /// live on for long.
+    #[cfg(feature = "tls")]
     #[inline]
     pub(crate) fn is_outdated(&self) -> bool {
-        #[cfg(feature = "tls")]
-        if let Some(made_with) = &self.made_with {
-            return made_with.accepted.load(Relaxed) > made_with.number;
-        }
-        false
+        let made_with = self.made_with.as_ref();
+        made_with.is_some_and(|made_with| made_with.accepted.load(Relaxed) > made_with.number)
     }
 }
 
