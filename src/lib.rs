@@ -279,8 +279,11 @@ pub use topology::{Replica, Topology, excluded::Excluded};
 struct ReadmeDoctests;
 
 /// Compiles the examples of the pages in `docs/`.
-#[cfg(all(doctest, feature = "json"))]
+#[cfg(all(doctest, feature = "json", feature = "serde", feature = "tls-ring"))]
 mod docs {
+    #[doc = include_str!("../docs/configuration.md")]
+    struct Configuration;
+
     #[doc = include_str!("../docs/cookbook.md")]
     struct Cookbook;
 

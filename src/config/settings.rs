@@ -436,3 +436,7 @@ fn node(text: &str) -> Result<Node, &'static str> {
     }
     Ok(node)
 }
+
+// All of them are there with these features only.
+#[cfg(all(test, feature = "serde", feature = "tls"))]
+mod tests;
