@@ -115,7 +115,7 @@ build-all: ## what no test runs: benchmarks, examples and fuzz targets; the libr
 		$(CARGO) clippy --quiet --locked --lib --no-default-features --features "$$features" -- -D warnings; \
 	done
 
-cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26379, until Ctrl-C
+cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26379, until Ctrl-C; TLS=yes
 	@$(CARGO) run --quiet --locked --package redis-rw-pool-testkit --bin cluster
 
 redis:

@@ -9,8 +9,8 @@
 //! ab -c 10 -n 20 http://127.0.0.1:3333/
 //! ```
 //!
-//! `LISTEN` moves it elsewhere, `REDIS_URL` names other Sentinels, in the form that
-//! [`Config::from_url`] reads.
+//! `LISTEN` moves it elsewhere. `REDIS_URL` names other servers, and the other variables that
+//! [`Config::from_env`] reads change other settings.
 
 use std::{env, error::Error, process::ExitCode};
 
@@ -22,13 +22,13 @@ use axum::{
     routing::get,
 };
 use redis_rw_pool::{
-    Config, Node, Outcome, Pool, PoolStatus, outcome,
+    Config, ConfigError, Node, Outcome, Pool, PoolStatus, outcome,
     redis::{AsyncCommands, RedisError},
 };
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-/// The ports of `make cluster`.
+/// What `make cluster` starts, for when `REDIS_URL` says nothing else.
 const REDIS_URL: &str = "redis-sentinel://127.0.0.1:26379,127.0.0.1:26380,127.0.0.1:26381#mymaster";
 
 #[tokio::main]
@@ -43,9 +43,8 @@ async fn main() -> ExitCode {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let url = env::var("REDIS_URL").unwrap_or_else(|_| REDIS_URL.to_owned());
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3333".to_owned());
-    let pool = Pool::connect(Config::from_url(&url)?).await?;
+    let pool = Pool::connect(config()?).await?;
     let app = Router::new()
         .route("/", get(count))
         .route("/kv/{key}", get(get_value).put(put_value))
@@ -62,6 +61,13 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     pool.close();
     println!("stopped");
     Ok(())
+}
+
+fn config() -> Result<Config, ConfigError> {
+    match env::var_os("REDIS_URL") {
+        Some(_) => Config::from_env("REDIS"),
+        None => Config::from_url(REDIS_URL),
+    }
 }
 
 /// Counts the visit on the master and reads the count from a replica, which may be a visit behind.

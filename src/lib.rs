@@ -5,32 +5,47 @@
 //! [Without Sentinels](#without-sentinels) the nodes alone are asked.
 //!
 //! ```no_run
-//! use redis_rw_pool::{Config, Pool, redis::AsyncCommands};
+//! use redis_rw_pool::{Config, Pool, redis::AsyncTypedCommands};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let sentinels = ["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"];
-//! let pool = Pool::connect(Config::new(sentinels, "mymaster")).await?;
+//! // `REDIS_URL`: redis-sentinel://10.0.0.1,10.0.0.2,10.0.0.3#mymaster, or redis://127.0.0.1
+//! let pool = Pool::connect(Config::from_env("REDIS")?).await?;
 //!
+//! // Handles, which all callers share.
+//! let visits = pool.writer().incr("visits", 1).await?; // to the master
+//! let seen = pool.reader().get("visits").await?; // from a replica, perhaps a moment behind
+//!
+//! // A connection of one's own, for what blocks, or is slow or large.
 //! let mut master = pool.write().await?;
-//! let () = master.set("greeting", "hello").await?;
-//! drop(master); // back to its pool
-//!
-//! let mut replica = pool.read().await?;
-//! let greeting: Option<String> = replica.get("greeting").await?;
-//! println!("{greeting:?} says the replica {}", replica.node());
+//! let job = master.blpop("jobs", 1.0).await?;
+//! println!("visit {visits} of {seen:?}, job {job:?} from {}", master.node());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! All settings are fields of [`Config`]; everything that can go wrong with the pool is an
-//! [`Error`]. Commands come from the redis crate, re-exported as [`redis`] so that the versions
-//! match.
+//! Commands come from the redis crate, re-exported as [`redis`] so that the versions match. With
+//! `AsyncTypedCommands` a command has the type of its reply; with `AsyncCommands` the caller names it
+//! (`let n: i64 = …`, or `let () = …`).
+//!
+//! # Settings
+//!
+//! All settings are fields of [`Config`]. They come from a URL ([`Config::from_url`]), from the environment
+//! ([`Config::from_env`]), from a file (feature `serde`) or from code ([`Config::new`],
+//! [`Config::standalone`], [`Config::nodes`], [`Config::with`]). Passwords are [`Secret`]s. Credentials that
+//! change come from a [`CredentialsSource`].
+//!
+//! # Errors
+//!
+//! Everything that can go wrong with the pool is an [`Error`], and it converts into the
+//! [`redis::RedisError`] with which commands fail. [`outcome`] tells from either whether the command was
+//! executed. A web backend answers 503 where it was not, 504 where that is unknown, and 500 otherwise.
+//! [`Pool::retry_write`] and [`Pool::retry_writer`] repeat work that does no harm when it is done twice.
 //!
 //! # Two ways to send a command
 //!
 //! [`Pool::write`] and [`Pool::read`] lend an *exclusive* connection: nobody else uses it until it is
-//! dropped, so everything that Redis knows works on it, `BLPOP`, `WATCH` and `SUBSCRIBE` included, and
-//! a slow command holds up nobody else.
+//! dropped, so `BLPOP`, `WATCH` and everything else that needs a connection of its own works on it, and
+//! a slow command holds up nobody else. Only messages of `SUBSCRIBE` cannot be received yet.
 //!
 //! [`Pool::writer`] and [`Pool::reader`] give [`Multiplexed`] handles: all their callers share one
 //! socket to each node (or a few), and commands sent at the same time travel together. Many small
@@ -49,7 +64,7 @@
 //!   While the master itself cannot be reached, a replica that has lost only this link stays readable.
 //!   [`Topology`] has the reason for every replica that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. If a read must see
-//!   the latest write, send it through [`Pool::write`].
+//!   the latest write, send it through [`Pool::writer`] or [`Pool::write`].
 //!
 //! The command decides nothing: a write sent through [`Pool::read`] or [`Pool::reader`] is refused
 //! by a replica, and executed by the master if [`Config::read_from`] leads there.
@@ -155,9 +170,20 @@
 //! # Encryption
 //!
 //! With `Config::tls`, or a URL that begins with `rediss-sentinel://` or `rediss://`, connections to
-//! nodes and Sentinels are encrypted. This needs features: `tls-ring` or `tls-aws-lc-rs` for the cryptography, and
-//! `tls-native-roots` or `tls-webpki-roots` unless the settings name the CAs. The feature `tls` alone
-//! leaves both to the application. No feature is on by default.
+//! nodes and Sentinels are encrypted. `Tls::builder` has the settings. Certificates may be renewed while the
+//! pool runs.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tls-ring`, `tls-aws-lc-rs` | TLS, with the cryptography of that crate |
+//! | `tls-native-roots`, `tls-webpki-roots` | CAs to trust where the settings name none: those of the system, or Mozilla's list |
+//! | `tls` | TLS without either, for an application that brings both |
+//! | `serde` | `Deserialize` for [`Config`] and what is in it, `Serialize` for [`Status`] and [`Topology`] |
+//! | `json` | `Json<T>`: values of serde, stored as JSON text |
 //!
 //! # Limits
 //!
@@ -212,7 +238,13 @@
 //! | *promote*, *announce* | to make a replica the master, to publish that it is; see [`Adopt`] |
 //! | *not executed*, *unknown*, *executed* | what is known of a command that failed, see [`Outcome`] |
 //!
-//! How it is built inside is in `docs/architecture.md` of the repository.
+//! The repository has pages with [recipes], [every setting], [what callers get when something fails], and
+//! [how it is built inside].
+//!
+//! [recipes]: https://github.com/redis-rw-pool/redis-rw-pool/blob/main/docs/cookbook.md
+//! [every setting]: https://github.com/redis-rw-pool/redis-rw-pool/blob/main/docs/configuration.md
+//! [what callers get when something fails]: https://github.com/redis-rw-pool/redis-rw-pool/blob/main/docs/failures.md
+//! [how it is built inside]: https://github.com/redis-rw-pool/redis-rw-pool/blob/main/docs/architecture.md
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]

@@ -1,6 +1,7 @@
 //! `make cluster`: one master, two replicas and three Sentinels on the usual ports, until Ctrl-C.
 //!
-//! `REDIS_PORT` and `SENTINEL_PORT` move them elsewhere.
+//! `REDIS_PORT` and `SENTINEL_PORT` move them elsewhere. With `TLS=yes` these ports speak TLS, and each
+//! server has a plain one beside it for `redis-cli`.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use testkit::{Deployment, Server};
+use testkit::{Authority, Deployment, Server, ServerTls};
 
 const NODES: u16 = 3;
 const SENTINELS: u16 = 3;
@@ -33,15 +34,24 @@ fn run() -> Result<Deployment, String> {
     ] {
         (first..first.saturating_add(count)).try_for_each(|port| ensure_free(port, variable))?;
     }
-    let deployment = Deployment::builder()
+    let tls = tls_from("TLS")?;
+    let mut builder = Deployment::builder()
         .replicas(usize::from(NODES) - 1)
         .sentinels(usize::from(SENTINELS))
         .ports(redis_port, sentinel_port)
         .fast(false)
         .down_after(Duration::from_secs(5))
-        .failover_timeout(Duration::from_secs(10))
-        .start();
-    introduce(&deployment);
+        .failover_timeout(Duration::from_secs(10));
+    if tls {
+        let ca = Authority::new("the CA of `make cluster`");
+        builder = builder.tls(ServerTls {
+            identity: ca.issue(&["127.0.0.1", "localhost"]),
+            trusted: ca.pem().to_owned(),
+            client_auth: false,
+        });
+    }
+    let deployment = builder.start();
+    introduce(&deployment, tls);
     Ok(deployment)
 }
 
@@ -52,6 +62,14 @@ fn port_from(variable: &str, default: u16) -> Result<u16, String> {
             Ok(port) if port > 0 && port < u16::MAX - NODES.max(SENTINELS) => Ok(port),
             _ => Err(format!("{variable}={text} is not a port")),
         },
+    }
+}
+
+fn tls_from(variable: &str) -> Result<bool, String> {
+    match env::var(variable).as_deref() {
+        Err(_) | Ok("" | "no") => Ok(false),
+        Ok("yes") => Ok(true),
+        Ok(text) => Err(format!("{variable}={text} is neither yes nor no")),
     }
 }
 
@@ -80,9 +98,9 @@ fn owner_of(port: u16) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn introduce(deployment: &Deployment) {
+fn introduce(deployment: &Deployment, tls: bool) {
     let master = &deployment.nodes()[0];
-    let sentinel = &deployment.sentinels()[0];
+    let watched = deployment.sentinels()[0].plain_port();
     let program = testkit::program();
     let server = program.path().display();
     let cli = program.companion("cli");
@@ -97,21 +115,20 @@ fn introduce(deployment: &Deployment) {
     for sentinel in deployment.sentinels() {
         list("sentinel", sentinel);
     }
+    println!("\nFor a program that reads REDIS_URL, such as the examples:");
+    println!("  export REDIS_URL='{}'", url(deployment, tls));
     println!(
         "\nconfiguration files and logs: {}",
         master.config_path().with_file_name("").display()
     );
     println!("\nWatch what the Sentinels say, in another terminal:");
-    println!("  {cli} -p {} psubscribe '*'", sentinel.port());
+    println!("  {cli} -p {watched} psubscribe '*'");
     println!("\nWho is the master?");
-    println!(
-        "  {cli} -p {} sentinel get-master-addr-by-name {name}",
-        sentinel.port()
-    );
+    println!("  {cli} -p {watched} sentinel get-master-addr-by-name {name}");
     println!("\nLet it hand over, shut it down, or freeze it for 20 seconds:");
-    println!("  {cli} -p {} sentinel failover {name}", sentinel.port());
-    println!("  {cli} -p {} shutdown", master.port());
-    println!("  {cli} -p {} debug sleep 20", master.port());
+    println!("  {cli} -p {watched} sentinel failover {name}");
+    println!("  {cli} -p {} shutdown", master.plain_port());
+    println!("  {cli} -p {} debug sleep 20", master.plain_port());
     println!("\nStart a server again after it has gone:");
     for node in deployment.nodes() {
         println!(
@@ -126,10 +143,26 @@ fn introduce(deployment: &Deployment) {
     println!();
 }
 
+/// As `Config::from_url` of redis-rw-pool reads it.
+fn url(deployment: &Deployment, tls: bool) -> String {
+    let sentinels = deployment.sentinel_addrs().join(",");
+    let name = deployment.master_name();
+    if !tls {
+        return format!("redis-sentinel://{sentinels}#{name}");
+    }
+    let ca = deployment.nodes()[0].dir().join("ca.crt");
+    let ca = ca.display();
+    format!("rediss-sentinel://{sentinels}?tls.ca_file={ca}#{name}")
+}
+
 fn list(role: &str, server: &Server) {
+    let plain = match server.plain_port() {
+        port if port == server.port() => String::new(),
+        port => format!(" (plain {port})"),
+    };
     println!(
         "  {role:<9} {:<16} pid {:<8} {}",
-        server.addr(),
+        server.addr() + &plain,
         server
             .pid()
             .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
