@@ -64,7 +64,8 @@ bench: redis ## checkout, commands and decoder beside other pools and parsers; s
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
 
 peer-bench: redis ## ours and its peers side by side, in one table; some twenty minutes, ARGS=--quick about a minute
-	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench -- $(ARGS)
+	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench \
+		$(if $(findstring --tls,$(ARGS)),--features rustis-tls) -- $(ARGS)
 
 failover-bench: redis ## what callers notice of failovers, with ours and with its peers; twenty minutes, ARGS=--quick a minute and a half
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin failover-bench -- $(ARGS)

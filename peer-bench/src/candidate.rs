@@ -59,6 +59,27 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Which runs a candidate is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// In both, over TLS where the run is.
+    Either,
+    /// It does not speak TLS.
+    Plain,
+    /// What a run over TLS is compared with.
+    BesideTls,
+}
+
+impl Transport {
+    pub(crate) fn is_in(self, tls: bool) -> bool {
+        match self {
+            Self::Either => true,
+            Self::Plain => !tls,
+            Self::BesideTls => tls,
+        }
+    }
+}
+
 /// A [`Client`] whose type is forgotten, so that they fit in one list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
@@ -66,6 +87,7 @@ pub(crate) struct Candidate {
     pub(crate) kind: Kind,
     /// What it can do, where that is not everything.
     pub(crate) only: Option<&'static [Workload]>,
+    pub(crate) transport: Transport,
     /// Whether it runs on the worker threads of a cell.
     pub(crate) has_workers: bool,
     pub(crate) measure: fn(&Stage, Cell, Timing) -> Result<Sample>,
@@ -77,6 +99,7 @@ impl Candidate {
             name: C::NAME,
             kind: C::KIND,
             only: None,
+            transport: Transport::Either,
             has_workers: true,
             measure: driver::measure::<C>,
         }
@@ -87,6 +110,10 @@ impl Candidate {
             only: Some(workloads),
             ..self
         }
+    }
+
+    pub(crate) const fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
     }
 
     pub(crate) fn takes(&self, workload: Workload) -> bool {

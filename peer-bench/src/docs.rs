@@ -21,7 +21,7 @@ pub(crate) fn write(
         !workers.is_empty(),
         "the charts of --write-docs show GET, which was not measured"
     );
-    let name = file_name(&machine.cpu);
+    let name = file_name(&machine.cpu, options.tls);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
     let charts = folder.join(&name);
     fs::create_dir_all(&charts).with_context(|| format!("cannot make {}", charts.display()))?;
@@ -39,12 +39,14 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// `Intel(R) Xeon(R) CPU @ 2.20GHz` is `intel-r-xeon-r-cpu-2-20ghz`.
-fn file_name(processor: &str) -> String {
-    processor
-        .to_ascii_lowercase()
+/// `Intel(R) Xeon(R) CPU @ 2.20GHz` is `intel-r-xeon-r-cpu-2-20ghz`, and over TLS
+/// `intel-r-xeon-r-cpu-2-20ghz-tls`.
+fn file_name(processor: &str, tls: bool) -> String {
+    let lower = processor.to_ascii_lowercase();
+    lower
         .split(|char: char| !char.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())
+        .chain(tls.then_some("tls"))
         .collect::<Vec<_>>()
         .join("-")
 }
@@ -102,7 +104,7 @@ fn text(
 ) -> String {
     format!(
         "\
-# Benchmarks on {cpu}
+# Benchmarks{over} on {cpu}
 
 Written by the command below; [the page before](../benchmarks.md) says how it measures.
 
@@ -115,6 +117,7 @@ Written by the command below; [the page before](../benchmarks.md) says how it me
 ## Numbers
 
 {report}",
+        over = if options.tls { " over TLS" } else { "" },
         cpu = machine.cpu,
         command = command(options),
         links = links(folder, &summary.workers(Workload::Get)),
@@ -132,9 +135,10 @@ mod tests {
 
     #[test]
     fn a_processor_has_a_page_named_after_it() {
-        assert_eq!(file_name("AMD EPYC"), "amd-epyc");
+        assert_eq!(file_name("AMD EPYC", false), "amd-epyc");
+        assert_eq!(file_name("AMD EPYC", true), "amd-epyc-tls");
         assert_eq!(
-            file_name("Intel(R) Xeon(R) CPU @ 2.20GHz"),
+            file_name("Intel(R) Xeon(R) CPU @ 2.20GHz", false),
             "intel-r-xeon-r-cpu-2-20ghz"
         );
     }

@@ -73,7 +73,10 @@ fn measure(options: &Options) -> Result<Results> {
         repeated: 0,
     };
     let mut acts = acts.iter().peekable();
-    let mut scenes = Scenes::default();
+    let mut scenes = Scenes {
+        tls: options.tls,
+        next: None,
+    };
     while let Some(act) = acts.next() {
         eprintln!("round {}/{}: {}", act.number + 1, options.rounds, act.kind);
         let (scene, finale) = act.play(&mut scenes, &mut results.repeated)?;
@@ -112,19 +115,20 @@ impl Act {
 }
 
 /// The deployment of the next round starts while the last one is evaluated.
-#[derive(Default)]
 struct Scenes {
+    tls: bool,
     next: Option<thread::JoinHandle<Result<Scene>>>,
 }
 
 impl Scenes {
     fn prepare(&mut self) {
-        self.next = Some(thread::spawn(Scene::start));
+        let tls = self.tls;
+        self.next = Some(thread::spawn(move || Scene::start(tls)));
     }
 
     fn take(&mut self) -> Result<Scene> {
         match self.next.take() {
-            None => Scene::start(),
+            None => Scene::start(self.tls),
             Some(thread) => thread
                 .join()
                 .map_err(|_| anyhow!("a deployment could not be started"))?,

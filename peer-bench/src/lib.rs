@@ -17,6 +17,7 @@ mod clock;
 mod data;
 mod docs;
 mod driver;
+mod encryption;
 mod failover;
 mod handles;
 mod machine;
@@ -67,9 +68,13 @@ fn exit_code(program: &str, result: Result<()>) -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let stage = Stage::start();
+    let stage = Stage::start(options.tls);
     let machine = Machine::look();
-    let handles = handles::measure(&stage)?;
+    let handles = if options.tls {
+        Vec::new()
+    } else {
+        handles::measure(&stage)?
+    };
     let records = rounds::run(&stage, options)?;
     drop(stage);
     let summary = Summary::of(&records);

@@ -4,7 +4,7 @@ use serde::Serialize;
 use testkit::machine;
 
 /// The crates whose versions decide what the numbers mean.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "redis-rw-pool",
     "redis",
     "deadpool",
@@ -12,6 +12,7 @@ const CRATES: [&str; 7] = [
     "bb8",
     "fred",
     "rustis",
+    "rustls",
 ];
 
 #[derive(Debug, Serialize)]

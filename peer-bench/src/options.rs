@@ -26,11 +26,12 @@ Measures redis-rw-pool and its peers side by side, on servers that it starts its
                         (with --quick at 64 and 256) and with tokio's own number, which is one
                         for each core, the others with tokio's
     --candidates A,B    some of the candidates, by the names in the table
+    --tls               over TLS, with those who can, and with ours without TLS beside them
     --handles           only what a handle costs by itself; a few seconds
     --rounds N          how often everything is measured; 5, with --quick 2
     --window MS         how long one candidate is measured; 500, with --quick 150
     --json FILE         every sample of every round
-    --write-docs        docs/benchmarks/<processor>.md and its charts
+    --write-docs        docs/benchmarks/<processor>.md, or <processor>-tls.md, and its charts
     --help              this
 ";
 
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) timing: Timing,
     pub(crate) json: Option<PathBuf>,
     pub(crate) write_docs: bool,
+    pub(crate) tls: bool,
     /// As they were given, to be given again.
     pub(crate) arguments: Vec<String>,
 }
@@ -61,6 +63,7 @@ struct Given {
     window: Option<u64>,
     json: Option<PathBuf>,
     write_docs: bool,
+    tls: bool,
 }
 
 /// `None` asks for help.
@@ -80,6 +83,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("window") => given.window = Some(parser.value()?.parse()?),
             Long("json") => given.json = Some(parser.value()?.into()),
             Long("write-docs") => given.write_docs = true,
+            Long("tls") => given.tls = true,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected().into()),
         }
@@ -97,7 +101,7 @@ impl Given {
         } else {
             (5, 500, 120)
         };
-        let candidates = self.candidates.unwrap_or_else(|| candidates::ALL.to_vec());
+        let candidates = self.candidates()?;
         ensure!(
             !self.write_docs || !self.quick,
             "--write-docs is for what a whole run finds, not for --quick"
@@ -105,6 +109,10 @@ impl Given {
         ensure!(
             !self.write_docs || !self.handles,
             "--write-docs is for what a whole run finds, not for --handles"
+        );
+        ensure!(
+            !self.handles || !self.tls,
+            "nothing is sent with --handles, so --tls changes nothing"
         );
         Ok(Options {
             cells,
@@ -116,8 +124,26 @@ impl Given {
             },
             json: self.json,
             write_docs: self.write_docs,
+            tls: self.tls,
             arguments,
         })
+    }
+
+    fn candidates(&self) -> Result<Vec<Candidate>> {
+        let tls = self.tls;
+        let Some(named) = &self.candidates else {
+            let all = candidates::ALL.into_iter();
+            return Ok(all.filter(|one| one.transport.is_in(tls)).collect());
+        };
+        for one in named {
+            let but = if tls {
+                "does not speak TLS here"
+            } else {
+                "is for --tls"
+            };
+            ensure!(one.transport.is_in(tls), "{} {but}", one.name);
+        }
+        Ok(named.clone())
     }
 
     fn cells(&self) -> Vec<Cell> {
@@ -208,8 +234,26 @@ mod tests {
             options.cells.len(),
             Workload::ALL.len() * TASKS.len() + one_worker
         );
-        assert_eq!(options.candidates.len(), candidates::ALL.len());
+        let plain = candidates::ALL
+            .iter()
+            .filter(|one| one.transport.is_in(false));
+        assert_eq!(options.candidates.len(), plain.count());
         assert_eq!(options.rounds, 5);
+    }
+
+    #[test]
+    fn a_run_over_tls_has_those_who_speak_it_and_ours_without() {
+        let options = parsed("--tls").unwrap();
+        let names: Vec<_> = options.candidates.iter().map(|one| one.name).collect();
+        for name in ["ours-exclusive", "ours-multiplexed"] {
+            assert!(names.contains(&name), "{name}");
+            assert!(names.contains(&&*format!("{name}-plain")), "{name}");
+        }
+        for name in ["deadpool-redis", "redis-rs-manager", "fred"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        assert!(!names.contains(&"raw-socket-loop"));
+        assert!(options.tls);
     }
 
     #[test]
@@ -288,6 +332,9 @@ mod tests {
             "--rounds 0",
             "--quick --write-docs",
             "--handles --write-docs",
+            "--handles --tls",
+            "--tls --candidates raw-socket-pool",
+            "--candidates ours-exclusive-plain",
             "--verbose",
             "GET",
         ] {

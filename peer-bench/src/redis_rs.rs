@@ -2,7 +2,7 @@
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisError, RedisResult,
-    aio::MultiplexedConnection, io::tcp::TcpSettings,
+    TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 
 use crate::stage::Stage;
@@ -10,7 +10,18 @@ use crate::stage::Stage;
 /// Nagle's algorithm off, as with everyone else; the redis crate leaves it on. RESP2 is its default;
 /// the replies of these workloads are the same bytes in RESP3, and take as long.
 pub(crate) fn info(stage: &Stage) -> RedisResult<ConnectionInfo> {
-    let info = format!("redis://{}/", stage.master()).into_connection_info()?;
+    let info = match stage.encryption() {
+        None => format!("redis://{}/", stage.master()).into_connection_info()?,
+        Some(encryption) => {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(encryption.ca_pem().into()),
+            };
+            let url = format!("rediss://{}/", stage.master());
+            let client = Client::build_with_tls(url, certificates)?;
+            client.get_connection_info().clone()
+        }
+    };
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 

@@ -34,6 +34,9 @@ fn write_all(
     options: &Options,
 ) -> fmt::Result {
     write_circumstances(out, machine, options)?;
+    if options.tls {
+        out.push_str(TLS);
+    }
     for kind in [Kind::Exclusive, Kind::Shared] {
         for workload in Workload::ALL {
             for workers in summary.workers(workload) {
@@ -41,8 +44,16 @@ fn write_all(
             }
         }
     }
+    if handles.is_empty() {
+        return Ok(());
+    }
     handles::write_table(out, handles)
 }
+
+const TLS: &str = "\
+- over TLS 1.3, with rustls and its provider `ring` in every candidate, which verifies the server's
+  certificate; those whose names end in `-plain` are ours without TLS, on the same server
+";
 
 fn write_circumstances(out: &mut String, machine: &Machine, options: &Options) -> fmt::Result {
     let crates = machine.crates.iter();

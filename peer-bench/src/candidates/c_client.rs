@@ -7,7 +7,7 @@ use std::{collections::HashMap, process::Command};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    candidate::{Candidate, Kind},
+    candidate::{Candidate, Kind, Transport},
     cell::{Cell, Workload},
     clock::cpu_of_children,
     driver::Timing,
@@ -19,6 +19,7 @@ pub(super) const CANDIDATE: Candidate = Candidate {
     name: "redis-benchmark",
     kind: Kind::Shared,
     only: Some(&[Workload::Get]),
+    transport: Transport::Plain,
     has_workers: false,
     measure,
 };

@@ -7,7 +7,7 @@ use fred::{
     interfaces::{ClientLike, KeysInterface, ListInterface},
     types::{
         Builder,
-        config::{Config, ServerConfig, TcpConfig},
+        config::{Config, ServerConfig, TcpConfig, TlsConnector},
     },
 };
 
@@ -31,6 +31,10 @@ impl Client for Fred {
         let master = stage.master();
         let config = Config {
             server: ServerConfig::new_centralized(master.ip().to_string(), master.port()),
+            tls: match stage.encryption() {
+                Some(encryption) => Some(TlsConnector::from(encryption.client()?).into()),
+                None => None,
+            },
             ..Config::default()
         };
         let client = Builder::from_config(config)

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use redis::aio::ConnectionLike;
-use redis_rw_pool::{Config, Pool, ReadFrom};
+use redis_rw_pool::{Config, Pool, ReadFrom, Tls};
 
 use crate::{
     candidate::{CONNECTIONS, Kind},
@@ -19,17 +19,22 @@ pub(super) enum Exclusive {
     Write(Pool),
 }
 
+impl Exclusive {
+    pub(super) fn new(pool: Pool, cell: Cell) -> Self {
+        if cell.workload.writes() {
+            Self::Write(pool)
+        } else {
+            Self::Read(pool)
+        }
+    }
+}
+
 impl Lend for Exclusive {
     const NAME: &'static str = "ours-exclusive";
     const KIND: Kind = Kind::Exclusive;
 
     async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
-        let pool = pool(stage).await?;
-        let handle = if cell.workload.writes() {
-            Self::Write(pool)
-        } else {
-            Self::Read(pool)
-        };
+        let handle = Self::new(pool(stage).await?, cell);
         Ok(vec![handle; cell.tasks])
     }
 
@@ -44,6 +49,13 @@ impl Lend for Exclusive {
 /// As it comes, with deadlines for checkouts and commands on; replicas would not be comparable.
 pub(crate) async fn pool(stage: &Stage) -> Result<Pool> {
     let mut config = Config::new(stage.sentinels(), stage.master_name());
+    if let Some(encryption) = stage.encryption() {
+        config.tls = Some(Tls::builder().ca_pem(encryption.ca_pem()).build()?);
+    }
+    connect(config).await
+}
+
+pub(super) async fn connect(mut config: Config) -> Result<Pool> {
     config.read_from = ReadFrom::Master;
     config.read.max_active = CONNECTIONS;
     config.write.max_active = CONNECTIONS;

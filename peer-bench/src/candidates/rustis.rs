@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rustis::{
-    client::{BatchPreparedCommand, Client as RustisClient},
+    client::{BatchPreparedCommand, Client as RustisClient, IntoConfig},
     commands::{ListCommands, StringCommands},
     resp::{BulkString, RefBulkString},
 };
@@ -23,7 +23,14 @@ impl Client for Rustis {
     const KIND: Kind = Kind::Shared;
 
     async fn connect(stage: &Stage, cell: Cell) -> Result<Vec<Self>> {
-        let client = RustisClient::connect(stage.master().to_string()).await?;
+        #[allow(unused_mut, reason = "changed only where it speaks TLS")]
+        let mut config = stage.master().to_string().into_config()?;
+        #[cfg(feature = "rustis-tls")]
+        if let Some(encryption) = stage.encryption() {
+            let client = std::sync::Arc::new(encryption.client()?);
+            config.tls_config = Some(rustis::client::TlsConfig::new(client));
+        }
+        let client = RustisClient::connect(config).await?;
         Ok(vec![Self(client); cell.tasks])
     }
 

@@ -3,6 +3,7 @@
 use std::{fmt, pin::Pin, sync::Arc};
 
 use anyhow::Result;
+use redis_rw_pool::Tls;
 
 use crate::failover::call::Failure;
 
@@ -23,6 +24,7 @@ pub(crate) struct Place {
     /// `host:port`
     pub(crate) sentinels: Vec<String>,
     pub(crate) master_name: String,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Place {

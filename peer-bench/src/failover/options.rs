@@ -19,6 +19,7 @@ itself: in each round all candidates write and read while one thing goes wrong.
     --kinds A,B           some of planned, kill, freeze, replicas
     --candidates A,B      some of the candidates, by the names in the table
     --ours                only ours
+    --tls                 over TLS, only ours
     --alone               each candidate in rounds of its own
     --json FILE           the figures of every round
     --write-docs          docs/failover.md and its pictures
@@ -33,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) alone: bool,
+    pub(crate) tls: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) write_docs: bool,
     /// As they were given, to be given again.
@@ -62,6 +64,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
         kinds: Kind::ALL.to_vec(),
         candidates: candidates::ALL.to_vec(),
         alone: false,
+        tls: false,
         json: None,
         write_docs: false,
         arguments: Vec::new(),
@@ -73,6 +76,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("kinds") => kinds = Some(list(&mut parser, kind)?),
             Long("candidates") => options.candidates = list(&mut parser, candidate)?,
             Long("ours") => options.candidates.retain(Candidate::is_ours),
+            Long("tls") => options.tls = true,
             Long("alone") => options.alone = true,
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("write-docs") => options.write_docs = true,
@@ -80,6 +84,17 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             _ => return Err(argument.unexpected().into()),
         }
     }
+    if options.tls {
+        options.candidates.retain(Candidate::is_ours);
+        ensure!(
+            !options.candidates.is_empty(),
+            "only ours speak TLS here, and none of them is named"
+        );
+    }
+    ensure!(
+        !options.write_docs || !options.tls,
+        "--write-docs is for all candidates, and only ours speak TLS here"
+    );
     ensure!(
         !options.write_docs || !quick,
         "--write-docs is for what a whole run finds, not for --quick"
@@ -158,6 +173,7 @@ mod tests {
         let options = parsed("--ours").unwrap();
         assert_eq!(options.candidates.len(), 4);
         assert!(options.candidates.iter().all(Candidate::is_ours));
+        assert_eq!(names(&parsed("--tls").unwrap()), names(&options));
     }
 
     #[test]
@@ -176,6 +192,8 @@ mod tests {
             "--candidates redigo",
             "--rounds 0",
             "--quick --write-docs",
+            "--tls --write-docs",
+            "--tls --candidates fred",
             "--verbose",
             "planned",
         ] {

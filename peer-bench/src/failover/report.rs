@@ -82,7 +82,7 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
 - {crates}
 - rounds: {rounds} of each kind, {together}; {repeated} more left out because the first attempt of
   the Sentinels came to nothing
-- each candidate: {writes} writes and {reads} reads a second; the latest of all these calls was sent
+- each candidate{transport}: {writes} writes and {reads} reads a second; the latest of all these calls was sent
   {late:.0} ms after its turn",
         date = machine.date,
         cpu = machine.cpu,
@@ -93,6 +93,7 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
         crates = crates.join(", "),
         rounds = options.rounds,
         repeated = results.repeated,
+        transport = if options.tls { ", over TLS" } else { "" },
         writes = 1_000 / WRITE_PERIOD.as_millis(),
         reads = 1_000 / READ_PERIOD.as_millis(),
     )

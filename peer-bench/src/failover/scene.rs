@@ -1,14 +1,18 @@
 //! The servers of one round, and what can be done to them.
 
 use anyhow::{Context, Result, bail};
+use redis_rw_pool::Tls;
 use testkit::{Deployment, Reply, Server};
 
-use crate::failover::{
-    call::{End, History},
-    client::Place,
-    load::{READ_KEY, write_key},
-    stopwatch::Stopwatch,
-    witness::Witness,
+use crate::{
+    encryption::Encryption,
+    failover::{
+        call::{End, History},
+        client::Place,
+        load::{READ_KEY, write_key},
+        stopwatch::Stopwatch,
+        witness::{Asked, Witness},
+    },
 };
 
 /// Keys asked for at once.
@@ -19,14 +23,26 @@ const PATIENCE: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Scene {
     deployment: Deployment,
+    tls: Option<Tls>,
 }
 
 impl Scene {
     /// One master, two replicas, three Sentinels that take a silent node for dead after a second and
-    /// are otherwise as they come.
-    pub(crate) fn start() -> Result<Self> {
-        let deployment = Deployment::builder().fast(false).start();
-        let scene = Self { deployment };
+    /// are otherwise as they come. With `tls` they speak it, also among themselves, and plain text to
+    /// witnesses.
+    pub(crate) fn start(tls: bool) -> Result<Self> {
+        let mut builder = Deployment::builder().fast(false);
+        let mut trust = None;
+        if tls {
+            let encryption = Encryption::new();
+            builder = builder.tls(encryption.servers());
+            trust = Some(Tls::builder().ca_pem(encryption.ca_pem()).build()?);
+        }
+        let deployment = builder.start();
+        let scene = Self {
+            deployment,
+            tls: trust,
+        };
         scene.put_in_step()?;
         Ok(scene)
     }
@@ -48,6 +64,7 @@ impl Scene {
         Place {
             sentinels: self.deployment.sentinel_addrs(),
             master_name: self.deployment.master_name().to_owned(),
+            tls: self.tls.clone(),
         }
     }
 
@@ -56,8 +73,8 @@ impl Scene {
             stopwatch,
             self.deployment.master_name(),
             self.master().port(),
-            &ports(self.deployment.nodes()),
-            &ports(self.deployment.sentinels()),
+            &asked(self.deployment.nodes()),
+            &asked(self.deployment.sentinels()),
         )
     }
 
@@ -96,6 +113,10 @@ impl Scene {
     }
 }
 
-fn ports(servers: &[Server]) -> Vec<u16> {
-    servers.iter().map(Server::port).collect()
+fn asked(servers: &[Server]) -> Vec<Asked> {
+    let asked = |server: &Server| Asked {
+        port: server.port(),
+        plain: server.plain_port(),
+    };
+    servers.iter().map(asked).collect()
 }

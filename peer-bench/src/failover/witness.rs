@@ -24,6 +24,14 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longer than any round: a listener ends when its Sentinel does.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// A server on the loopback address: the port by which it is known, and the one at which it is asked in
+/// plain text, which is the same unless it speaks TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) port: u16,
+    pub(crate) plain: u16,
+}
+
 #[derive(Debug)]
 pub(crate) struct Witness {
     shared: Arc<Shared>,
@@ -40,13 +48,12 @@ struct Shared {
 }
 
 impl Witness {
-    /// `nodes` and `sentinels` are ports on the loopback address.
     pub(crate) fn start(
         stopwatch: Stopwatch,
         master_name: &str,
         master: u16,
-        nodes: &[u16],
-        sentinels: &[u16],
+        nodes: &[Asked],
+        sentinels: &[Asked],
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             stopwatch,
@@ -56,17 +63,17 @@ impl Witness {
             stop: AtomicBool::new(false),
         });
         let mut probes = Vec::new();
-        for &port in nodes {
+        for &node in nodes {
             let shared = Arc::clone(&shared);
-            probes.push(thread::spawn(move || shared.probe_node(port)));
+            probes.push(thread::spawn(move || shared.probe_node(node)));
         }
-        for &port in sentinels {
-            let mut subscription = Client::connect(port, LISTEN_TIMEOUT)?;
+        for &sentinel in sentinels {
+            let mut subscription = Client::connect(sentinel.plain, LISTEN_TIMEOUT)?;
             subscription.call(&["PSUBSCRIBE", "*"])?;
             let listener = Arc::clone(&shared);
             thread::spawn(move || listener.listen(subscription));
             let shared = Arc::clone(&shared);
-            probes.push(thread::spawn(move || shared.probe_sentinel(port)));
+            probes.push(thread::spawn(move || shared.probe_sentinel(sentinel)));
         }
         Ok(Self { shared, probes })
     }
@@ -91,13 +98,14 @@ impl Witness {
 }
 
 impl Shared {
-    fn probe_node(&self, port: u16) {
+    fn probe_node(&self, node: Asked) {
+        let Asked { port, plain } = node;
         let mut connection = None;
         let mut number = 0;
         while !self.stop.load(Relaxed) {
             let asked = self.stopwatch.now();
             let role =
-                ask(&mut connection, port, &["ROLE"]).map_or(Said::Nothing, |role| said(&role));
+                ask(&mut connection, plain, &["ROLE"]).map_or(Said::Nothing, |role| said(&role));
             let answered = self.stopwatch.now();
             let mut sightings = self.sightings.lock();
             sightings.saw_role(port, role, asked, answered);
@@ -107,7 +115,7 @@ impl Shared {
             if news {
                 number += 1;
                 let (key, value) = (format!("probe:{port}"), number.to_string());
-                let reply = ask(&mut connection, port, &["SET", &key, &value]);
+                let reply = ask(&mut connection, plain, &["SET", &key, &value]);
                 if matches!(reply, Some(Reply::Status(_))) {
                     let now = self.stopwatch.now();
                     self.sightings.lock().taken.insert(port, now);
@@ -117,16 +125,16 @@ impl Shared {
         }
     }
 
-    fn probe_sentinel(&self, port: u16) {
+    fn probe_sentinel(&self, sentinel: Asked) {
         let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.master_name];
         let mut connection = None;
         while !self.stop.load(Relaxed) {
-            if let Some(Reply::Array(address)) = ask(&mut connection, port, &question)
+            if let Some(Reply::Array(address)) = ask(&mut connection, sentinel.plain, &question)
                 && let Some(Reply::Bulk(master)) = address.get(1)
                 && let Ok(master) = String::from_utf8_lossy(master).parse()
             {
                 let now = self.stopwatch.now();
-                self.sightings.lock().saw_named(now, port, master);
+                self.sightings.lock().saw_named(now, sentinel.port, master);
             }
             thread::sleep(PERIOD);
         }

@@ -35,6 +35,7 @@ pub(super) const MULTIPLEXED_PROMOTED: Candidate = Candidate {
 fn config(place: Place, adopt: Adopt) -> Config {
     let mut config = Config::new(place.sentinels, place.master_name);
     config.adopt = adopt;
+    config.tls = place.tls;
     config
 }
 
