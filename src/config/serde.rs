@@ -24,8 +24,8 @@ use crate::{
 /// A value as the format gives it. It may be a secret, so it cannot be shown.
 enum Raw {
     Scalar(String, Kind),
-    List(Vec<Raw>),
-    Table(Vec<(String, Raw)>),
+    List(Vec<Self>),
+    Table(Vec<(String, Self)>),
 }
 
 /// What a file gives for one setting: its name with dots, and its value as text.

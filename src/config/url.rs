@@ -319,7 +319,7 @@ fn set_option(draft: &mut Draft, name: &str, value: &str) -> Result<(), Refusal>
             // An unknown option is not refused for its value.
             let text = decoded
                 .as_ref()
-                .map_or(Cow::from(value), |text| text.into());
+                .map_or_else(|_| Cow::from(value), Cow::from);
             settings::set(draft, name, Value::text_of(&text))?;
             return decoded.map(drop).map_err(Refusal::Invalid);
         }

@@ -393,16 +393,14 @@ impl Maintainer {
             Err(error) => error.id(),
         };
         self.under_way.remove(&id);
-        match dialled {
-            Ok((_, dialled)) => match dialled.result {
-                Ok(connection) => self.open(connection, dialled.target),
-                Err(error) if dialled.replaces => {
-                    self.replacements.failed(&dialled.target.node, &error);
-                }
-                Err(error) => self.trouble = Some(error),
-            },
-            // The dial panicked, which the runtime has printed.
-            Err(_) => {}
+        // Where the dial panicked, the runtime has printed it.
+        let Ok((_, dialled)) = dialled else { return };
+        match dialled.result {
+            Ok(connection) => self.open(connection, dialled.target),
+            Err(error) if dialled.replaces => {
+                self.replacements.failed(&dialled.target.node, &error);
+            }
+            Err(error) => self.trouble = Some(error),
         }
     }
 

@@ -57,7 +57,15 @@ impl RolePool {
             (Some(error), _, _) if self.is_read_pool() && !is_about_certificates(&error) => {
                 return error;
             }
-            (Some(Error::Connect { role, node, source }), _, _) if role == Role::Replica => {
+            (
+                Some(Error::Connect {
+                    role: Role::Replica,
+                    node,
+                    source,
+                }),
+                _,
+                _,
+            ) => {
                 let report = (node.to_string(), reason(&source));
                 return Error::NoReplica {
                     reports: [report].into_iter().collect(),

@@ -408,7 +408,7 @@ fn every_name_is_known_and_tried() {
     for name in tried {
         let known = name
             .strip_prefix("write.")
-            .or(name.strip_prefix("read."))
+            .or_else(|| name.strip_prefix("read."))
             .unwrap_or(name);
         assert!(NAMES.contains(&known), "{name} is not listed");
     }

@@ -67,7 +67,7 @@ async fn wrong_passwords_and_broken_urls_are_not_repeated() {
         format!("redis-sentinel://:{NODE_SECRET}@h:99999#m"),
         format!("redis-sentinel://:{NODE_SECRET}@h?sentinel_password={SENTINEL_SECRET}&no=1#m"),
         format!("redis-sentinel://:{NODE_SECRET}%ZZ@h#m"),
-        format!("redis://:{NODE_SECRET}@h"),
+        format!("redis://:{NODE_SECRET}@h#m"),
     ];
     broken.push(format!("redis-sentinel://:{NODE_SECRET}@h"));
     for url in broken {

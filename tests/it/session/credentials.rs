@@ -340,6 +340,7 @@ async fn wrong_credentials_fail_after_a_second_question_and_a_source_that_hangs_
     };
     config.credentials = Some(source(&hangs));
     config.connect_timeout = Duration::from_millis(500);
+    config.failover_timeout = Duration::from_secs(1);
     let began = Instant::now();
     let error = Pool::connect(config.clone()).await.unwrap_err();
     assert!(
