@@ -12,8 +12,8 @@ fn rows() -> Vec<(&'static str, Option<&'static str>)> {
         let (setting, default) = (code(cells.next()?)?, code(cells.next()?));
         knows(setting).then_some((setting, default))
     };
-    let (_, tables) = PAGE.split_once("\n## All settings").unwrap();
-    let (tables, _) = tables.split_once("\n## Secrets").unwrap();
+    let (_, tables) = PAGE.split_once("\n## All settings").expect("the heading");
+    let (tables, _) = tables.split_once("\n## Secrets").expect("the heading");
     tables.lines().filter_map(row).collect()
 }
 
