@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Debug,
+    ops::{Deref, DerefMut},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -11,12 +12,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use redis::{AsyncCommands, RedisResult, pipe};
 use redis_rw_pool::{Multiplexed, Pool};
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use crate::support::{
     Random, Side, Stage, ask, chain, cmd, eventually, poll_then_drop, poll_then_drop_on_wake,
@@ -75,7 +74,7 @@ impl Storm {
         for task in 0..TASKS {
             let caller = Caller {
                 pool: stage.pool.clone(),
-                handles: Vec::new(),
+                idle: Arc::default(),
                 random: Random::new(self.seed.wrapping_add(task)),
                 name: format!("caller-{task}"),
                 count: 0,
@@ -143,8 +142,8 @@ impl Killer {
 
 struct Caller {
     pool: Pool,
-    /// Those that are not locked are used again, whether their last command was cut off or not.
-    handles: Vec<Arc<Mutex<Multiplexed>>>,
+    /// Used again, whether their last command was cut off or not.
+    idle: Arc<Mutex<Vec<Multiplexed>>>,
     random: Random,
     name: String,
     /// No two things that it says are the same.
@@ -178,14 +177,12 @@ impl Caller {
         }
     }
 
-    fn handle(&mut self) -> OwnedMutexGuard<Multiplexed> {
-        let mut handles = self.handles.iter();
-        let idle = handles.find_map(|handle| Arc::clone(handle).try_lock_owned().ok());
-        idle.unwrap_or_else(|| {
-            let handle = Arc::new(Mutex::new(self.pool.writer()));
-            self.handles.push(Arc::clone(&handle));
-            handle.try_lock_owned().expect("nobody else has it")
-        })
+    fn handle(&self) -> Lent {
+        let idle = self.idle.lock().pop();
+        Lent {
+            handle: Some(idle.unwrap_or_else(|| self.pool.writer())),
+            idle: Arc::clone(&self.idle),
+        }
     }
 
     fn one(&mut self) -> impl Future<Output = ()> + Send + use<> {
@@ -211,8 +208,34 @@ impl Caller {
     }
 }
 
+/// A handle that becomes idle when it is dropped.
+struct Lent {
+    handle: Option<Multiplexed>,
+    idle: Arc<Mutex<Vec<Multiplexed>>>,
+}
+
+impl Deref for Lent {
+    type Target = Multiplexed;
+
+    fn deref(&self) -> &Multiplexed {
+        self.handle.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Multiplexed {
+        self.handle.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.idle.lock().extend(self.handle.take());
+    }
+}
+
 struct Call {
-    handle: OwnedMutexGuard<Multiplexed>,
+    handle: Lent,
     own: String,
     key: String,
     length: usize,
