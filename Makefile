@@ -108,8 +108,8 @@ api-check: ## docs/public-api.txt is what the code says
 
 # The library without features, and with each that is used by itself. `make lint` has all at once.
 FEATURES := json serde tls tls-ring,tls-webpki-roots tls-aws-lc-rs,tls-native-roots
-build-all: ## what no test runs: benchmarks, examples and fuzz targets; the library with each feature by itself
-	$(CARGO) build --workspace --all-features --locked --benches --examples
+# `make lint` checks benchmarks and examples, and `make test` builds the examples.
+build-all: ## what neither lint nor tests check: fuzz targets; the library with each feature by itself
 	CARGO_TARGET_DIR=target $(CARGO) check --locked --manifest-path fuzz/Cargo.toml
 	@set -e; for features in '' $(FEATURES); do \
 		echo "clippy: features '$$features'"; \
