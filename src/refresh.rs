@@ -361,6 +361,7 @@ impl Refresh {
         let answers: Vec<_> = reports.iter().filter_map(|report| report.answer).collect();
         self.aliases = Aliases::learn(&Clues {
             current,
+            listed: self.nodes.all(),
             answers: &answers,
             node_reports: &self.probe_cache.node_reports(),
             identities: self.probe_cache.identities(),

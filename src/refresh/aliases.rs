@@ -44,6 +44,9 @@ pub(super) type Addresses = HashMap<String, Vec<IpAddr>>;
 #[derive(Debug)]
 pub(super) struct Clues<'a> {
     pub(super) current: &'a Topology,
+    /// The nodes that are configured, where there are no Sentinels. One may be a second name of a server
+    /// whose report is just being renewed.
+    pub(super) listed: &'a [Node],
     /// What each Sentinel said last.
     pub(super) answers: &'a [&'a Answer],
     pub(super) node_reports: &'a NodeReports,

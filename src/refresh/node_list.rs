@@ -22,6 +22,10 @@ impl NodeList {
         self.0.is_empty()
     }
 
+    pub(super) fn all(&self) -> &[Node] {
+        &self.0
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.0.iter()
     }

@@ -37,6 +37,7 @@ impl Groups {
         for node in replicas
             .chain(&current.master)
             .chain(&current.previous_master)
+            .chain(clues.listed)
         {
             groups.add(node);
             groups.known.insert(node.clone());

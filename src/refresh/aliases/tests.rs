@@ -54,6 +54,7 @@ fn follower_of(host: &str) -> NodeReport {
 #[derive(Default)]
 struct Known {
     current: Topology,
+    configured: Vec<Node>,
     answers: Vec<Answer>,
     node_reports: NodeReports,
     identities: HashMap<Node, Identity>,
@@ -63,6 +64,11 @@ struct Known {
 impl Known {
     fn master(mut self, host: &str) -> Self {
         self.current.master = Some(node(host));
+        self
+    }
+
+    fn lists(mut self, host: &str) -> Self {
+        self.configured.push(node(host));
         self
     }
 
@@ -94,6 +100,7 @@ impl Known {
     fn learn(&self) -> Aliases {
         Aliases::learn(&Clues {
             current: &self.current,
+            listed: &self.configured,
             answers: &self.answers.iter().collect::<Vec<_>>(),
             node_reports: &self.node_reports,
             identities: &self.identities,
@@ -105,6 +112,17 @@ impl Known {
         let aliases = self.learn();
         aliases.node(&node(a)) == aliases.node(&node(b))
     }
+}
+
+#[test]
+fn a_configured_second_name_stays_one_while_its_server_is_asked_again() {
+    let known = Known::default()
+        .master("a")
+        .proves("a", NodeReport::Master)
+        .identifies("a", "id", "timeline")
+        .identifies("b", "id", "timeline");
+    assert!(!known.one("a", "b"), "nothing says that it is a node");
+    assert!(known.lists("a").lists("b").one("a", "b"));
 }
 
 #[test]

@@ -116,6 +116,7 @@ async fn a_server_is_one_node_under_all_its_addresses() {
             pool.read().await.unwrap().get::<_, i64>("k").await.unwrap(),
             1
         );
+        let before = pool.topology().version;
         // Several refreshes, so that what is known of the second name is asked anew.
         let after = pool.status().sentinel.refreshes + 5;
         eventually("refreshes", SOON, || async {
@@ -126,6 +127,10 @@ async fn a_server_is_one_node_under_all_its_addresses() {
         assert!(
             topology.replicas.is_empty() && topology.unproven.is_none(),
             "{nodes:?}: {topology:?}"
+        );
+        assert!(
+            topology.version <= before + 1,
+            "{nodes:?}: it changes all the time: {topology:?}"
         );
         assert_eq!(pool.status().fence.raised, 0, "{nodes:?}");
     }
