@@ -78,6 +78,7 @@ impl Entry {
         self.reason_as(None, admission, Moment::Reap, now)
     }
 
+    #[inline]
     fn reason_as(
         &self,
         dirt: Option<Discard>,
@@ -152,6 +153,7 @@ impl Entry {
     }
 
     /// Whether a command may be written to it now.
+    #[inline]
     pub(crate) fn admission(&mut self) -> Admission {
         if !self.is_open() || self.retired_at.is_some() && self.is_replaceable() {
             return Admission::Revoked;

@@ -112,12 +112,14 @@ impl Framed {
     }
 
     /// The moment by which an exchange that begins now must be over.
+    #[inline]
     pub(super) fn deadline(&mut self, limit: Duration) -> Option<Instant> {
         self.limit = limit;
         Instant::now().checked_add(limit)
     }
 
     /// Reads what has arrived without waiting for more.
+    #[inline]
     pub(super) fn read_available(&mut self) -> Result<(), Cause> {
         self.decoder.reserve();
         match self.stream.try_read(self.decoder.buf_mut()) {
@@ -165,6 +167,7 @@ impl Framed {
     }
 
     /// Gives back buffers that grew for one big command or reply.
+    #[inline]
     pub(super) fn trim(&mut self) {
         self.decoder.shrink();
         if self.out.capacity() > KEEP_OUT {
@@ -224,6 +227,7 @@ impl Framed {
     }
 
     /// The next reply. Reads until it is complete.
+    #[inline]
     pub(super) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Cause>> {
         loop {
             match self.decode() {
@@ -238,6 +242,7 @@ impl Framed {
     }
 
     /// Reads once, as much as there is room for.
+    #[inline]
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         self.decoder.reserve();
         let read = pin!(self.stream.read_buf(self.decoder.buf_mut()));

@@ -177,6 +177,7 @@ impl Stream {
 
     /// Reads what is there without waiting. Costs no system call until tokio is told that the socket is
     /// readable, so the test at every checkout is free.
+    #[inline]
     pub(crate) fn try_read(&self, buf: &mut impl bytes::BufMut) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buf),
