@@ -348,7 +348,7 @@ impl Refresh {
         let listed = listed.filter(|_| next.master.is_none());
         let known = known.chain(listed.map(|replica| &replica.node));
         let known = known.chain(views.iter().map(|view| &view.master));
-        let known = known.chain(self.nodes.iter());
+        let known = known.chain(self.nodes.all().iter());
         self.probe_cache.retain(&known.collect());
         let replicas = next.replicas.iter();
         let there = replicas.filter(|replica| !replica.is_given_up());
@@ -382,7 +382,7 @@ impl Refresh {
             let in_doubt =
                 next.master.is_none() || next.fence.is_some() || next.master_error.is_some();
             // One that refuses us goes on to.
-            in_doubt && self.probe_cache.refusal(self.nodes.iter()).is_none()
+            in_doubt && self.probe_cache.refusal(self.nodes.all().iter()).is_none()
         }
     }
 

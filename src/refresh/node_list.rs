@@ -26,10 +26,6 @@ impl NodeList {
         &self.0
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.0.iter()
-    }
-
     /// By canonical addresses, each server once.
     pub(super) fn servers(&self, aliases: &Aliases) -> Vec<Node> {
         let mut seen = HashSet::new();

@@ -21,8 +21,9 @@ impl Refresh {
             self.readiness_of_nodes()
         };
         let masters = views.iter().map(|view| &view.master);
-        let masters: Vec<&Node> = masters.chain(self.nodes.iter()).collect();
-        let answered = turnout.answered > 0 || self.probe_cache.is_any_there(self.nodes.iter());
+        let masters: Vec<&Node> = masters.chain(self.nodes.all().iter()).collect();
+        let answered =
+            turnout.answered > 0 || self.probe_cache.is_any_there(self.nodes.all().iter());
         self.progress.update(progress::Update {
             readiness,
             outlook,
@@ -68,14 +69,14 @@ impl Refresh {
     /// As [`readiness`](Self::readiness), without Sentinels. A node that refuses us may be the master as
     /// well as any other, until another one says that it is.
     fn readiness_of_nodes(&self) -> (Readiness, Readiness) {
-        let refusal = self.probe_cache.refusal(self.nodes.iter());
+        let refusal = self.probe_cache.refusal(self.nodes.all().iter());
         let outlook = match refusal {
             Some((node, error)) if self.handle.snapshot().master.is_none() => {
                 Readiness::Refused(node.clone(), error.clone())
             }
             _ => Readiness::Open,
         };
-        if self.probe_cache.has_heard(self.nodes.iter()) {
+        if self.probe_cache.has_heard(self.nodes.all().iter()) {
             (outlook.clone(), outlook)
         } else {
             (Readiness::Open, outlook)

@@ -28,15 +28,22 @@ done
 [ -n "$KEEP" ] || rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }
 "#;
 
-/// Removed, with every server started in it, when this value is dropped or its process dies.
+/// A temporary folder of its own. Removed, with every server started in it, when this value is dropped
+/// or its process dies, so a static may hold it.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     guardian: Child,
 }
 
 impl Folder {
-    pub(crate) fn create() -> Self {
+    /// An empty folder.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made, or `sh` cannot be started, which removes it in the end.
+    #[must_use]
+    pub fn create() -> Self {
         let path = std::env::temp_dir().join(format!(
             "redis-rw-pool-{}-{:08x}",
             std::process::id(),
@@ -58,8 +65,22 @@ impl Folder {
         Self { path, guardian }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes a file in it, and returns where it is.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path.join(name);
+        fs::write(&path, content)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        path
     }
 }
 

@@ -43,6 +43,7 @@ mod tls;
 pub use builder::Builder;
 pub use client::{Client, Reply};
 pub use deployment::Deployment;
+pub use folder::Folder;
 pub use observer::Observer;
 pub use program::{Program, program, provides, redis_version};
 pub use proxies::Proxies;

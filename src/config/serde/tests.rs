@@ -1,11 +1,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::LazyLock,
     time::Duration,
 };
 
-use testkit::Authority;
+use testkit::{Authority, Folder};
 
 use super::*;
 
@@ -91,18 +90,13 @@ const KEY: &str = "app.key";
 
 /// The value, or the path of the file that it stands for.
 fn on_disk(value: &'static str) -> &'static str {
+    static FOLDER: LazyLock<Folder> = LazyLock::new(Folder::create);
     static PATHS: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
-        let name = format!("redis-rw-pool-settings-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
         let ca = Authority::new("a CA");
         let own = ca.issue(&["app"]);
         let files = [(CA, ca.pem()), (CERT, &own.cert), (KEY, &own.key)];
-        let written = files.map(|(name, text)| {
-            let path = folder.join(name);
-            fs::write(&path, text).unwrap();
-            (name, path.display().to_string())
-        });
+        let written =
+            files.map(|(name, text)| (name, FOLDER.write(name, text).display().to_string()));
         written.into()
     });
     PATHS.get(value).map_or(value, String::as_str)

@@ -1,34 +1,7 @@
-use std::{fs, path::PathBuf, sync::atomic::AtomicUsize};
-
-use testkit::Authority;
+use testkit::{Authority, Folder};
 
 use super::*;
 use crate::config::{Config, ConfigError};
-
-/// A folder of its own, which goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("tls-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn ca() -> Authority {
     Authority::new("a CA")
@@ -91,9 +64,9 @@ fn each_thing_that_is_wrong_with_a_file_has_a_text_of_its_own_without_the_file()
         text.contains("`ca_file` (/no/such/ca.crt) cannot be read: No such file"),
         "{text}"
     );
-    let folder = Folder::new();
+    let folder = Folder::create();
     let text = Tls::builder()
-        .ca_file(&folder.0)
+        .ca_file(folder.path())
         .build()
         .map(drop)
         .unwrap_err()
@@ -182,7 +155,7 @@ fn only_names_and_addresses_are_server_names() {
 #[test]
 fn a_reload_takes_what_has_changed_and_keeps_what_it_had_where_that_is_broken() {
     let (first, second) = (ca(), ca());
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.write("ca.crt", first.pem());
     let tls = Tls::builder().ca_file(&path).build().unwrap();
     let clone = tls.clone().server_name("another");
@@ -217,7 +190,7 @@ fn a_reload_takes_what_has_changed_and_keeps_what_it_had_where_that_is_broken() 
 #[test]
 fn what_a_server_was_connected_to_with_is_outdated_when_that_server_has_accepted_newer() {
     let (first, second) = (ca(), ca());
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.write("ca.crt", first.pem());
     let tls = Tls::builder().ca_file(&path).build().unwrap();
     let edition = |host| {
@@ -247,7 +220,7 @@ fn what_a_server_was_connected_to_with_is_outdated_when_that_server_has_accepted
 fn a_url_reads_its_files_and_names_what_is_wrong() {
     let ca = ca();
     let own = ca.issue(&["app"]);
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (ca, cert, key) = (
         folder.write("ca.crt", ca.pem()),
         folder.write("app.crt", &own.cert),

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -15,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use redis::AsyncCommands;
 use redis_rw_pool::{Config, Credentials, CredentialsSource, Discard, Error, Pool};
-use testkit::{Deployment, Server};
+use testkit::{Deployment, Folder, Server};
 use tokio::{
     sync::watch,
     task::{JoinHandle, block_in_place, spawn_blocking},
@@ -183,9 +182,9 @@ async fn a_rotated_password_fails_no_command_and_every_connection_is_made_anew()
 async fn a_secret_file_is_swapped_as_kubernetes_does_and_a_wrong_one_does_no_harm() {
     let deployment = with_user("first").await;
     let (nodes, name) = (deployment.nodes(), unique_name());
-    let folder = Folder::new(&name);
-    folder.swap("1", "first\n");
-    let source = CredentialsSource::file(folder.0.join("password"));
+    let mount = Mount::new();
+    mount.swap("1", "first\n");
+    let source = CredentialsSource::file(mount.0.path().join("password"));
     let pool = Pool::connect(config(&deployment, &name, source))
         .await
         .unwrap();
@@ -194,7 +193,7 @@ async fn a_secret_file_is_swapped_as_kubernetes_does_and_a_wrong_one_does_no_har
     load.goes_on().await;
 
     // The file is ahead of the servers.
-    folder.swap("2", "second");
+    mount.swap("2", "second");
     tokio::time::sleep(Duration::from_millis(900)).await;
     load.goes_on().await;
     assert_eq!(discarded(&pool, Discard::Credentials), 0);
@@ -218,29 +217,21 @@ async fn a_secret_file_is_swapped_as_kubernetes_does_and_a_wrong_one_does_no_har
 }
 
 /// A mounted secret: `password` leads through `..data` to the folder of a version.
-struct Folder(PathBuf);
+struct Mount(Folder);
 
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = format!("redis-rw-pool-secret-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(folder);
-        fs::create_dir_all(&path).unwrap();
-        symlink("..data/password", path.join("password")).unwrap();
-        Self(path)
+impl Mount {
+    fn new() -> Self {
+        let folder = Folder::create();
+        symlink("..data/password", folder.path().join("password")).unwrap();
+        Self(folder)
     }
 
     fn swap(&self, version: &str, content: &str) {
-        let version = Path::new(version);
-        fs::create_dir(self.0.join(version)).unwrap();
-        fs::write(self.0.join(version).join("password"), content).unwrap();
-        symlink(version, self.0.join("..data_tmp")).unwrap();
-        fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let folder = self.0.path();
+        fs::create_dir(folder.join(version)).unwrap();
+        fs::write(folder.join(version).join("password"), content).unwrap();
+        symlink(version, folder.join("..data_tmp")).unwrap();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
     }
 }
 

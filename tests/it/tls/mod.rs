@@ -5,8 +5,7 @@ mod failover;
 mod rotation;
 mod trust;
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use redis_rw_pool::{Config, SentinelTls, TlsBuilder};
 use testkit::{Authority, Deployment, Identity, Server, ServerTls};
@@ -55,30 +54,4 @@ fn show(server: &Server, identity: &Identity, trusted: &str) {
         &ca,
     ]);
     assert!(!reply.is_error(), "{reply:?}");
-}
-
-/// A folder of its own, which goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("tls-it-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -13,22 +13,22 @@ use redis_rw_pool::{
     Config, Discard, Outcome, Pool, ReadFrom, Tls, outcome,
     redis::{AsyncCommands, RedisError},
 };
-use testkit::{Authority, Deployment, Server};
+use testkit::{Authority, Deployment, Folder, Server};
 use tokio::{
     task::{JoinSet, block_in_place},
     time::Instant,
 };
 
-use super::{Folder, deployment, nodes_only, show};
+use super::{deployment, nodes_only, show};
 use crate::support::{SOON, config, eventually, readable_are};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_ca_for_servers_and_client_costs_no_command() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let deployment = deployment(&old, old.issue(&["127.0.0.1"]), 0, 1);
-    let (folder, client) = (Folder::new(), old.issue(&["app"]));
+    let (folder, client) = (Folder::create(), old.issue(&["app"]));
     let ca_file = folder.write("ca.crt", old.pem());
-    let (cert, key) = client.write(&folder.0);
+    let (cert, key) = client.write(folder.path());
     let tls = Tls::builder().ca_file(&ca_file).client_files(cert, key);
     let mut config = nodes_only(&deployment, tls.reload_every(Duration::from_millis(100)));
     config.write.max_active = 2;
@@ -66,7 +66,7 @@ async fn a_new_ca_for_servers_and_client_costs_no_command() {
     let v: String = lent.get("k").await.unwrap();
     assert_eq!(v, "v", "what lives goes on");
 
-    let _ = new.issue(&["app"]).write(&folder.0);
+    let _ = new.issue(&["app"]).write(folder.path());
     folder.write("ca.crt", new.pem());
     eventually("the new files are in use", SOON, || async {
         // Both are written one after the other, so a reload may see only the first.
@@ -105,8 +105,8 @@ async fn a_new_ca_for_servers_and_client_costs_no_command() {
 async fn sentinels_are_asked_and_heard_over_new_certificates_without_a_gap() {
     let ca = Authority::new("ours");
     let deployment = deployment(&ca, ca.issue(&["127.0.0.1"]), 1, 1);
-    let folder = Folder::new();
-    let (cert, key) = ca.issue(&["app"]).write(&folder.0);
+    let folder = Folder::create();
+    let (cert, key) = ca.issue(&["app"]).write(folder.path());
     let builder = Tls::builder().ca_pem(ca.pem()).client_files(cert, key);
     let tls = builder.build().unwrap();
     let mut config = config(&deployment);
@@ -121,7 +121,7 @@ async fn sentinels_are_asked_and_heard_over_new_certificates_without_a_gap() {
         clients.map(|client| client["id"].clone()).collect()
     };
     let before = ids();
-    let _ = ca.issue(&["app"]).write(&folder.0);
+    let _ = ca.issue(&["app"]).write(folder.path());
     assert_eq!(tls.reload(), Ok(true));
     eventually("all of its connections are new", SOON, || async {
         assert_eq!(listening(), 1);
@@ -151,7 +151,7 @@ fn reloadable(deployment: &Deployment, folder: &Folder, old: &Authority) -> (Con
 async fn certificates_that_no_server_takes_yet_cost_nothing_and_later_connections_go_one_by_one() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let deployment = deployment(&old, old.issue(&["127.0.0.1"]), 1, 1);
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (mut config, tls) = reloadable(&deployment, &folder, &old);
     config.refresh_interval = Duration::from_millis(200);
     let pool = Pool::connect(config).await.unwrap();
@@ -229,7 +229,7 @@ fn disconnect(server: &Server) {
 async fn where_the_servers_come_first_callers_wait_for_the_reload_as_in_an_outage() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let deployment = deployment(&old, old.issue(&["127.0.0.1"]), 0, 1);
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (mut config, tls) = reloadable(&deployment, &folder, &old);
     let patience = Duration::from_secs(1);
     (config.failover_timeout, config.connect_timeout) = (patience, patience);
