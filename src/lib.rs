@@ -260,6 +260,11 @@ mod retry_write;
 mod status;
 
 // Who is master, who is replica.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "reads do not ask for positions yet (issue 12)")
+)]
+mod position;
 mod refresh;
 mod sentinel;
 mod topology;
@@ -295,6 +300,7 @@ pub use json::Json;
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
 pub use pool::Pool;
+pub use position::token::{Token, TokenError};
 pub use redis;
 pub use retry_write::{Retry, work_error::WorkError};
 #[cfg(feature = "tls")]
