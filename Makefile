@@ -19,7 +19,7 @@ override REDIS_SERVER := $(abspath $(REDIS_SERVER))
 export REDIS_SERVER
 endif
 # What to fuzz, and each for how long.
-TARGET ?= codec sentinel_reply event url
+TARGET ?= codec sentinel_reply event url position token
 SECONDS ?= 60
 # How long to soak, with which faults, and on which kind of deployment (plain, without-events,
 # two-spellings, balanced). The seed is chosen and printed when none is given; it decides on the kind.

@@ -21,7 +21,9 @@ use crate::{
     wire::{codec::Decoder, connection::WireConnection, handshake},
 };
 
-pub use crate::internals::hostile::{read_event, read_sentinel_reply, read_url};
+pub use crate::internals::hostile::{
+    read_event, read_position, read_sentinel_reply, read_token, read_url,
+};
 
 /// The connection that the pools lend, without a pool: other pools are compared with it.
 pub struct RawConnection(

@@ -1,11 +1,12 @@
-//! What the fuzz targets assert about texts from outside: from Sentinels, from nodes, and URLs.
+//! What the fuzz targets assert about texts from outside: from Sentinels, from nodes, URLs, and tokens.
 
-use redis::Value;
+use redis::{Value, VerbatimFormat};
 
 use crate::{
     config::{Config, ReplyLimits},
     internals::decode_in_pieces,
-    node::Node,
+    node::{Node, Role},
+    position::{MAX_OFFSET, report, token::Token},
     sentinel::{
         event::{self, EventKind},
         reply,
@@ -100,6 +101,69 @@ pub fn read_event(data: &[u8]) {
     }
     assert!(text.split(' ').any(|word| word == NAME), "{text}");
     assert_eq!(event::parse(channel, payload, "another"), None, "{text}");
+}
+
+/// Reading any answer to `INFO replication` does not panic. A position stands in the answer, never the one
+/// up to which a replica only received, and is the same in RESP2 and RESP3. `data` is the text.
+pub fn read_position(data: &[u8]) {
+    let found = report::parse_text(data);
+    assert_eq!(
+        report::parse(&Value::BulkString(data.to_vec())),
+        found,
+        "RESP2"
+    );
+    let text = String::from_utf8_lossy(data);
+    if let Ok(text) = str::from_utf8(data) {
+        let verbatim = Value::VerbatimString {
+            format: VerbatimFormat::Text,
+            text: text.to_owned(),
+        };
+        assert_eq!(report::parse(&verbatim), found, "RESP3");
+    }
+    let report = match found {
+        Ok(report) => report,
+        Err(error) => return check_text(&error.to_string()),
+    };
+    let says = |names: [&str; 2], value: &str| {
+        let mut lines = text.split('\n').filter_map(|line| line.split_once(':'));
+        lines.any(|(name, found)| names.contains(&name) && found.trim_end_matches('\r') == value)
+    };
+    let offset = report.position.offset;
+    assert!(offset <= MAX_OFFSET, "{offset}");
+    let (roles, offsets) = match report.role {
+        Role::Master => (
+            ["master", "primary"],
+            ["master_repl_offset", "primary_repl_offset"],
+        ),
+        Role::Replica => (
+            ["slave", "replica"],
+            ["slave_repl_offset", "replica_repl_offset"],
+        ),
+    };
+    assert!(roles.iter().any(|role| says(["role", "role"], role)));
+    assert!(says(offsets, &offset.to_string()));
+    let id = report.position.timeline.to_string();
+    assert!(says(["master_replid", "primary_replid"], &id));
+    if let Some(origin) = report.origin {
+        assert_eq!(report.role, Role::Master);
+        assert!((1..=offset + 1).contains(&origin.cut));
+        let id = origin.parent.to_string();
+        assert!(says(["master_replid2", "primary_replid2"], &id));
+    }
+}
+
+/// Any text is a token that is written exactly so, or an error.
+pub fn read_token(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<Token>() {
+        Ok(token) => {
+            assert_eq!(token.to_string(), text);
+            assert!(text.len() <= 83 && text.is_ascii(), "{text}");
+        }
+        Err(error) => check_text(&error.to_string()),
+    }
 }
 
 const CANARY: &str = "c4n4ry-in-a-c04l-m1ne";

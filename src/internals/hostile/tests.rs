@@ -3,10 +3,12 @@ use super::*;
 #[test]
 fn every_file_of_the_fuzz_corpora_passes() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 3] = [
+    let targets: [(&str, Target); 5] = [
         ("sentinel_reply", read_sentinel_reply),
         ("event", read_event),
         ("url", read_url),
+        ("position", read_position),
+        ("token", read_token),
     ];
     for (name, target) in targets {
         let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
