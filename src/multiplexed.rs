@@ -25,6 +25,7 @@ use crate::{
         command::{self, Shareable},
         mux::Slot,
         pipeline,
+        position_question::Want,
     },
 };
 
@@ -224,7 +225,11 @@ impl Multiplexed {
             return Box::pin(self.retry(request, None)).await;
         };
         let connection = self.chosen(place);
-        match request.over_shared(&connection.mux, None).await {
+        let outcome = request
+            .over_shared(&connection.mux, Want::NOTHING, None)
+            .await
+            .map(|placed| placed.reply);
+        match outcome {
             Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
             outcome => {
                 let connection = Arc::clone(connection);

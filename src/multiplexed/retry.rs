@@ -10,7 +10,7 @@ use crate::{
     error::failure::{Cause, Failure, Fate, Peer},
     multiplexed::{Multiplexed, connections::SharedConnection, retry_budget::RetryBudget},
     retry::{self, Facts, NextStep, Spent, attempt::AttemptEnd, request::Request},
-    wire::mux::MuxError,
+    wire::{mux::MuxError, position_question::Want},
 };
 
 /// How an attempt over one connection ended.
@@ -86,7 +86,10 @@ impl Multiplexed {
         }
         let began = Instant::now();
         let limit = budget.limit(role_pool.config.command_timeout);
-        let outcome = request.over_shared(&connection.mux, limit).await;
+        let outcome = request
+            .over_shared(&connection.mux, Want::NOTHING, limit)
+            .await
+            .map(|placed| placed.reply);
         budget.spend(began.elapsed());
         Tried {
             connection,

@@ -16,7 +16,10 @@ use crate::{
     error::reply_class::ReplyClass,
     multiplexed::{Multiplexed, chosen_from, retry::Tried},
     role_pool::scripts,
-    wire::mux::{Mux, MuxError},
+    wire::{
+        mux::{Mux, MuxError},
+        position_question::Want,
+    },
 };
 
 pub(super) struct SingleCommand<'a> {
@@ -131,7 +134,9 @@ impl Multiplexed {
     #[inline]
     fn begin(&mut self, place: usize, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
         let connection = chosen_from(self.seen.as_ref(), place);
-        connection.mux.begin(&mut self.slot, cmd, waker)
+        connection
+            .mux
+            .begin(&mut self.slot, cmd, Want::NOTHING, waker)
     }
 
     /// Goes on with a command that found no connection, or that was not simply answered.

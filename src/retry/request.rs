@@ -12,6 +12,7 @@ use crate::{
         },
         connection::WireConnection,
         mux::{Limit, Mux, MuxError},
+        position_question::{Placed, Want},
     },
 };
 
@@ -24,11 +25,19 @@ pub(crate) trait Request: Copy + Send + Sync {
         wire: &mut WireConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
 
+    /// As [`over`](Self::over), with the positions around it, where they may be asked for.
+    fn over_placed(
+        self,
+        wire: &mut WireConnection,
+        want: Want,
+    ) -> impl Future<Output = RedisResult<Placed<Self::Reply>>> + Send;
+
     fn over_shared(
         self,
         mux: &Mux,
+        want: Want,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Self::Reply, MuxError>> + Send;
+    ) -> impl Future<Output = Result<Placed<Self::Reply>, MuxError>> + Send;
 
     /// What the reply says about its node; of the replies to a pipeline the gravest.
     fn class(self, reply: &Self::Reply) -> ReplyClass;
@@ -59,12 +68,21 @@ impl Request for &Cmd {
         wire.command(self)
     }
 
+    fn over_placed(
+        self,
+        wire: &mut WireConnection,
+        want: Want,
+    ) -> impl Future<Output = RedisResult<Placed<Value>>> + Send {
+        wire.command_placed(self, want)
+    }
+
     fn over_shared(
         self,
         mux: &Mux,
+        want: Want,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Value, MuxError>> + Send {
-        mux.command(self, limit)
+    ) -> impl Future<Output = Result<Placed<Value>, MuxError>> + Send {
+        mux.command(self, want, limit)
     }
 
     #[inline]
@@ -128,12 +146,21 @@ impl Request for PipelineRequest<'_> {
         wire.pipeline(self.pipeline)
     }
 
+    fn over_placed(
+        self,
+        wire: &mut WireConnection,
+        want: Want,
+    ) -> impl Future<Output = RedisResult<Placed<Vec<Value>>>> + Send {
+        wire.pipeline_placed(self.pipeline, want)
+    }
+
     fn over_shared(
         self,
         mux: &Mux,
+        want: Want,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Vec<Value>, MuxError>> + Send {
-        mux.pipeline(self.pipeline, self.next, limit)
+    ) -> impl Future<Output = Result<Placed<Vec<Value>>, MuxError>> + Send {
+        mux.pipeline(self.pipeline, self.next, want, limit)
     }
 
     #[inline]

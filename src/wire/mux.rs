@@ -47,6 +47,7 @@ use crate::{
             intake::{Arrival, Intake, Phase},
             state::MuxState,
         },
+        position_question::{Placed, Want},
     },
 };
 
@@ -196,7 +197,13 @@ impl Mux {
     /// Begins a single command in this slot. To be followed by [`poll_reply`](Self::poll_reply) until it
     /// is ready, or by [`abandon`](Self::abandon).
     #[inline]
-    pub(crate) fn begin(&self, slot: &mut Slot, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
+    pub(crate) fn begin(
+        &self,
+        slot: &mut Slot,
+        cmd: &Cmd,
+        _want: Want,
+        waker: &Waker,
+    ) -> Result<(), MuxError> {
         let mut encoder = Encoder::One(cmd);
         let count = encoder.begin(slot.renew(), waker);
         match self.leave(slot, count, None) {
@@ -245,8 +252,14 @@ impl Mux {
 
     /// Sends one command and waits for its reply. An error reply is a [`Value::ServerError`].
     /// `limit` applies in addition to the connection's own.
-    pub(crate) async fn command(&self, cmd: &Cmd, limit: Option<Limit>) -> Result<Value, MuxError> {
-        self.call(Encoder::One(cmd), limit).await.one()
+    pub(crate) async fn command(
+        &self,
+        cmd: &Cmd,
+        _want: Want,
+        limit: Option<Limit>,
+    ) -> Result<Placed<Value>, MuxError> {
+        let reply = self.call(Encoder::One(cmd), limit).await.one()?;
+        Ok(Placed::nowhere(reply))
     }
 
     /// Sends a pipeline from the command at `next` on and waits for its replies, those to `MULTI` and
@@ -255,10 +268,12 @@ impl Mux {
         &self,
         pipeline: &Pipeline,
         next: usize,
+        _want: Want,
         limit: Option<Limit>,
-    ) -> Result<Vec<Value>, MuxError> {
+    ) -> Result<Placed<Vec<Value>>, MuxError> {
         let encoder = Encoder::many(pipeline, next, self.max_in_flight);
-        self.call(encoder, limit).await.many()
+        let replies = self.call(encoder, limit).await.many()?;
+        Ok(Placed::nowhere(replies))
     }
 
     async fn call(&self, mut encoder: Encoder<'_>, limit: Option<Limit>) -> Completion {

@@ -444,6 +444,13 @@ impl Session {
             ))
     }
 
+    /// Whether the node's position may be asked for now, in one command that has exactly one reply. In
+    /// `MULTI` it would be the position before what is queued.
+    pub(crate) fn can_be_asked(&self) -> bool {
+        let subscribed = self.is_subscribed() || self.left & Dirt::Subscribed.bit() != 0;
+        !self.queuing && !subscribed && self.reply_mode == ReplyMode::On
+    }
+
     /// Whether the server may send something that no command asked for.
     pub(crate) fn is_pushed_to(&self) -> bool {
         self.is_subscribed() || self.left & Dirt::Tracking.bit() != 0

@@ -16,6 +16,7 @@ use crate::{
             room::Room,
         },
         pipeline,
+        position_question::Answers,
     },
 };
 
@@ -127,6 +128,12 @@ impl Slot {
     pub(super) fn call(&self) -> &SharedCall {
         let call = self.0.as_ref();
         call.expect("BUG: a call is asked for after it has begun")
+    }
+
+    /// The positions that were asked for around the command in this slot, once its reply was taken. Leaves
+    /// none behind.
+    pub(crate) fn take_answers(&self) -> Answers {
+        Answers::default()
     }
 }
 

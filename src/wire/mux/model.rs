@@ -57,7 +57,7 @@ impl Model {
     fn call(&self, word: usize) -> JoinHandle<Result<Value, MuxError>> {
         let mux = Arc::clone(&self.mux);
         go(careful(&self.mux), async move {
-            mux.command(&echo(word), None).await
+            mux.reply_to(&echo(word)).await
         })
     }
 
@@ -66,7 +66,7 @@ impl Model {
         let mux = Arc::clone(&self.mux);
         go(careful(&self.mux), async move {
             let cmd = echo(word);
-            let mut call = Box::pin(mux.command(&cmd, None));
+            let mut call = Box::pin(mux.reply_to(&cmd));
             poll_fn(|cx| {
                 if polls == 0 {
                     return Poll::Ready(());
@@ -89,7 +89,10 @@ impl Model {
             let mut slot = Slot::default();
             for word in words {
                 let cmd = echo(word);
-                let begun = poll_fn(|cx| Poll::Ready(mux.begin(&mut slot, &cmd, cx.waker()))).await;
+                let begun = poll_fn(|cx| {
+                    Poll::Ready(mux.begin(&mut slot, &cmd, Want::NOTHING, cx.waker()))
+                })
+                .await;
                 assert_eq!(begun, Ok(()));
                 if word % 2 == 0 {
                     step();
@@ -109,7 +112,7 @@ impl Model {
             for word in words {
                 pipeline.add_command(echo(word));
             }
-            mux.pipeline(&pipeline, 0, None).await
+            mux.replies_to(&pipeline).await
         })
     }
 

@@ -15,7 +15,7 @@ use crate::{
     config::ReplyLimits,
     error::failure::{Fate, Peer},
     node::{Node, Role},
-    wire::stream::Stream,
+    wire::{position_question::Answers, stream::Stream},
 };
 
 const LIMIT: Duration = Duration::from_secs(4);
@@ -129,6 +129,21 @@ fn echo(word: impl ToString) -> Cmd {
     cmd
 }
 
+/// For those who ask for no position.
+impl Mux {
+    pub(crate) async fn reply_to(&self, cmd: &Cmd) -> Result<Value, MuxError> {
+        let placed = self.command(cmd, Want::NOTHING, None).await?;
+        assert_eq!(placed.answers, Answers::default());
+        Ok(placed.reply)
+    }
+
+    pub(crate) async fn replies_to(&self, pipeline: &Pipeline) -> Result<Vec<Value>, MuxError> {
+        let placed = self.pipeline(pipeline, 0, Want::NOTHING, None).await?;
+        assert_eq!(placed.answers, Answers::default());
+        Ok(placed.reply)
+    }
+}
+
 /// The future's output, within an hour.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(HOUR, future).await.expect("this must end")
@@ -150,7 +165,7 @@ async fn callers_that_waited_in_line_get_their_replies() {
     for word in 0..10 {
         let mux = Arc::clone(&mux);
         calls.spawn(async move {
-            assert_eq!(mux.command(&echo(word), None).await, Ok(text(word)));
+            assert_eq!(mux.reply_to(&echo(word)).await, Ok(text(word)));
         });
     }
     all(calls).await;
@@ -162,14 +177,14 @@ async fn a_caller_that_gives_up_its_place_in_line_lets_the_next_one_in_at_once()
     let (mux, stream, _driver) = open(limits(2));
     let mut server = Server::new(stream);
     let unanswered = echo("unanswered");
-    let mut first = Box::pin(mux.command(&unanswered, None));
+    let mut first = Box::pin(mux.reply_to(&unanswered));
     assert!(timeout(Duration::ZERO, first.as_mut()).await.is_err());
     assert_eq!(server.command().await.unwrap()[1], "unanswered");
     let mut two = pipe();
     two.add_command(echo("a")).add_command(echo("b"));
     let next = echo("next");
-    let mut wide = Box::pin(mux.pipeline(&two, 0, None));
-    let mut behind = Box::pin(mux.command(&next, None));
+    let mut wide = Box::pin(mux.replies_to(&two));
+    let mut behind = Box::pin(mux.reply_to(&next));
     assert!(timeout(Duration::ZERO, wide.as_mut()).await.is_err());
     // Not the end of a tick, at which the driver looks by itself.
     assert!(timeout(LIMIT / 5, behind.as_mut()).await.is_err());
@@ -192,11 +207,8 @@ async fn portions_of_long_values_are_counted_command_by_command() {
         pipeline.add_command(echo(word(place)));
     }
     let expected: Vec<_> = (0..200).map(|place| text(word(place))).collect();
-    assert_eq!(soon(mux.pipeline(&pipeline, 0, None)).await, Ok(expected));
-    assert_eq!(
-        soon(mux.command(&echo("mine"), None)).await,
-        Ok(text("mine"))
-    );
+    assert_eq!(soon(mux.replies_to(&pipeline)).await, Ok(expected));
+    assert_eq!(soon(mux.reply_to(&echo("mine"))).await, Ok(text("mine")));
     assert_eq!(mux.in_flight(), 0);
 }
 
@@ -224,8 +236,7 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
             }
         }
     };
-    let (replies, ()) =
-        soon(async { tokio::join!(mux.pipeline(&pipeline, 0, None), serving) }).await;
+    let (replies, ()) = soon(async { tokio::join!(mux.replies_to(&pipeline), serving) }).await;
     assert_eq!(replies, Ok((0..50).map(text).collect()));
 }
 
@@ -233,16 +244,13 @@ async fn a_pipeline_keeps_to_the_limit_on_commands_in_flight() {
 async fn the_replies_of_dropped_calls_go_to_nobody() {
     let (mux, server, _driver) = open(limits(2));
     let mut server = Server::new(server);
-    let dropped = timeout(LIMIT / 4, mux.command(&echo("dropped"), None)).await;
+    let dropped = timeout(LIMIT / 4, mux.reply_to(&echo("dropped"))).await;
     assert!(dropped.is_err());
     assert_eq!(mux.in_flight(), 1, "the server still owes its reply");
     server.command().await;
     server.say(b"$7\r\ndropped\r\n").await;
     tokio::spawn(server.echo());
-    assert_eq!(
-        soon(mux.command(&echo("kept"), None)).await,
-        Ok(text("kept"))
-    );
+    assert_eq!(soon(mux.reply_to(&echo("kept"))).await, Ok(text("kept")));
     assert_eq!(mux.in_flight(), 0);
 }
 
@@ -252,7 +260,7 @@ async fn room_that_a_dropped_call_was_given_goes_to_the_next() {
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
         let mux = Arc::clone(&mux);
-        Box::pin(async move { mux.command(&echo(word), None).await })
+        Box::pin(async move { mux.reply_to(&echo(word)).await })
     });
     for call in &mut calls {
         assert!(timeout(Duration::ZERO, call).await.is_err());
@@ -274,7 +282,7 @@ async fn a_reply_that_nobody_asked_for_ends_the_connection() {
     server.write_all(b"+SURPRISE\r\n").await.unwrap();
     assert!(matches!(soon(driver).await, Ok(Err(Cause::Protocol(_)))));
     assert!(!mux.is_open());
-    let call = soon(mux.command(&echo("late"), None)).await;
+    let call = soon(mux.reply_to(&echo("late"))).await;
     assert_eq!(call, Err(MuxError::NotWritten));
 }
 
@@ -292,11 +300,11 @@ async fn waited(limit: Duration, come: Duration) -> Duration {
     });
     let earlier = tokio::spawn({
         let mux = Arc::clone(&mux);
-        async move { mux.command(&echo("earlier"), None).await }
+        async move { mux.reply_to(&echo("earlier")).await }
     });
     sleep(come).await;
     let began = Instant::now();
-    let ended = soon(mux.command(&echo("late"), None)).await;
+    let ended = soon(mux.reply_to(&echo("late"))).await;
     let waited = began.elapsed();
     assert_eq!(
         ended,
@@ -330,7 +338,7 @@ async fn a_server_that_falls_silent_loses_the_connection() {
     let mut calls = JoinSet::new();
     for word in 0..5 {
         let mux = Arc::clone(&mux);
-        calls.spawn(async move { mux.command(&echo(word), None).await });
+        calls.spawn(async move { mux.reply_to(&echo(word)).await });
     }
     let began = Instant::now();
     let mut ended = soon(calls.join_all()).await;
@@ -356,7 +364,7 @@ async fn an_idle_driver_has_no_timer_and_works_again_afterwards() {
     for round in 0..3 {
         let word = format!("{round}:{}", "x".repeat(100_000));
         let call = echo(&word);
-        let busy = async { assert_eq!(mux.command(&call, None).await, Ok(text(&word))) };
+        let busy = async { assert_eq!(mux.reply_to(&call).await, Ok(text(&word))) };
         tokio::select! {
             () = soon(busy) => {}
             _ = &mut driver => panic!("the connection is lost"),
@@ -380,13 +388,13 @@ async fn an_answer_before_the_end_of_its_command_keeps_the_driver_in_order() {
         server.write_all(b"-ERR too long\r\n").await.unwrap();
     };
     let (answer, ()) = tokio::select! {
-        ended = soon(async { tokio::join!(mux.command(&big, None), refusal) }) => ended,
+        ended = soon(async { tokio::join!(mux.reply_to(&big), refusal) }) => ended,
         _ = &mut driver => panic!("the connection is lost"),
     };
     assert!(matches!(answer, Ok(Value::ServerError(_))));
     assert!(timeout(LIMIT * 2, &mut driver).await.is_err());
     assert!(driver.is_ticking(), "there is something to write still");
-    let next = soon(async { tokio::join!(mux.command(&big, None), &mut driver) }).await;
+    let next = soon(async { tokio::join!(mux.reply_to(&big), &mut driver) }).await;
     let ended = Err(Cause::Timeout(LIMIT));
     assert_eq!(next, (Err(MuxError::NotWritten), ended));
 }
@@ -412,11 +420,10 @@ async fn long_pipelines_leave_room_for_others_between_their_portions() {
     let others = async {
         for word in 0..10 {
             let word = format!("other {word}");
-            assert_eq!(mux.command(&echo(&word), None).await, Ok(text(&word)));
+            assert_eq!(mux.reply_to(&echo(&word)).await, Ok(text(&word)));
         }
     };
-    let (replies, ()) =
-        soon(async { tokio::join!(mux.pipeline(&pipeline, 0, None), others) }).await;
+    let (replies, ()) = soon(async { tokio::join!(mux.replies_to(&pipeline), others) }).await;
     assert_eq!(replies, Ok((0..1000).map(text).collect()));
     let heard = soon(heard).await.unwrap();
     let last = heard.iter().rposition(|word| word.starts_with("other"));
@@ -430,7 +437,7 @@ async fn retiring_answers_what_was_written_and_gives_back_the_rest() {
     let mut server = Server::new(server);
     let mut calls = ["first", "second", "third"].map(|word| {
         let mux = Arc::clone(&mux);
-        tokio::spawn(async move { mux.command(&echo(word), None).await })
+        tokio::spawn(async move { mux.reply_to(&echo(word)).await })
     });
     server.command().await;
     server.command().await;
@@ -452,7 +459,7 @@ async fn retiring_does_not_wait_for_a_socket_that_takes_nothing() {
     let driver = tokio::spawn(driver);
     let calls = ["first", "second"].map(|word| {
         let mux = Arc::clone(&mux);
-        tokio::spawn(async move { mux.command(&echo(word), None).await })
+        tokio::spawn(async move { mux.reply_to(&echo(word)).await })
     });
     advance(Duration::from_millis(1)).await;
     let before = Instant::now();
@@ -485,7 +492,7 @@ async fn a_connection_fenced_in_the_middle_of_a_command_ends() {
     let driver = tokio::spawn(driver);
     let calls = ["1", "longer than there is room"].map(|word| {
         let mux = Arc::clone(&mux);
-        tokio::spawn(async move { mux.command(&echo(word), None).await })
+        tokio::spawn(async move { mux.reply_to(&echo(word)).await })
     });
     advance(Duration::from_millis(1)).await;
     fenced.store(true, Relaxed);
@@ -520,7 +527,7 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
     let (mux, server, driver) = open(limits(1));
     let calls = ["first", "second"].map(|word| {
         let mux = Arc::clone(&mux);
-        tokio::spawn(async move { mux.command(&echo(word), None).await })
+        tokio::spawn(async move { mux.reply_to(&echo(word)).await })
     });
     Server::new(server).command().await;
     driver.abort();

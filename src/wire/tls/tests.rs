@@ -167,10 +167,7 @@ async fn of_a_batch_every_call_in_a_record_that_went_out_whole_may_have_been_exe
         let (wire, reading) = cut_after(room, None).await;
         let (mux, driver) = Mux::open(wire, MultiplexedLimits::default(), || Admission::Open);
         let cmds: Vec<_> = (0..5).map(|place| set(place, 10_000)).collect();
-        let mut calls: Vec<_> = cmds
-            .iter()
-            .map(|cmd| Box::pin(mux.command(cmd, None)))
-            .collect();
+        let mut calls: Vec<_> = cmds.iter().map(|cmd| Box::pin(mux.reply_to(cmd))).collect();
         for call in &mut calls {
             let handed_in = tokio::time::timeout(Duration::ZERO, call).await;
             assert!(handed_in.is_err(), "the driver has not begun");
