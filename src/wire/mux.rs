@@ -14,6 +14,7 @@ mod intake;
 #[cfg(test)]
 mod model;
 mod outbox;
+mod questions;
 mod queue;
 mod room;
 mod state;
@@ -47,7 +48,7 @@ use crate::{
             intake::{Arrival, Intake, Phase},
             state::MuxState,
         },
-        position_question::{Placed, Want},
+        position_question::{Answers, Placed, Want},
     },
 };
 
@@ -201,12 +202,12 @@ impl Mux {
         &self,
         slot: &mut Slot,
         cmd: &Cmd,
-        _want: Want,
+        want: Want,
         waker: &Waker,
     ) -> Result<(), MuxError> {
         let mut encoder = Encoder::One(cmd);
         let count = encoder.begin(slot.renew(), waker);
-        match self.leave(slot, count, None) {
+        match self.leave(slot, count, want, None) {
             Some(_) => Ok(()),
             None => Err(MuxError::NotWritten),
         }
@@ -214,9 +215,9 @@ impl Mux {
 
     /// Leaves the call at the intake; returns the tick in which it came, or `None` if nothing is taken in.
     #[inline]
-    fn leave(&self, slot: &Slot, count: usize, since: Option<u32>) -> Option<u32> {
+    fn leave(&self, slot: &Slot, count: usize, want: Want, since: Option<u32>) -> Option<u32> {
         let call = Arc::clone(slot.call());
-        let left = self.intake().leave(call, count, since);
+        let left = self.intake().leave(call, count, want, since);
         step();
         match left {
             Ok((since, driver)) => {
@@ -255,11 +256,12 @@ impl Mux {
     pub(crate) async fn command(
         &self,
         cmd: &Cmd,
-        _want: Want,
+        want: Want,
         limit: Option<Limit>,
     ) -> Result<Placed<Value>, MuxError> {
-        let reply = self.call(Encoder::One(cmd), limit).await.one()?;
-        Ok(Placed::nowhere(reply))
+        let (completion, answers) = self.call(Encoder::One(cmd), want, limit).await;
+        let reply = completion.one()?;
+        Ok(Placed { reply, answers })
     }
 
     /// Sends a pipeline from the command at `next` on and waits for its replies, those to `MULTI` and
@@ -268,29 +270,42 @@ impl Mux {
         &self,
         pipeline: &Pipeline,
         next: usize,
-        _want: Want,
+        want: Want,
         limit: Option<Limit>,
     ) -> Result<Placed<Vec<Value>>, MuxError> {
         let encoder = Encoder::many(pipeline, next, self.max_in_flight);
-        let replies = self.call(encoder, limit).await.many()?;
-        Ok(Placed::nowhere(replies))
+        let (completion, answers) = self.call(encoder, want, limit).await;
+        let reply = completion.many()?;
+        Ok(Placed { reply, answers })
     }
 
-    async fn call(&self, mut encoder: Encoder<'_>, limit: Option<Limit>) -> Completion {
+    async fn call(
+        &self,
+        mut encoder: Encoder<'_>,
+        want: Want,
+        limit: Option<Limit>,
+    ) -> (Completion, Answers) {
         let mut future = RequestFuture {
             mux: self,
             slot: Slot::default(),
+            want,
             since: None,
         };
         let completion = poll_fn(|cx| future.poll(cx, &mut encoder));
-        let Some(limit) = limit else {
-            return completion.await;
+        let completion = match limit {
+            None => completion.await,
+            // Boxed, or every call would have room for a timer.
+            Some(limit) => match Box::pin(tokio::time::timeout(limit.left, completion)).await {
+                Ok(completion) => completion,
+                Err(_) => future.timed_out(limit),
+            },
         };
-        // Boxed, or every call would have room for a timer.
-        match Box::pin(tokio::time::timeout(limit.left, completion)).await {
-            Ok(completion) => completion,
-            Err(_) => future.timed_out(limit),
-        }
+        let answers = if want == Want::NOTHING {
+            Answers::default()
+        } else {
+            future.slot.take_answers()
+        };
+        (completion, answers)
     }
 }
 
@@ -334,6 +349,7 @@ impl Mux {
 struct RequestFuture<'a> {
     mux: &'a Mux,
     slot: Slot,
+    want: Want,
     /// The tick in which it came, once it has begun.
     since: Option<u32>,
 }
@@ -342,7 +358,13 @@ impl RequestFuture<'_> {
     fn timed_out(&self, limit: Limit) -> Completion {
         let fate = match self.since {
             None => Fate::NotExecuted,
-            Some(_) => self.mux.abandon(&self.slot),
+            Some(_) => {
+                // Perhaps it only waits for a position: the command was executed, and its reply is here.
+                if let Some(completion) = self.slot.call().lock().finish() {
+                    return completion;
+                }
+                self.mux.abandon(&self.slot)
+            }
         };
         Completion::Error(MuxError::Failed(Cause::Timeout(limit.whole), fate))
     }
@@ -359,7 +381,7 @@ impl RequestFuture<'_> {
                 Progress::More => encoder.encode(&mut call),
             }
         };
-        if let Some(since) = self.mux.leave(&self.slot, count, self.since) {
+        if let Some(since) = self.mux.leave(&self.slot, count, self.want, self.since) {
             self.since = Some(since);
             return Poll::Pending;
         }

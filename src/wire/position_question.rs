@@ -31,6 +31,13 @@ impl Want {
         self.0 & Self::BEHIND.0 != 0
     }
 
+    /// What is left of it where one may not be asked on either side.
+    pub(crate) const fn narrowed(self, ahead: bool, behind: bool) -> Self {
+        let ahead = if ahead { Self::AHEAD.0 } else { 0 };
+        let behind = if behind { Self::BEHIND.0 } else { 0 };
+        Self(self.0 & (ahead | behind))
+    }
+
     /// How many questions that takes for a call that is alone.
     pub(crate) const fn count(self) -> usize {
         self.0.count_ones() as usize

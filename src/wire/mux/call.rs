@@ -16,7 +16,7 @@ use crate::{
             room::Room,
         },
         pipeline,
-        position_question::Answers,
+        position_question::{Answer, Answers, Want, earlier},
     },
 };
 
@@ -57,6 +57,8 @@ enum Stage {
     HandedIn,
     /// The driver has taken all that was handed in.
     Taken,
+    /// It has all its replies, and waits for the node's position.
+    Answered,
     /// It receives nothing any more, and nothing of it is written any more.
     Over,
 }
@@ -68,6 +70,7 @@ pub(super) struct Call {
     silent: bool,
     waker: Option<Waker>,
     completion: Option<Completion>,
+    answers: Answers,
     /// The offset of its first byte in the stream; `u64::MAX` until the driver has taken something.
     start: u64,
     /// Only for a pipeline.
@@ -133,7 +136,9 @@ impl Slot {
     /// The positions that were asked for around the command in this slot, once its reply was taken. Leaves
     /// none behind.
     pub(crate) fn take_answers(&self) -> Answers {
-        Answers::default()
+        let call = self.0.as_ref();
+        call.map(|call| mem::take(&mut call.lock().answers))
+            .unwrap_or_default()
     }
 }
 
@@ -166,6 +171,7 @@ impl Call {
             silent: false,
             waker: None,
             completion: None,
+            answers: Answers::default(),
             start: u64::MAX,
             replies: None,
             long: Vec::new(),
@@ -179,6 +185,7 @@ impl Call {
         self.silent = false;
         self.waker = None;
         self.completion = None;
+        self.answers = Answers::default();
         self.start = u64::MAX;
         self.replies = None;
     }
@@ -219,14 +226,10 @@ impl Call {
 
     #[inline]
     pub(super) fn progress(&mut self, waker: &Waker) -> Progress {
-        if let Some(completion) = self.completion.take() {
-            if self.long.capacity() > KEEP {
-                self.long = Vec::new();
-            }
-            return Progress::Done(match completion {
-                Completion::Short => Completion::One(Value::BulkString(self.room.bytes().to_vec())),
-                completion => completion,
-            });
+        if self.stage != Stage::Answered
+            && let Some(completion) = self.finish()
+        {
+            return Progress::Done(completion);
         }
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -237,6 +240,20 @@ impl Call {
             return Progress::More;
         }
         Progress::Waiting
+    }
+
+    /// How it ended, if it has all its replies.
+    #[inline]
+    pub(super) fn finish(&mut self) -> Option<Completion> {
+        let completion = self.completion.take()?;
+        self.stage = Stage::Over;
+        if self.long.capacity() > KEEP {
+            self.long = Vec::new();
+        }
+        Some(match completion {
+            Completion::Short => Completion::One(Value::BulkString(self.room.bytes().to_vec())),
+            completion => completion,
+        })
     }
 
     /// The caller does not wait any longer. What it had received is to be dropped without the lock.
@@ -284,6 +301,7 @@ impl Call {
     pub(super) fn take(
         &mut self,
         count: usize,
+        want: Want,
         outbox: &mut Outbox,
         woken: &mut Vec<Waker>,
     ) -> Option<u64> {
@@ -293,7 +311,8 @@ impl Call {
         let start = outbox.end();
         if self.long.is_empty() {
             outbox.copy(self.room.bytes());
-        } else if self.long.len() > BIG {
+        // Who wants a question ahead of it wants it in the same write.
+        } else if self.long.len() > BIG && !want.ahead() {
             outbox.push(mem::take(&mut self.long));
         } else {
             outbox.copy(&self.long);
@@ -307,7 +326,7 @@ impl Call {
                 woken.extend(self.waker.take());
             }
         } else if self.silent {
-            woken.extend(self.end(Completion::One(Value::Nil)));
+            woken.extend(self.end(Completion::One(Value::Nil), false));
         }
         Some(start)
     }
@@ -317,40 +336,78 @@ impl Call {
         self.stage == Stage::Over
     }
 
-    /// Gives it its next reply, a bulk string.
+    /// Whether there is something to take.
+    pub(super) fn is_handed_in(&self) -> bool {
+        self.stage == Stage::HandedIn
+    }
+
+    /// Whether what was handed in last ends it, and its caller waits for the reply.
+    pub(super) fn is_waited_for(&self) -> bool {
+        let more = self.replies.as_ref().is_some_and(|replies| replies.more);
+        !self.silent && !more
+    }
+
+    /// Whether it has all its replies, and waits for the node's position.
+    pub(super) fn is_answered(&self) -> bool {
+        self.stage == Stage::Answered
+    }
+
+    /// This was the node's position ahead of what was answered just now.
+    pub(super) fn note_ahead(&mut self, answer: &Answer) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.answers.ahead = Some(match &self.answers.ahead {
+            None => Arc::clone(answer),
+            Some(known) => earlier(known, answer),
+        });
+    }
+
+    /// Ends it if it waits for the node's position: here it is, or none will come.
+    pub(super) fn conclude(&mut self, behind: Option<Answer>) -> Option<Waker> {
+        if self.stage != Stage::Answered {
+            return None;
+        }
+        self.stage = Stage::Over;
+        self.answers.behind = behind;
+        self.waker.take()
+    }
+
+    /// Gives it its next reply, a bulk string. With `hold` it does not end with its last reply, but when
+    /// it is [concluded](Self::conclude).
     #[inline]
-    pub(super) fn receive_short(&mut self, bytes: &[u8]) -> Option<Waker> {
+    pub(super) fn receive_short(&mut self, bytes: &[u8], hold: bool) -> Option<Waker> {
         if self.stage == Stage::Over {
             return None;
         }
         if self.replies.is_none() && self.room.set(bytes) {
-            return self.end(Completion::Short);
+            return self.end(Completion::Short, hold);
         }
-        self.receive(Value::BulkString(bytes.to_vec())).0
+        self.receive(Value::BulkString(bytes.to_vec()), hold).0
     }
 
-    /// Gives it its next reply. A value that it does not take comes back, to be dropped without the
-    /// lock.
+    /// As [`receive_short`](Self::receive_short), for any reply. A value that it does not take comes back,
+    /// to be dropped without the lock.
     #[inline]
-    pub(super) fn receive(&mut self, reply: Value) -> (Option<Waker>, Option<Value>) {
+    pub(super) fn receive(&mut self, reply: Value, hold: bool) -> (Option<Waker>, Option<Value>) {
         if self.stage == Stage::Over {
             return (None, Some(reply));
         }
         let Some(replies) = &mut self.replies else {
-            return (self.end(Completion::One(reply)), None);
+            return (self.end(Completion::One(reply), hold), None);
         };
         replies.received.push(reply);
-        (self.complete(), None)
+        (self.complete(hold), None)
     }
 
     /// Ends a pipeline that has all its replies.
-    fn complete(&mut self) -> Option<Waker> {
+    fn complete(&mut self, hold: bool) -> Option<Waker> {
         let replies = self.replies.as_mut()?;
         if replies.received.len() < replies.total {
             return None;
         }
         let received = mem::take(&mut replies.received);
-        self.end(Completion::Many(received))
+        self.end(Completion::Many(received), hold)
     }
 
     /// A portion of `count` commands that the driver had taken will not be written, or only a part of
@@ -363,8 +420,8 @@ impl Call {
 
     /// Nothing more of it will be written: a pipeline gets the replies to what was.
     pub(super) fn shorten(&mut self) -> Option<Waker> {
-        if self.stage == Stage::Over {
-            return None;
+        if matches!(self.stage, Stage::Answered | Stage::Over) {
+            return self.conclude(None);
         }
         // A portion on its way to the driver is not taken any more.
         self.stage = Stage::Taken;
@@ -373,13 +430,13 @@ impl Call {
             .as_mut()
             .is_some_and(|replies| replies.repeat_final_error())
         {
-            return self.complete();
+            return self.complete(false);
         }
         match &mut self.replies {
             Some(replies) if replies.taken > 0 => {
                 replies.total = replies.taken;
                 replies.more = false;
-                self.complete()
+                self.complete(false)
             }
             _ => self.fail(MuxError::NotWritten),
         }
@@ -387,12 +444,12 @@ impl Call {
 
     /// No further reply to it will come. `written` is how far the socket has taken the stream.
     pub(super) fn give_up(&mut self, cause: &Cause, written: u64) -> Option<Waker> {
-        if self.stage == Stage::Over {
-            return None;
+        if matches!(self.stage, Stage::Answered | Stage::Over) {
+            return self.conclude(None);
         }
         let replies = self.replies.as_mut();
         if cause.is_hangup() && replies.is_some_and(|replies| replies.repeat_final_error()) {
-            return self.complete();
+            return self.complete(false);
         }
         let error = if self.start < written {
             MuxError::Failed(cause.clone(), Fate::Unknown)
@@ -402,15 +459,23 @@ impl Call {
         self.fail(error)
     }
 
+    /// It fails, unless it has all its replies.
     pub(super) fn fail(&mut self, error: MuxError) -> Option<Waker> {
+        if self.stage == Stage::Answered {
+            return self.conclude(None);
+        }
         self.replies = None;
-        self.end(Completion::Error(error))
+        self.end(Completion::Error(error), false)
     }
 
     #[inline]
-    fn end(&mut self, completion: Completion) -> Option<Waker> {
-        self.stage = Stage::Over;
+    fn end(&mut self, completion: Completion, hold: bool) -> Option<Waker> {
         self.completion = Some(completion);
+        if hold {
+            self.stage = Stage::Answered;
+            return None;
+        }
+        self.stage = Stage::Over;
         self.waker.take()
     }
 }

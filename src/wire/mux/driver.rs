@@ -23,7 +23,7 @@ use crate::{
             Mux,
             intake::{Arrival, Orders, Phase},
             room::ROOM,
-            state::{MuxState, Ticked},
+            state::{Delivered, MuxState, Ticked},
             wake,
         },
     },
@@ -206,11 +206,11 @@ impl Io {
         self.note_written();
         let mut delivered = 0;
         loop {
-            while let Some(asked) = self.deliver_next()? {
-                if !asked {
+            while let Some(next) = self.deliver_next()? {
+                let Delivered::To(count) = next else {
                     return Err(Cause::unasked());
-                }
-                delivered += 1;
+                };
+                delivered += count;
                 if delivered >= self.batch {
                     self.crowd = true;
                     return Ok(true);
@@ -228,13 +228,13 @@ impl Io {
         Ok(false)
     }
 
-    /// Delivers the next reply that is here; says whether a command asked for it.
+    /// Delivers the next reply that is here.
     #[inline]
-    fn deliver_next(&mut self) -> Result<Option<bool>, Cause> {
+    fn deliver_next(&mut self) -> Result<Option<Delivered>, Cause> {
         let (state, woken) = (&mut self.state, &mut self.woken);
         let short = |reply: &[u8]| state.deliver_short(reply, woken);
-        if let Some(asked) = self.framed.decode_short(ROOM, short) {
-            return Ok(Some(asked));
+        if let Some(delivered) = self.framed.decode_short(ROOM, short) {
+            return Ok(Some(delivered));
         }
         while let Some(reply) = self.framed.decode()? {
             if !matches!(reply, Value::Push { .. }) {
@@ -328,6 +328,11 @@ impl<F> Driver<F> {
     #[cfg(test)]
     pub(super) fn is_ticking(&self) -> bool {
         self.timer.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn expects_a_crowd(&self) -> bool {
+        self.io.crowd
     }
 
     fn finish(&mut self, cause: &Cause) {

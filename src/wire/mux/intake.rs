@@ -5,7 +5,7 @@
 
 use std::{mem, task::Waker};
 
-use crate::wire::mux::call::SharedCall;
+use crate::wire::{mux::call::SharedCall, position_question::Want};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -24,6 +24,8 @@ pub(super) struct Arrival {
     pub(super) count: usize,
     /// The tick in which the call came.
     pub(super) since: u32,
+    /// Which positions the call wants to know.
+    pub(super) want: Want,
 }
 
 #[derive(Debug)]
@@ -71,13 +73,19 @@ impl Intake {
         &mut self,
         call: SharedCall,
         count: usize,
+        want: Want,
         since: Option<u32>,
     ) -> Result<(u32, Option<Waker>), SharedCall> {
         if self.phase != Phase::Open {
             return Err(call);
         }
         let since = since.unwrap_or(self.now);
-        self.arrived.push(Arrival { call, count, since });
+        self.arrived.push(Arrival {
+            call,
+            count,
+            since,
+            want,
+        });
         Ok((since, self.rouse()))
     }
 

@@ -54,6 +54,16 @@ impl Model {
         }
     }
 
+    /// A call that wants both positions.
+    fn placed(&self, word: usize) -> JoinHandle<Result<Value, MuxError>> {
+        let mux = Arc::clone(&self.mux);
+        go(careful(&self.mux), async move {
+            let placed = mux.command(&echo(word), Want::BOTH, None).await?;
+            assert!(placed.answers.ahead.is_some());
+            Ok(placed.reply)
+        })
+    }
+
     fn call(&self, word: usize) -> JoinHandle<Result<Value, MuxError>> {
         let mux = Arc::clone(&self.mux);
         go(careful(&self.mux), async move {
@@ -83,16 +93,14 @@ impl Model {
     }
 
     /// A caller that uses one slot for all its commands, and drops every second one.
-    fn reusing(&self, words: std::ops::Range<usize>) -> JoinHandle<()> {
+    fn reusing(&self, want: Want, words: std::ops::Range<usize>) -> JoinHandle<()> {
         let mux = Arc::clone(&self.mux);
         go(careful(&self.mux), async move {
             let mut slot = Slot::default();
             for word in words {
                 let cmd = echo(word);
-                let begun = poll_fn(|cx| {
-                    Poll::Ready(mux.begin(&mut slot, &cmd, Want::NOTHING, cx.waker()))
-                })
-                .await;
+                let begun =
+                    poll_fn(|cx| Poll::Ready(mux.begin(&mut slot, &cmd, want, cx.waker()))).await;
                 assert_eq!(begun, Ok(()));
                 if word % 2 == 0 {
                     step();
@@ -100,6 +108,9 @@ impl Model {
                 } else {
                     let reply = poll_fn(|cx| Mux::poll_reply(&slot, cx)).await;
                     assert_eq!(reply, Ok(text(word)));
+                    let answers = slot.take_answers();
+                    assert_eq!(answers.ahead.is_some(), want.ahead());
+                    assert_eq!(answers.behind.is_some(), want.behind());
                 }
             }
         })
@@ -168,11 +179,45 @@ fn calls_that_are_dropped_hold_up_nobody() {
 fn a_slot_that_is_used_again_has_the_reply_to_its_newest_command() {
     explore(|| async {
         let model = Model::new(1);
-        let callers = [model.reusing(0..4), model.reusing(10..14)];
+        let callers = [(Want::NOTHING, 0..4), (Want::NOTHING, 10..14)];
+        let callers = callers.map(|(want, words)| model.reusing(want, words));
         for caller in callers {
             caller.await.unwrap();
         }
         model.end().await;
+    });
+}
+
+#[test]
+fn calls_that_wait_for_a_position_lose_nobody_and_are_used_again() {
+    explore(|| async {
+        let model = Model::new(2);
+        let callers = [(Want::BEHIND, 0..4), (Want::BOTH, 10..13)];
+        let callers = callers.map(|(want, words)| model.reusing(want, words));
+        let plain = model.call(20);
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert_eq!(plain.await.unwrap(), Ok(text(20)));
+        model.end().await;
+    });
+}
+
+#[test]
+fn a_connection_retired_while_calls_wait_for_a_position_gives_them_their_replies() {
+    explore(|| async {
+        let model = Model::new(2);
+        let calls = [0, 1].map(|word| model.placed(word));
+        answered(&model.wire).await;
+        model.mux.retire();
+        let mut ended = Vec::new();
+        for call in calls {
+            ended.push(call.await.unwrap());
+        }
+        let heard = model.end().await;
+        for (word, end) in ended.iter().enumerate() {
+            assert_own(end, word, &heard);
+        }
     });
 }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, mem};
 
+use crate::wire::position_question::QUESTION;
+
 /// A command larger than this is not copied together with others.
 pub(super) const BIG: usize = 16 * 1024;
 
@@ -12,6 +14,8 @@ pub(super) struct Outbox {
     sealed: VecDeque<Vec<u8>>,
     /// The buffer that the next small command is appended to.
     open: Vec<u8>,
+    /// A question is in `open`.
+    is_headed: bool,
     /// Where the next command starts.
     end: u64,
     /// Where the bytes end that the socket has taken.
@@ -23,6 +27,7 @@ impl Outbox {
         Self {
             sealed: VecDeque::new(),
             open: Vec::new(),
+            is_headed: false,
             end: 0,
             written: 0,
         }
@@ -35,10 +40,22 @@ impl Outbox {
         self.end += bytes.len() as u64;
     }
 
+    /// Adds a question.
+    pub(super) fn ask(&mut self) {
+        self.copy(QUESTION);
+        self.is_headed = true;
+    }
+
+    /// Whether what is copied next goes out in the same write as a question ahead of it.
+    pub(super) fn is_headed(&self) -> bool {
+        self.is_headed
+    }
+
     /// Adds encoded commands without a copy.
     pub(super) fn push(&mut self, bytes: Vec<u8>) {
         if !self.open.is_empty() {
             self.sealed.push_back(mem::take(&mut self.open));
+            self.is_headed = false;
         }
         self.end += bytes.len() as u64;
         self.sealed.push_back(bytes);
@@ -71,6 +88,16 @@ impl Outbox {
         !self.open.is_empty() || !self.sealed.is_empty()
     }
 
+    /// Whether [`take`](Self::take) will take all that is left.
+    #[inline]
+    pub(super) fn is_last(&self) -> bool {
+        match self.sealed.len() {
+            0 => true,
+            1 => self.open.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Puts the next bytes to write into `buffer`, whose old bytes have all been written. Leaves it
     /// empty when there are none.
     #[inline]
@@ -80,6 +107,7 @@ impl Outbox {
             *buffer = sealed;
         } else {
             mem::swap(&mut self.open, buffer);
+            self.is_headed = false;
         }
     }
 
@@ -94,6 +122,7 @@ impl Outbox {
     pub(super) fn clear(&mut self) {
         self.sealed.clear();
         self.open = Vec::new();
+        self.is_headed = false;
     }
 
     /// Gives back what grew under load, while there are no bytes.

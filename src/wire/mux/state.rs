@@ -13,13 +13,17 @@ use tokio::time::Instant;
 use crate::{
     config::MultiplexedLimits,
     error::failure::Cause,
-    wire::mux::{
-        call::MuxError,
-        in_flight::{InFlight, Owner, Portion},
-        intake::Arrival,
-        outbox::Outbox,
-        queue::RequestQueue,
-        ticks::Ticks,
+    wire::{
+        mux::{
+            call::{Call, MuxError},
+            in_flight::{Due, InFlight, Owner, Portion},
+            intake::Arrival,
+            outbox::Outbox,
+            questions::Questions,
+            queue::RequestQueue,
+            ticks::Ticks,
+        },
+        position_question::{self, Answer, Want},
     },
 };
 
@@ -34,11 +38,21 @@ pub(super) enum Ticked {
     Stalled,
 }
 
+/// Whom a reply was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// So many callers may go on with it, or none yet.
+    To(usize),
+    /// Nobody asked for it.
+    Unasked,
+}
+
 #[derive(Debug)]
 pub(super) struct MuxState {
     queue: RequestQueue,
     outbox: Outbox,
     in_flight: InFlight,
+    questions: Questions,
     ticks: Ticks,
     /// Something was put into the stream since the last tick.
     used: bool,
@@ -53,6 +67,7 @@ impl MuxState {
             queue: RequestQueue::new(limits),
             outbox: Outbox::new(),
             in_flight: InFlight::new(),
+            questions: Questions::default(),
             ticks: Ticks::new(timeout),
             used: false,
             draining: false,
@@ -95,9 +110,19 @@ impl MuxState {
 
     #[inline]
     fn enter(&mut self, arrival: Arrival, woken: &mut Vec<Waker>) {
-        let Arrival { call, count, since } = arrival;
-        let taken = call.lock().take(count, &mut self.outbox, woken);
-        let Some(start) = taken else {
+        let Arrival {
+            call,
+            count,
+            since,
+            want,
+        } = arrival;
+        let mut taken = call.lock();
+        if want != Want::NOTHING {
+            self.ask_around(&taken, want);
+        }
+        let start = taken.take(count, want, &mut self.outbox, woken);
+        drop(taken);
+        let Some(start) = start else {
             return;
         };
         self.queue.enter(count);
@@ -107,8 +132,33 @@ impl MuxState {
             unanswered: count,
             start,
             since,
+            want,
         };
-        self.in_flight.push(portion, self.ticks.now());
+        self.in_flight.push(Due::Call(portion), self.ticks.now());
+    }
+
+    /// Has the position asked for that a call wants to know, which is put into the stream next. One question
+    /// ahead serves all calls behind it in the same write, and one behind serves all calls that were put
+    /// into the stream since the question before.
+    fn ask_around(&mut self, call: &Call, want: Want) {
+        if !call.is_handed_in() {
+            return;
+        }
+        if want.ahead() && !self.outbox.is_headed() {
+            self.ask();
+        }
+        if want.behind() && call.is_waited_for() {
+            self.questions.require();
+        }
+    }
+
+    /// Puts a question into the stream. Between two calls at most: the commands of an atomic pipeline are
+    /// put there together.
+    fn ask(&mut self) {
+        let start = self.outbox.end();
+        self.outbox.ask();
+        self.questions.asked();
+        self.in_flight.push(Due::Question(start), self.ticks.now());
     }
 
     /// So many calls were abandoned that may wait in line.
@@ -129,8 +179,11 @@ impl MuxState {
 
 /// Writing and reading.
 impl MuxState {
-    /// As [`Outbox::take`].
+    /// As [`Outbox::take`], with a question behind it if one is due.
     pub(super) fn take_out(&mut self, buffer: &mut Vec<u8>) {
+        if self.questions.is_due() && self.outbox.is_last() {
+            self.ask();
+        }
         self.outbox.take(buffer);
     }
 
@@ -159,38 +212,57 @@ impl MuxState {
         self.in_flight.heard(self.ticks.now());
     }
 
-    /// Has `receive` give the next reply to its call; false when nobody asked for one.
+    /// Gives the next reply to whom it is for: `receive` to its call, or `read` to those who wait for what it
+    /// says.
     #[inline]
-    fn answer(&mut self, receive: impl FnOnce(&Portion)) -> bool {
+    fn answer<R>(
+        &mut self,
+        reply: R,
+        woken: &mut Vec<Waker>,
+        receive: impl FnOnce(&Portion, R, bool) -> Option<Waker>,
+        read: impl FnOnce(R) -> Answer,
+    ) -> Delivered {
         let portion = match self.in_flight.owner(self.outbox.written()) {
             Owner::Call(portion) => portion,
+            Owner::Question => {
+                self.in_flight.end_first();
+                return Delivered::To(self.questions.answered(read(reply), woken));
+            }
             // A command that was written only in part may be answered all the same.
-            Owner::Nobody => return self.draining,
-            Owner::Unwritten => return false,
+            Owner::Nobody if self.draining => return Delivered::To(1),
+            Owner::Nobody | Owner::Unwritten => return Delivered::Unasked,
         };
         portion.unanswered -= 1;
-        receive(portion);
-        // The driver forgets a call before it wakes the caller, who may then use the call again.
-        if portion.unanswered == 0 {
-            self.in_flight.end_first();
-        }
+        let is_last = portion.unanswered == 0;
+        let hold = portion.want != Want::NOTHING && self.questions.note(portion);
+        woken.extend(receive(portion, reply, hold));
         self.queue.release(1);
-        true
+        // The driver forgets a call before it wakes the caller, who may then use the call again.
+        if is_last {
+            let ended = self.in_flight.end_first();
+            if hold && self.questions.hold(ended) {
+                return Delivered::To(0);
+            }
+        }
+        Delivered::To(1)
     }
 
-    /// Gives the next reply to its call; false when nobody asked for one.
+    /// Gives the next reply to whom it is for.
     #[inline]
-    pub(super) fn deliver(&mut self, reply: Value, woken: &mut Vec<Waker>) -> bool {
-        self.answer(|portion| {
-            let (waker, _unwanted) = portion.call.lock().receive(reply);
-            woken.extend(waker);
-        })
+    pub(super) fn deliver(&mut self, reply: Value, woken: &mut Vec<Waker>) -> Delivered {
+        let receive = |portion: &Portion, reply, hold| {
+            let (waker, _unwanted) = portion.call.lock().receive(reply, hold);
+            waker
+        };
+        self.answer(reply, woken, receive, position_question::answer)
     }
 
     /// As [`deliver`](Self::deliver), for a short bulk string.
     #[inline]
-    pub(super) fn deliver_short(&mut self, reply: &[u8], woken: &mut Vec<Waker>) -> bool {
-        self.answer(|portion| woken.extend(portion.call.lock().receive_short(reply)))
+    pub(super) fn deliver_short(&mut self, reply: &[u8], woken: &mut Vec<Waker>) -> Delivered {
+        let receive =
+            |portion: &Portion, reply: &[u8], hold| portion.call.lock().receive_short(reply, hold);
+        self.answer(reply, woken, receive, position_question::answer_text)
     }
 }
 
@@ -220,7 +292,7 @@ impl MuxState {
             return Ticked::Stalled;
         }
         let limit = Cause::Timeout(timeout);
-        let sent = self.in_flight.iter();
+        let sent = self.in_flight.iter().chain(self.questions.iter());
         let sent = sent.map(|portion| (&portion.call, portion.since));
         let waiting = self.queue.iter();
         let waiting = waiting.map(|arrival| (&arrival.call, arrival.since));
@@ -248,6 +320,7 @@ impl MuxState {
     fn shrink(&mut self) {
         self.outbox.shrink();
         self.in_flight.shrink();
+        self.questions.shrink();
         self.queue.shrink();
     }
 }
@@ -278,9 +351,13 @@ impl MuxState {
         let written = self.outbox.written();
         let mut end = self.outbox.discard();
         while end > written
-            && let Some(portion) = self.in_flight.pop()
+            && let Some(due) = self.in_flight.pop()
         {
-            end = portion.start;
+            end = due.start();
+            let Due::Call(portion) = due else {
+                self.questions.take_back();
+                continue;
+            };
             self.queue.release(portion.unanswered);
             let mut call = portion.call.lock();
             call.take_back(portion.unanswered);
@@ -291,6 +368,7 @@ impl MuxState {
                 call.shorten()
             });
         }
+        self.questions.discard(woken);
         self.shorten_waiting(arrived, woken);
     }
 
@@ -302,6 +380,7 @@ impl MuxState {
 
     /// The connection is lost, and with it every reply that has not come.
     pub(super) fn fail(&mut self, arrived: Vec<Arrival>, cause: &Cause, woken: &mut Vec<Waker>) {
+        self.questions.give_up(woken);
         let written = self.outbox.written();
         for portion in self.in_flight.iter() {
             woken.extend(portion.call.lock().give_up(cause, written));
@@ -316,7 +395,7 @@ impl MuxState {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let waiting = self.in_flight.len() + self.queue.len() + self.queue.in_flight();
-        waiting == 0 && !self.has_out()
+        waiting == 0 && !self.has_out() && self.questions.is_empty()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     config::ReplyLimits,
     error::failure::{Fate, Peer},
     node::{Node, Role},
-    wire::{position_question::Answers, stream::Stream},
+    wire::{position_question::Answer, stream::Stream},
 };
 
 const LIMIT: Duration = Duration::from_secs(4);
@@ -563,4 +563,162 @@ async fn a_connection_that_is_lost_while_it_is_reopened_stays_closed() {
         maintainer.join().unwrap();
         assert!(!mux.is_open(), "it takes nothing any more");
     }
+}
+
+fn set(word: &str) -> Cmd {
+    let mut cmd = cmd("SET");
+    cmd.arg("key").arg(word);
+    cmd
+}
+
+/// The text of a master that has executed so many commands.
+fn position(executed: u64) -> Vec<u8> {
+    let text = format!(
+        "role:master\r\nmaster_replid:0123456789abcdef0123456789abcdef01234567\r\n\
+         master_repl_offset:{executed}\r\n"
+    );
+    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+fn offset(answer: Option<&Answer>) -> Option<u64> {
+    let report = answer?.as_ref().as_ref();
+    Some(report.expect("it is a position").position.offset)
+}
+
+impl Server {
+    /// Answers every command with `OK`, and says how many there were when it is asked. Returns the names
+    /// of all commands.
+    async fn count(mut self) -> Vec<String> {
+        let (mut names, mut executed) = (Vec::new(), 0);
+        while let Some(words) = self.command().await {
+            if words[0] == "INFO" {
+                self.say(&position(executed)).await;
+            } else {
+                executed += 1;
+                self.say(b"+OK\r\n").await;
+            }
+            names.push(words[0].clone());
+        }
+        names
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_are_asked_around_the_calls_that_want_them() {
+    let (mux, stream, driver) = open(MultiplexedLimits::default());
+    let server = tokio::spawn(Server::new(stream).count());
+    for (place, (want, expected)) in [
+        (Want::NOTHING, (None, None)),
+        (Want::AHEAD, (Some(1), None)),
+        (Want::BEHIND, (None, Some(3))),
+        (Want::BOTH, (Some(3), Some(4))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let placed = soon(mux.command(&set("word"), want, None)).await.unwrap();
+        let Answers { ahead, behind } = &placed.answers;
+        let found = (offset(ahead.as_ref()), offset(behind.as_ref()));
+        assert_eq!((placed.reply, found), (Value::Okay, expected), "{place}");
+    }
+    mux.retire();
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    let names = soon(server).await.unwrap();
+    assert_eq!(names.join(" "), "SET INFO SET SET INFO INFO SET INFO");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_never_comes_between_multi_and_exec() {
+    let (mux, stream, driver) = open(MultiplexedLimits::default());
+    let server = tokio::spawn(Server::new(stream).count());
+    let mut atomic = pipe();
+    atomic.atomic();
+    for word in ["one", "two"] {
+        atomic.add_command(set(word));
+    }
+    let single = set("single");
+    let (transaction, write) = soon(async {
+        tokio::join!(
+            mux.pipeline(&atomic, 0, Want::BOTH, None),
+            mux.command(&single, Want::BEHIND, None)
+        )
+    })
+    .await;
+    let answers = transaction.unwrap().answers;
+    assert_eq!(offset(answers.ahead.as_ref()), Some(0));
+    assert_eq!(offset(answers.behind.as_ref()), Some(5));
+    assert_eq!(offset(write.unwrap().answers.behind.as_ref()), Some(5));
+    mux.retire();
+    assert_eq!(soon(driver).await.unwrap(), Ok(()));
+    let names = soon(server).await.unwrap();
+    assert_eq!(names.join(" "), "INFO MULTI SET SET EXEC SET INFO");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_pipeline_that_wants_a_position_has_all_its_replies() {
+    let (mux, stream, _driver) = open(limits(8));
+    tokio::spawn(Server::new(stream).count());
+    let mut pipeline = pipe();
+    for _ in 0..50 {
+        pipeline.add_command(set("word"));
+    }
+    let placed = soon(mux.pipeline(&pipeline, 0, Want::BOTH, None))
+        .await
+        .unwrap();
+    assert_eq!(placed.reply, vec![Value::Okay; 50]);
+    assert_eq!(offset(placed.answers.ahead.as_ref()), Some(0));
+    assert_eq!(offset(placed.answers.behind.as_ref()), Some(50));
+    assert_eq!(mux.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_position_never_comes_has_its_reply_when_time_is_up() {
+    let limit = Limit {
+        left: LIMIT / 2,
+        whole: LIMIT,
+    };
+    for (limit, waits) in [
+        (None, LIMIT..=LIMIT * 9 / 8),
+        (Some(limit), LIMIT / 2..=LIMIT / 2),
+    ] {
+        let (mux, stream, driver) = open(MultiplexedLimits::default());
+        let mut server = Server::new(stream);
+        let began = Instant::now();
+        let write = tokio::spawn({
+            let mux = Arc::clone(&mux);
+            async move { mux.command(&set("word"), Want::BEHIND, limit).await }
+        });
+        assert_eq!(soon(server.command()).await.unwrap()[0], "SET");
+        assert_eq!(soon(server.command()).await.unwrap()[0], "INFO");
+        server.say(b"+OK\r\n").await;
+        let placed = soon(write).await.unwrap().unwrap();
+        assert_eq!(placed, Placed::nowhere(Value::Okay));
+        let latest = *waits.end() + Duration::from_millis(4);
+        assert_within(began.elapsed(), *waits.start()..=latest);
+        driver.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_is_no_crowd() {
+    let (mux, mut driver, stream) = driven(1 << 20);
+    tokio::spawn(Server::new(stream).count());
+    for want in [Want::NOTHING, Want::AHEAD, Want::BEHIND, Want::BOTH] {
+        let word = set("alone");
+        tokio::select! {
+            placed = soon(mux.command(&word, want, None)) => assert!(placed.is_ok()),
+            _ = &mut driver => panic!("the connection is lost"),
+        }
+        assert!(!driver.expects_a_crowd());
+    }
+    // A question may stand for many, though.
+    let words = [set("one"), set("two")];
+    let [first, second] = words
+        .each_ref()
+        .map(|word| mux.command(word, Want::BEHIND, None));
+    tokio::select! {
+        placed = soon(async { tokio::join!(first, second) }) => assert!(placed.0.is_ok()),
+        _ = &mut driver => panic!("the connection is lost"),
+    }
+    assert!(driver.expects_a_crowd());
 }

@@ -1,17 +1,31 @@
-use std::{collections::VecDeque, sync::Arc};
+mod questions;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     error::failure::Fate,
-    wire::mux::{
-        call::{Completion, Progress, Slot},
-        intake::{Intake, Phase},
+    wire::{
+        mux::{
+            call::{Completion, Progress, Slot},
+            intake::{Intake, Phase},
+        },
+        position_question::{Answers, QUESTION},
     },
 };
 
 const TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Delivered {
+    fn was_asked(self) -> bool {
+        self != Self::Unasked
+    }
+}
 
 /// A connection without a socket: both sides of the intake.
 struct Fixture {
@@ -38,8 +52,12 @@ impl Fixture {
 
     /// Leaves the next portion; whether it was taken in.
     fn leave(&mut self, slot: &Slot, count: usize) -> bool {
+        self.leave_wanting(slot, count, Want::NOTHING)
+    }
+
+    fn leave_wanting(&mut self, slot: &Slot, count: usize, want: Want) -> bool {
         let call = Arc::clone(slot.call());
-        self.intake.leave(call, count, None).is_ok()
+        self.intake.leave(call, count, want, None).is_ok()
     }
 
     /// A single command, that is at the intake.
@@ -106,9 +124,14 @@ impl Fixture {
 
     fn deliver(&mut self, ids: impl IntoIterator<Item = i64>) -> bool {
         let mut ids = ids.into_iter().map(Value::Int);
-        let asked = ids.all(|reply| self.state.deliver(reply, &mut Vec::new()));
+        let asked = ids.all(|reply| self.reply(reply));
         self.turn();
         asked
+    }
+
+    /// Delivers a reply; whether anybody asked for it.
+    fn reply(&mut self, reply: Value) -> bool {
+        self.state.deliver(reply, &mut Vec::new()).was_asked()
     }
 
     fn abandon(&mut self, slot: &Slot) {
@@ -202,7 +225,8 @@ fn a_short_reply_is_the_value_that_a_long_one_would_be() {
         fixture.wrote(20);
         let text = vec![b'y'; length];
         for _ in 0..2 {
-            assert!(fixture.state.deliver_short(&text, &mut Vec::new()));
+            let delivered = fixture.state.deliver_short(&text, &mut Vec::new());
+            assert_eq!(delivered, Delivered::To(1));
         }
         let value = Value::BulkString(text);
         assert!(matches!(progress(&call), Progress::Done(Completion::One(one)) if one == value));
@@ -459,7 +483,7 @@ fn what_follows_a_protocol_error_in_a_pipeline_has_the_same_answer_once_the_serv
         let call = fixture.pipeline(Some(3), 3);
         fixture.wrote(5);
         for reply in [Value::Int(1), second] {
-            assert!(fixture.state.deliver(reply, &mut Vec::new()));
+            assert!(fixture.reply(reply));
         }
         fixture.fail(&cause);
         match progress(&call) {
@@ -486,7 +510,7 @@ fn what_follows_a_protocol_error_is_not_sent_elsewhere_though_nothing_of_it_was_
             fixture.next_portion(&call, 2);
         }
         for reply in [Value::Int(1), protocol.clone()] {
-            assert!(fixture.state.deliver(reply, &mut Vec::new()));
+            assert!(fixture.reply(reply));
         }
         fixture.fail(&Cause::Closed);
         if !handed_in {
@@ -548,7 +572,7 @@ fn a_connection_is_idle_after_a_whole_tick_without_use() {
 #[derive(Debug, Clone)]
 enum Step {
     /// Portions of a pipeline, or one command.
-    Enter(Vec<usize>),
+    Enter(Vec<usize>, Want),
     Progress(prop::sample::Index),
     Abandon(prop::sample::Index),
     /// The driver's turn: it takes what was handed in.
@@ -563,12 +587,19 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let want = prop_oneof![
+        3 => Just(Want::NOTHING),
+        2 => Just(Want::AHEAD),
+        2 => Just(Want::BEHIND),
+        1 => Just(Want::BOTH),
+    ];
+    let portions = prop::collection::vec(1..4_usize, 0..4);
     let step = prop_oneof![
-        6 => prop::collection::vec(1..4_usize, 0..4).prop_map(Step::Enter),
+        6 => (portions, want).prop_map(|(portions, want)| Step::Enter(portions, want)),
         6 => any::<prop::sample::Index>().prop_map(Step::Progress),
         2 => any::<prop::sample::Index>().prop_map(Step::Abandon),
         6 => Just(Step::Turn),
-        5 => (0..60_usize).prop_map(Step::Write),
+        5 => (0..100_usize).prop_map(Step::Write),
         5 => (1..6_usize).prop_map(Step::Answer),
         2 => Just(Step::Tick),
         1 => Just(Step::Pause),
@@ -588,17 +619,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Caller {
     slot: Slot,
     name: usize,
+    want: Want,
     came: Instant,
     since: u32,
     /// Portions not handed in.
     portions: VecDeque<usize>,
     single: bool,
+    /// How many commands it has in all, and in how many portions.
+    total: usize,
+    all_portions: usize,
+    /// How many were answered before it was over.
+    answered: usize,
     commands: Vec<i64>,
+    /// The question ahead of each portion, in the same buffer.
+    proofs: Vec<usize>,
     /// Where each portion ends in the stream, and how many commands it has.
     ends: Vec<(usize, usize)>,
     start: Option<usize>,
     /// A part of it may have been given back without being written.
     shortened: bool,
+    /// The question behind it may never be answered.
+    excused: bool,
 }
 
 /// Commands handed in together: whose, and the length of each.
@@ -607,11 +648,18 @@ struct Waiting {
     lengths: Vec<usize>,
 }
 
-/// Commands let in together.
+/// Commands let in together, or a question.
 struct Entered {
     left: usize,
     start: usize,
     end: usize,
+    is_question: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Sent {
+    Command(i64),
+    Question(usize),
 }
 
 struct Model {
@@ -620,8 +668,20 @@ struct Model {
     /// What was handed in and not let in, in that order.
     waiting: VecDeque<Waiting>,
     owed: VecDeque<Entered>,
-    /// The commands in the order of the stream, with the offset of their ends.
-    stream: VecDeque<(i64, usize)>,
+    /// The commands and questions in the order of the stream, with the offset of their ends.
+    stream: VecDeque<(Sent, usize)>,
+    /// The bytes that the driver has not taken, as they should be.
+    buffer: Vec<u8>,
+    /// The question in that buffer, and how many there are.
+    heading: Option<usize>,
+    headings: usize,
+    /// A question is to be put behind that buffer.
+    is_due: bool,
+    /// How many commands the server has executed, and how many it had when it executed each.
+    executed: usize,
+    places: HashMap<i64, usize>,
+    /// What it had executed when it was asked.
+    positions: HashMap<usize, usize>,
     /// What the driver took, and of that what the socket took.
     taken: usize,
     sent: usize,
@@ -636,7 +696,7 @@ struct Model {
 }
 
 const MAX_IN_FLIGHT: usize = 4;
-const MAX_PENDING: usize = 40;
+const MAX_PENDING: usize = 70;
 
 /// The reply to a command, as one kind or the other.
 fn answer_to(id: i64) -> Value {
@@ -647,6 +707,24 @@ fn answer_to(id: i64) -> Value {
     }
 }
 
+/// What the server answers that has executed so many commands.
+fn position(executed: usize) -> Value {
+    let timeline = "0123456789abcdef0123456789abcdef01234567";
+    let text =
+        format!("role:master\r\nmaster_replid:{timeline}\r\nmaster_repl_offset:{executed}\r\n");
+    if executed.is_multiple_of(2) {
+        return Value::BulkString(text.into_bytes());
+    }
+    let format = redis::VerbatimFormat::Text;
+    Value::VerbatimString { format, text }
+}
+
+/// How many commands had been executed.
+fn offset(answer: &Answer) -> usize {
+    let report = answer.as_ref().as_ref().expect("it is a position");
+    usize::try_from(report.position.offset).unwrap()
+}
+
 impl Model {
     fn new() -> Self {
         Self {
@@ -655,6 +733,13 @@ impl Model {
             waiting: VecDeque::new(),
             owed: VecDeque::new(),
             stream: VecDeque::new(),
+            buffer: Vec::new(),
+            heading: None,
+            headings: 0,
+            is_due: false,
+            executed: 0,
+            places: HashMap::new(),
+            positions: HashMap::new(),
             taken: 0,
             sent: 0,
             end: 0,
@@ -670,7 +755,7 @@ impl Model {
         let any = |index: prop::sample::Index, count| (count > 0).then(|| index.index(count));
         let callers = self.callers.len();
         match step {
-            Step::Enter(portions) => self.enter(portions),
+            Step::Enter(portions, want) => self.enter(portions, want),
             Step::Progress(index) => any(index, callers).into_iter().for_each(|place| {
                 self.progress(place);
             }),
@@ -696,12 +781,13 @@ impl Model {
         self.paused || self.draining || self.over
     }
 
-    fn enter(&mut self, mut portions: Vec<usize>) {
+    fn enter(&mut self, mut portions: Vec<usize>, want: Want) {
         let single = portions.is_empty();
         if single {
             portions.push(1);
         }
         let mut slot = Slot::default();
+        let all_portions = portions.len();
         let call = slot.renew();
         if single {
             call.begin(Waker::noop(), false);
@@ -712,14 +798,20 @@ impl Model {
         let mut caller = Caller {
             slot,
             name: self.next,
+            want,
             came: self.now,
             since: 0,
+            total: portions.iter().sum(),
+            all_portions,
+            answered: 0,
             portions: portions.into(),
             single,
             commands: Vec::new(),
+            proofs: Vec::new(),
             ends: Vec::new(),
             start: None,
             shortened: false,
+            excused: false,
         };
         if self.hand_in(&mut caller, None) {
             self.callers.push(caller);
@@ -741,7 +833,7 @@ impl Model {
         call.hand_in(!caller.portions.is_empty());
         drop(call);
         let call = Arc::clone(caller.slot.call());
-        let left = self.fixture.intake.leave(call, count, since);
+        let left = self.fixture.intake.leave(call, count, caller.want, since);
         assert_eq!(left.is_err(), self.is_stopped());
         let Ok((since, _)) = left else {
             return false;
@@ -772,6 +864,7 @@ impl Model {
             Progress::Done(completion) => {
                 let caller = self.callers.swap_remove(place);
                 self.waiting.retain(|waiting| waiting.caller != caller.name);
+                self.judge_positions(&caller, &completion);
                 self.judge(&caller, completion);
                 true
             }
@@ -812,6 +905,29 @@ impl Model {
         }
     }
 
+    fn judge_positions(&self, caller: &Caller, completion: &Completion) {
+        let answers = caller.slot.take_answers();
+        if let Completion::Error(_) = completion {
+            assert!(caller.answered < caller.total, "all its replies were here");
+            return;
+        }
+        assert_eq!(answers.ahead.is_some(), caller.want.ahead());
+        let places = caller.commands.iter().filter_map(|id| self.places.get(id));
+        let (first, last) = (places.clone().min(), places.max());
+        if let Some(ahead) = answers.ahead {
+            assert!(offset(&ahead) < *first.unwrap());
+            let of_proof = |proof| self.positions.get(proof).copied();
+            let proven = caller.proofs.iter().filter_map(of_proof).min();
+            assert!(caller.shortened || Some(offset(&ahead)) == proven);
+        }
+        let is_late = self.now - caller.came >= TIMEOUT;
+        let excused = caller.excused || caller.shortened || is_late;
+        match answers.behind {
+            Some(behind) => assert!(caller.want.behind() && offset(&behind) >= *last.unwrap()),
+            None => assert!(!caller.want.behind() || excused),
+        }
+    }
+
     fn turn(&mut self) {
         self.fixture.turn();
         self.forget_failed();
@@ -837,38 +953,81 @@ impl Model {
     fn let_in(&mut self) {
         while let Some(first) = self.waiting.front() {
             let count = first.lengths.len();
-            let owed: usize = self.owed.iter().map(|entered| entered.left).sum();
+            let owed = self.owed_commands();
             let fits = owed == 0 || owed + count <= MAX_IN_FLIGHT;
             if !fits || self.end - self.sent >= MAX_PENDING {
                 break;
             }
             let Waiting { caller, lengths } = self.waiting.pop_front().unwrap();
-            let mut callers = self.callers.iter_mut();
-            let caller = callers.find(|known| known.name == caller).unwrap();
+            let named = |known: &Caller| known.name == caller;
+            let place = self.callers.iter().position(named).unwrap();
+            let wants_proof = self.callers[place].want.ahead();
+            if wants_proof && self.heading.is_none() {
+                self.ask();
+            }
+            let caller = &mut self.callers[place];
+            caller.proofs.extend(self.heading.filter(|_| wants_proof));
+            self.is_due |= caller.want.behind() && caller.ends.len() + 1 == caller.all_portions;
             caller.start.get_or_insert(self.end);
             let start = self.end;
             for length in lengths {
                 self.end += length;
                 self.next += 1;
                 let id = i64::try_from(self.next).unwrap();
-                self.stream.push_back((id, self.end));
+                self.stream.push_back((Sent::Command(id), self.end));
                 caller.commands.push(id);
             }
+            self.buffer
+                .resize(self.buffer.len() + self.end - start, b'x');
             caller.ends.push((self.end, count));
             self.owed.push_back(Entered {
                 left: count,
                 start,
                 end: self.end,
+                is_question: false,
             });
         }
-        let owed: usize = self.owed.iter().map(|entered| entered.left).sum();
-        assert_eq!(self.fixture.state.in_flight(), owed);
+        assert_eq!(self.fixture.state.in_flight(), self.owed_commands());
+    }
+
+    fn owed_commands(&self) -> usize {
+        let commands = self.owed.iter().filter(|entered| !entered.is_question);
+        commands.map(|entered| entered.left).sum()
+    }
+
+    /// A question is put into the stream.
+    fn ask(&mut self) {
+        self.next += 1;
+        let start = self.end;
+        self.end += QUESTION.len();
+        self.buffer.extend(QUESTION);
+        self.stream.push_back((Sent::Question(self.next), self.end));
+        self.owed.push_back(Entered {
+            left: 1,
+            start,
+            end: self.end,
+            is_question: true,
+        });
+        (self.heading, self.is_due) = (Some(self.next), false);
+        self.headings += 1;
+        assert!(self.headings <= 2, "one ahead and one behind are enough");
+    }
+
+    /// What was not taken is gone, to the socket or altogether.
+    fn forget_buffer(&mut self) {
+        self.buffer.clear();
+        (self.heading, self.headings, self.is_due) = (None, 0, false);
     }
 
     fn write(&mut self, bytes: usize) {
         let mut buffer = Vec::new();
         while self.taken < self.sent + bytes && self.fixture.state.has_out() {
+            if self.is_due {
+                self.ask();
+            }
             self.fixture.state.take_out(&mut buffer);
+            assert_eq!(buffer, self.buffer);
+            self.forget_buffer();
             self.taken += buffer.len();
         }
         let bytes = bytes.min(self.taken - self.sent);
@@ -883,9 +1042,9 @@ impl Model {
         if self.over || count == 0 {
             return;
         }
-        let ids: Vec<_> = self.stream.drain(..count).map(|(id, _)| id).collect();
+        let sent: Vec<_> = self.stream.drain(..count).map(|(sent, _)| sent).collect();
         self.fixture.state.heard();
-        for id in ids {
+        for sent in sent {
             // Where there is none it was cut together with others.
             if let Some(entered) = self.owed.front_mut() {
                 entered.left -= 1;
@@ -893,11 +1052,28 @@ impl Model {
                     self.owed.pop_front();
                 }
             }
+            let reply = match sent {
+                Sent::Command(id) => {
+                    self.executed += 1;
+                    self.places.insert(id, self.executed);
+                    let mut callers = self.callers.iter_mut();
+                    if let Some(caller) = callers.find(|caller| caller.commands.contains(&id)) {
+                        let is_over = caller.slot.call().lock().is_over();
+                        caller.answered += usize::from(!is_over);
+                    }
+                    answer_to(id)
+                }
+                Sent::Question(name) => {
+                    self.positions.insert(name, self.executed);
+                    position(self.executed)
+                }
+            };
             let state = &mut self.fixture.state;
-            assert!(match answer_to(id) {
+            let delivered = match reply {
                 Value::BulkString(text) => state.deliver_short(&text, &mut Vec::new()),
                 value => state.deliver(value, &mut Vec::new()),
-            });
+            };
+            assert!(delivered.was_asked());
         }
     }
 
@@ -963,12 +1139,14 @@ impl Model {
     fn take_back(&mut self) {
         let sent = self.sent;
         self.taken = sent;
+        self.forget_buffer();
         self.owed.retain(|entered| entered.end <= sent);
         self.stream.retain(|(_, end)| *end <= sent);
         for caller in &mut self.callers {
             let unwritten = caller.ends.iter().any(|(end, _)| *end > sent);
             let waits = self.waiting.iter().any(|one| one.caller == caller.name);
             caller.shortened |= unwritten || waits || !caller.portions.is_empty();
+            caller.excused = true;
         }
         self.waiting.clear();
     }
@@ -981,6 +1159,7 @@ impl Model {
         for caller in &mut self.callers {
             caller.shortened |= self.waiting.iter().any(|one| one.caller == caller.name);
             caller.shortened |= !caller.portions.is_empty();
+            caller.excused = true;
         }
         self.waiting.clear();
         self.owed.clear();
