@@ -5,10 +5,6 @@
 //! connection is `Busy`. A `Busy` connection whose future was dropped is never used again, so no
 //! reply reaches the wrong caller.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no caller wants positions yet (issue 12)")
-)]
 mod asked;
 mod listen;
 mod noted;
@@ -449,6 +445,20 @@ impl WireConnection {
         changes: Vec<(usize, Change)>,
         final_error: fn(&[Value]) -> Option<&Value>,
     ) -> RedisResult<Vec<Value>> {
+        self.receive_some(total, total, deadline, changes, final_error)
+            .await
+    }
+
+    /// As [`receive_all`](Self::receive_all), except that the first `needed` replies will do where the others
+    /// do not come.
+    async fn receive_some(
+        &mut self,
+        total: usize,
+        needed: usize,
+        deadline: Option<Instant>,
+        changes: Vec<(usize, Change)>,
+        final_error: fn(&[Value]) -> Option<&Value>,
+    ) -> RedisResult<Vec<Value>> {
         let mut replies = Vec::with_capacity(total.min(1024));
         let mut changes = changes.into_iter().peekable();
         // The session is told of each reply as it comes: it decides which form the next one may
@@ -467,6 +477,10 @@ impl WireConnection {
             }
             Err(cause) => {
                 self.fresh &= replies.is_empty();
+                if replies.len() >= needed {
+                    self.state = State::Broken;
+                    return Ok(replies);
+                }
                 let error = final_error(&replies).filter(|_| cause.is_hangup());
                 let Some(error) = error.cloned() else {
                     return Err(self.fail(cause));

@@ -444,11 +444,12 @@ impl Session {
             ))
     }
 
-    /// Whether the node's position may be asked for now, in one command that has exactly one reply. In
-    /// `MULTI` it would be the position before what is queued.
+    /// Whether the pool may ask something of its own now, in a command that has exactly one reply. In `MULTI`
+    /// it would be queued. While the server tracks keys, `CLIENT CACHING` may have been about the very next
+    /// command.
     pub(crate) fn can_be_asked(&self) -> bool {
-        let subscribed = self.is_subscribed() || self.left & Dirt::Subscribed.bit() != 0;
-        !self.queuing && !subscribed && self.reply_mode == ReplyMode::On
+        let is_tracked = self.left & Dirt::Tracking.bit() != 0;
+        !self.queuing && !is_tracked && !self.is_subscribed() && self.reply_mode == ReplyMode::On
     }
 
     /// Whether the server may send something that no command asked for.
