@@ -7,6 +7,7 @@ mod credentials;
 pub(crate) mod edition;
 mod env;
 mod error;
+mod freshness_limits;
 mod given;
 mod limits;
 mod multiplexed_limits;
@@ -36,6 +37,7 @@ pub use crate::config::{
     adopt::Adopt,
     credentials::{Ask, Credentials, CredentialsSource},
     error::ConfigError,
+    freshness_limits::{FreshnessLimits, OnLost, Otherwise},
     limits::PoolLimits,
     multiplexed_limits::MultiplexedLimits,
     reply_limits::ReplyLimits,
@@ -147,6 +149,10 @@ pub struct Config {
     /// Which nodes reads go to. Defaults to [`ReadFrom::ReplicaPreferred`].
     pub read_from: ReadFrom,
 
+    /// What a read may cost that must have seen a certain write. Defaults to
+    /// [`FreshnessLimits::default`].
+    pub freshness: FreshnessLimits,
+
     /// The version of the Redis protocol to speak. Defaults to [`Protocol::Resp3`].
     pub protocol: Protocol,
 
@@ -236,6 +242,7 @@ impl Config {
             read: PoolLimits::default(),
             multiplexed: MultiplexedLimits::default(),
             read_from: ReadFrom::default(),
+            freshness: FreshnessLimits::default(),
             protocol: Protocol::default(),
             connect_timeout: Duration::from_secs(2),
             command_timeout: Some(Duration::from_secs(3)),
@@ -394,6 +401,7 @@ impl fmt::Debug for Config {
             read,
             multiplexed,
             read_from,
+            freshness,
             protocol,
             connect_timeout,
             command_timeout,
@@ -426,6 +434,7 @@ impl fmt::Debug for Config {
             .field("read", read)
             .field("multiplexed", multiplexed)
             .field("read_from", read_from)
+            .field("freshness", freshness)
             .field("protocol", protocol)
             .field("connect_timeout", connect_timeout)
             .field("command_timeout", command_timeout)

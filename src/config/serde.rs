@@ -13,8 +13,8 @@ use serde::{
 
 use crate::{
     config::{
-        AddressMap, Adopt, Config, ConfigError, MultiplexedLimits, PoolLimits, Protocol, ReadFrom,
-        ReplyLimits, Secret,
+        AddressMap, Adopt, Config, ConfigError, FreshnessLimits, MultiplexedLimits, OnLost,
+        Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
         given::{self, Given},
         settings::{self, Kind, NAMES, Refusal, Value},
     },
@@ -243,6 +243,7 @@ macro_rules! limits_from_table {
 limits_from_table! {
     PoolLimits, settings::set_limit;
     MultiplexedLimits, settings::set_multiplexed_limit;
+    FreshnessLimits, settings::set_freshness;
     ReplyLimits, settings::set_reply_limit;
 }
 
@@ -265,6 +266,8 @@ value_from_text! {
     ReadFrom, "read_from", |value| value.read_from();
     Protocol, "protocol", |value| value.protocol();
     Adopt, "adopt", |value| value.adopt();
+    Otherwise, "otherwise", |value| value.otherwise();
+    OnLost, "lost", |value| value.on_lost();
     Secret, "secret", |value| value.secret();
     AddressMap, "address_map", |value| value.address_map();
     Node, "node", |value| value.node();

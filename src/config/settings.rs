@@ -10,8 +10,9 @@ use std::{str::FromStr, time::Duration};
 use crate::config::tls::{SentinelTls, Verify};
 use crate::{
     config::{
-        AddressMap, Adopt, Config, ConfigError, CredentialsSource, MultiplexedLimits, PoolLimits,
-        Protocol, ReadFrom, ReplyLimits, Secret, address, tls_settings::TlsSettings,
+        AddressMap, Adopt, Config, ConfigError, CredentialsSource, FreshnessLimits,
+        MultiplexedLimits, OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
+        address, tls_settings::TlsSettings,
     },
     node::Node,
 };
@@ -49,6 +50,9 @@ pub(super) const NAMES: &[&str] = &[
     "multiplexed.connections",
     "multiplexed.max_in_flight",
     "multiplexed.max_pending_bytes",
+    "freshness.patience",
+    "freshness.otherwise",
+    "freshness.lost",
     "reply_limits.max_depth",
     "reply_limits.max_bulk_bytes",
     "reply_limits.max_elements",
@@ -134,6 +138,7 @@ pub(super) fn set(draft: &mut Draft, name: &str, value: Value<'_>) -> Result<(),
             Some(("multiplexed", limit)) => {
                 set_multiplexed_limit(&mut config.multiplexed, limit, value)?;
             }
+            Some(("freshness", limit)) => set_freshness(&mut config.freshness, limit, value)?,
             Some(("reply_limits", limit)) => {
                 set_reply_limit(&mut config.reply_limits, limit, value)?;
             }
@@ -170,6 +175,20 @@ pub(super) fn set_multiplexed_limit(
         "connections" => limits.connections = value.number()?,
         "max_in_flight" => limits.max_in_flight = value.number()?,
         "max_pending_bytes" => limits.max_pending_bytes = value.number()?,
+        _ => return Err(Refusal::Unknown),
+    }
+    Ok(())
+}
+
+pub(super) fn set_freshness(
+    limits: &mut FreshnessLimits,
+    name: &str,
+    value: Value<'_>,
+) -> Result<(), Refusal> {
+    match name {
+        "patience" => limits.patience = value.duration()?,
+        "otherwise" => limits.otherwise = value.otherwise()?,
+        "lost" => limits.lost = value.on_lost()?,
         _ => return Err(Refusal::Unknown),
     }
     Ok(())
@@ -407,6 +426,23 @@ impl<'a> Value<'a> {
             "announced" => Ok(Adopt::Announced),
             "promoted" => Ok(Adopt::Promoted),
             _ => Err("must be `announced` or `promoted`"),
+        }
+    }
+
+    pub(super) fn otherwise(self) -> Result<Otherwise, &'static str> {
+        match self.text {
+            "master" => Ok(Otherwise::Master),
+            "fail" => Ok(Otherwise::Fail),
+            "stale" => Ok(Otherwise::Stale),
+            _ => Err("must be `master`, `fail` or `stale`"),
+        }
+    }
+
+    pub(super) fn on_lost(self) -> Result<OnLost, &'static str> {
+        match self.text {
+            "tell" => Ok(OnLost::Tell),
+            "fail" => Ok(OnLost::Fail),
+            _ => Err("must be `tell` or `fail`"),
         }
     }
 

@@ -62,6 +62,15 @@ fn default_multiplexed_limits_are_as_documented() {
 }
 
 #[test]
+fn default_freshness_limits_are_as_documented() {
+    let limits = FreshnessLimits::default();
+
+    assert_eq!(limits.patience, Duration::from_millis(5));
+    assert_eq!(limits.otherwise, Otherwise::Master);
+    assert_eq!(limits.lost, OnLost::Tell);
+}
+
+#[test]
 fn debug_shows_that_secrets_are_set_but_not_what_they_are() {
     let config = with_canaries();
     for text in [format!("{config:?}"), format!("{config:#?}")] {

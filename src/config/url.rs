@@ -55,6 +55,9 @@ impl Config {
     /// | `max_idle` | number or `none` |
     /// | `wait_timeout`, `idle_timeout`, `max_lifetime`, `test_idle_after` | duration or `none` |
     /// | `multiplexed.connections`, `multiplexed.max_in_flight`, `multiplexed.max_pending_bytes` | number |
+    /// | `freshness.patience` | duration |
+    /// | `freshness.otherwise` | `master`, `fail`, `stale` |
+    /// | `freshness.lost` | `tell`, `fail` |
     /// | `reply_limits.max_depth`, `reply_limits.max_bulk_bytes`, `reply_limits.max_elements`, `reply_limits.max_reply_bytes` | number |
     /// | `tls.ca_file`, `tls.client_cert`, `tls.client_key` | path of a file in PEM form |
     /// | `tls.server_name` | host name or IP address |

@@ -139,7 +139,8 @@ impl Config {
         positive("command_timeout", self.command_timeout)?;
         positive("sentinel_timeout", Some(self.sentinel_timeout))?;
         positive("refresh_interval", Some(self.refresh_interval))?;
-        any_length("failover_timeout", Some(self.failover_timeout))
+        any_length("failover_timeout", Some(self.failover_timeout))?;
+        any_length("freshness.patience", Some(self.freshness.patience))
     }
 }
 

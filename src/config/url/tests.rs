@@ -66,7 +66,7 @@ fn option_values_are_decoded_but_a_plus_stays() {
 }
 
 /// Each option with two values; `Debug` shows the field of the same name changing between them.
-const OPTIONS: [(&str, &str, &str); 28] = [
+const OPTIONS: [(&str, &str, &str); 34] = [
     ("client_name", "a", r#"Some("a")"#),
     ("adopt", "announced", "Announced"),
     ("adopt", "promoted", "Promoted"),
@@ -92,6 +92,12 @@ const OPTIONS: [(&str, &str, &str); 28] = [
     ("multiplexed.connections", "3", "3"),
     ("multiplexed.max_in_flight", "100", "100"),
     ("multiplexed.max_pending_bytes", "65536", "65536"),
+    ("freshness.patience", "0ms", "0ns"),
+    ("freshness.otherwise", "master", "Master"),
+    ("freshness.otherwise", "fail", "Fail"),
+    ("freshness.otherwise", "stale", "Stale"),
+    ("freshness.lost", "tell", "Tell"),
+    ("freshness.lost", "fail", "Fail"),
     ("reply_limits.max_depth", "7", "7"),
     ("reply_limits.max_bulk_bytes", "1000", "1000"),
     ("reply_limits.max_elements", "1001", "1001"),
@@ -104,6 +110,7 @@ fn shown(config: &Config, name: &str) -> String {
         Some(("write", field)) => (format!("{:?}", config.write), field),
         Some(("read", field)) => (format!("{:?}", config.read), field),
         Some(("multiplexed", field)) => (format!("{:?}", config.multiplexed), field),
+        Some(("freshness", field)) => (format!("{:?}", config.freshness), field),
         Some((_, field)) => (format!("{:?}", config.reply_limits), field),
     };
     let (_, rest) = text.split_once(&format!(" {field}: ")).unwrap();
@@ -345,6 +352,16 @@ const BAD: &[(&str, &str)] = &[
         "reply_limits.max_depth",
     ),
     ("redis-sentinel://h?reply_limits.depth=1#m", "url"),
+    (
+        "redis-sentinel://h?freshness.patience=5#m",
+        "freshness.patience",
+    ),
+    (
+        "redis-sentinel://h?freshness.otherwise=none#m",
+        "freshness.otherwise",
+    ),
+    ("redis-sentinel://h?freshness.lost=#m", "freshness.lost"),
+    ("redis-sentinel://h?freshness=1#m", "url"),
     (
         "redis-sentinel://h?multiplexed.connections=0#m",
         "multiplexed.connections",

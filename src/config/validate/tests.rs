@@ -9,7 +9,7 @@ fn valid() -> Config {
 
 #[test]
 fn boundary_values_are_accepted() {
-    let accepted: [fn(&mut Config); 22] = [
+    let accepted: [fn(&mut Config); 24] = [
         |c| c.master_name = "My_master-1.eu".into(),
         |c| c.password = Some("p w\n".into()),
         |c| (c.username, c.password) = (Some("ü".into()), Some("p".into())),
@@ -19,6 +19,8 @@ fn boundary_values_are_accepted() {
         |c| c.connect_timeout = CENTURY,
         |c| c.command_timeout = None,
         |c| c.failover_timeout = Duration::ZERO,
+        |c| c.freshness.patience = Duration::ZERO,
+        |c| c.freshness.patience = CENTURY,
         |c| c.refresh_interval = Duration::from_nanos(1),
         |c| c.write.max_active = 1,
         |c| c.write.max_active = 65_535,
@@ -239,6 +241,11 @@ fn times_that_would_overflow_the_clock_are_refused() {
         (|c| c.sentinel_timeout = TOO_LONG, "sentinel_timeout", SHOWN),
         (|c| c.refresh_interval = TOO_LONG, "refresh_interval", SHOWN),
         (|c| c.failover_timeout = TOO_LONG, "failover_timeout", SHOWN),
+        (
+            |c| c.freshness.patience = TOO_LONG,
+            "freshness.patience",
+            SHOWN,
+        ),
         (
             |c| c.write.wait_timeout = Some(TOO_LONG),
             "write.wait_timeout",
