@@ -13,9 +13,10 @@ use crate::{
     config::ConfigError,
     error::{code::Setup, failure::Failure},
     node::{Node, Role},
+    position::token::Token,
 };
 
-/// Why a pool could not be connected or could not lend a connection.
+/// Why a pool could not be connected or could not lend a connection, or why a read is not fresh.
 ///
 /// Commands on a lent connection fail with [`redis::RedisError`], as everywhere in the redis crate;
 /// an [`Error`] converts into one, so a function that returns [`redis::RedisResult`] can use `?` on
@@ -124,6 +125,66 @@ pub enum Error {
         dials: DialState,
     },
 
+    /// A read was to see a certain write, and no node that it may go to had it in time. Nothing was
+    /// returned.
+    ///
+    /// Only for reads that ask for it; [`FreshnessLimits`](crate::FreshnessLimits) has the times, and what
+    /// happens instead.
+    #[error("no node had what the read was to see ({wanted}) within {waited:?}: {reports}")]
+    #[non_exhaustive]
+    Stale {
+        /// What the read was to see.
+        wanted: Token,
+        /// How long the call waited for it.
+        waited: Duration,
+        /// How far each node had got that was asked.
+        reports: Reports,
+    },
+
+    /// A read was to see a certain write, and a failover or a restart of the master lost the write.
+    ///
+    /// Only with [`OnLost::Fail`](crate::OnLost::Fail), and from [`Pool::confirm`](crate::Pool).
+    #[error(
+        "a failover lost the write that was to be seen ({token}); read without its token to see what is left"
+    )]
+    #[non_exhaustive]
+    Lost {
+        /// What was to be seen.
+        token: Token,
+    },
+
+    /// A node does not let our user ask how far its data goes, so nothing about a read can be proven there.
+    ///
+    /// Only for calls that ask for freshness.
+    #[error(
+        "the {role} at {node} does not let our user ask for its position: grant `+info`, or read without freshness: {}", reason(.source)
+    )]
+    #[non_exhaustive]
+    PositionRefused {
+        /// The role of the node.
+        role: Role,
+        /// The node's address as the Sentinels announce it, or as it was configured.
+        node: Node,
+        /// What the node said.
+        source: RedisError,
+    },
+
+    /// Fewer replicas than wanted confirmed in time that they have a write. The write itself was executed.
+    #[error(
+        "the write was executed, but only {have} of {wanted} replicas had it within {waited:?}: {reports}"
+    )]
+    #[non_exhaustive]
+    TooFewCopies {
+        /// How many replicas have it.
+        have: usize,
+        /// How many were to have it.
+        wanted: usize,
+        /// How long the call waited for them.
+        waited: Duration,
+        /// How far each replica had got.
+        reports: Reports,
+    },
+
     /// [`Pool::close`](crate::Pool::close) was called.
     #[error("the pool is closed")]
     Closed,
@@ -164,10 +225,14 @@ impl Error {
         failure::carried(error)
     }
 
-    /// Whether the call ran out of time: a wait for a connection, a dial, or a wait for a master.
+    /// Whether the call ran out of time: a wait for a connection, a dial, a wait for a master, or for a
+    /// replica that is behind.
     pub fn is_timeout(&self) -> bool {
         match self {
-            Self::WaitTimeout { .. } | Self::NoMaster { .. } => true,
+            Self::WaitTimeout { .. }
+            | Self::NoMaster { .. }
+            | Self::Stale { .. }
+            | Self::TooFewCopies { .. } => true,
             Self::Connect { source, .. } => source.is_timeout(),
             _ => false,
         }
@@ -181,15 +246,18 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing the configuration.
     ///
     /// False for a bad configuration, a closed pool, one whose runtime has ended, an unknown master
-    /// name, where every Sentinel refuses us, and where a node refuses the credentials, the database or,
+    /// name, a write that was lost, a missing permission, where every Sentinel refuses us, and where a node refuses the credentials, the database or,
     /// in protected mode, everybody. Also false where a node and the pool do not accept each other's
     /// certificates, which only [`Pool::connect`](crate::Pool::connect) fails with: a pool that runs waits
     /// for others, and what runs out then is time.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Config(_) | Self::UnknownMaster { .. } | Self::Closed | Self::RuntimeEnded => {
-                false
-            }
+            Self::Config(_)
+            | Self::UnknownMaster { .. }
+            | Self::Lost { .. }
+            | Self::PositionRefused { .. }
+            | Self::Closed
+            | Self::RuntimeEnded => false,
             Self::NoSentinel { refused, .. } => !refused,
             Self::Connect { source, .. } => !is_refusal(source),
             _ => true,
@@ -246,7 +314,10 @@ impl From<Error> for RedisError {
                 return source.clone();
             }
             Error::Connect { source, .. } if is_refusal(source) => io::ErrorKind::PermissionDenied,
+            Error::PositionRefused { .. } => io::ErrorKind::PermissionDenied,
             Error::Config(_) => io::ErrorKind::InvalidInput,
+            // The connections are well.
+            Error::Lost { .. } => io::ErrorKind::Other,
             error if error.is_timeout() => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::NotConnected,
         };

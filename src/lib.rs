@@ -287,8 +287,8 @@ mod util;
 #[cfg(feature = "tls")]
 pub use config::tls::{SentinelTls, ServerName, Tls, TlsBuilder, TlsError, Verify};
 pub use config::{
-    AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, MultiplexedLimits,
-    PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
+    AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, FreshnessLimits,
+    MultiplexedLimits, OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,
@@ -308,6 +308,7 @@ pub use rustls;
 pub use status::{
     FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status, TlsStatus,
     discard::{Discard, Discards},
+    freshness::{FreshnessStatus, NodeLag},
 };
 pub use topology::{Replica, Topology, excluded::Excluded};
 

@@ -167,12 +167,13 @@ impl Verdict {
         }
     }
 
-    /// Of an error of the pool itself: no command was sent.
+    /// Of an error of the pool itself: no command was sent, or it was a read whose reply was dropped.
     pub(crate) fn of_pool(error: &Error) -> Self {
-        if error.is_transient() {
-            Self::Hindered
-        } else {
-            Self::Refused
+        match error {
+            // It is about a write that was answered.
+            Error::TooFewCopies { .. } => Self::Answered,
+            _ if error.is_transient() => Self::Hindered,
+            _ => Self::Refused,
         }
     }
 

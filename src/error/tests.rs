@@ -57,6 +57,42 @@ fn what_only_a_change_of_the_configuration_can_mend_is_not_transient() {
 }
 
 #[test]
+fn a_missing_permission_is_named_and_is_no_matter_of_time() {
+    let source = said("-NOPERM User app has no permissions to run the 'info' command");
+    let Error::Connect { role, node, source } = source else {
+        unreachable!("made just now");
+    };
+    let error = Error::PositionRefused { role, node, source };
+    let text = error.to_string();
+    assert!(
+        text.contains("10.0.0.1:6379") && text.contains("`+info`") && text.contains("NOPERM"),
+        "{text}"
+    );
+    assert!(!error.is_transient() && !error.is_timeout());
+    let error = RedisError::from(error);
+    assert!(matches!(
+        Error::of(&error),
+        Some(Error::PositionRefused { .. })
+    ));
+}
+
+#[test]
+fn a_stale_read_ran_out_of_time_and_says_what_each_node_had() {
+    let text = "1.8371b4fb1155b71f4a04d3e1bc3e18c4a990aeeb.12.7";
+    let reports = [("10.0.0.2:6379".to_owned(), "4210 bytes behind".to_owned())];
+    let error = Error::Stale {
+        wanted: text.parse().unwrap(),
+        waited: Duration::from_secs(3),
+        reports: reports.into_iter().collect(),
+    };
+    assert!(error.is_timeout() && error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        format!("no node had what the read was to see ({text}) within 3s: 10.0.0.2:6379: 4210 bytes behind")
+    );
+}
+
+#[test]
 fn a_connect_error_says_why_in_its_own_text() {
     let refused = said("-WRONGPASS invalid username-password pair").to_string();
     assert!(refused.contains("WRONGPASS"), "{refused}");

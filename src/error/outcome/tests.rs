@@ -10,6 +10,7 @@ use crate::{
         failure::{Cause, Peer},
     },
     node::{Node, Role},
+    position::token::Token,
 };
 
 use Verdict::{Answered, Hindered, Lost, Refused, Torn};
@@ -339,6 +340,23 @@ fn a_failure_of_the_connection_is_what_its_text_says() {
     }
 }
 
+fn token() -> Token {
+    let text = "1.8371b4fb1155b71f4a04d3e1bc3e18c4a990aeeb.12.7";
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_write_with_too_few_copies_was_executed() {
+    let error = Error::TooFewCopies {
+        have: 1,
+        wanted: 2,
+        waited: Duration::from_millis(50),
+        reports: Reports::default(),
+    };
+    assert!(error.to_string().contains("was executed"), "{error}");
+    assert_eq!(outcome(&error.into()), Outcome::Executed);
+}
+
 #[test]
 fn what_never_reached_a_connection_was_not_executed() {
     let reports = Reports::default();
@@ -353,6 +371,23 @@ fn what_never_reached_a_connection_was_not_executed() {
         .unwrap_err();
     let table = [
         (Refused, Error::Closed),
+        (Refused, Error::Lost { token: token() }),
+        (
+            Refused,
+            Error::PositionRefused {
+                role: Role::Replica,
+                node: Node::new("127.0.0.1", 6379),
+                source: reply("NOPERM User app has no permissions to run the 'info' command"),
+            },
+        ),
+        (
+            Hindered,
+            Error::Stale {
+                wanted: token(),
+                waited: Duration::from_secs(3),
+                reports: reports.clone(),
+            },
+        ),
         (Refused, Error::Config(bad)),
         (
             Refused,
