@@ -1,6 +1,8 @@
 //! What a read must have seen.
 
 mod error;
+#[cfg(feature = "serde")]
+mod serde;
 
 use std::{fmt, str::FromStr};
 
@@ -23,6 +25,8 @@ pub use crate::position::token::error::TokenError;
 /// assert!("a cookie of somebody else".parse::<Token>().is_err());
 /// # Ok::<(), redis_rw_pool::TokenError>(())
 /// ```
+///
+/// With the feature `serde` it is that text there, too.
 ///
 /// The parts, separated by dots, are the version of this form (`1`), the master's replication id (40
 /// lower-case hexadecimal digits), its replication offset in bytes (as `INFO replication` has them in

@@ -94,3 +94,20 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn in_json_a_token_is_its_text() {
+    let text = format!("1.{ID}.12.7");
+    let token: Token = text.parse().unwrap();
+    let json = serde_json::to_string(&token).unwrap();
+    assert_eq!(json, format!("\"{text}\""));
+    assert_eq!(serde_json::from_str::<Token>(&json).unwrap(), token);
+    // With an escape the text is no part of the input.
+    let escaped = json.replacen("\"1", "\"\\u0031", 1);
+    assert_eq!(serde_json::from_str::<Token>(&escaped).unwrap(), token);
+    for other in ["12", "null", "[]", "\"\"", "\"secret\""] {
+        let error = serde_json::from_str::<Token>(other).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
