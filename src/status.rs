@@ -1,6 +1,7 @@
 //! What a pool counts.
 
 pub(crate) mod discard;
+pub(crate) mod freshness;
 
 use std::{
     fmt,
