@@ -143,7 +143,7 @@ pub enum Error {
 
     /// A read was to see a certain write, and a failover or a restart of the master lost the write.
     ///
-    /// Only with [`OnLost::Fail`](crate::OnLost::Fail), and from [`Pool::confirm`](crate::Pool).
+    /// Only with [`OnLost::Fail`](crate::OnLost::Fail), and from [`Pool::confirm`](crate::Pool::confirm).
     #[error(
         "a failover lost the write that was to be seen ({token}); read without its token to see what is left"
     )]

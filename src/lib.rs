@@ -257,13 +257,10 @@ mod json;
 mod node;
 mod pool;
 mod retry_write;
+mod session;
 mod status;
 
 // Who is master, who is replica.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "reads do not ask for positions yet (issue 12)")
-)]
 mod position;
 mod refresh;
 mod sentinel;
@@ -271,6 +268,7 @@ mod topology;
 
 // Lending connections, and sharing them.
 mod exclusive;
+mod freshness;
 mod multiplexed;
 mod retry;
 mod role_pool;
@@ -295,6 +293,7 @@ pub use error::{
     outcome::{Outcome, outcome},
 };
 pub use exclusive::connection::Connection;
+pub use freshness::{confirm::Copies, requirement::Freshness, session_state::SessionState};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use multiplexed::Multiplexed;
@@ -305,6 +304,7 @@ pub use redis;
 pub use retry_write::{Retry, work_error::WorkError};
 #[cfg(feature = "tls")]
 pub use rustls;
+pub use session::Session;
 pub use status::{
     FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status, TlsStatus,
     discard::{Discard, Discards},

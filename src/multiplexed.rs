@@ -1,6 +1,9 @@
 //! The handle through which many callers share a few connections.
 
 pub(crate) mod connections;
+mod fresh;
+mod line;
+mod requirement;
 mod retry;
 mod retry_budget;
 mod single_command;
@@ -13,6 +16,7 @@ use redis::{
 
 use crate::{
     error::{PoolName, failure, reply_class::ReplyClass},
+    freshness::{asks::Asks, line::Line},
     multiplexed::{
         connections::{ConnectionSet, SharedConnection, SharedConnections},
         retry::Tried,
@@ -147,10 +151,14 @@ pub struct Multiplexed {
     rng: u64,
     /// For the call of each single command in turn.
     slot: Slot,
+    /// Who asks for freshness. Mostly nobody.
+    ask: Option<Arc<dyn Asks>>,
+    /// Whether the last read returned what there was.
+    was_stale: bool,
 }
 
 /// The pool that a handle belongs to and keeps running.
-pub(crate) trait SharingPool: Send + Sync {
+pub(crate) trait SharingPool: Line {
     fn shared_connections(&self, name: PoolName) -> &SharedConnections;
 }
 
@@ -167,6 +175,21 @@ impl Multiplexed {
             seen: None,
             rng: 0,
             slot: Slot::default(),
+            ask: None,
+            was_stale: false,
+        }
+    }
+
+    /// As [`new`](Self::new), for somebody who asks for freshness.
+    #[inline]
+    pub(crate) fn asking(
+        pool: Arc<dyn SharingPool>,
+        name: PoolName,
+        ask: Option<Arc<dyn Asks>>,
+    ) -> Self {
+        Self {
+            ask,
+            ..Self::new(pool, name)
         }
     }
 
@@ -221,16 +244,18 @@ impl Multiplexed {
     /// Sends a pipeline over one connection, and again where [`retry`](crate::retry) allows it.
     #[inline]
     async fn send(&mut self, request: PipelineRequest<'_>) -> RedisResult<Vec<Value>> {
+        if self.ask.is_some() {
+            return Box::pin(self.send_asking(request, None)).await;
+        }
         let Some(place) = self.choose() else {
             return Box::pin(self.retry(request, None)).await;
         };
         let connection = self.chosen(place);
         let outcome = request
             .over_shared(&connection.mux, Want::NOTHING, None)
-            .await
-            .map(|placed| placed.reply);
+            .await;
         match outcome {
-            Ok(reply) if request.class(&reply) == ReplyClass::NoSignal => Ok(reply),
+            Ok(placed) if request.class(&placed.reply) == ReplyClass::NoSignal => Ok(placed.reply),
             outcome => {
                 let connection = Arc::clone(connection);
                 let tried = Tried {
@@ -378,7 +403,7 @@ impl ConnectionLike for Multiplexed {
 impl Clone for Multiplexed {
     #[inline]
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.pool), self.name)
+        Self::asking(Arc::clone(&self.pool), self.name, self.ask.clone())
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tls")]
 mod certificates;
+mod fresh;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use crate::{
     config::{Config, ConfigError},
     error::{Error, PoolName},
     exclusive::{ExclusivePool, connection::Connection, reaper},
+    freshness::Shared,
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
     refresh::{Progress, Refresh},
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
@@ -387,6 +389,7 @@ impl Pool {
             reader: self.inner.connections.reader.status(),
             sentinel: self.inner.progress.status(),
             fence: self.inner.progress.fence_status(),
+            freshness: self.inner.connections.role_pool().freshness.status(),
             master_error: self.topology().master_error.clone(),
             tls,
             sentinel_tls,
@@ -554,6 +557,12 @@ impl Connections {
         runtime: &Arc<Runtime>,
     ) -> Self {
         let scripts = Arc::default();
+        let freshness = Shared::new(
+            Arc::clone(config),
+            Arc::clone(topology),
+            Arc::clone(runtime),
+        );
+        let freshness = Arc::new(freshness);
         let exclusive = |name| {
             let (config, topology) = (Arc::clone(config), Arc::clone(topology));
             let role_pool = RolePool::new(
@@ -563,6 +572,7 @@ impl Connections {
                 Arc::clone(progress),
                 Arc::clone(runtime),
                 Arc::clone(&scripts),
+                Arc::clone(&freshness),
             );
             ExclusivePool::new(Arc::new(role_pool))
         };

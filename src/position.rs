@@ -7,6 +7,7 @@
 
 pub(crate) mod hint;
 pub(crate) mod report;
+pub(crate) mod samples;
 pub(crate) mod timeline;
 pub(crate) mod timelines;
 pub(crate) mod token;
@@ -15,7 +16,7 @@ pub(crate) mod verdict;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::position::timeline::Timeline;
 

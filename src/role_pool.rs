@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use crate::{
     config::{Config, PoolLimits, ReadFrom},
     error::{Error, PoolName, reply_class::ReplyClass},
+    freshness::Shared,
     node::Node,
     refresh::Progress,
     role_pool::{
@@ -47,6 +48,8 @@ pub(crate) struct RolePool {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
     pub(crate) scripts: Arc<Scripts>,
+    /// What is known of the nodes' positions. One for both pools.
+    pub(crate) freshness: Arc<Shared>,
     pub(crate) node_table: NodeTable,
     pub(crate) refusals: Refusals,
     pub(crate) clock: CoarseClock,
@@ -70,6 +73,7 @@ impl RolePool {
         progress: Arc<Progress>,
         runtime: Arc<Runtime>,
         scripts: Arc<Scripts>,
+        freshness: Arc<Shared>,
     ) -> Self {
         let lazy_timeout = LazyTimeout::new(limits(&config, name).wait_timeout);
         Self {
@@ -80,6 +84,7 @@ impl RolePool {
             runtime,
             stats: Stats::default(),
             scripts,
+            freshness,
             node_table: NodeTable::default(),
             refusals: Refusals::default(),
             clock: CoarseClock::new(),

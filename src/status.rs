@@ -13,7 +13,10 @@ use tokio::time::Instant;
 
 use crate::{
     error::Reports,
-    status::discard::{Discard, Discards},
+    status::{
+        discard::{Discard, Discards},
+        freshness::FreshnessStatus,
+    },
 };
 
 /// The whole pool at one moment.
@@ -36,6 +39,8 @@ pub struct Status {
     pub sentinel: SentinelStatus,
     /// Whether writes are held back because the master is being replaced.
     pub fence: FenceStatus,
+    /// Reads that were to see a certain write, and how far behind the replicas are.
+    pub freshness: FreshnessStatus,
     /// Why the master could not be reached when it was last asked for its role. `None` when all is
     /// well.
     pub master_error: Option<String>,

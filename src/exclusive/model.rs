@@ -20,6 +20,7 @@ use shuttle::future::JoinHandle;
 use super::*;
 use crate::{
     config::Config,
+    freshness::Shared,
     node::Node,
     role_pool::RolePool,
     topology::{Handle, Topology},
@@ -61,13 +62,20 @@ impl Model {
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
         let runtime = Runtime::current();
+        let config = Arc::new(config);
+        let freshness = Shared::new(
+            Arc::clone(&config),
+            Arc::clone(&handle),
+            Arc::clone(&runtime),
+        );
         let role_pool = RolePool::new(
             PoolName::Write,
-            Arc::new(config),
+            config,
             Arc::clone(&handle),
             Arc::default(),
             runtime,
             Arc::default(),
+            Arc::new(freshness),
         );
         let role_pool = Arc::new(role_pool);
         Self {

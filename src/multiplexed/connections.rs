@@ -37,6 +37,7 @@ use crate::{
         Error,
         failure::{Cause, Failure, Fate, Peer},
     },
+    freshness::node_hint::NodeHint,
     multiplexed::connections::replacements::Replacements,
     node::{Node, Role},
     role_pool::{RolePool, connect},
@@ -54,6 +55,8 @@ const YOUNG: Duration = Duration::from_secs(1);
 pub(crate) struct SharedConnection {
     pub(crate) mux: Arc<Mux>,
     pub(crate) target: Target,
+    /// What was last seen of the node's position.
+    pub(crate) hint: Arc<NodeHint>,
     edition: Edition,
     /// The generation of the credentials that it was made with.
     login: u64,
@@ -172,6 +175,11 @@ impl SharedConnections {
         }
         let trouble = set.trouble.as_ref()?;
         self.role_pool.is_final(trouble).then(|| trouble.clone())
+    }
+
+    /// Asks for connections, as the first command does, and does not wait for them.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// Acts on what a reply says about the node that sent it.
@@ -415,6 +423,7 @@ impl Maintainer {
         self.open.push(Arc::new(SharedConnection {
             mux,
             target: target.clone(),
+            hint: connections.role_pool.freshness.node(&target.node),
             edition,
             login,
         }));

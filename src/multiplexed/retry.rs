@@ -8,15 +8,41 @@ use tokio::time::Instant;
 
 use crate::{
     error::failure::{Cause, Failure, Fate, Peer},
+    freshness::pursuit::Pursuit,
     multiplexed::{Multiplexed, connections::SharedConnection, retry_budget::RetryBudget},
+    node::{Node, Role},
     retry::{self, Facts, NextStep, Spent, attempt::AttemptEnd, request::Request},
-    wire::{mux::MuxError, position_question::Want},
+    wire::{
+        mux::MuxError,
+        position_question::{Placed, Want},
+    },
 };
 
 /// How an attempt over one connection ended.
 pub(super) struct Tried<R> {
     pub(super) connection: Arc<SharedConnection>,
-    pub(super) outcome: Result<R, MuxError>,
+    pub(super) outcome: Result<Placed<R>, MuxError>,
+}
+
+/// A reply, and the connection that it came over.
+pub(super) struct Served<R> {
+    pub(super) connection: Arc<SharedConnection>,
+    pub(super) placed: Placed<R>,
+}
+
+impl<R> Served<R> {
+    pub(super) fn role(&self) -> Role {
+        self.connection.target.role
+    }
+}
+
+/// Which connection a request is to go over, where there is a choice.
+#[derive(Clone, Copy)]
+pub(super) enum Route<'a> {
+    Any,
+    /// To a node that is likely to have what the read must see.
+    For(&'a Pursuit),
+    Node(&'a Node),
 }
 
 impl Multiplexed {
@@ -27,6 +53,20 @@ impl Multiplexed {
         request: R,
         first: Option<Tried<R::Reply>>,
     ) -> RedisResult<R::Reply> {
+        let served = self
+            .retry_on(request, first, Want::NOTHING, Route::Any)
+            .await?;
+        Ok(served.placed.reply)
+    }
+
+    /// As [`retry`](Self::retry), with questions around the request, and a say in where it goes.
+    pub(super) async fn retry_on<R: Request>(
+        &mut self,
+        request: R,
+        first: Option<Tried<R::Reply>>,
+        want: Want,
+        route: Route<'_>,
+    ) -> RedisResult<Served<R::Reply>> {
         let role_pool = Arc::clone(self.role_pool());
         let mut budget = RetryBudget::default();
         // What the caller gets when time is up: the last reply, or the last loss.
@@ -37,6 +77,10 @@ impl Multiplexed {
             if let Some(tried) = tried {
                 let connection = tried.connection;
                 let (attempt, result) = self.judge(request, &connection, tried.outcome);
+                let result = result.map(|placed| {
+                    let connection = Arc::clone(&connection);
+                    placed.map(|placed| Served { connection, placed })
+                });
                 after = Some(attempt);
                 budget.note(attempt);
                 last = result.or(last);
@@ -60,7 +104,7 @@ impl Multiplexed {
             if let Some(result) = last.take_if(|_| budget.is_over(acquire_timeout)) {
                 return result;
             }
-            let connection = match self.usable(&mut budget, acquire_timeout).await {
+            let connection = match self.usable(route, &mut budget, acquire_timeout).await {
                 Ok(connection) => connection,
                 // What the server said tells more than that there was no other connection.
                 Err(error) => return last.unwrap_or(Err(error)),
@@ -69,7 +113,7 @@ impl Multiplexed {
                 let node = &connection.target.node;
                 retry::log_retry(request, attempt, budget.losses(), role_pool.name, node);
             }
-            tried = Some(self.send_over(request, connection, &mut budget).await);
+            tried = Some(self.send_over(request, connection, want, &mut budget).await);
         }
     }
 
@@ -77,6 +121,7 @@ impl Multiplexed {
         &self,
         request: R,
         connection: Arc<SharedConnection>,
+        want: Want,
         budget: &mut RetryBudget,
     ) -> Tried<R::Reply> {
         let role_pool = self.role_pool();
@@ -86,10 +131,7 @@ impl Multiplexed {
         }
         let began = Instant::now();
         let limit = budget.limit(role_pool.config.command_timeout);
-        let outcome = request
-            .over_shared(&connection.mux, Want::NOTHING, limit)
-            .await
-            .map(|placed| placed.reply);
+        let outcome = request.over_shared(&connection.mux, want, limit).await;
         budget.spend(began.elapsed());
         Tried {
             connection,
@@ -124,13 +166,14 @@ impl Multiplexed {
         &self,
         request: R,
         connection: &SharedConnection,
-        outcome: Result<R::Reply, MuxError>,
-    ) -> (AttemptEnd, Option<RedisResult<R::Reply>>) {
+        outcome: Result<Placed<R::Reply>, MuxError>,
+    ) -> (AttemptEnd, Option<RedisResult<Placed<R::Reply>>>) {
         match outcome {
-            Ok(reply) => {
-                self.connections().report(request.class(&reply), connection);
-                let attempt = AttemptEnd::answered(request, &reply, connection.target.role);
-                (attempt, Some(Ok(reply)))
+            Ok(placed) => {
+                let reply = &placed.reply;
+                self.connections().report(request.class(reply), connection);
+                let attempt = AttemptEnd::answered(request, reply, connection.target.role);
+                (attempt, Some(Ok(placed)))
             }
             Err(MuxError::NotWritten) => (AttemptEnd::NotWritten, None),
             Err(MuxError::Failed(cause, fate)) => {
@@ -179,13 +222,16 @@ impl Multiplexed {
     /// A connection that takes commands; waits for one where there is none.
     async fn usable(
         &mut self,
+        route: Route<'_>,
         budget: &mut RetryBudget,
         acquire_timeout: Duration,
     ) -> RedisResult<Arc<SharedConnection>> {
         loop {
-            if let Some(place) = self.choose() {
-                let chosen = Arc::clone(self.chosen(place));
-                return Ok(self.serving().unwrap_or(chosen));
+            if let Some(chosen) = self.choose_on(route) {
+                return Ok(match route {
+                    Route::Any => self.serving().unwrap_or(chosen),
+                    Route::For(_) | Route::Node(_) => chosen,
+                });
             }
             let since = budget.begin();
             self.connections().wait(since, acquire_timeout).await?;
@@ -194,7 +240,7 @@ impl Multiplexed {
 }
 
 /// How a command failed that a connection had taken.
-fn failure(connection: &SharedConnection, cause: Cause, fate: Fate) -> RedisError {
+pub(super) fn failure(connection: &SharedConnection, cause: Cause, fate: Fate) -> RedisError {
     let failure = Failure {
         peer: Peer::Node(connection.target.role),
         node: connection.target.node.clone(),

@@ -13,12 +13,14 @@ use std::{
 use redis::{Cmd, RedisFuture, RedisResult, Value};
 
 use crate::{
-    error::reply_class::ReplyClass,
-    multiplexed::{Multiplexed, chosen_from, retry::Tried},
+    error::{failure::Fate, reply_class::ReplyClass},
+    multiplexed::{Multiplexed, chosen_from, fresh::Accepted, retry::Tried},
+    retry::request::Request,
     role_pool::scripts,
     wire::{
+        command::read_only::is_read,
         mux::{Mux, MuxError},
-        position_question::Want,
+        position_question::{Placed, Want},
     },
 };
 
@@ -52,15 +54,33 @@ impl<'a> SingleCommand<'a> {
             unreachable!("BUG: a command begins once");
         };
         handle.ensure_shareable(self.cmd)?;
-        let Some(place) = handle.choose() else {
+        let begins = if handle.ask.is_some() {
+            handle.begin_asking(is_read(self.cmd))
+        } else {
+            handle.choose().map(|place| (place, Want::NOTHING))
+        };
+        let Some((place, want)) = begins else {
             self.go_on(handle, None);
             return Ok(());
         };
-        match handle.begin(place, self.cmd, cx.waker()) {
+        match handle.begin(place, self.cmd, want, cx.waker()) {
             Ok(()) => self.stage = Stage::Waiting(handle, place),
             Err(error) => self.go_on_after(handle, place, Err(error)),
         }
         Ok(())
+    }
+
+    /// Gives a reply to a caller who asks for freshness, or goes on without it.
+    fn accept(&mut self, handle: &'a mut Multiplexed, place: usize, reply: Value) -> Option<Value> {
+        let has_effect = self.cmd.has_effect(&reply);
+        match handle.accept(place, is_read(self.cmd), has_effect) {
+            Accepted::Take => return Some(reply),
+            Accepted::Judge(answers) => {
+                let placed = Placed { reply, answers };
+                self.go_on_after(handle, place, Ok(placed));
+            }
+        }
+        None
     }
 
     #[cold]
@@ -68,7 +88,7 @@ impl<'a> SingleCommand<'a> {
         &mut self,
         handle: &'a mut Multiplexed,
         place: usize,
-        outcome: Result<Value, MuxError>,
+        outcome: Result<Placed<Value>, MuxError>,
     ) {
         let connection = Arc::clone(handle.chosen(place));
         let tried = Tried {
@@ -103,8 +123,15 @@ impl Future for SingleCommand<'_> {
                 unreachable!("BUG: it was waiting just now");
             };
             match outcome {
-                Ok(reply) if is_simple(&reply) => return Poll::Ready(Ok(reply)),
-                outcome => this.go_on_after(handle, place, outcome),
+                Ok(reply) if is_simple(&reply) => {
+                    if handle.ask.is_none() {
+                        return Poll::Ready(Ok(reply));
+                    }
+                    if let Some(reply) = this.accept(handle, place, reply) {
+                        return Poll::Ready(Ok(reply));
+                    }
+                }
+                outcome => this.go_on_after(handle, place, outcome.map(Placed::nowhere)),
             }
         }
         match &mut this.stage {
@@ -124,7 +151,13 @@ impl Drop for SingleCommand<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Stage::Waiting(handle, place) = &mut self.stage {
-            handle.chosen(*place).mux.abandon(&handle.slot);
+            let fate = handle.chosen(*place).mux.abandon(&handle.slot);
+            if let Some(ask) = &handle.ask
+                && fate != Fate::NotExecuted
+                && !is_read(self.cmd)
+            {
+                ask.unknown();
+            }
         }
     }
 }
@@ -132,20 +165,34 @@ impl Drop for SingleCommand<'_> {
 impl Multiplexed {
     /// Leaves the command to the connection at this place of the set that was looked at last.
     #[inline]
-    fn begin(&mut self, place: usize, cmd: &Cmd, waker: &Waker) -> Result<(), MuxError> {
+    fn begin(
+        &mut self,
+        place: usize,
+        cmd: &Cmd,
+        want: Want,
+        waker: &Waker,
+    ) -> Result<(), MuxError> {
         let connection = chosen_from(self.seen.as_ref(), place);
-        connection
-            .mux
-            .begin(&mut self.slot, cmd, Want::NOTHING, waker)
+        connection.mux.begin(&mut self.slot, cmd, want, waker)
     }
 
     /// Goes on with a command that found no connection, or that was not simply answered.
     async fn finish(&mut self, cmd: &Cmd, tried: Option<Tried<Value>>) -> RedisResult<Value> {
-        let reply = self.retry(cmd, tried).await?;
+        let reply = if self.ask.is_some() {
+            Box::pin(self.send_asking(cmd, tried)).await?
+        } else {
+            self.retry(cmd, tried).await?
+        };
         if !scripts::is_unknown(&reply) {
             return Ok(reply);
         }
         let mut replies = self.load_scripts(&[cmd], vec![reply]).await?;
-        Ok(replies.pop().expect("BUG: one command has one reply"))
+        let reply = replies.pop().expect("BUG: one command has one reply");
+        if self.ask.is_none() || !is_read(cmd) || scripts::is_unknown(&reply) {
+            return Ok(reply);
+        }
+        // Together with the script it was no mere read, so nobody has proven it. The node has the script
+        // now.
+        Box::pin(self.send_asking(cmd, None)).await
     }
 }

@@ -10,28 +10,28 @@ use crate::{
     },
 };
 
-pub(super) fn timeline(name: char) -> Timeline {
+pub(crate) fn timeline(name: char) -> Timeline {
     numbered(u64::from(name))
 }
 
-pub(super) fn numbered(number: u64) -> Timeline {
+pub(crate) fn numbered(number: u64) -> Timeline {
     let mut bytes = [0xab; 20];
     bytes[12..].copy_from_slice(&number.to_be_bytes());
     Timeline::of(bytes)
 }
 
-pub(super) fn position(name: char, offset: u64) -> Position {
+pub(crate) fn position(name: char, offset: u64) -> Position {
     Position {
         timeline: timeline(name),
         offset,
     }
 }
 
-pub(super) fn token(name: char, offset: u64) -> Token {
+pub(crate) fn token(name: char, offset: u64) -> Token {
     Token::new(position(name, offset), 0)
 }
 
-pub(super) fn replica(name: char, offset: u64) -> Report {
+pub(crate) fn replica(name: char, offset: u64) -> Report {
     Report {
         role: Role::Replica,
         position: position(name, offset),
@@ -40,7 +40,7 @@ pub(super) fn replica(name: char, offset: u64) -> Report {
 }
 
 /// A master without a known origin.
-pub(super) fn master(name: char, offset: u64) -> Report {
+pub(crate) fn master(name: char, offset: u64) -> Report {
     Report {
         role: Role::Master,
         ..replica(name, offset)
@@ -48,7 +48,7 @@ pub(super) fn master(name: char, offset: u64) -> Report {
 }
 
 /// A master whose timeline came from this one, and shares everything ahead of the cut.
-pub(super) fn heir(name: char, offset: u64, parent: char, cut: u64) -> Report {
+pub(crate) fn heir(name: char, offset: u64, parent: char, cut: u64) -> Report {
     Report {
         origin: Some(Origin {
             parent: timeline(parent),

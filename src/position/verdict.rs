@@ -97,6 +97,18 @@ impl Timelines {
         }
     }
 
+    /// The bytes of replication stream that a node at the first position lacks of the second; `None` where
+    /// the first is not known to be in the history of the second.
+    pub(crate) fn distance(&self, from: Position, to: Position) -> Option<u64> {
+        let limit = self.shared(to.timeline, from.timeline)?;
+        (from.offset < limit).then(|| to.offset.saturating_sub(from.offset))
+    }
+
+    /// Whether the first of two positions is known to go further than the second.
+    pub(crate) fn is_further(&self, first: Position, second: Position) -> bool {
+        self.compare(first, second) == Some(Ordering::Greater)
+    }
+
     /// One token for both: who has seen it has seen what is left of either. Where nothing is known of their
     /// timelines, it is the one of the greater epoch, or `second`.
     pub(crate) fn later(&self, first: &Token, second: &Token) -> Token {

@@ -18,7 +18,7 @@ use crate::{
 
 /// What the rules of sending need to know of a command or of a pipeline.
 pub(crate) trait Request: Copy + Send + Sync {
-    type Reply: Send;
+    type Reply: Send + Sync;
 
     fn over(
         self,

@@ -58,6 +58,7 @@ fn each_reason_stands_at_its_own_place() {
 fn everything_that_is_reported_can_be_serialized() {
     use crate::{
         node::{Node, Role},
+        status::freshness::{FreshnessStats, NodeLag},
         topology::{Replica, Topology, excluded::Excluded},
     };
 
@@ -87,6 +88,14 @@ fn everything_that_is_reported_can_be_serialized() {
             kind: Some(SignKind::OtherMaster),
             ..FenceStatus::default()
         },
+        freshness: FreshnessStatus {
+            nodes: vec![NodeLag {
+                node: Node::new("b", 1),
+                bytes: Some(7),
+                time: Some(Duration::from_millis(500)),
+            }],
+            ..FreshnessStats::default().counters()
+        },
         master_error: None,
         tls: Some(TlsStatus {
             reloads: 2,
@@ -99,6 +108,9 @@ fn everything_that_is_reported_can_be_serialized() {
     let unheard = serde_json::json!([{ "from": "a:1", "text": "refused" }]);
     assert_eq!(json["sentinel"]["unheard"], unheard);
     assert_eq!(json["fence"]["kind"], "other_master");
+    let lag = serde_json::json!([{ "node": "b:1", "bytes": 7, "time": 0.5 }]);
+    assert_eq!(json["freshness"]["nodes"], lag);
+    assert_eq!(json["freshness"]["proven"], 0);
     assert_eq!(json["tls"]["reloads"], 2);
     assert!(json["fence"]["up_for"].is_null() && json["master_error"].is_null());
 

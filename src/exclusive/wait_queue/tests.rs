@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     config::Config,
     error::PoolName,
+    freshness::Shared,
     node::Node,
     role_pool::{RolePool, slot::NodeSlot},
     topology::{Handle, Topology},
@@ -90,6 +91,11 @@ impl<'a> Pool<'a> {
         });
         let config = Arc::new(Config::new(["127.0.0.1"], "mymaster"));
         let runtime = Runtime::current();
+        let freshness = Shared::new(
+            Arc::clone(&config),
+            Arc::clone(&handle),
+            Arc::clone(&runtime),
+        );
         let role_pool = RolePool::new(
             PoolName::Write,
             config,
@@ -97,6 +103,7 @@ impl<'a> Pool<'a> {
             Arc::default(),
             runtime,
             Arc::default(),
+            Arc::new(freshness),
         );
         Self {
             wait_queue,

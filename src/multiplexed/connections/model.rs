@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     config::Config,
     error::PoolName,
+    freshness::Shared,
     multiplexed::{Multiplexed, SharingPool},
     topology::Handle,
     util::{
@@ -64,13 +65,20 @@ impl Model {
         let handle = Arc::new(Handle::new());
         handle.publish(topology(1, None));
         let runtime = Runtime::current();
+        let config = Arc::new(config);
+        let freshness = Shared::new(
+            Arc::clone(&config),
+            Arc::clone(&handle),
+            Arc::clone(&runtime),
+        );
         let role_pool = RolePool::new(
             PoolName::Write,
-            Arc::new(config),
+            config,
             Arc::clone(&handle),
             Arc::default(),
             runtime,
             Arc::default(),
+            Arc::new(freshness),
         );
         let connections = Arc::new(SharedConnections::new(Arc::new(role_pool)));
         let mut model = Self {
@@ -117,9 +125,11 @@ impl Model {
             connections.ended.notify_one();
         }));
         self.servers.push(go(step, server));
+        let hint = self.connections.role_pool.freshness.node(&target.node);
         self.maintainer().open.push(Arc::new(SharedConnection {
             mux,
             target,
+            hint,
             edition: Edition::default(),
             login: 0,
         }));

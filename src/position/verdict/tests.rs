@@ -181,3 +181,21 @@ fn the_later_of_two_tokens_covers_both() {
         }
     }
 }
+
+#[test]
+fn a_distance_counts_on_through_failovers() {
+    let mut timelines = Timelines::default();
+    timelines.learn(&heir('b', 120, 'a', 100), Some(1));
+    for (from, to, bytes) in [
+        (position('b', 110), position('b', 120), Some(10)),
+        (position('b', 130), position('b', 120), Some(0)),
+        (position('a', 90), position('b', 120), Some(30)),
+        (position('a', 99), position('b', 120), Some(21)),
+        // It has what the other does not have.
+        (position('a', 100), position('b', 120), None),
+        (position('b', 120), position('a', 90), None),
+        (position('x', 1), position('b', 120), None),
+    ] {
+        assert_eq!(timelines.distance(from, to), bytes, "{from:?} {to:?}");
+    }
+}

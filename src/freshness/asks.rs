@@ -1,0 +1,48 @@
+//! Who asks for freshness: a session, or a handle with a requirement of its own.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    freshness::session_state::SessionState,
+    node::Role,
+    position::token::Token,
+    wire::position_question::{Answers, Want},
+};
+
+/// What the next read needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    /// A node that has this.
+    After(Token),
+    /// A node that has what the master had this long ago.
+    Within(Duration),
+    /// The master.
+    Master,
+    /// A node that has what the master has now: a write of unknown outcome may have been executed. The
+    /// number goes back with the answer, so that writes of unknown outcome after the question still count.
+    MasterNow {
+        doubts: u64,
+    },
+}
+
+/// What a handle or a guard asks and tells.
+pub(crate) trait Asks: Send + Sync + fmt::Debug {
+    /// Which positions to ask for around a command that goes to a connection with this role.
+    fn want(&self, is_read: bool, role: Role) -> Want;
+
+    fn need(&self) -> Need;
+
+    /// A reply that goes to the caller came with these positions, or without those that were wanted.
+    fn settled(&self, answers: &Answers, is_read: bool);
+
+    /// A command that may have written has an unknown outcome, or its future was dropped after it had been
+    /// handed in.
+    fn unknown(&self);
+
+    /// The master was asked because of [`Need::MasterNow`].
+    fn asked(&self, master: &Token, doubts: u64);
+
+    /// What became of the writes that a read was to see.
+    fn told(&self, state: SessionState);
+}

@@ -1,0 +1,254 @@
+//! Requests of those who ask for freshness.
+//!
+//! A write is sent as any other, with a question behind it. A read goes to a node that is likely to have
+//! what it must see, with a question ahead of it, and its reply is dropped where that node was behind. What
+//! may have written is never dropped or sent again.
+
+mod reading;
+
+use std::sync::Arc;
+
+use redis::RedisResult;
+use tokio::time::Instant;
+
+use crate::{
+    error::{
+        PoolName,
+        outcome::{Outcome, outcome},
+    },
+    freshness::{
+        Shared,
+        asks::{Asks, Need},
+        pursuit,
+    },
+    multiplexed::{
+        Multiplexed, chosen_from,
+        connections::{ConnectionSet, SharedConnection, SharedConnections},
+        draw,
+        fresh::reading::Reading,
+        less_busy,
+        retry::{Route, Served, Tried},
+    },
+    node::{Node, Role},
+    position::{hint::Choice, token::Token},
+    retry::request::Request,
+    status::freshness::count,
+    util::jitter,
+    wire::position_question::{Answers, Want},
+};
+
+/// What becomes of a reply that was simply answered.
+pub(super) enum Accepted {
+    Take,
+    /// It has to be looked at more closely, with these answers.
+    Judge(Answers),
+}
+
+impl Multiplexed {
+    /// The position that a command is to be sent to, and the questions around it. `None` where more must be
+    /// known first, or there is no connection.
+    #[inline]
+    pub(super) fn begin_asking(&mut self, is_read: bool) -> Option<(usize, Want)> {
+        let ask = Arc::clone(self.ask.as_ref()?);
+        let want = ask.want(is_read, self.role());
+        if !is_read || self.name == PoolName::Write {
+            return self.choose().map(|place| (place, want));
+        }
+        match ask.need() {
+            Need::Nothing => self.choose().map(|place| (place, want)),
+            Need::After(token) => {
+                let place = self.choose_for(&token, |_| false)?;
+                Some((place, want))
+            }
+            Need::Within(_) | Need::Master | Need::MasterNow { .. } => None,
+        }
+    }
+
+    /// Takes note of what was answered around a command that was simply answered. `has_effect` is whether
+    /// it may have changed anything.
+    pub(super) fn accept(&mut self, place: usize, is_read: bool, has_effect: bool) -> Accepted {
+        let Some(ask) = self.ask.as_ref() else {
+            return Accepted::Take;
+        };
+        let answers = self.slot.take_answers();
+        let connection = chosen_from(self.seen.as_ref(), place);
+        let connections = self.pool.shared_connections(self.name);
+        let shared = &connections.role_pool().freshness;
+        let now = Instant::now();
+        note(shared, connection, &answers, now);
+        let need = if is_read && self.name == PoolName::Read {
+            // Whatever the session has written meanwhile, too: a monotonic one may have shown it.
+            ask.need()
+        } else {
+            Need::Nothing
+        };
+        match need {
+            Need::Nothing => {
+                if is_read || has_effect {
+                    ask.settled(&answers, is_read);
+                }
+                Accepted::Take
+            }
+            Need::After(token) if is_fresh(shared, &answers, &token) => {
+                connection.hint.judged(true, now);
+                count(&shared.stats.proven);
+                ask.settled(&answers, true);
+                self.was_stale = false;
+                Accepted::Take
+            }
+            _ => Accepted::Judge(answers),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self.name {
+            PoolName::Write => Role::Master,
+            PoolName::Read => Role::Replica,
+        }
+    }
+
+    /// As [`choose`](Self::choose), for a read that must see this, over a node that was not tried.
+    fn choose_for(&mut self, token: &Token, was_tried: impl Fn(&Node) -> bool) -> Option<usize> {
+        let mut rng = self.rng;
+        if rng == 0 {
+            rng = jitter::seed();
+        }
+        let drawn = jitter::roll(&mut rng);
+        self.rng = rng;
+        let connections = self.pool.shared_connections(self.name);
+        let role_pool = connections.role_pool();
+        let open = &set(&mut self.seen, connections).open;
+        if open.is_empty() {
+            return None;
+        }
+        let drawn = [draw(drawn, open.len()), draw(drawn >> 32, open.len())];
+        let timelines = role_pool.freshness.timelines();
+        let choice = Choice {
+            token,
+            timelines: &timelines,
+            now: Instant::now(),
+            hint: |place: usize| open[place].hint.get(),
+            usable: |place: usize| {
+                let node = &open[place].target.node;
+                open[place].mux.is_open() && !was_tried(node) && !role_pool.refusals.contains(node)
+            },
+            better: |one: usize, other: usize| {
+                let in_flight = |place: usize| open[place].mux.in_flight();
+                in_flight(other).cmp(&in_flight(one))
+            },
+        };
+        let chosen = choice.among(open.len(), drawn);
+        chosen.or_else(|| less_busy(open, drawn[0], drawn[1]))
+    }
+
+    /// The connection for the next attempt of a read.
+    pub(super) fn choose_on(&mut self, route: Route<'_>) -> Option<Arc<SharedConnection>> {
+        let place = match route {
+            Route::Any => self.choose(),
+            Route::For(pursuit) => self.choose_for(pursuit.token(), |node| pursuit.has_tried(node)),
+            Route::Node(node) => {
+                let open = self.set().open.iter();
+                let mut open = open.enumerate();
+                let of_node = open.find(|(_, connection)| {
+                    connection.target.node == *node && connection.mux.is_open()
+                });
+                of_node.map(|(place, _)| place).or_else(|| self.choose())
+            }
+        };
+        place.map(|place| Arc::clone(self.chosen(place)))
+    }
+
+    /// Sends a request for somebody who asks for freshness.
+    pub(super) async fn send_asking<R: Request>(
+        &mut self,
+        request: R,
+        tried: Option<Tried<R::Reply>>,
+    ) -> RedisResult<R::Reply> {
+        let Some(ask) = self.ask.clone() else {
+            return self.retry(request, tried).await;
+        };
+        if !request.is_read() {
+            return self.write(request, tried, &*ask).await;
+        }
+        if self.name == PoolName::Write {
+            let served = self.send_plain(request, tried, &*ask).await?;
+            return Ok(served.placed.reply);
+        }
+        Reading::new(self, &*ask).run(request, tried).await
+    }
+
+    /// Sends what may write.
+    async fn write<R: Request>(
+        &mut self,
+        request: R,
+        tried: Option<Tried<R::Reply>>,
+        ask: &dyn Asks,
+    ) -> RedisResult<R::Reply> {
+        let want = ask.want(false, self.role());
+        let mut doubt = Doubt(Some(ask));
+        let result = self.retry_on(request, tried, want, Route::Any).await;
+        let is_unknown = result
+            .as_ref()
+            .is_err_and(|error| outcome(error) == Outcome::Unknown);
+        if !is_unknown {
+            doubt.0 = None;
+        }
+        let served = result?;
+        self.note(&served);
+        if request.has_effect(&served.placed.reply) {
+            ask.settled(&served.placed.answers, false);
+        }
+        Ok(served.placed.reply)
+    }
+
+    /// Sends a read that nothing is asked of.
+    async fn send_plain<R: Request>(
+        &mut self,
+        request: R,
+        tried: Option<Tried<R::Reply>>,
+        ask: &dyn Asks,
+    ) -> RedisResult<Served<R::Reply>> {
+        let want = ask.want(true, self.role());
+        let served = self.retry_on(request, tried, want, Route::Any).await?;
+        self.note(&served);
+        ask.settled(&served.placed.answers, true);
+        Ok(served)
+    }
+
+    fn note<R>(&self, served: &Served<R>) {
+        let shared = &self.role_pool().freshness;
+        let answers = &served.placed.answers;
+        note(shared, &served.connection, answers, Instant::now());
+    }
+}
+
+/// The newest set, apart from the handle, of which other parts may be borrowed at the time.
+fn set<'a>(
+    seen: &'a mut Option<Arc<ConnectionSet>>,
+    connections: &SharedConnections,
+) -> &'a ConnectionSet {
+    let newest = seen.take().filter(|seen| connections.is_newest(seen));
+    seen.insert(newest.unwrap_or_else(|| connections.newest()))
+}
+
+fn note(shared: &Shared, connection: &SharedConnection, answers: &Answers, now: Instant) {
+    for answer in [&answers.ahead, &answers.behind].into_iter().flatten() {
+        shared.note(&connection.hint, answer, &connection.target, now);
+    }
+}
+
+fn is_fresh(shared: &Shared, answers: &Answers, token: &Token) -> bool {
+    let outcome = pursuit::Outcome::of(answers.ahead.as_ref(), token, &shared.timelines());
+    outcome == pursuit::Outcome::Fresh
+}
+
+/// Until it is disarmed, a write may have been executed.
+struct Doubt<'a>(Option<&'a dyn Asks>);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(ask) = self.0 {
+            ask.unknown();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Tokens, and which replicas have a write.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::RedisResult;
+use tokio::time::Instant;
+
+use crate::{
+    error::Error,
+    freshness::{Shared, confirm::Copies, line::Line},
+    pool::{Inner, Pool},
+    position::token::Token,
+    session::Session,
+};
+
+impl Pool {
+    /// Reads that see the writes of the same session, from replicas.
+    ///
+    /// [`Session`] has an example, and what is promised.
+    pub fn session(&self) -> Session {
+        let shared = Arc::clone(&self.inner.connections.role_pool().freshness);
+        let pool: Arc<Inner> = Arc::clone(&self.inner);
+        Session::new(pool, shared)
+    }
+
+    /// How far the master's data goes now. Who reads after this token sees everything that was acknowledged
+    /// before this call, by whomever.
+    ///
+    /// It asks the master one question, which callers who come together share, and writes nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use redis_rw_pool::redis::AsyncCommands;
+    ///
+    /// let token = pool.token().await?;
+    /// let names: Vec<String> = pool.reader().after(&token).lrange("names", 0, -1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - as for a command over [`writer`](Self::writer), if there is no master in time;
+    /// - [`Error::PositionRefused`] if our user lacks the permission `+info`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn token(&self) -> RedisResult<Token> {
+        let (shared, line) = self.fresh();
+        let began = Instant::now();
+        let until = began + shared.patience_for_the_master();
+        match shared.ask_master(&line, until).await {
+            Some(asked) => asked,
+            None => {
+                let role_pool = self.inner.connections.role_pool();
+                Err(role_pool.timed_out(None, began.elapsed()).into())
+            }
+        }
+    }
+
+    /// Waits until so many replicas have what this token stands for, and says which.
+    ///
+    /// It asks the replicas themselves, over the connections behind [`reader`](Self::reader), so
+    /// [`read_from`](crate::Config::read_from) must allow replicas. Unlike `WAIT` it holds up no connection
+    /// and adds nothing to the replication stream. As with `WAIT`, a replica has a write when it has
+    /// executed it in memory. The write survives a failover if one of these replicas is promoted. Sentinel
+    /// prefers the one that went furthest.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use redis_rw_pool::redis::AsyncCommands;
+    ///
+    /// let () = pool.writer().set("order:7", "paid").await?;
+    /// let token = pool.token().await?;
+    /// let copies = pool.confirm(&token, 1, Duration::from_millis(50)).await?;
+    /// println!("also on {:?}", copies.nodes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TooFewCopies`] if time runs out before; the write itself was executed;
+    /// - [`Error::Lost`] if a failover lost the write;
+    /// - [`Error::PositionRefused`] if our user lacks the permission `+info` at a replica;
+    /// - [`Error::Closed`] after [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn confirm(
+        &self,
+        token: &Token,
+        copies: usize,
+        within: Duration,
+    ) -> Result<Copies, Error> {
+        let role_pool = self.inner.connections.role_pool();
+        if role_pool.is_closed() {
+            return Err(role_pool.ending());
+        }
+        let (shared, line) = self.fresh();
+        shared.confirm(&line, token, copies, within).await
+    }
+
+    fn fresh(&self) -> (Arc<Shared>, Arc<dyn Line>) {
+        let shared = Arc::clone(&self.inner.connections.role_pool().freshness);
+        let line: Arc<dyn Line> = Arc::clone(&self.inner) as Arc<dyn Line>;
+        (shared, line)
+    }
+}

@@ -1,0 +1,108 @@
+//! What the clones of a session share.
+
+use std::{mem, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{
+    freshness::{
+        Shared,
+        asks::{Asks, Need},
+        session_state::SessionState,
+    },
+    node::Role,
+    position::{timelines::Timelines, token::Token},
+    session::record::Record,
+    wire::position_question::{Answers, Want},
+};
+
+#[derive(Debug)]
+pub(super) struct Core {
+    shared: Arc<Shared>,
+    record: Mutex<Record>,
+}
+
+impl Core {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            record: Mutex::default(),
+        }
+    }
+
+    pub(super) fn resume(&self, token: &Token) {
+        self.update(|record, timelines| record.resumed(token.clone(), timelines));
+    }
+
+    pub(super) fn set_monotonic(&self, monotonic: bool) {
+        self.update(|record, _| record.monotonic(monotonic));
+    }
+
+    pub(super) fn token(&self) -> Option<Token> {
+        self.record.lock().token().cloned()
+    }
+
+    pub(super) fn state(&self) -> SessionState {
+        let timelines = self.shared.timelines();
+        self.record.lock().state(&timelines)
+    }
+
+    fn update(&self, change: impl FnOnce(Record, &Timelines) -> Record) {
+        let timelines = self.shared.timelines();
+        let mut record = self.record.lock();
+        *record = change(mem::take(&mut *record), &timelines);
+    }
+}
+
+impl Asks for Core {
+    fn want(&self, is_read: bool, role: Role) -> Want {
+        if !is_read {
+            return Want::BEHIND;
+        }
+        let record = self.record.lock();
+        // What the master has is not behind.
+        let is_proven = role == Role::Replica && record.needs_anything();
+        match (is_proven, record.is_monotonic()) {
+            (false, false) => Want::NOTHING,
+            (true, false) => Want::AHEAD,
+            (false, true) => Want::BEHIND,
+            (true, true) => Want::BOTH,
+        }
+    }
+
+    fn need(&self) -> Need {
+        self.record.lock().need()
+    }
+
+    fn settled(&self, answers: &Answers, is_read: bool) {
+        let behind = answers.behind.as_ref();
+        if !is_read {
+            let token = behind.and_then(|answer| self.shared.token_of(answer));
+            self.update(|record, timelines| record.wrote(token, timelines));
+        } else if self.record.lock().is_monotonic() {
+            match behind.and_then(|answer| self.shared.seen_at(answer)) {
+                Some(token) => self.update(|record, timelines| record.saw(token, timelines)),
+                // What it has seen the master has, too.
+                None => self.unknown(),
+            }
+        }
+    }
+
+    fn unknown(&self) {
+        self.update(|record, _| record.outcome_unknown());
+    }
+
+    fn asked(&self, master: &Token, doubts: u64) {
+        self.update(|record, timelines| record.asked(master.clone(), doubts, timelines));
+    }
+
+    fn told(&self, state: SessionState) {
+        // Nearly every read tells of nothing.
+        if state != SessionState::Consistent {
+            self.update(|record, _| record.told(state));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use SessionState::{Consistent, Unknown, WriteLost};
+
+use super::*;
+use crate::position::testing::{heir, master, token};
+
+fn one_timeline() -> Timelines {
+    let mut timelines = Timelines::default();
+    timelines.learn(&master('a', 90), Some(1));
+    timelines
+}
+
+/// The master's timeline `a` became `b` at 100.
+fn after_a_failover() -> Timelines {
+    let mut timelines = one_timeline();
+    timelines.learn(&heir('b', 120, 'a', 100), Some(2));
+    timelines
+}
+
+fn wrote(offset: u64) -> Record {
+    Record::default().wrote(Some(token('a', offset)), &one_timeline())
+}
+
+#[test]
+fn reads_need_the_furthest_of_what_was_written() {
+    let timelines = after_a_failover();
+    assert_eq!(Record::default().need(), Need::Nothing);
+    for (name, first, second, needed) in [
+        ("in order", token('a', 10), token('a', 20), token('a', 20)),
+        // Clones write at the same time.
+        ("late", token('a', 20), token('a', 10), token('a', 20)),
+        (
+            "after a failover",
+            token('a', 99),
+            token('b', 101),
+            token('b', 101),
+        ),
+        (
+            "late, of before",
+            token('b', 101),
+            token('a', 99),
+            token('b', 101),
+        ),
+        (
+            "of a stranger",
+            token('a', 10),
+            token('x', 1),
+            token('x', 1),
+        ),
+    ] {
+        let record = Record::default()
+            .wrote(Some(first), &timelines)
+            .wrote(Some(second), &timelines);
+        assert_eq!(record.need(), Need::After(needed), "{name}");
+        assert_eq!(record.state(&timelines), Consistent, "{name}");
+    }
+}
+
+#[test]
+fn after_a_write_of_unknown_outcome_the_master_is_asked_once() {
+    let timelines = one_timeline();
+    for record in [
+        wrote(10).outcome_unknown(),
+        // Its reply came, and its position did not.
+        wrote(10).wrote(None, &timelines),
+    ] {
+        let Need::MasterNow { doubts } = record.need() else {
+            panic!("{record:?}");
+        };
+        let record = record.asked(token('a', 30), doubts, &timelines);
+        assert_eq!(record.need(), Need::After(token('a', 30)));
+        // An older write, whose answer comes last.
+        let record = record.wrote(Some(token('a', 20)), &timelines);
+        assert_eq!(record.need(), Need::After(token('a', 30)));
+    }
+}
+
+#[test]
+fn a_write_of_unknown_outcome_after_the_question_counts_again() {
+    let timelines = one_timeline();
+    let record = wrote(10).outcome_unknown();
+    let Need::MasterNow { doubts } = record.need() else {
+        panic!("{record:?}");
+    };
+    let record = record.outcome_unknown();
+    let record = record.asked(token('a', 30), doubts, &timelines);
+    let Need::MasterNow { doubts: later } = record.need() else {
+        panic!("{record:?}");
+    };
+    let record = record.asked(token('a', 40), later, &timelines);
+    // The answer to an earlier question of a clone comes last.
+    let record = record.asked(token('a', 35), doubts, &timelines);
+    assert_eq!(record.need(), Need::After(token('a', 40)));
+}
+
+#[test]
+fn only_a_monotonic_session_remembers_what_it_has_read() {
+    let timelines = one_timeline();
+    let record = wrote(10).saw(token('a', 20), &timelines);
+    assert_eq!(record.need(), Need::After(token('a', 10)));
+    let record = record.monotonic(true).saw(token('a', 20), &timelines);
+    assert!(record.is_monotonic());
+    assert_eq!(record.need(), Need::After(token('a', 20)));
+    let record = record.saw(token('a', 15), &timelines);
+    assert_eq!(record.need(), Need::After(token('a', 20)));
+    let record = Record::default().monotonic(true);
+    let record = record.saw(token('a', 5), &timelines);
+    assert_eq!(record.need(), Need::After(token('a', 5)));
+}
+
+#[test]
+fn a_lost_write_is_told_at_once_and_stays_told() {
+    let timelines = after_a_failover();
+    for (offset, state) in [
+        (99, Consistent),
+        (100, WriteLost),
+        (u64::MAX >> 1, WriteLost),
+    ] {
+        assert_eq!(wrote(offset).state(&one_timeline()), Consistent);
+        assert_eq!(wrote(offset).state(&timelines), state, "{offset}");
+    }
+    // The next write takes the place of the lost one.
+    let record = wrote(100).wrote(Some(token('b', 130)), &timelines);
+    assert_eq!(record.need(), Need::After(token('b', 130)));
+    assert_eq!(record.state(&timelines), WriteLost);
+}
+
+#[test]
+fn what_reads_tell_never_gets_better() {
+    let timelines = one_timeline();
+    for (told, state) in [
+        (&[Consistent][..], Consistent),
+        (&[Unknown], Unknown),
+        (&[Unknown, Consistent], Unknown),
+        (&[Unknown, WriteLost], WriteLost),
+        (&[WriteLost, Unknown, Consistent], WriteLost),
+    ] {
+        let told = told.iter().copied();
+        let record = told.fold(wrote(10), Record::told);
+        assert_eq!(record.state(&timelines), state);
+    }
+}
+
+#[test]
+fn a_session_goes_on_from_wherever_its_token_came() {
+    let timelines = one_timeline();
+    let record = Record::default().resumed(token('x', 7), &timelines);
+    assert_eq!(record.need(), Need::After(token('x', 7)));
+    assert_eq!(record.token(), Some(&token('x', 7)));
+    // Nothing is known of it yet.
+    assert_eq!(record.state(&timelines), Consistent);
+}
