@@ -65,7 +65,7 @@ fn a_missing_permission_is_named_and_is_no_matter_of_time() {
     let error = Error::PositionRefused { role, node, source };
     let text = error.to_string();
     assert!(
-        text.contains("10.0.0.1:6379") && text.contains("`+info`") && text.contains("NOPERM"),
+        text.contains("10.0.0.1:6379") && text.contains("`+info`") && text.contains("User app"),
         "{text}"
     );
     assert!(!error.is_transient() && !error.is_timeout());
@@ -88,7 +88,9 @@ fn a_stale_read_ran_out_of_time_and_says_what_each_node_had() {
     assert!(error.is_timeout() && error.is_transient());
     assert_eq!(
         error.to_string(),
-        format!("no node had what the read was to see ({text}) within 3s: 10.0.0.2:6379: 4210 bytes behind")
+        format!(
+            "no node had what the read was to see ({text}) within 3s: 10.0.0.2:6379: 4210 bytes behind"
+        )
     );
 }
 
