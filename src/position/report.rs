@@ -102,7 +102,8 @@ impl<'a> Fields<'a> {
             let Some(field) = fields.named(name) else {
                 continue;
             };
-            let value = value[1..].strip_suffix(b"\r").unwrap_or(&value[1..]);
+            let value = &value[1..];
+            let value = value.strip_suffix(b"\r").unwrap_or(value);
             // Of two that differ none is to be believed.
             if field.replace(value).is_some_and(|other| other != value) {
                 return Err(malformed(format!("two different {}", escape(name))));

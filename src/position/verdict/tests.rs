@@ -153,7 +153,7 @@ fn what_is_left_of_a_lost_token_is_everything_ahead_of_the_cut() {
         assert_eq!(lost, left.is_some(), "{wanted}");
         // The new master has it without writing anything.
         let promoted = replica(current, if current == 'b' { 501 } else { 609 });
-        for left in found {
+        if let Some(left) = found {
             assert_eq!(timelines.verdict(&promoted, &left), Fresh);
             assert_eq!(timelines.standing(&left), Standing::Kept);
         }
