@@ -108,12 +108,19 @@ impl Shared {
     }
 
     /// Learns from what a node answered that was asked as this target.
-    pub(crate) fn note(&self, hint: &NodeHint, answer: &Answer, target: &Target, now: Instant) {
+    #[inline]
+    pub(crate) fn note(&self, hint: &NodeHint, answer: &Answer, target: &Target) {
+        if answer.is_first() {
+            self.note_first(hint, answer, target);
+        }
+    }
+
+    fn note_first(&self, hint: &NodeHint, answer: &Answer, target: &Target) {
         match &**answer {
             Ok(report) => {
                 let named = (target.role == Role::Master).then_some(target.since);
                 self.learn(report, named);
-                hint.seen(*report, now);
+                hint.seen(*report, Instant::now());
             }
             Err(NoAnswer::Refused(_)) => count(&self.stats.refused),
             Err(NoAnswer::NoPosition(_) | NoAnswer::Mixed) => {}
@@ -136,7 +143,7 @@ impl Shared {
     pub(crate) fn token_of(&self, answer: &Answer) -> Option<Token> {
         match &**answer {
             Ok(report) if report.role == Role::Master => {
-                Some(Token::new(report.position, self.topology.snapshot().epoch))
+                Some(Token::new(report.position, self.topology.epoch()))
             }
             _ => None,
         }
@@ -144,8 +151,8 @@ impl Shared {
 
     /// What a read has seen at most, behind which a node answered this.
     pub(crate) fn seen_at(&self, answer: &Answer) -> Option<Token> {
-        let report = answer.as_ref().as_ref().ok()?;
-        Some(Token::new(report.position, self.topology.snapshot().epoch))
+        let report = answer.as_ref().ok()?;
+        Some(Token::new(report.position, self.topology.epoch()))
     }
 
     /// The position that the master has after this call began. Callers who come together share a question.
@@ -163,7 +170,7 @@ impl Shared {
                 let (answer, target) = line.ask(None, limit).await?;
                 count(&shared.stats.questions);
                 let hint = shared.node(&target.node);
-                shared.note(&hint, &answer, &target, Instant::now());
+                shared.note(&hint, &answer, &target);
                 shared.token_of_master(&answer, &target)
             }
         };
@@ -188,7 +195,7 @@ impl Shared {
                 let limit = Instant::now() + shared.question_timeout();
                 let (answer, target) = line.ask(Some(node), limit).await?;
                 count(&shared.stats.questions);
-                shared.note(&hint, &answer, &target, Instant::now());
+                shared.note(&hint, &answer, &target);
                 Ok(answer)
             }
         };

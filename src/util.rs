@@ -10,3 +10,4 @@ pub(crate) mod runtime;
 pub(crate) mod schedule_model;
 #[cfg(feature = "serde")]
 pub(crate) mod seconds;
+pub(crate) mod striped;

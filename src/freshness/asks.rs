@@ -33,6 +33,11 @@ pub(crate) trait Asks: Send + Sync + fmt::Debug {
 
     fn need(&self) -> Need;
 
+    /// Both, for a read.
+    fn want_and_need(&self, role: Role) -> (Want, Need) {
+        (self.want(true, role), self.need())
+    }
+
     /// A reply that goes to the caller came with these positions, or without those that were wanted.
     fn settled(&self, answers: &Answers, is_read: bool);
 

@@ -1,6 +1,9 @@
 //! What was last seen of a node, for all connections to it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct NodeHint {
     known: Mutex<Known>,
+    /// [`Hint::is_doubted`], for those who only want to know that all is well: nearly every read.
+    is_doubted: AtomicBool,
     /// For questions apart from reads and writes.
     pub(crate) asker: Arc<Asker<Answer>>,
 }
@@ -30,6 +35,7 @@ impl Default for NodeHint {
     fn default() -> Self {
         Self {
             known: Mutex::default(),
+            is_doubted: AtomicBool::new(false),
             asker: Asker::new(),
         }
     }
@@ -38,6 +44,12 @@ impl Default for NodeHint {
 impl NodeHint {
     pub(crate) fn get(&self) -> Hint {
         self.known.lock().hint
+    }
+
+    /// Whether the node was behind, and has not had since what it should.
+    #[inline]
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Relaxed)
     }
 
     /// When the node last said where it is.
@@ -52,6 +64,14 @@ impl NodeHint {
         known.seen_at = Some(now);
     }
 
+    /// A read found that the node had what it should. Nearly every one does.
+    #[inline]
+    pub(crate) fn met(&self) {
+        if self.is_doubted() {
+            self.judged(true, Instant::now());
+        }
+    }
+
     /// Whether a read, or a question, found that the node had what it should.
     pub(crate) fn judged(&self, had_it: bool, now: Instant) {
         let mut known = self.known.lock();
@@ -60,5 +80,6 @@ impl NodeHint {
         } else {
             known.hint.missed(now)
         };
+        self.is_doubted.store(known.hint.is_doubted(), Relaxed);
     }
 }

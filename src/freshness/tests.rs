@@ -17,7 +17,7 @@ fn node(name: &str) -> Node {
 }
 
 fn answered(report: Report) -> Answer {
-    Arc::new(Ok(report))
+    Answer::new(Ok(report))
 }
 
 fn refusal(line: &str) -> Answer {
@@ -259,10 +259,9 @@ async fn with_a_silent_master_nothing_can_be_required() {
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_how_far_each_node_is_behind() {
     let shared = shared();
-    let now = Instant::now();
     let note = |target: &Target, report| {
         let hint = shared.node(&target.node);
-        shared.note(&hint, &answered(report), target, now);
+        shared.note(&hint, &answered(report), target);
     };
     note(&as_master(1), master('a', 90));
     note(&as_replica("r"), replica('a', 80));
@@ -297,7 +296,11 @@ async fn a_write_on_a_node_that_was_demoted_has_no_token() {
     let shared = shared();
     assert!(shared.token_of(&answered(master('a', 5))).is_some());
     assert!(shared.token_of(&answered(replica('a', 5))).is_none());
-    assert!(shared.token_of(&Arc::new(Err(NoAnswer::Mixed))).is_none());
+    assert!(
+        shared
+            .token_of(&Answer::new(Err(NoAnswer::Mixed)))
+            .is_none()
+    );
 }
 
 #[tokio::test]

@@ -32,7 +32,6 @@ use crate::{
     node::{Node, Role},
     position::{hint::Choice, token::Token},
     retry::request::Request,
-    status::freshness::count,
     util::jitter,
     wire::position_question::{Answers, Want},
 };
@@ -49,19 +48,26 @@ impl Multiplexed {
     /// known first, or there is no connection.
     #[inline]
     pub(super) fn begin_asking(&mut self, is_read: bool) -> Option<(usize, Want)> {
-        let ask = Arc::clone(self.ask.as_ref()?);
-        let want = ask.want(is_read, self.role());
+        let ask = self.ask.as_ref()?;
+        let role = self.role();
         if !is_read || self.name == PoolName::Write {
+            let want = ask.want(is_read, role);
             return self.choose().map(|place| (place, want));
         }
-        match ask.need() {
-            Need::Nothing => self.choose().map(|place| (place, want)),
-            Need::After(token) => {
-                let place = self.choose_for(&token, |_| false)?;
-                Some((place, want))
-            }
-            Need::Within(_) | Need::Master | Need::MasterNow { .. } => None,
-        }
+        let (want, need) = ask.want_and_need(role);
+        let place = match need {
+            Need::Nothing => self.choose()?,
+            Need::After(token) if self.doubts_any() => self.choose_for(&token, |_| false)?,
+            Need::After(_) => self.choose()?,
+            Need::Within(_) | Need::Master | Need::MasterNow { .. } => return None,
+        };
+        Some((place, want))
+    }
+
+    /// Whether a node was behind lately, so that it matters where a read goes.
+    fn doubts_any(&mut self) -> bool {
+        let mut open = self.set().open.iter();
+        open.any(|connection| connection.hint.is_doubted())
     }
 
     /// Takes note of what was answered around a command that was simply answered. `has_effect` is whether
@@ -74,8 +80,7 @@ impl Multiplexed {
         let connection = chosen_from(self.seen.as_ref(), place);
         let connections = self.pool.shared_connections(self.name);
         let shared = &connections.role_pool().freshness;
-        let now = Instant::now();
-        note(shared, connection, &answers, now);
+        note(shared, connection, &answers);
         let need = if is_read && self.name == PoolName::Read {
             // Whatever the session has written meanwhile, too: a monotonic one may have shown it.
             ask.need()
@@ -90,8 +95,8 @@ impl Multiplexed {
                 Accepted::Take
             }
             Need::After(token) if is_fresh(shared, &answers, &token) => {
-                connection.hint.judged(true, now);
-                count(&shared.stats.proven);
+                connection.hint.met();
+                shared.stats.proven.count();
                 ask.settled(&answers, true);
                 self.was_stale = false;
                 Accepted::Take
@@ -218,7 +223,7 @@ impl Multiplexed {
     fn note<R>(&self, served: &Served<R>) {
         let shared = &self.role_pool().freshness;
         let answers = &served.placed.answers;
-        note(shared, &served.connection, answers, Instant::now());
+        note(shared, &served.connection, answers);
     }
 }
 
@@ -231,9 +236,9 @@ fn set<'a>(
     seen.insert(newest.unwrap_or_else(|| connections.newest()))
 }
 
-fn note(shared: &Shared, connection: &SharedConnection, answers: &Answers, now: Instant) {
+fn note(shared: &Shared, connection: &SharedConnection, answers: &Answers) {
     for answer in [&answers.ahead, &answers.behind].into_iter().flatten() {
-        shared.note(&connection.hint, answer, &connection.target, now);
+        shared.note(&connection.hint, answer, &connection.target);
     }
 }
 

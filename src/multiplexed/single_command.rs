@@ -18,7 +18,7 @@ use crate::{
     retry::request::Request,
     role_pool::scripts,
     wire::{
-        command::read_only::is_read,
+        command::read_only,
         mux::{Mux, MuxError},
         position_question::{Placed, Want},
     },
@@ -31,8 +31,9 @@ pub(super) struct SingleCommand<'a> {
 
 enum Stage<'a> {
     New(&'a mut Multiplexed),
-    /// It was left to the connection at this place of the handle's set.
-    Waiting(&'a mut Multiplexed, usize),
+    /// It was left to the connection at this place of the handle's set. Whether it is a read is known
+    /// only where somebody asks for freshness.
+    Waiting(&'a mut Multiplexed, usize, bool),
     /// It found no connection, or was not simply answered.
     Rest(RedisFuture<'a, Value>),
     Over,
@@ -54,8 +55,10 @@ impl<'a> SingleCommand<'a> {
             unreachable!("BUG: a command begins once");
         };
         handle.ensure_shareable(self.cmd)?;
+        let mut is_read = false;
         let begins = if handle.ask.is_some() {
-            handle.begin_asking(is_read(self.cmd))
+            is_read = read_only::is_read(self.cmd);
+            handle.begin_asking(is_read)
         } else {
             handle.choose().map(|place| (place, Want::NOTHING))
         };
@@ -64,16 +67,22 @@ impl<'a> SingleCommand<'a> {
             return Ok(());
         };
         match handle.begin(place, self.cmd, want, cx.waker()) {
-            Ok(()) => self.stage = Stage::Waiting(handle, place),
+            Ok(()) => self.stage = Stage::Waiting(handle, place, is_read),
             Err(error) => self.go_on_after(handle, place, Err(error)),
         }
         Ok(())
     }
 
     /// Gives a reply to a caller who asks for freshness, or goes on without it.
-    fn accept(&mut self, handle: &'a mut Multiplexed, place: usize, reply: Value) -> Option<Value> {
+    fn accept(
+        &mut self,
+        handle: &'a mut Multiplexed,
+        place: usize,
+        is_read: bool,
+        reply: Value,
+    ) -> Option<Value> {
         let has_effect = self.cmd.has_effect(&reply);
-        match handle.accept(place, is_read(self.cmd), has_effect) {
+        match handle.accept(place, is_read, has_effect) {
             Accepted::Take => return Some(reply),
             Accepted::Judge(answers) => {
                 let placed = Placed { reply, answers };
@@ -117,9 +126,10 @@ impl Future for SingleCommand<'_> {
                 return Poll::Pending;
             }
         }
-        if let Stage::Waiting(handle, _) = &this.stage {
+        if let Stage::Waiting(handle, ..) = &this.stage {
             let outcome = ready!(Mux::poll_reply(&handle.slot, cx));
-            let Stage::Waiting(handle, place) = mem::replace(&mut this.stage, Stage::Over) else {
+            let Stage::Waiting(handle, place, is_read) = mem::replace(&mut this.stage, Stage::Over)
+            else {
                 unreachable!("BUG: it was waiting just now");
             };
             match outcome {
@@ -127,7 +137,7 @@ impl Future for SingleCommand<'_> {
                     if handle.ask.is_none() {
                         return Poll::Ready(Ok(reply));
                     }
-                    if let Some(reply) = this.accept(handle, place, reply) {
+                    if let Some(reply) = this.accept(handle, place, is_read, reply) {
                         return Poll::Ready(Ok(reply));
                     }
                 }
@@ -150,11 +160,11 @@ fn is_simple(reply: &Value) -> bool {
 impl Drop for SingleCommand<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Stage::Waiting(handle, place) = &mut self.stage {
+        if let Stage::Waiting(handle, place, is_read) = &mut self.stage {
             let fate = handle.chosen(*place).mux.abandon(&handle.slot);
             if let Some(ask) = &handle.ask
                 && fate != Fate::NotExecuted
-                && !is_read(self.cmd)
+                && !*is_read
             {
                 ask.unknown();
             }
@@ -188,7 +198,7 @@ impl Multiplexed {
         }
         let mut replies = self.load_scripts(&[cmd], vec![reply]).await?;
         let reply = replies.pop().expect("BUG: one command has one reply");
-        if self.ask.is_none() || !is_read(cmd) || scripts::is_unknown(&reply) {
+        if self.ask.is_none() || !read_only::is_read(cmd) || scripts::is_unknown(&reply) {
             return Ok(reply);
         }
         // Together with the script it was no mere read, so nobody has proven it. The node has the script

@@ -68,6 +68,11 @@ impl Hint {
         !self.is_passed_over(now) || self.had(token, timelines)
     }
 
+    /// Whether it was behind, and has not had since what it should.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.misses > 0
+    }
+
     fn had(&self, token: &Token, timelines: &Timelines) -> bool {
         let verdict = self.last.map(|last| timelines.verdict(&last, token));
         verdict == Some(Verdict::Fresh)

@@ -98,7 +98,7 @@ impl Request for &Cmd {
     }
 
     fn has_effect(self, reply: &Value) -> bool {
-        is_script(self) || !is_error(reply)
+        !is_error(reply) || is_script(self)
     }
 
     fn is_read(self) -> bool {

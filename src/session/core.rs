@@ -1,6 +1,12 @@
 //! What the clones of a session share.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use parking_lot::Mutex;
 
@@ -20,6 +26,8 @@ use crate::{
 pub(super) struct Core {
     shared: Arc<Shared>,
     record: Mutex<Record>,
+    /// As in the record, for reads, of which nothing is kept otherwise.
+    is_monotonic: AtomicBool,
 }
 
 impl Core {
@@ -27,6 +35,7 @@ impl Core {
         Self {
             shared,
             record: Mutex::default(),
+            is_monotonic: AtomicBool::new(false),
         }
     }
 
@@ -36,6 +45,7 @@ impl Core {
 
     pub(super) fn set_monotonic(&self, monotonic: bool) {
         self.update(|record, _| record.monotonic(monotonic));
+        self.is_monotonic.store(monotonic, Relaxed);
     }
 
     pub(super) fn token(&self) -> Option<Token> {
@@ -59,19 +69,16 @@ impl Asks for Core {
         if !is_read {
             return Want::BEHIND;
         }
-        let record = self.record.lock();
-        // What the master has is not behind.
-        let is_proven = role == Role::Replica && record.needs_anything();
-        match (is_proven, record.is_monotonic()) {
-            (false, false) => Want::NOTHING,
-            (true, false) => Want::AHEAD,
-            (false, true) => Want::BEHIND,
-            (true, true) => Want::BOTH,
-        }
+        want_of_read(&self.record.lock(), role)
     }
 
     fn need(&self) -> Need {
         self.record.lock().need()
+    }
+
+    fn want_and_need(&self, role: Role) -> (Want, Need) {
+        let record = self.record.lock();
+        (want_of_read(&record, role), record.need())
     }
 
     fn settled(&self, answers: &Answers, is_read: bool) {
@@ -79,7 +86,7 @@ impl Asks for Core {
         if !is_read {
             let token = behind.and_then(|answer| self.shared.token_of(answer));
             self.update(|record, timelines| record.wrote(token, timelines));
-        } else if self.record.lock().is_monotonic() {
+        } else if self.is_monotonic.load(Relaxed) {
             match behind.and_then(|answer| self.shared.seen_at(answer)) {
                 Some(token) => self.update(|record, timelines| record.saw(token, timelines)),
                 // What it has seen the master has, too.
@@ -101,6 +108,17 @@ impl Asks for Core {
         if state != SessionState::Consistent {
             self.update(|record, _| record.told(state));
         }
+    }
+}
+
+fn want_of_read(record: &Record, role: Role) -> Want {
+    // What the master has is not behind.
+    let is_proven = role == Role::Replica && record.needs_anything();
+    match (is_proven, record.is_monotonic()) {
+        (false, false) => Want::NOTHING,
+        (true, false) => Want::AHEAD,
+        (false, true) => Want::BEHIND,
+        (true, true) => Want::BOTH,
     }
 }
 

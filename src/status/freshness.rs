@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::node::Node;
+use crate::{node::Node, util::striped::Striped};
 
 /// Reads that were to see a certain write, and how far behind the replicas are.
 ///
@@ -69,7 +69,8 @@ pub struct NodeLag {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct FreshnessStats {
-    pub(crate) proven: AtomicU64,
+    /// Every proven read raises it, on every thread.
+    pub(crate) proven: Striped,
     pub(crate) thrown_away: AtomicU64,
     pub(crate) waited: AtomicU64,
     pub(crate) from_master: AtomicU64,
@@ -86,7 +87,7 @@ impl FreshnessStats {
     pub(crate) fn counters(&self) -> FreshnessStatus {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         FreshnessStatus {
-            proven: count(&self.proven),
+            proven: self.proven.sum(),
             thrown_away: count(&self.thrown_away),
             waited: count(&self.waited),
             from_master: count(&self.from_master),

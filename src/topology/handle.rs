@@ -30,6 +30,8 @@ fn step() {}
 pub(crate) struct Handle {
     /// The version of the newest snapshot, which is read before every command without a lock.
     version: AtomicU64,
+    /// The epoch of the newest snapshot, which every token has.
+    epoch: AtomicU64,
     sender: watch::Sender<Arc<Topology>>,
     suspects: Mutex<HashSet<Node>>,
     /// Replicas that were excluded because they missed a deadline, and that the refresh task has
@@ -42,6 +44,7 @@ impl Handle {
     pub(crate) fn new() -> Self {
         Self {
             version: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             sender: watch::Sender::new(Arc::default()),
             suspects: Mutex::default(),
             silent: Mutex::default(),
@@ -53,6 +56,11 @@ impl Handle {
         let version = self.version.load(Ordering::Acquire);
         step();
         version
+    }
+
+    /// [`Topology::epoch`] of the newest snapshot, which many may ask for at once.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Topology> {
@@ -120,6 +128,7 @@ impl Handle {
             };
             version = current.version + 1;
             next.version = version;
+            self.epoch.store(next.epoch, Ordering::Relaxed);
             *current = Arc::new(next);
             true
         });

@@ -1,6 +1,12 @@
 //! Asking a node how far its data goes, in the same write as a caller's commands.
 
-use std::sync::Arc;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use redis::{ServerError, Value};
 
@@ -45,7 +51,43 @@ impl Want {
 }
 
 /// What a node answered to one question. All calls that it was asked for share it.
-pub(crate) type Answer = Arc<Result<Report, NoAnswer>>;
+#[derive(Debug, Clone)]
+pub(crate) struct Answer(Arc<Answered>);
+
+#[derive(Debug)]
+struct Answered {
+    said: Result<Report, NoAnswer>,
+    is_noted: AtomicBool,
+}
+
+impl Answer {
+    pub(crate) fn new(said: Result<Report, NoAnswer>) -> Self {
+        let is_noted = AtomicBool::new(false);
+        Self(Arc::new(Answered { said, is_noted }))
+    }
+
+    /// Whether this is the first call with this answer that asks: what it says is learned once, and not by
+    /// each of the hundred calls of its batch.
+    #[inline]
+    pub(crate) fn is_first(&self) -> bool {
+        !self.0.is_noted.load(Relaxed) && !self.0.is_noted.swap(true, Relaxed)
+    }
+}
+
+impl Deref for Answer {
+    type Target = Result<Report, NoAnswer>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0.said
+    }
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.said == other.0.said
+    }
+}
 
 /// Why a node's position is not known.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -61,7 +103,7 @@ pub(crate) enum NoAnswer {
 
 /// Reads the reply to a question.
 pub(crate) fn answer(reply: Value) -> Answer {
-    Arc::new(match reply {
+    Answer::new(match reply {
         Value::ServerError(error) => Err(NoAnswer::Refused(error)),
         reply => report::parse(&reply).map_err(NoAnswer::from),
     })
@@ -69,25 +111,25 @@ pub(crate) fn answer(reply: Value) -> Answer {
 
 /// Reads the reply to a question, a short bulk string.
 pub(crate) fn answer_text(text: &[u8]) -> Answer {
-    Arc::new(report::parse_text(text).map_err(NoAnswer::from))
+    Answer::new(report::parse_text(text).map_err(NoAnswer::from))
 }
 
 /// One answer for all of a call, of which one part was answered for by `first` and another one by `second`:
 /// the one that goes less far.
 pub(crate) fn earlier(first: &Answer, second: &Answer) -> Answer {
-    if Arc::ptr_eq(first, second) {
-        return Arc::clone(first);
+    if Arc::ptr_eq(&first.0, &second.0) {
+        return first.clone();
     }
     let earlier = match (&**first, &**second) {
         (Err(_), _) => first,
         (_, Err(_)) => second,
         (Ok(one), Ok(other)) if one.position.timeline != other.position.timeline => {
-            return Arc::new(Err(NoAnswer::Mixed));
+            return Answer::new(Err(NoAnswer::Mixed));
         }
         (Ok(one), Ok(other)) if one.position.offset <= other.position.offset => first,
         _ => second,
     };
-    Arc::clone(earlier)
+    earlier.clone()
 }
 
 /// The positions that were asked for around a call. Both `None` where nothing was asked, or where the

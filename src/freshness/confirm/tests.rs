@@ -12,6 +12,7 @@ use crate::{
     },
     topology::{Handle, Target},
     util::runtime::Runtime,
+    wire::position_question::Answer,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -46,7 +47,7 @@ impl Line for Replicas {
             let node = node.expect("the master is not asked");
             let report = self.0.lock()[&node];
             match report {
-                Some(report) => Ok((Arc::new(Ok(report)), target(node))),
+                Some(report) => Ok((Answer::new(Ok(report)), target(node))),
                 None => {
                     sleep_until(until).await;
                     Err(Error::Closed.into())

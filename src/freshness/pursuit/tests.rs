@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::position::{
     report::NoPosition,
@@ -262,13 +260,13 @@ fn an_answer_is_what_it_says() {
             Outcome::NoPosition,
         ),
     ] {
-        let answer: Answer = Arc::new(answer);
+        let answer = Answer::new(answer);
         let found = Outcome::of(Some(&answer), &token('b', 110), &timelines);
         assert_eq!(found, outcome, "{answer:?}");
     }
     let none = Outcome::of(None, &token('b', 110), &timelines);
     assert_eq!(none, Outcome::NoPosition);
-    let lost: Answer = Arc::new(Ok(replica('b', 110)));
+    let lost = Answer::new(Ok(replica('b', 110)));
     let found = Outcome::of(Some(&lost), &token('a', 100), &timelines);
     assert_eq!(found, Outcome::Lost);
 }

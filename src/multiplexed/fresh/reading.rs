@@ -198,7 +198,7 @@ impl<'a> Reading<'a> {
         pursuit.note_try(&target.node);
         match outcome {
             pursuit::Outcome::Fresh => {
-                served.connection.hint.judged(true, now);
+                served.connection.hint.met();
                 return Step::Take;
             }
             pursuit::Outcome::Behind => {
@@ -336,7 +336,7 @@ impl<'a> Reading<'a> {
     }
 
     fn settle(&self, pursuit: &Pursuit, answers: &Answers) {
-        count(&self.shared.stats.proven);
+        self.shared.stats.proven.count();
         if pursuit.told() == SessionState::Unknown {
             count(&self.shared.stats.unknown);
         }

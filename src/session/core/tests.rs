@@ -17,7 +17,7 @@ fn core() -> Core {
 }
 
 fn behind(report: Report) -> Answers {
-    let behind: Answer = Arc::new(Ok(report));
+    let behind = Answer::new(Ok(report));
     Answers {
         ahead: None,
         behind: Some(behind),

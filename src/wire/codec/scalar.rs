@@ -79,8 +79,17 @@ fn verbatim(data: &[u8]) -> Result<Value, Fault> {
     };
     Ok(Value::VerbatimString {
         format,
-        text: String::from_utf8_lossy(&text[1..]).into_owned(),
+        text: text_of(&text[1..]),
     })
+}
+
+/// The check for UTF-8 alone is several times as fast as the one that also replaces, and positions are
+/// asked for often.
+fn text_of(text: &[u8]) -> String {
+    match str::from_utf8(text) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(text).into_owned(),
+    }
 }
 
 /// Values that only the redis crate can build (errors), or whose type depends on its features (big

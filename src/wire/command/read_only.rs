@@ -129,18 +129,33 @@ pub(crate) const SUBCOMMANDS: &[(&str, &str)] = &[
     ("XINFO", "STREAM"),
 ];
 
+/// No name in [`READS`] is longer.
+const LONGEST: usize = "GEORADIUSBYMEMBER_RO".len();
+
 /// Whether a command is known to read only, and to be answered at once.
-#[cold]
 pub(crate) fn is_read(cmd: &Cmd) -> bool {
-    let is = |arg: Option<&[u8]>, word: &str| {
-        arg.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    let name = arg(cmd, 0).unwrap_or_default();
+    (is_listed(name) || is_listed_with_subcommand(name, cmd))
+        && block_of(Kind::of(cmd), cmd) == Block::No
+}
+
+/// A caller who asks for freshness pays for this with every command.
+fn is_listed(name: &[u8]) -> bool {
+    let mut upper = [0; LONGEST];
+    let Some(upper) = upper.get_mut(..name.len()) else {
+        return false;
     };
-    let (name, sub) = (arg(cmd, 0), arg(cmd, 1));
-    let listed = READS.iter().any(|read| is(name, read))
-        || SUBCOMMANDS
-            .iter()
-            .any(|(container, read)| is(name, container) && is(sub, read));
-    listed && block_of(Kind::of(cmd), cmd) == Block::No
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    let found = READS.binary_search_by(|read| read.as_bytes().cmp(upper));
+    found.is_ok()
+}
+
+fn is_listed_with_subcommand(name: &[u8], cmd: &Cmd) -> bool {
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    SUBCOMMANDS.iter().any(|(container, read)| {
+        is(name, container) && arg(cmd, 1).is_some_and(|sub| is(sub, read))
+    })
 }
 
 /// Whether a command runs the caller's own code, which may do anything and then reply with anything.

@@ -358,7 +358,7 @@ impl Call {
             return;
         }
         self.answers.ahead = Some(match &self.answers.ahead {
-            None => Arc::clone(answer),
+            None => answer.clone(),
             Some(known) => earlier(known, answer),
         });
     }

@@ -1,7 +1,7 @@
 //! The questions among the commands of one connection: which are on their way, and who waits for what the
 //! node answers.
 
-use std::{sync::Arc, task::Waker};
+use std::task::Waker;
 
 use crate::wire::{
     mux::in_flight::{Due, Portion},
@@ -77,7 +77,7 @@ impl Questions {
         self.asked -= 1;
         let before = woken.len();
         for portion in self.held.drain(..) {
-            let behind = Some(Arc::clone(&answer));
+            let behind = Some(answer.clone());
             woken.extend(portion.call.lock().conclude(behind));
         }
         self.last = Some(answer);

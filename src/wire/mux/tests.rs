@@ -581,7 +581,7 @@ fn position(executed: u64) -> Vec<u8> {
 }
 
 fn offset(answer: Option<&Answer>) -> Option<u64> {
-    let report = answer?.as_ref().as_ref();
+    let report = answer?.as_ref();
     Some(report.expect("it is a position").position.offset)
 }
 

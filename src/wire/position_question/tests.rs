@@ -42,7 +42,7 @@ fn a_reply_in_either_protocol_is_a_position_and_an_error_says_that_it_was_refuse
         text: text.clone(),
     };
     for answer in [answer(bulk), answer(verbatim), answer_text(text.as_bytes())] {
-        let report = answer.as_ref().as_ref().unwrap();
+        let report = answer.as_ref().unwrap();
         assert_eq!((report.role, report.position.offset), (Role::Master, 7));
     }
     let refusal = redis::parse_redis_value(b"-NOPERM no permission\r\n").unwrap();
@@ -63,7 +63,7 @@ fn of_two_answers_the_one_that_goes_less_far_counts_for_both() {
         (at(ONE, 5), at(ONE, 6), at(ONE, 5)),
         (at(ONE, 6), at(ONE, 5), at(ONE, 5)),
         (at(ONE, 5), at(ONE, 5), at(ONE, 5)),
-        (at(ONE, 5), at(OTHER, 6), Arc::new(Err(NoAnswer::Mixed))),
+        (at(ONE, 5), at(OTHER, 6), Answer::new(Err(NoAnswer::Mixed))),
         (unknown.clone(), at(ONE, 5), unknown.clone()),
         (at(ONE, 5), unknown.clone(), unknown),
     ] {

@@ -69,7 +69,7 @@ fn at(offset: u64) -> String {
 }
 
 fn offset(answer: Option<&Answer>) -> Option<u64> {
-    let report = answer?.as_ref().as_ref();
+    let report = answer?.as_ref();
     Some(report.expect("it is a position").position.offset)
 }
 

@@ -721,7 +721,7 @@ fn position(executed: usize) -> Value {
 
 /// How many commands had been executed.
 fn offset(answer: &Answer) -> usize {
-    let report = answer.as_ref().as_ref().expect("it is a position");
+    let report = answer.as_ref().expect("it is a position");
     usize::try_from(report.position.offset).unwrap()
 }
 
