@@ -7,6 +7,7 @@ pub(crate) mod confirm;
 pub(crate) mod line;
 pub(crate) mod node_hint;
 pub(crate) mod pursuit;
+pub(crate) mod reading;
 mod replaced;
 pub(crate) mod requirement;
 mod sampler;
@@ -43,7 +44,7 @@ use crate::{
     status::freshness::{FreshnessStats, FreshnessStatus, NodeLag, count},
     topology::{Handle, Target, Topology},
     util::runtime::Runtime,
-    wire::position_question::{Answer, NoAnswer},
+    wire::position_question::{Answer, Answers, NoAnswer},
 };
 
 /// Lost timelines of which the log has told.
@@ -127,6 +128,13 @@ impl Shared {
         }
     }
 
+    /// As [`note`](Self::note), for both answers of a call.
+    pub(crate) fn note_all(&self, hint: &NodeHint, answers: &Answers, target: &Target) {
+        for answer in [&answers.ahead, &answers.behind].into_iter().flatten() {
+            self.note(hint, answer, target);
+        }
+    }
+
     fn learn(&self, report: &Report, named: Option<u64>) {
         if !self.timelines().is_news(report, named) {
             return;
@@ -202,8 +210,8 @@ impl Shared {
         asker.ask(&self.runtime, until, question).await
     }
 
-    /// How long a question to a replica may take.
-    fn question_timeout(&self) -> Duration {
+    /// How long a question to a replica may take, and a read that must see something.
+    pub(crate) fn question_timeout(&self) -> Duration {
         let config = &self.config;
         config.command_timeout.unwrap_or(config.failover_timeout)
     }

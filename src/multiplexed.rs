@@ -22,7 +22,7 @@ use crate::{
         retry::Tried,
         single_command::SingleCommand,
     },
-    retry::request::{PipelineRequest, Request},
+    retry::request::{Askable, PipelineRequest, Request},
     role_pool::{RolePool, scripts},
     util::jitter,
     wire::{

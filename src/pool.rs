@@ -18,6 +18,7 @@ use crate::{
     refresh::{Progress, Refresh},
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
+    session::SessionPool,
     status::Status,
     topology::{Handle, Topology},
     util::{abort_on_drop::AbortOnDrop, runtime::Runtime},
@@ -227,7 +228,8 @@ impl Pool {
     /// Lends an exclusive connection for reading, to a node that `read_from` allows.
     ///
     /// Reads may be stale: Redis replicates asynchronously, so a replica may not have yet what was
-    /// just written to the master.
+    /// just written to the master. [`Session::read`](crate::Session::read) and
+    /// [`read_with`](Self::read_with) rule that out.
     ///
     /// Send writes through [`write`](Self::write) or [`writer`](Self::writer) only. A connection of
     /// the read pool may lead to the master, if `read_from` allows it. The master executes a write
@@ -545,6 +547,15 @@ impl SharingPool for Inner {
         match name {
             PoolName::Write => &self.connections.writer,
             PoolName::Read => &self.connections.reader,
+        }
+    }
+}
+
+impl SessionPool for Inner {
+    fn exclusive_pool(&self, name: PoolName) -> &ExclusivePool {
+        match name {
+            PoolName::Write => &self.connections.write,
+            PoolName::Read => &self.connections.read,
         }
     }
 }

@@ -6,7 +6,8 @@ mod record;
 use std::{fmt, sync::Arc};
 
 use crate::{
-    error::PoolName,
+    error::{Error, PoolName},
+    exclusive::{ExclusivePool, connection::Connection},
     freshness::{Shared, asks::Asks, session_state::SessionState},
     multiplexed::{Multiplexed, SharingPool},
     position::token::Token,
@@ -15,9 +16,10 @@ use crate::{
 
 /// Reads that see the writes of the same session, from replicas.
 ///
-/// From [`Pool::session`](crate::Pool::session). Each write over [`writer`](Self::writer) leaves the master's
-/// position behind it in the session, as a [`Token`]. Each read over [`reader`](Self::reader) goes to a node
-/// that has it, and the node proves that when it serves the read. Where replicas are behind, the read waits
+/// From [`Pool::session`](crate::Pool::session). Each write over [`writer`](Self::writer) or
+/// [`write`](Self::write) leaves the master's position behind it in the session, as a [`Token`]. Each read
+/// over [`reader`](Self::reader) or [`read`](Self::read) goes to a node that has it, and the node proves
+/// that when it serves the read. Where replicas are behind, the read waits
 /// for a few milliseconds and then goes to the master. [`FreshnessLimits`](crate::FreshnessLimits) has the
 /// times and what else may happen.
 ///
@@ -45,7 +47,8 @@ use crate::{
 ///   the master had executed before those. If the outcome of a write is unknown, the next read asks the
 ///   master first where it is, and sees all that was executed by then.
 /// - If a failover loses a write, reads see what is left, and [`state`](Self::state) says so.
-/// - Only commands that are known to read only are proven; all others are sent as ever.
+/// - Only commands that are known to read only are proven; all others are sent as ever. [`Connection`] says
+///   which reads over an exclusive connection are not.
 ///
 /// # What is not
 ///
@@ -55,12 +58,17 @@ use crate::{
 ///   have the session's writes; [`monotonic`](Self::monotonic) rules that out.
 #[derive(Clone)]
 pub struct Session {
-    pool: Arc<dyn SharingPool>,
+    pool: Arc<dyn SessionPool>,
     core: Arc<Core>,
 }
 
+/// The pool that a session belongs to and keeps running.
+pub(crate) trait SessionPool: SharingPool {
+    fn exclusive_pool(&self, name: PoolName) -> &ExclusivePool;
+}
+
 impl Session {
-    pub(crate) fn new(pool: Arc<dyn SharingPool>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(pool: Arc<dyn SessionPool>, shared: Arc<Shared>) -> Self {
         Self {
             pool,
             core: Arc::new(Core::new(shared)),
@@ -107,6 +115,49 @@ impl Session {
         self.share(PoolName::Read)
     }
 
+    /// Lends an exclusive connection to the master, as [`Pool::write`](crate::Pool::write). Each command that
+    /// may write leaves its token in the session.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use redis_rw_pool::redis::{AsyncCommands, pipe};
+    ///
+    /// let session = pool.session();
+    /// let mut conn = session.write().await?;
+    /// let () = pipe().atomic().set("name", "Ada").incr("version", 1).query_async(&mut conn).await?;
+    /// drop(conn);
+    /// let name: String = session.read().await?.get("name").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::write`](crate::Pool::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::write`](crate::Pool::write).
+    pub async fn write(&self) -> Result<Connection, Error> {
+        self.lend(PoolName::Write).await
+    }
+
+    /// Lends an exclusive connection for reading, as [`Pool::read`](crate::Pool::read). Each read sees at
+    /// least what the session has written.
+    ///
+    /// The connection may have to move to another node for that. [`Connection`] has the rules.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::read`](crate::Pool::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pool::read`](crate::Pool::read).
+    pub async fn read(&self) -> Result<Connection, Error> {
+        self.lend(PoolName::Read).await
+    }
+
     /// What reads of the session see at least, for a cookie, a header or a message. `None` where nothing
     /// was written and nothing resumed.
     ///
@@ -122,8 +173,20 @@ impl Session {
     }
 
     fn share(&self, name: PoolName) -> Multiplexed {
-        let ask: Arc<dyn Asks> = Arc::clone(&self.core) as Arc<dyn Asks>;
-        Multiplexed::asking(Arc::clone(&self.pool), name, Some(ask))
+        Multiplexed::asking(self.sharing_pool(), name, Some(self.asks()))
+    }
+
+    async fn lend(&self, name: PoolName) -> Result<Connection, Error> {
+        let connection = self.pool.exclusive_pool(name).checkout().await?;
+        Ok(connection.asking(self.asks(), &self.sharing_pool()))
+    }
+
+    fn asks(&self) -> Arc<dyn Asks> {
+        Arc::clone(&self.core) as Arc<dyn Asks>
+    }
+
+    fn sharing_pool(&self) -> Arc<dyn SharingPool> {
+        Arc::clone(&self.pool) as Arc<dyn SharingPool>
     }
 }
 

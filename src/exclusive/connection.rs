@@ -1,5 +1,7 @@
 //! The guard: what a caller holds.
 
+mod exchange;
+mod fresh;
 mod lease;
 mod retry;
 
@@ -18,6 +20,7 @@ use crate::{
         reply_class::ReplyClass,
     },
     exclusive::{
+        connection::fresh::Ask,
         entry::Entry,
         keep::Moment,
         manager::{self, Manager},
@@ -74,6 +77,9 @@ use crate::{
 /// [`Master`](crate::ReadFrom::Master). A replica would take them, but only its own subscribers would
 /// get the message. The pool does not look into scripts: one that publishes is sent.
 ///
+/// Replication is asynchronous, so a replica may not have yet what was just written. A guard of a
+/// [`Session`](crate::Session) rules that out, see [Fresh reads](#fresh-reads).
+///
 /// # What is sent again
 ///
 /// A command that was sent is sent again only
@@ -116,6 +122,10 @@ pub struct Connection {
     severed: bool,
     /// No wait goes on after this moment; set if the caller has a deadline.
     until: Option<Instant>,
+    /// Who asks for freshness. Mostly nobody.
+    ask: Option<Box<Ask>>,
+    /// Whether the last read returned what there was, though it was to see more.
+    was_stale: bool,
 }
 
 impl Connection {
@@ -129,6 +139,8 @@ impl Connection {
             used: false,
             severed: false,
             until: None,
+            ask: None,
+            was_stale: false,
         }
     }
 
@@ -250,6 +262,7 @@ impl Connection {
             away: None,
             owner: Some(owner),
             effect: Some(Effect::Nothing),
+            ask: self.ask.clone(),
             ..*self
         };
         self.away = Some(away);
@@ -261,6 +274,7 @@ impl Connection {
         self.object = lent.object.take();
         self.away = None;
         (self.used, self.severed) = (lent.used, lent.severed);
+        self.was_stale = lent.was_stale;
         lent.effect.unwrap_or(Effect::Unknown)
     }
 
@@ -311,6 +325,9 @@ impl Connection {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.remember(cmd);
+        if self.ask.is_some() {
+            return Box::pin(self.send_asking(cmd));
+        }
         Box::pin(self.send(cmd))
     }
 
@@ -324,7 +341,12 @@ impl ConnectionLike for Connection {
             for cmd in pipeline.cmd_iter() {
                 self.remember(cmd);
             }
-            let replies = self.send(PipelineRequest::of(pipeline)).await?;
+            let request = PipelineRequest::of(pipeline);
+            let replies = if self.ask.is_some() {
+                Box::pin(self.send_asking(request)).await?
+            } else {
+                self.send(request).await?
+            };
             pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
@@ -341,6 +363,7 @@ impl Drop for Connection {
                 object: self.object.take(),
                 away: self.away.take(),
                 owner: None,
+                ask: None,
                 ..*self
             };
             drop(owner.lock().replace(returned));

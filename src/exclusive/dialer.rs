@@ -125,6 +125,20 @@ impl Dialer {
         }
     }
 
+    /// Whether a connection that fits waits in the wait queue.
+    pub(crate) fn has_untaken(&self, fits: impl Fn(&Entry) -> bool) -> bool {
+        self.wait_queue.has_untaken(fits)
+    }
+
+    /// Exchanges a connection for one in the wait queue that fits. Says whether there was one.
+    pub(crate) fn exchange_for(
+        &self,
+        entry: &mut Box<Entry>,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> bool {
+        self.wait_queue.exchange_for(entry, fits)
+    }
+
     /// Closes the connections in the wait queue that the rule discards.
     pub(crate) fn prune(self: &Arc<Self>, rule: impl FnMut(&Entry) -> Option<Discard>) {
         for (mut entry, reason, closing) in self.wait_queue.prune(rule) {

@@ -60,6 +60,12 @@ impl Manager {
         keep::is_test_due(self.role_pool.limits(), entry.idle_since, now)
     }
 
+    /// Whether an idle connection can be lent at once.
+    fn is_ready(&self, idle: &Entry) -> bool {
+        let now = self.role_pool.clock.now();
+        self.role_pool.admits(&idle.target) && !self.is_test_due(idle, now)
+    }
+
     /// The PING that `test_idle_after` asks for.
     async fn test(&self, entry: &mut Entry) -> Option<Discard> {
         let node = entry.target.node.clone();
@@ -155,6 +161,51 @@ pub(crate) fn feed(pool: &managed::Pool<Manager>) {
             }
         }
     });
+}
+
+/// Whether there is an idle connection that fits and can be taken without a test.
+pub(crate) fn has_idle(pool: &managed::Pool<Manager>, fits: impl Fn(&Entry) -> bool) -> bool {
+    let manager = pool.manager();
+    let is_good = |idle: &Entry| fits(idle) && manager.is_ready(idle);
+    if manager.dialer.has_untaken(is_good) {
+        return true;
+    }
+    let mut found = false;
+    pool.retain(|idle, _| {
+        found = found || is_good(idle);
+        true
+    });
+    found
+}
+
+/// Exchanges a clean connection for an idle one that fits and needs no test. Says whether there was one.
+pub(crate) fn exchange(
+    pool: &managed::Pool<Manager>,
+    entry: &mut Box<Entry>,
+    fits: impl Fn(&Entry) -> bool,
+) -> bool {
+    let manager = pool.manager();
+    let is_good = |idle: &Entry| fits(idle) && manager.is_ready(idle);
+    entry.wire().trim();
+    entry.idle_since = manager.role_pool.clock.now();
+    if manager.dialer.exchange_for(entry, is_good) {
+        return true;
+    }
+    let mut counted = None;
+    let split = pool.retain(|idle, _| {
+        let is_taken = counted.is_none() && is_good(idle);
+        if is_taken {
+            // It counts as idle until now, and as held from then on. So does the one that is brought.
+            counted = Some(manager.dialer.count_closing());
+        }
+        !is_taken
+    });
+    let (Some(mut other), Some(counted)) = (split.removed.into_iter().next(), counted) else {
+        return false;
+    };
+    mem::swap(entry, &mut other);
+    counted.bring(other);
+    true
 }
 
 /// Whether the reply to a PING comes from a server that would take a caller's command.

@@ -273,6 +273,31 @@ impl WaitQueue {
         }
     }
 
+    /// Whether there is an untaken connection that fits.
+    pub(crate) fn has_untaken(&self, fits: impl Fn(&Entry) -> bool) -> bool {
+        self.untaken() > 0 && self.state.lock().untaken.iter().any(|entry| fits(entry))
+    }
+
+    /// Exchanges a connection for the untaken one that fits and has been so longest. Says whether there was
+    /// one.
+    pub(crate) fn exchange_for(
+        &self,
+        entry: &mut Box<Entry>,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> bool {
+        if self.untaken() == 0 {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let Some(place) = state.untaken.iter().position(|untaken| fits(untaken)) else {
+            return false;
+        };
+        if let Some(other) = state.untaken.remove(place) {
+            state.untaken.push_back(mem::replace(entry, other));
+        }
+        true
+    }
+
     /// Takes out the untaken connections that the rule discards, each counted as by
     /// [`hold`](Self::hold).
     pub(crate) fn prune<R>(

@@ -51,3 +51,24 @@ pub(crate) trait Asks: Send + Sync + fmt::Debug {
     /// What became of the writes that a read was to see.
     fn told(&self, state: SessionState);
 }
+
+/// Until it is disarmed, a write may have been executed.
+pub(crate) struct Doubt<'a>(Option<&'a dyn Asks>);
+
+impl<'a> Doubt<'a> {
+    pub(crate) fn new(ask: &'a dyn Asks) -> Self {
+        Self(Some(ask))
+    }
+
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(ask) = self.0 {
+            ask.unknown();
+        }
+    }
+}

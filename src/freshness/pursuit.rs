@@ -100,6 +100,8 @@ pub(crate) struct Facts {
     pub(crate) other_suggests: bool,
     /// There is a master, and it is not being replaced.
     pub(crate) has_master: bool,
+    /// The read can be sent to it.
+    pub(crate) reaches_master: bool,
     /// The answer is the master's. If it is behind, it was deposed: suspect it.
     pub(crate) on_master: bool,
 }
@@ -176,6 +178,13 @@ impl Pursuit {
 
     pub(crate) fn has_tried(&self, node: &Node) -> bool {
         self.tried.contains(node)
+    }
+
+    /// Whether a node that answers this to a question alone is to be read from. That what must be seen is
+    /// lost or unknown is found out by the read.
+    pub(crate) fn is_worth_reading(&self, answer: &Answer, timelines: &Timelines) -> bool {
+        let outcome = Outcome::of(Some(answer), &self.token, timelines);
+        !matches!(outcome, Outcome::Behind | Outcome::NoPosition)
     }
 
     pub(crate) fn step(
@@ -255,7 +264,10 @@ impl Pursuit {
             Otherwise::Fail => Step::Fail(Reason::Stale),
             Otherwise::Stale => Step::TakeStale,
             Otherwise::Master
-                if facts.has_master && !facts.on_master && read_from != ReadFrom::Replica =>
+                if facts.has_master
+                    && facts.reaches_master
+                    && !facts.on_master
+                    && read_from != ReadFrom::Replica =>
             {
                 Step::Master
             }

@@ -4,7 +4,7 @@
 //! what it must see, with a question ahead of it, and its reply is dropped where that node was behind. What
 //! may have written is never dropped or sent again.
 
-mod reading;
+mod carrier;
 
 use std::sync::Arc;
 
@@ -18,20 +18,22 @@ use crate::{
     },
     freshness::{
         Shared,
-        asks::{Asks, Need},
+        asks::{Asks, Doubt, Need},
+        line::Line,
         pursuit,
+        reading::{Nodes, Reading, Route},
     },
     multiplexed::{
         Multiplexed, chosen_from,
         connections::{ConnectionSet, SharedConnection, SharedConnections},
         draw,
-        fresh::reading::Reading,
+        fresh::carrier::Handle,
         less_busy,
-        retry::{Route, Served, Tried},
+        retry::{Served, Tried},
     },
     node::{Node, Role},
     position::{hint::Choice, token::Token},
-    retry::request::Request,
+    retry::request::Askable,
     util::jitter,
     wire::position_question::{Answers, Want},
 };
@@ -164,7 +166,7 @@ impl Multiplexed {
     }
 
     /// Sends a request for somebody who asks for freshness.
-    pub(super) async fn send_asking<R: Request>(
+    pub(super) async fn send_asking<R: Askable>(
         &mut self,
         request: R,
         tried: Option<Tried<R::Reply>>,
@@ -179,24 +181,47 @@ impl Multiplexed {
             let served = self.send_plain(request, tried, &*ask).await?;
             return Ok(served.placed.reply);
         }
-        Reading::new(self, &*ask).run(request, tried).await
+        self.read(request, tried, &*ask).await
+    }
+
+    /// Sends a read that may have to see something.
+    async fn read<R: Askable>(
+        &mut self,
+        request: R,
+        tried: Option<Tried<R::Reply>>,
+        ask: &dyn Asks,
+    ) -> RedisResult<R::Reply> {
+        self.was_stale = false;
+        let nodes = Nodes {
+            shared: Arc::clone(&self.role_pool().freshness),
+            line: Arc::clone(&self.pool) as Arc<dyn Line>,
+        };
+        let mut carrier = Handle {
+            handle: self,
+            request,
+            tried,
+        };
+        let read = Reading::new(request, &mut carrier, ask, nodes, None).run();
+        let read = read.await?;
+        self.was_stale = read.is_stale;
+        Ok(read.reply)
     }
 
     /// Sends what may write.
-    async fn write<R: Request>(
+    async fn write<R: Askable>(
         &mut self,
         request: R,
         tried: Option<Tried<R::Reply>>,
         ask: &dyn Asks,
     ) -> RedisResult<R::Reply> {
         let want = ask.want(false, self.role());
-        let mut doubt = Doubt(Some(ask));
+        let doubt = Doubt::new(ask);
         let result = self.retry_on(request, tried, want, Route::Any).await;
         let is_unknown = result
             .as_ref()
             .is_err_and(|error| outcome(error) == Outcome::Unknown);
         if !is_unknown {
-            doubt.0 = None;
+            doubt.disarm();
         }
         let served = result?;
         self.note(&served);
@@ -207,7 +232,7 @@ impl Multiplexed {
     }
 
     /// Sends a read that nothing is asked of.
-    async fn send_plain<R: Request>(
+    async fn send_plain<R: Askable>(
         &mut self,
         request: R,
         tried: Option<Tried<R::Reply>>,
@@ -237,23 +262,10 @@ fn set<'a>(
 }
 
 fn note(shared: &Shared, connection: &SharedConnection, answers: &Answers) {
-    for answer in [&answers.ahead, &answers.behind].into_iter().flatten() {
-        shared.note(&connection.hint, answer, &connection.target);
-    }
+    shared.note_all(&connection.hint, answers, &connection.target);
 }
 
 fn is_fresh(shared: &Shared, answers: &Answers, token: &Token) -> bool {
     let outcome = pursuit::Outcome::of(answers.ahead.as_ref(), token, &shared.timelines());
     outcome == pursuit::Outcome::Fresh
-}
-
-/// Until it is disarmed, a write may have been executed.
-struct Doubt<'a>(Option<&'a dyn Asks>);
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        if let Some(ask) = self.0 {
-            ask.unknown();
-        }
-    }
 }

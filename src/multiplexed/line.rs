@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, RedisError, RedisResult};
+use redis::{RedisError, RedisResult};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::PoolName,
-    freshness::line::{Asking, Line},
-    multiplexed::{
-        Multiplexed, SharingPool,
-        connections::SharedConnection,
-        retry::{Route, failure},
+    freshness::{
+        line::{Asking, Line},
+        reading::Route,
     },
+    multiplexed::{Multiplexed, SharingPool, connections::SharedConnection, retry::failure},
     node::Node,
     topology::Target,
     wire::{
@@ -58,15 +57,9 @@ impl<P: SharingPool + 'static> Line for P {
     }
 }
 
-fn question() -> Cmd {
-    let mut question = redis::cmd("INFO");
-    question.arg("replication");
-    question
-}
-
 async fn ask_master(pool: Arc<dyn SharingPool>, until: Instant) -> RedisResult<(Answer, Target)> {
     let began = Instant::now();
-    let question = question();
+    let question = position_question::command();
     let mut handle = Multiplexed::new(pool, PoolName::Write);
     let asked = handle.retry_on(&question, None, Want::NOTHING, Route::Any);
     match timeout_at(until, asked).await {
@@ -90,7 +83,7 @@ async fn ask_over(
     let limit = Limit { left, whole: left };
     let asked = connection
         .mux
-        .command(&question(), Want::NOTHING, Some(limit))
+        .command(&position_question::command(), Want::NOTHING, Some(limit))
         .await;
     match asked {
         Ok(placed) => {

@@ -8,10 +8,13 @@ use tokio::time::Instant;
 
 use crate::{
     error::failure::{Cause, Failure, Fate, Peer},
-    freshness::pursuit::Pursuit,
+    freshness::reading::Route,
     multiplexed::{Multiplexed, connections::SharedConnection, retry_budget::RetryBudget},
-    node::{Node, Role},
-    retry::{self, Facts, NextStep, Spent, attempt::AttemptEnd, request::Request},
+    retry::{
+        self, Facts, NextStep, Spent,
+        attempt::AttemptEnd,
+        request::{Askable, Request},
+    },
     wire::{
         mux::MuxError,
         position_question::{Placed, Want},
@@ -30,25 +33,10 @@ pub(super) struct Served<R> {
     pub(super) placed: Placed<R>,
 }
 
-impl<R> Served<R> {
-    pub(super) fn role(&self) -> Role {
-        self.connection.target.role
-    }
-}
-
-/// Which connection a request is to go over, where there is a choice.
-#[derive(Clone, Copy)]
-pub(super) enum Route<'a> {
-    Any,
-    /// To a node that is likely to have what the read must see.
-    For(&'a Pursuit),
-    Node(&'a Node),
-}
-
 impl Multiplexed {
     /// Sends the request over one connection after the other, as long as that is sure to do no harm and
     /// there is time.
-    pub(super) async fn retry<R: Request>(
+    pub(super) async fn retry<R: Askable>(
         &mut self,
         request: R,
         first: Option<Tried<R::Reply>>,
@@ -60,7 +48,7 @@ impl Multiplexed {
     }
 
     /// As [`retry`](Self::retry), with questions around the request, and a say in where it goes.
-    pub(super) async fn retry_on<R: Request>(
+    pub(super) async fn retry_on<R: Askable>(
         &mut self,
         request: R,
         first: Option<Tried<R::Reply>>,
@@ -117,7 +105,7 @@ impl Multiplexed {
         }
     }
 
-    async fn send_over<R: Request>(
+    async fn send_over<R: Askable>(
         &self,
         request: R,
         connection: Arc<SharedConnection>,

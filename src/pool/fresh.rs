@@ -7,7 +7,14 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
-    freshness::{Shared, confirm::Copies, line::Line},
+    exclusive::connection::Connection,
+    freshness::{
+        Shared,
+        confirm::Copies,
+        line::Line,
+        requirement::{Freshness, Requirement},
+    },
+    multiplexed::SharingPool,
     pool::{Inner, Pool},
     position::token::Token,
     session::Session,
@@ -21,6 +28,42 @@ impl Pool {
         let shared = Arc::clone(&self.inner.connections.role_pool().freshness);
         let pool: Arc<Inner> = Arc::clone(&self.inner);
         Session::new(pool, shared)
+    }
+
+    /// Lends an exclusive connection for reading, as [`read`](Self::read), whose reads see at least this.
+    ///
+    /// [`Connection`] says which reads are proven, and where they go. With [`Freshness::Master`] the
+    /// connection is one of [`write`](Self::write), and counts towards the `max_active` of that pool.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use redis_rw_pool::{Freshness, redis::AsyncCommands};
+    ///
+    /// let mut conn = pool.read_with(Freshness::Within(Duration::from_secs(1))).await?;
+    /// let names: Vec<String> = conn.lrange("names", 0, -1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and with [`Freshness::Master`] as [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read`](Self::read).
+    pub async fn read_with(&self, freshness: Freshness) -> Result<Connection, Error> {
+        if freshness == Freshness::Master {
+            return self.write().await;
+        }
+        let connection = self.read().await?;
+        let Some(requirement) = Requirement::of(freshness) else {
+            return Ok(connection);
+        };
+        let pool: Arc<dyn SharingPool> = Arc::clone(&self.inner) as Arc<dyn SharingPool>;
+        Ok(connection.asking(Arc::new(requirement), &pool))
     }
 
     /// How far the master's data goes now. Who reads after this token sees everything that was acknowledged

@@ -1,12 +1,14 @@
 //! What a caller sends: one command, or a pipeline.
 
+pub(crate) mod positioned;
+
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use crate::{
     error::reply_class::{self, ReplyClass},
     wire::{
         command::{
-            self, Kind,
+            self, Kind, Shareable,
             affinity::Affinity,
             read_only::{is_read, is_script},
         },
@@ -24,21 +26,6 @@ pub(crate) trait Request: Copy + Send + Sync {
         self,
         wire: &mut WireConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
-
-    /// As [`over`](Self::over), with the positions around it, where they may be asked for.
-    #[expect(dead_code, reason = "no guard wants positions yet (issue 12)")]
-    fn over_placed(
-        self,
-        wire: &mut WireConnection,
-        want: Want,
-    ) -> impl Future<Output = RedisResult<Placed<Self::Reply>>> + Send;
-
-    fn over_shared(
-        self,
-        mux: &Mux,
-        want: Want,
-        limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Placed<Self::Reply>, MuxError>> + Send;
 
     /// What the reply says about its node; of the replies to a pipeline the gravest.
     fn class(self, reply: &Self::Reply) -> ReplyClass;
@@ -62,28 +49,43 @@ pub(crate) trait Request: Copy + Send + Sync {
     fn name(self) -> String;
 }
 
-impl Request for &Cmd {
-    type Reply = Value;
-
-    fn over(self, wire: &mut WireConnection) -> impl Future<Output = RedisResult<Value>> + Send {
-        wire.command(self)
-    }
-
+/// A request as the caller made it: the positions around it can be asked for.
+pub(crate) trait Askable: Request {
+    /// As [`over`](Request::over), with the positions around it, where they may be asked for.
     fn over_placed(
         self,
         wire: &mut WireConnection,
         want: Want,
-    ) -> impl Future<Output = RedisResult<Placed<Value>>> + Send {
-        wire.command_placed(self, want)
-    }
+    ) -> impl Future<Output = RedisResult<Placed<Self::Reply>>> + Send;
 
     fn over_shared(
         self,
         mux: &Mux,
         want: Want,
         limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Placed<Value>, MuxError>> + Send {
-        mux.command(self, want, limit)
+    ) -> impl Future<Output = Result<Placed<Self::Reply>, MuxError>> + Send;
+
+    /// Whether it may write data. What only reads does not, nor what is about its connection alone.
+    fn may_write(self) -> bool;
+
+    /// Whether the reply says that all of it waits for an `EXEC`.
+    fn is_queued(self, reply: &Self::Reply) -> bool;
+
+    /// Whether its caller waits for a reply.
+    fn has_reply(self) -> bool;
+
+    /// Whether it begins a transaction and does nothing else.
+    fn is_multi(self) -> bool;
+
+    /// Whether the same request would do the same at another node, over a connection that callers share.
+    fn is_portable(self) -> bool;
+}
+
+impl Request for &Cmd {
+    type Reply = Value;
+
+    fn over(self, wire: &mut WireConnection) -> impl Future<Output = RedisResult<Value>> + Send {
+        wire.command(self)
     }
 
     #[inline]
@@ -119,6 +121,50 @@ impl Request for &Cmd {
     }
 }
 
+impl Askable for &Cmd {
+    fn over_placed(
+        self,
+        wire: &mut WireConnection,
+        want: Want,
+    ) -> impl Future<Output = RedisResult<Placed<Value>>> + Send {
+        wire.command_placed(self, want)
+    }
+
+    fn over_shared(
+        self,
+        mux: &Mux,
+        want: Want,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Placed<Value>, MuxError>> + Send {
+        mux.command(self, want, limit)
+    }
+
+    fn may_write(self) -> bool {
+        !is_read(self) && !Kind::of(self).is_about_connection()
+    }
+
+    fn is_queued(self, reply: &Value) -> bool {
+        is_queued(reply)
+    }
+
+    fn has_reply(self) -> bool {
+        !self.is_no_response()
+    }
+
+    fn is_multi(self) -> bool {
+        Kind::of(self) == Kind::Multi
+    }
+
+    fn is_portable(self) -> bool {
+        let is_shareable = matches!(
+            command::shareable(self),
+            Shareable::Yes | Shareable::YesWithScript
+        );
+        // The other node may not know the script.
+        is_shareable && Kind::of(self) != Kind::EvalSha
+    }
+}
+
 /// A pipeline, or the rest of it that is still to be sent.
 #[derive(Clone, Copy)]
 pub(crate) struct PipelineRequest<'a> {
@@ -145,23 +191,6 @@ impl Request for PipelineRequest<'_> {
         wire: &mut WireConnection,
     ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
         wire.pipeline(self.pipeline)
-    }
-
-    fn over_placed(
-        self,
-        wire: &mut WireConnection,
-        want: Want,
-    ) -> impl Future<Output = RedisResult<Placed<Vec<Value>>>> + Send {
-        wire.pipeline_placed(self.pipeline, want)
-    }
-
-    fn over_shared(
-        self,
-        mux: &Mux,
-        want: Want,
-        limit: Option<Limit>,
-    ) -> impl Future<Output = Result<Placed<Vec<Value>>, MuxError>> + Send {
-        mux.pipeline(self.pipeline, self.next, want, limit)
     }
 
     #[inline]
@@ -206,6 +235,49 @@ impl Request for PipelineRequest<'_> {
     fn name(self) -> String {
         "pipeline".to_owned()
     }
+}
+
+impl Askable for PipelineRequest<'_> {
+    fn over_placed(
+        self,
+        wire: &mut WireConnection,
+        want: Want,
+    ) -> impl Future<Output = RedisResult<Placed<Vec<Value>>>> + Send {
+        wire.pipeline_placed(self.pipeline, want)
+    }
+
+    fn over_shared(
+        self,
+        mux: &Mux,
+        want: Want,
+        limit: Option<Limit>,
+    ) -> impl Future<Output = Result<Placed<Vec<Value>>, MuxError>> + Send {
+        mux.pipeline(self.pipeline, self.next, want, limit)
+    }
+
+    fn may_write(self) -> bool {
+        self.pipeline.cmd_iter().any(Askable::may_write)
+    }
+
+    fn is_queued(self, replies: &Vec<Value>) -> bool {
+        replies.iter().all(is_queued)
+    }
+
+    fn has_reply(self) -> bool {
+        true
+    }
+
+    fn is_multi(self) -> bool {
+        false
+    }
+
+    fn is_portable(self) -> bool {
+        self.pipeline.cmd_iter().all(Askable::is_portable)
+    }
+}
+
+fn is_queued(reply: &Value) -> bool {
+    matches!(reply, Value::SimpleString(word) if word == "QUEUED")
 }
 
 fn is_error(reply: &Value) -> bool {

@@ -211,6 +211,40 @@ impl Kind {
             kind => kind,
         }
     }
+
+    /// Whether such a command is about its connection alone, so that it writes no data.
+    pub(crate) fn is_about_connection(self) -> bool {
+        match self {
+            Self::Empty
+            | Self::Multi
+            | Self::Discard
+            | Self::Watch
+            | Self::Unwatch
+            | Self::Select
+            | Self::Reset
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Replies(_)
+            | Self::Leaves(_)
+            | Self::Streams
+            | Self::Hello => true,
+            Self::Plain
+            | Self::Exec
+            | Self::Blocks(_)
+            | Self::Walks(_)
+            | Self::OpensCursor
+            | Self::Publishes
+            | Self::Eval
+            | Self::EvalSha
+            | Self::LoadsScript
+            | Self::NodeOwn
+            | Self::Debug
+            | Self::Aggregate
+            | Self::Client
+            | Self::Function
+            | Self::Script => false,
+        }
+    }
 }
 
 /// The argument at `index`, where 0 is the command's name. `Cmd` does not show the value of a cursor, so

@@ -8,12 +8,19 @@ use std::{
     },
 };
 
-use redis::{ServerError, Value};
+use redis::{Cmd, ServerError, Value};
 
 use crate::position::report::{self, NoPosition, Report};
 
 /// Asks for a node's position.
 pub(crate) const QUESTION: &[u8] = b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n";
+
+/// The question, to be sent alone.
+pub(crate) fn command() -> Cmd {
+    let mut command = redis::cmd("INFO");
+    command.arg("replication");
+    command
+}
 
 /// Which positions a call wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

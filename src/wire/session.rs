@@ -452,6 +452,11 @@ impl Session {
         !self.queuing && !is_tracked && !self.is_subscribed() && self.reply_mode == ReplyMode::On
     }
 
+    /// Whether commands wait for an `EXEC`.
+    pub(crate) fn is_queuing(&self) -> bool {
+        self.queuing
+    }
+
     /// Whether the server may send something that no command asked for.
     pub(crate) fn is_pushed_to(&self) -> bool {
         self.is_subscribed() || self.left & Dirt::Tracking.bit() != 0

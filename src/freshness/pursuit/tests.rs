@@ -20,6 +20,7 @@ fn terms() -> Terms {
 const ALONE: Facts = Facts {
     other_suggests: false,
     has_master: true,
+    reaches_master: true,
     on_master: false,
 };
 const CHOICE: Facts = Facts {
@@ -28,6 +29,11 @@ const CHOICE: Facts = Facts {
 };
 const NO_MASTER: Facts = Facts {
     has_master: false,
+    ..ALONE
+};
+/// A read that depends on its connection.
+const BOUND: Facts = Facts {
+    reaches_master: false,
     ..ALONE
 };
 const ON_MASTER: Facts = Facts {
@@ -94,6 +100,12 @@ fn each_outcome_leads_to_its_step() {
         (replica, Behind, ALONE, 3000, failed),
         (default, Behind, NO_MASTER, 5, long),
         (default, Behind, NO_MASTER, 3000, failed),
+        (default, Behind, BOUND, 0, first),
+        (default, Behind, BOUND, 5, long),
+        (default, Behind, BOUND, 3000, failed),
+        (default, Unknown, BOUND, 0, AskMaster),
+        (fail, Behind, BOUND, 5, failed),
+        (stale, Behind, BOUND, 5, TakeStale),
         // A deposed master, or a token that is ahead of this pool.
         (default, Behind, ON_MASTER, 0, first),
         (default, Behind, ON_MASTER, 5, long),

@@ -80,6 +80,16 @@ impl WireConnection {
         Ok(self.placed(replies, want, count))
     }
 
+    /// As [`Session::can_be_asked`].
+    pub(crate) fn can_be_asked(&self) -> bool {
+        self.session.can_be_asked()
+    }
+
+    /// As [`Session::is_queuing`].
+    pub(crate) fn is_queuing(&self) -> bool {
+        self.session.is_queuing()
+    }
+
     /// Replies that are still to come to earlier commands could not be told from answers.
     fn unless_owed(&self, want: Want) -> Want {
         if self.owed > 0 { Want::NOTHING } else { want }
