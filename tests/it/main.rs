@@ -17,6 +17,7 @@ mod support;
 mod checkout;
 mod failover;
 mod faults;
+mod freshness;
 mod multiplexed;
 mod nodes;
 mod session;
