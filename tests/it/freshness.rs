@@ -3,6 +3,7 @@
 
 mod age;
 mod copies;
+mod exclusive;
 mod limits;
 mod lost;
 mod plain;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redis::RedisResult;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     exclusive::connection::Connection,
@@ -131,11 +131,8 @@ impl<R: Askable> Guard<'_, R> {
         let target = self.connection.target().clone();
         let wire = self.connection.entry_mut().wire();
         let question = position_question::command();
-        let Ok(asked) = timeout_at(self.until, wire.command(&question)).await else {
-            let _ = wire.expire();
-            return false;
-        };
-        let Ok(reply) = asked else {
+        // It has as long as any command: cut short, it would cost the caller the connection.
+        let Ok(reply) = wire.command(&question).await else {
             return false;
         };
         count(&shared.stats.questions);
