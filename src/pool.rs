@@ -558,6 +558,10 @@ impl SessionPool for Inner {
             PoolName::Read => &self.connections.read,
         }
     }
+
+    fn writer_connections(&self) -> &Arc<SharedConnections> {
+        &self.connections.writer
+    }
 }
 
 impl Connections {

@@ -2,6 +2,7 @@
 
 mod core;
 mod record;
+mod retry_write;
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +10,7 @@ use crate::{
     error::{Error, PoolName},
     exclusive::{ExclusivePool, connection::Connection},
     freshness::{Shared, asks::Asks, session_state::SessionState},
-    multiplexed::{Multiplexed, SharingPool},
+    multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
     position::token::Token,
     session::core::Core,
 };
@@ -65,6 +66,9 @@ pub struct Session {
 /// The pool that a session belongs to and keeps running.
 pub(crate) trait SessionPool: SharingPool {
     fn exclusive_pool(&self, name: PoolName) -> &ExclusivePool;
+
+    /// The connections behind [`Session::writer`].
+    fn writer_connections(&self) -> &Arc<SharedConnections>;
 }
 
 impl Session {

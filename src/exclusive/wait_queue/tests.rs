@@ -202,9 +202,25 @@ impl<'a> Pool<'a> {
                     self.dials.extend(closing.closed());
                 }
             }
-            _ => {
+            17 => {
                 if let Some(entry) = self.idle.first_mut() {
                     self.wait_queue.exchange(entry);
+                }
+            }
+            18 => {
+                if let Some(entry) = self.lent.first_mut() {
+                    self.wait_queue
+                        .exchange_for(entry, |_| lot.is_multiple_of(2));
+                }
+            }
+            _ => {
+                if self.lent.is_empty() {
+                    return;
+                }
+                // A guard goes on over a connection that was idle, and leaves its own to others.
+                if let Some((mut other, counted)) = pick(&mut self.closing, lot) {
+                    mem::swap(&mut self.lent[0], &mut other);
+                    counted.bring(other);
                 }
             }
         }
@@ -229,7 +245,7 @@ async fn held_untaken_and_pending_are_never_more_than_may_be_active() {
             lot = 6364136223846793005_usize
                 .wrapping_mul(lot)
                 .wrapping_add(1442695040888963407);
-            pool.step((lot >> 33) % 18, lot >> 40);
+            pool.step((lot >> 33) % 20, lot >> 40);
             pool.check();
         }
         let role_pool = Arc::clone(&pool.role_pool);

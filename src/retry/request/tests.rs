@@ -56,3 +56,91 @@ fn a_pipeline_reads_if_all_of_it_does() {
     pipeline.incr("a", 1);
     assert!(!PipelineRequest::of(&pipeline).is_read());
 }
+
+#[test]
+fn what_reads_and_what_is_about_the_connection_writes_nothing() {
+    for line in [
+        "SET a 1",
+        "EVAL x 0",
+        "EXEC",
+        "XREADGROUP",
+        "PUBLISH a b",
+        "FOO",
+        "BLPOP a 1",
+    ] {
+        assert!((&command(line)).may_write(), "{line}");
+    }
+    for line in [
+        "GET a",
+        "EVAL_RO x 0",
+        "PING",
+        "MULTI",
+        "discard",
+        "WATCH a",
+        "UNWATCH",
+        "SELECT 1",
+        "SUBSCRIBE a",
+        "UNSUBSCRIBE",
+        "CLIENT REPLY OFF",
+        "CLIENT SETNAME a",
+        "CLIENT TRACKING ON",
+        "HELLO 3",
+        "AUTH a",
+        "RESET",
+        "QUIT",
+        "MONITOR",
+    ] {
+        assert!(!(&command(line)).may_write(), "{line}");
+    }
+    let mut pipeline = pipe();
+    pipeline.get("a").cmd("WATCH").arg("b");
+    assert!(!PipelineRequest::of(&pipeline).may_write());
+    pipeline.incr("a", 1);
+    assert!(PipelineRequest::of(&pipeline).may_write());
+}
+
+#[test]
+fn a_request_waits_for_its_exec_if_all_of_it_was_queued() {
+    let pipeline = pipe();
+    let request = PipelineRequest::of(&pipeline);
+    assert!(request.is_queued(&replies(&["+QUEUED", "+QUEUED"])));
+    assert!(!request.is_queued(&replies(&["+OK", "+QUEUED"])));
+    assert!(!request.is_queued(&replies(&["+QUEUED", "-ERR unknown command"])));
+    let set = cmd("SET");
+    assert!((&set).is_queued(&replies(&["+QUEUED"])[0]));
+    assert!(!(&set).is_queued(&replies(&["+OK"])[0]));
+    assert!((&cmd("multi")).is_multi() && !(&cmd("EXEC")).is_multi());
+}
+
+#[test]
+fn a_read_that_depends_on_its_node_goes_nowhere_else() {
+    for line in ["GET a", "EVAL_RO x 0", "XREAD STREAMS a 0", "PING"] {
+        assert!((&command(line)).is_portable(), "{line}");
+    }
+    for line in [
+        "SCAN 0",
+        "HSCAN a 7",
+        "EVALSHA_RO x 0",
+        "XREAD BLOCK 5 STREAMS a 0",
+        "PUBLISH a b",
+        "CLIENT KILL ID 5",
+        "SUBSCRIBE a",
+        "MULTI",
+    ] {
+        assert!(!(&command(line)).is_portable(), "{line}");
+    }
+    let mut pipeline = pipe();
+    pipeline.get("a").get("b");
+    assert!(PipelineRequest::of(&pipeline).is_portable());
+    pipeline.cmd("SSCAN").arg("a").arg(0);
+    assert!(!PipelineRequest::of(&pipeline).is_portable());
+}
+
+fn command(line: &str) -> Cmd {
+    let mut words = line.split(' ');
+    let mut command = cmd(words.next().unwrap_or_default());
+    for word in words {
+        command.arg(word);
+    }
+    command
+}

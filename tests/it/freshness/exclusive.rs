@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::{AsyncCommands, RedisResult, pipe};
 use redis_rw_pool::{
-    Config, Connection, Error, Freshness, Otherwise, Outcome, Pool, ReadFrom, SessionState, outcome,
+    Config, Connection, Error, Freshness, Multiplexed, Otherwise, Outcome, Pool, ReadFrom, Retry,
+    SessionState, outcome,
 };
 use testkit::{Client, Server};
 use tokio::task::block_in_place;
@@ -485,6 +486,66 @@ async fn without_permission_for_info_writes_go_on_and_reads_say_so() {
     drop((conn, after));
     let mut conn = pool.read().await.unwrap();
     assert_eq!(value(&mut conn, "k").await, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_write_of_unknown_outcome_the_next_read_asks_the_master() {
+    let server = Server::standalone(&[]);
+    let mut config = Config::standalone(server.addr());
+    patient(&mut config);
+    let pool = Pool::connect(config).await.unwrap();
+    let session = pool.session();
+    let mut reading = session.read().await.unwrap();
+    let asked = || freshness(&pool).questions;
+
+    // The caller leaves before the reply comes.
+    let mut conn = session.write().await.unwrap();
+    assert!(
+        poll_then_drop(conn.set::<_, _, ()>("k", 1), 1)
+            .await
+            .is_none()
+    );
+    let before = asked();
+    for _ in 0..3 {
+        let _ = value(&mut reading, "k").await;
+    }
+    assert_eq!(asked(), before + 1, "it is asked once");
+
+    // The connection is lost.
+    let number = id(&mut conn).await.to_string();
+    let blocked = tokio::spawn(async move {
+        let popped: RedisResult<Option<(String, i64)>> = conn.blpop("q", 0.0).await;
+        popped
+    });
+    eventually("it waits", LONG, || async {
+        block_in_place(|| server.info("clients")["blocked_clients"] == "1")
+    })
+    .await;
+    block_in_place(|| server.cmd(&["CLIENT", "KILL", "ID", &number]));
+    let error = blocked.await.unwrap().expect_err("no reply comes");
+    assert_eq!(outcome(&error), Outcome::Unknown, "{error}");
+    let before = asked();
+    let _ = value(&mut reading, "k").await;
+    assert_eq!(asked(), before + 1);
+
+    // Work that is done again leaves its tokens, too.
+    for turn in 10..13 {
+        let policy = Retry::default();
+        let work = |mut conn: Connection| async move { conn.set::<_, _, ()>("k", turn).await };
+        session.retry_write(policy.clone(), work).await.unwrap();
+        assert_eq!(value(&mut reading, "k").await, Some(turn));
+        let work = |mut writer: Multiplexed| async move { writer.incr("k", 100).await };
+        let sum: i64 = session.retry_writer(policy, work).await.unwrap();
+        assert_eq!(value(&mut reading, "k").await, Some(sum));
+    }
+    assert_eq!(asked(), before + 1);
+
+    // A guard does not keep its pool running, and without it nothing can be asked.
+    assert_eq!(session.state(), SessionState::Consistent);
+    drop((session, pool));
+    let read: RedisResult<i64> = reading.get("k").await;
+    let error = read.expect_err("the pool is gone");
+    assert!(matches!(Error::of(&error), Some(Error::Closed)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
