@@ -1,6 +1,12 @@
 //! Fresh reads over exclusive connections.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use redis::{AsyncCommands, RedisResult, pipe};
 use redis_rw_pool::{
@@ -546,6 +552,61 @@ async fn after_a_write_of_unknown_outcome_the_next_read_asks_the_master() {
     let read: RedisResult<i64> = reading.get("k").await;
     let error = read.expect_err("the pool is gone");
     assert!(matches!(Error::of(&error), Some(Error::Closed)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_of_few_connections_each_see_their_own_writes() {
+    let servers = trio();
+    let [_, one, two] = servers.nodes() else {
+        unreachable!()
+    };
+    let pool = pool_on(servers.nodes(), |config| {
+        config.read.max_active = 3;
+        config.write.max_active = 3;
+    })
+    .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks = (0..12_usize).map(|task| {
+        let (pool, stop) = (pool.clone(), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (key, session) = (format!("k{task}"), pool.session());
+            let mut turn: usize = 0;
+            while !stop.load(SeqCst) {
+                turn += 1;
+                let written = turn * 100 + task;
+                let () = session
+                    .write()
+                    .await
+                    .unwrap()
+                    .set(&key, written)
+                    .await
+                    .unwrap();
+                let mut conn = session.read().await.unwrap();
+                let _ = poll_then_drop(conn.get::<_, usize>(&key), turn % 9).await;
+                let seen: usize = conn.get(&key).await.unwrap();
+                assert_eq!(seen, written);
+                drop(conn);
+                let active = pool.status().read.active;
+                assert!(active <= 3, "{active}");
+            }
+            turn
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    for round in 0..12 {
+        let slow = if round % 2 == 0 { one } else { two };
+        hold(slow);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        release(slow);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.store(true, SeqCst);
+    for task in tasks {
+        assert!(task.await.unwrap() > 5);
+    }
+    assert_conserved(&pool);
+    let status = freshness(&pool);
+    assert!(status.thrown_away > 0, "no replica was behind: {status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
