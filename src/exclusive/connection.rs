@@ -123,7 +123,7 @@ pub struct Connection {
     /// No wait goes on after this moment; set if the caller has a deadline.
     until: Option<Instant>,
     /// Who asks for freshness. Mostly nobody.
-    ask: Option<Box<Ask>>,
+    ask: Option<Arc<Ask>>,
     /// Whether the last read returned what there was, though it was to see more.
     was_stale: bool,
 }

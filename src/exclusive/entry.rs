@@ -140,6 +140,11 @@ impl Entry {
         self.born <= moment
     }
 
+    /// When the connection was made. No other of a guard's was made at the same time.
+    pub(crate) fn born(&self) -> Instant {
+        self.born
+    }
+
     pub(crate) fn retired_at(&self) -> Option<Instant> {
         self.retired_at
     }

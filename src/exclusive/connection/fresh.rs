@@ -12,7 +12,10 @@ use redis::RedisResult;
 use tokio::time::Instant;
 
 use crate::{
-    error::outcome::{Outcome, outcome},
+    error::{
+        failure::Cause,
+        outcome::{Outcome, outcome},
+    },
     exclusive::connection::{Connection, fresh::carrier::Guard},
     freshness::{
         asks::{Asks, Doubt, Need},
@@ -25,8 +28,10 @@ use crate::{
     wire::position_question::{Answers, Placed},
 };
 
+/// So often a connection may be lost between the proof and `MULTI`.
+const MOST_BEGINNINGS: u32 = 3;
+
 /// Who asks, and the pool whose shared connections carry questions to other nodes.
-#[derive(Clone)]
 pub(super) struct Ask {
     asks: Arc<dyn Asks>,
     /// A guard does not keep its pool running.
@@ -70,7 +75,7 @@ impl Connection {
     /// From now on for somebody who asks for freshness.
     pub(crate) fn asking(mut self, asks: Arc<dyn Asks>, pool: &Arc<dyn SharingPool>) -> Self {
         let pool = Arc::downgrade(pool);
-        self.ask = Some(Box::new(Ask { asks, pool }));
+        self.ask = Some(Arc::new(Ask { asks, pool }));
         self
     }
 
@@ -86,13 +91,33 @@ impl Connection {
             } else {
                 self.send_unproven(request, &*ask.asks).await
             }
+        } else if request.is_multi() && self.is_provable() {
+            self.begin_transaction(request, &ask).await
         } else {
-            if request.is_multi() && self.is_provable() && ask.asks.need() != Need::Nothing {
-                // The commands of the transaction cannot be proven one by one.
-                self.read(&redis::cmd("PING"), &ask, true).await?;
-            }
             self.write(request, &*ask.asks).await
         }
+    }
+
+    /// The commands of a transaction cannot be proven one by one, so its node is asked ahead of it.
+    async fn begin_transaction<R: Askable>(
+        &mut self,
+        multi: R,
+        ask: &Ask,
+    ) -> RedisResult<R::Reply> {
+        for _ in 0..MOST_BEGINNINGS {
+            if ask.asks.need() == Need::Nothing {
+                return self.send(multi).await;
+            }
+            self.read(&redis::cmd("PING"), ask, true).await?;
+            let proven = self.entry().born();
+            let reply = self.send(multi).await?;
+            if self.entry().born() == proven {
+                return Ok(reply);
+            }
+            // The connection was lost in between.
+            self.send(&redis::cmd("DISCARD")).await?;
+        }
+        Err(self.failure(Cause::Unusable))
     }
 
     /// Whether a read may have a question ahead of it now, and may need one: the master has everything.

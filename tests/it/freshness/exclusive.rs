@@ -10,8 +10,8 @@ use std::{
 
 use redis::{AsyncCommands, RedisResult, pipe};
 use redis_rw_pool::{
-    Config, Connection, Error, Freshness, Multiplexed, Otherwise, Outcome, Pool, ReadFrom, Retry,
-    SessionState, outcome,
+    Config, Connection, Error, Freshness, Multiplexed, Otherwise, Outcome, Pool, Protocol,
+    ReadFrom, Retry, SessionState, outcome,
 };
 use testkit::{Client, Server};
 use tokio::task::block_in_place;
@@ -444,10 +444,14 @@ async fn nothing_is_asked_for_guards_of_which_nobody_asks_anything() {
     assert_eq!(calls(), before);
     let () = session.write().await.unwrap().set("k", 50).await.unwrap();
     assert_eq!(calls(), before + 1);
-    for read_from in [ReadFrom::Any, ReadFrom::Master] {
+    for (read_from, protocol) in [
+        (ReadFrom::Any, Protocol::Resp2),
+        (ReadFrom::Master, Protocol::Resp3),
+    ] {
         let mut config = Config::standalone(server.addr());
         patient(&mut config);
         config.read_from = read_from;
+        config.protocol = protocol;
         let pool = Pool::connect(config).await.unwrap();
         let session = pool.session().monotonic(true);
         for turn in 0..10 {
