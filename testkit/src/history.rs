@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 mod chronicle;
+mod fresh;
 mod quiet;
 mod rules;
 mod state;
@@ -35,6 +36,7 @@ mod summary;
 mod tests;
 
 pub use chronicle::{Event, parse};
+pub use fresh::{Fresh, FreshCounts, Told};
 pub use quiet::Quiet;
 pub use rules::{Rule, Rules, Unheard, Violation, longest_resumption, lost, verdict};
 pub use state::State;
@@ -138,6 +140,8 @@ pub struct Call {
     pub node: Option<u16>,
     /// What it answered, where the action says what that must be.
     pub reply: Option<String>,
+    /// What a read was to have seen, and what its caller was told; `None` where that is not judged.
+    pub fresh: Option<Fresh>,
     /// The text of the error, if any.
     pub error: String,
 }
@@ -213,6 +217,7 @@ impl History {
                 outcome: Outcome::Unknown,
                 node: None,
                 reply: None,
+                fresh: None,
                 error: String::new(),
             }),
         }
@@ -261,6 +266,13 @@ impl Begun {
     pub fn end(mut self, outcome: Outcome, node: Option<u16>, reply: Option<String>) {
         self.finish(|call| {
             (call.outcome, call.node, call.reply) = (outcome, node, reply);
+        });
+    }
+
+    /// The call was a read that was to have seen this, and succeeded with this reply.
+    pub fn end_fresh(mut self, reply: Option<String>, fresh: Fresh) {
+        self.finish(|call| {
+            (call.outcome, call.reply, call.fresh) = (Outcome::Ok, reply, Some(fresh));
         });
     }
 

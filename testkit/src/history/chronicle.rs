@@ -64,6 +64,18 @@ pub enum Event {
         /// How many.
         writes: u64,
     },
+    /// A master began a history of data of its own, as its `INFO replication` says.
+    Began {
+        /// The replication id.
+        history: String,
+        /// The one that it came from, and the first offset that is not in both.
+        from: Option<(String, u64)>,
+    },
+    /// From here on no master is replaced any more.
+    Settled {
+        /// The replication id of the last one.
+        history: String,
+    },
     /// Something that only a human reader needs to know.
     Note(String),
 }

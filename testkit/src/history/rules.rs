@@ -1,10 +1,12 @@
-//! The rules W1 to W5 and W7 over what was recorded; W6 looks at what is left afterwards.
+//! The rules W1 to W5 and W7 over what was recorded; W6 looks at what is left afterwards, and W8 to W10 are
+//! beside this file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use super::chronicle::{Deposed, Event, Handover, deposed, handovers};
+use super::fresh::fresh;
 use super::{Action, Call, Outcome, State};
 
 /// What must hold.
@@ -24,6 +26,12 @@ pub enum Rule {
     Conserved,
     /// W7: every call ends in time, and service resumes after every outage.
     Live,
+    /// W8: a read that was let through as fresh has seen the write of its token.
+    StaleRead,
+    /// W9: no write is called lost that the last master has.
+    FalseLost,
+    /// W10: nobody is told in the end that all is well whose write is gone.
+    FalseConsistent,
 }
 
 /// A rule was broken.
@@ -106,6 +114,7 @@ pub fn verdict(
     violations.extend(routed(events, &handovers));
     violations.extend(live(calls, rules));
     violations.extend(resumed(calls, &handovers, rules));
+    violations.extend(fresh(calls, events, end));
     violations.sort_by_key(|violation| (violation.rule, violation.at));
     violations
 }

@@ -18,6 +18,7 @@ fn call(action: Action, (start, end): (u64, u64), outcome: Outcome) -> Call {
         outcome,
         node: None,
         reply: None,
+        fresh: None,
         error: String::new(),
     }
 }
