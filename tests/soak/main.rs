@@ -16,6 +16,7 @@
 
 mod chance;
 mod faults;
+mod fresh;
 mod kind;
 mod load;
 mod schedule;
@@ -69,4 +70,20 @@ async fn the_rules_hold_under_random_faults() {
     let minutes: f64 = minutes.unwrap_or(0.5);
     let end = End::Time(Duration::from_secs_f64(60.0 * minutes));
     soak::run(seed, kind, end).await;
+}
+
+/// `make soak` tries a million.
+const READS: usize = 10_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_with_a_token_is_stale_under_faults() {
+    let set = |name| env::var(name).ok().filter(|text| !text.is_empty());
+    let seed = set("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
+    let reads = set("SOAK_READS").map(|text| text.parse().expect("READS is a number"));
+    let seed = match (seed, reads) {
+        (Some(seed), _) => seed,
+        (None, Some(_)) => RandomState::new().hash_one(0) % 1_000_000,
+        (None, None) => 12,
+    };
+    fresh::run(seed, reads.unwrap_or(READS)).await;
 }

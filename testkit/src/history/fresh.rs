@@ -121,10 +121,6 @@ impl FreshCounts {
             .iter()
             .filter_map(|call| Some((call, call.fresh.as_ref()?)))
         {
-            counts.failed += usize::from(call.outcome != Outcome::Ok);
-            if call.outcome != Outcome::Ok {
-                continue;
-            }
             match fresh {
                 Fresh::After { token, told } => match told {
                     Told::Consistent => counts.proven += 1,
@@ -149,6 +145,9 @@ impl FreshCounts {
                 && survives(call, end)
         };
         counts.stale = calls.iter().filter(is_stale).count();
+        let has_failed =
+            |call: &&Call| matches!(call.action, Action::Get { .. }) && call.outcome != Outcome::Ok;
+        counts.failed = calls.iter().filter(has_failed).count();
         counts
     }
 

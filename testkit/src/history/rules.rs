@@ -34,6 +34,17 @@ pub enum Rule {
     FalseConsistent,
 }
 
+impl Rule {
+    /// Whether it is one of W8 to W10.
+    #[must_use]
+    pub fn is_about_freshness(self) -> bool {
+        matches!(
+            self,
+            Self::StaleRead | Self::FalseLost | Self::FalseConsistent
+        )
+    }
+}
+
 /// A rule was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

@@ -1,0 +1,277 @@
+//! Those who write, and those who read what was written.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis_rw_pool::redis::{self, RedisError, RedisResult, aio::ConnectionLike};
+use redis_rw_pool::{Pool, Session, SessionState, Token};
+use testkit::history::{Action, Fresh, History, Outcome, Told};
+use tokio::task::JoinSet;
+
+use crate::chance::Chance;
+
+const WRITERS: u64 = 6;
+const READERS: u64 = 12;
+const PAUSE: Duration = Duration::from_millis(1);
+/// Most reads are of what was written just now.
+const RECENT: usize = 20;
+/// Longer than any call takes.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// Whom calls go to.
+#[derive(Debug, Clone)]
+pub(crate) struct Wells {
+    pub(crate) old: Pool,
+    /// Knows no failover before this round.
+    pub(crate) young: Pool,
+}
+
+impl Wells {
+    fn draw(&self, chance: &mut Chance) -> &Pool {
+        if chance.one_in(3) {
+            &self.young
+        } else {
+            &self.old
+        }
+    }
+}
+
+/// An acknowledged write, as a browser would keep it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cookie {
+    key: String,
+    token: Token,
+}
+
+/// All that was acknowledged, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Ring(Mutex<Vec<Cookie>>);
+
+impl Ring {
+    fn draw(&self, chance: &mut Chance) -> Option<Cookie> {
+        let all = self.0.lock();
+        let from = if chance.one_in(5) {
+            0
+        } else {
+            all.len().saturating_sub(RECENT)
+        };
+        let some = &all[from..];
+        (!some.is_empty()).then(|| some[chance.index(some.len())].clone())
+    }
+
+    /// So many, from the first to the last.
+    pub(crate) fn sample(&self, count: usize) -> Vec<Cookie> {
+        let all = self.0.lock();
+        let step = all.len().div_ceil(count).max(1);
+        all.iter().step_by(step).cloned().collect()
+    }
+}
+
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    callers: JoinSet<()>,
+}
+
+impl Load {
+    pub(crate) fn start(
+        wells: &Wells,
+        history: &History,
+        ring: &Arc<Ring>,
+        round: usize,
+        chance: &Chance,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut callers = JoinSet::new();
+        for number in 0..WRITERS + READERS {
+            let mut caller = Caller {
+                name: format!("{round}:{number}"),
+                next: 0,
+                wells: wells.clone(),
+                history: history.clone(),
+                ring: Arc::clone(ring),
+                chance: chance.fork(100 + number),
+                session: None,
+            };
+            let stop = Arc::clone(&stop);
+            callers.spawn(async move {
+                while !stop.load(Relaxed) {
+                    if number < WRITERS {
+                        caller.write().await;
+                    } else {
+                        caller.read().await;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+        Self { stop, callers }
+    }
+
+    pub(crate) async fn finish(mut self) {
+        self.stop.store(true, Relaxed);
+        let all = async {
+            while let Some(caller) = self.callers.join_next().await {
+                caller.expect("no caller panics");
+            }
+        };
+        let all = tokio::time::timeout(LONGEST, all).await;
+        all.expect("every call ends");
+    }
+}
+
+struct Caller {
+    name: String,
+    next: u64,
+    wells: Wells,
+    history: History,
+    ring: Arc<Ring>,
+    chance: Chance,
+    session: Option<Session>,
+}
+
+impl Caller {
+    /// Writes a key in a session, and reads it at once in the same one.
+    async fn write(&mut self) {
+        self.next += 1;
+        let key = format!("{}:{}", self.name, self.next);
+        // Big enough for the backlog to be too small soon.
+        let value = format!("{key}|{:060}", self.next);
+        if self.session.is_none() || self.chance.one_in(20) {
+            let monotonic = self.chance.one_in(4);
+            let session = self.wells.draw(&mut self.chance).session();
+            self.session = Some(session.monotonic(monotonic));
+        }
+        let session = self.session.clone().expect("BUG: there is one by now");
+        let call = self.history.begin("writer", Action::set(&key, &value));
+        let atomic = self.chance.one_in(4);
+        match set(&mut session.writer(), &key, &value, atomic).await {
+            Ok(()) => call.end(Outcome::Ok, None, None),
+            Err(error) => return call.fail(judged(&error), &error),
+        }
+        if let Some(token) = session.token() {
+            let key = key.clone();
+            self.ring.0.lock().push(Cookie { key, token });
+        }
+        let call = self.history.begin("own", Action::Get { key: key.clone() });
+        let piped = self.chance.one_in(4);
+        let read = get(&mut session.reader(), &key, piped).await;
+        let (state, token) = (session.state(), session.token());
+        match read {
+            Ok(reply) => {
+                let told = match state {
+                    SessionState::Consistent => Told::Consistent,
+                    // Of an earlier write, perhaps.
+                    _ => Told::Nothing,
+                };
+                let token = text(token.as_ref());
+                call.end_fresh(reply, Fresh::After { token, told });
+            }
+            Err(error) => call.fail(judged(&error), &error),
+        }
+        if state != SessionState::Consistent {
+            self.session = None;
+        }
+    }
+
+    /// Reads what somebody has written.
+    async fn read(&mut self) {
+        let Some(Cookie { key, token }) = self.ring.draw(&mut self.chance) else {
+            return;
+        };
+        let pool = self.wells.draw(&mut self.chance).clone();
+        let piped = self.chance.one_in(4);
+        let way = self.chance.below(10);
+        let call = self
+            .history
+            .begin("reader", Action::Get { key: key.clone() });
+        let (read, fresh) = match way {
+            0..=4 => {
+                let session = pool.session().resume(&token.to_string());
+                let read = get(&mut session.reader(), &key, piped).await;
+                (read, after(&token, told(&session)))
+            }
+            5 | 6 => {
+                let read = get(&mut pool.reader().after(&token), &key, piped).await;
+                (read, after(&token, Told::Nothing))
+            }
+            7 => {
+                let age = self.chance.millis(30..=300);
+                let read = get(&mut pool.reader().within(age), &key, piped).await;
+                (read, Fresh::Within(age))
+            }
+            _ => (get(&mut pool.reader(), &key, piped).await, Fresh::Nothing),
+        };
+        match read {
+            Ok(reply) => call.end_fresh(reply, fresh),
+            Err(error) => call.fail(judged(&error), &error),
+        }
+    }
+}
+
+/// Reads once more what was written, when all is over.
+pub(crate) async fn try_again(pool: &Pool, history: &History, cookies: &[Cookie]) {
+    for Cookie { key, token } in cookies {
+        let call = history.begin("again", Action::Get { key: key.clone() });
+        let session = pool.session().resume(&token.to_string());
+        match get(&mut session.reader(), key, false).await {
+            Ok(reply) => call.end_fresh(reply, after(token, told(&session))),
+            Err(error) => panic!("all is well: {error}"),
+        }
+    }
+}
+
+fn after(token: &Token, told: Told) -> Fresh {
+    let token = token.to_string();
+    Fresh::After { token, told }
+}
+
+fn text(token: Option<&impl fmt::Display>) -> String {
+    token.map(|token| token.to_string()).unwrap_or_default()
+}
+
+fn told(session: &Session) -> Told {
+    match session.state() {
+        SessionState::Consistent => Told::Consistent,
+        SessionState::WriteLost => Told::WriteLost,
+        _ => Told::Unknown,
+    }
+}
+
+async fn set<C: ConnectionLike>(
+    conn: &mut C,
+    key: &str,
+    value: &str,
+    atomic: bool,
+) -> RedisResult<()> {
+    if !atomic {
+        return redis::Cmd::set(key, value).query_async(conn).await;
+    }
+    let mut pipeline = redis::pipe();
+    pipeline.atomic().set(key, value).ignore();
+    pipeline.query_async(conn).await
+}
+
+async fn get<C: ConnectionLike>(
+    conn: &mut C,
+    key: &str,
+    piped: bool,
+) -> RedisResult<Option<String>> {
+    if !piped {
+        return redis::Cmd::get(key).query_async(conn).await;
+    }
+    let mut pipeline = redis::pipe();
+    pipeline.exists(key).ignore().get(key);
+    let (reply,) = pipeline.query_async(conn).await?;
+    Ok(reply)
+}
+
+fn judged(error: &RedisError) -> Outcome {
+    match redis_rw_pool::outcome(error) {
+        redis_rw_pool::Outcome::NotExecuted => Outcome::NotExecuted,
+        redis_rw_pool::Outcome::Unknown => Outcome::Unknown,
+        redis_rw_pool::Outcome::Executed => Outcome::Failed,
+    }
+}
