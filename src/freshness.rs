@@ -35,6 +35,7 @@ use crate::{
     },
     node::{Node, Role},
     position::{
+        Position,
         report::Report,
         timeline::Timeline,
         timelines::Timelines,
@@ -150,17 +151,20 @@ impl Shared {
     /// say where it was.
     pub(crate) fn token_of(&self, answer: &Answer) -> Option<Token> {
         match &**answer {
-            Ok(report) if report.role == Role::Master => {
-                Some(Token::new(report.position, self.topology.epoch()))
-            }
+            Ok(report) if report.role == Role::Master => Some(self.token_at(report.position)),
             _ => None,
         }
+    }
+
+    /// With the topology's epoch of now.
+    pub(crate) fn token_at(&self, position: Position) -> Token {
+        Token::new(position, self.topology.epoch())
     }
 
     /// What a read has seen at most, behind which a node answered this.
     pub(crate) fn seen_at(&self, answer: &Answer) -> Option<Token> {
         let report = answer.as_ref().ok()?;
-        Some(Token::new(report.position, self.topology.epoch()))
+        Some(self.token_at(report.position))
     }
 
     /// The position that the master has after this call began. Callers who come together share a question.
@@ -300,7 +304,7 @@ impl Shared {
             self.runtime.spawn_uncounted(run);
         }
         match self.sampler.required(now, age) {
-            Some(position) => Some(Ok(Token::new(position, self.topology.snapshot().epoch))),
+            Some(position) => Some(Ok(self.token_at(position))),
             None => self.ask_master(line, until).await,
         }
     }

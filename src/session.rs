@@ -165,8 +165,9 @@ impl Session {
     /// What reads of the session see at least, for a cookie, a header or a message. `None` where nothing
     /// was written and nothing resumed.
     ///
-    /// After a write of unknown outcome it does not cover that write;
-    /// [`Pool::token`](crate::Pool::token) does.
+    /// After a write of unknown outcome, or one of which only the reply came before the connection was lost,
+    /// it is a token of no history. Who reads after it asks the master first, so that its reads see what was
+    /// executed. Their session's [`state`](Self::state) is then [`Unknown`](SessionState::Unknown).
     pub fn token(&self) -> Option<Token> {
         self.core.token()
     }

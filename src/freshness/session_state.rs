@@ -11,7 +11,8 @@ pub enum SessionState {
     /// in the same moment. Reads see what is left.
     WriteLost,
     /// The session went on with a token whose history nobody here knows: it is from before two failovers, of
-    /// another deployment, or forged. Reads see everything that the master had when it was asked, which
+    /// another deployment, of a session with a write of unknown outcome, or forged. Or it wrote before two
+    /// failovers and read nothing in between. Reads see everything that the master had when it was asked, which
     /// includes all that has survived.
     Unknown,
 }

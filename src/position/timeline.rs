@@ -21,6 +21,18 @@ impl Timeline {
         (bytes != [0; 20]).then_some(Self(bytes))
     }
 
+    /// One that is nobody's, from random bits.
+    pub(crate) fn stranger(mut bits: impl FnMut() -> u64) -> Self {
+        let mut bytes = [0; 20];
+        for chunk in bytes.chunks_mut(8) {
+            let random = bits().to_be_bytes();
+            chunk.copy_from_slice(&random[..chunk.len()]);
+        }
+        // All zeros stand for no id at all.
+        bytes[0] |= 1;
+        Self(bytes)
+    }
+
     #[cfg(test)]
     pub(crate) const fn of(bytes: [u8; 20]) -> Self {
         Self(bytes)

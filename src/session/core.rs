@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -17,8 +17,9 @@ use crate::{
         session_state::SessionState,
     },
     node::Role,
-    position::{timelines::Timelines, token::Token},
+    position::{Position, timeline::Timeline, timelines::Timelines, token::Token},
     session::record::Record,
+    util::jitter,
     wire::position_question::{Answers, Want},
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Core {
     record: Mutex<Record>,
     /// As in the record, for reads, of which nothing is kept otherwise.
     is_monotonic: AtomicBool,
+    /// Random, for tokens in doubt. Most sessions need none.
+    stranger: OnceLock<u64>,
 }
 
 impl Core {
@@ -36,6 +39,7 @@ impl Core {
             shared,
             record: Mutex::default(),
             is_monotonic: AtomicBool::new(false),
+            stranger: OnceLock::new(),
         }
     }
 
@@ -48,8 +52,23 @@ impl Core {
         self.is_monotonic.store(monotonic, Relaxed);
     }
 
+    /// In doubt it is a token of a timeline that is nobody's, another one for each doubt: who reads after it
+    /// asks the master first, in whatever process.
     pub(super) fn token(&self) -> Option<Token> {
-        self.record.lock().token().cloned()
+        let doubts = {
+            let record = self.record.lock();
+            let Some(doubts) = record.doubts() else {
+                return record.token().cloned();
+            };
+            doubts
+        };
+        let own = self.stranger.get_or_init(jitter::seed);
+        let mut state = own.wrapping_add(doubts);
+        let timeline = Timeline::stranger(|| jitter::roll(&mut state));
+        Some(self.shared.token_at(Position {
+            timeline,
+            offset: 0,
+        }))
     }
 
     pub(super) fn state(&self) -> SessionState {

@@ -60,15 +60,20 @@ impl Record {
         self.with(token, timelines)
     }
 
+    /// How many writes there were whose outcome is unknown, or whose position is, if the last of them is not
+    /// settled. The token does not cover those.
+    pub(crate) fn doubts(&self) -> Option<u64> {
+        (self.doubts > self.settled).then_some(self.doubts)
+    }
+
     /// Whether the next read needs anything.
     pub(crate) fn needs_anything(&self) -> bool {
-        self.doubts > self.settled || self.token.is_some()
+        self.doubts().is_some() || self.token.is_some()
     }
 
     /// What the next read needs.
     pub(crate) fn need(&self) -> Need {
-        if self.doubts > self.settled {
-            let doubts = self.doubts;
+        if let Some(doubts) = self.doubts() {
             return Need::MasterNow { doubts };
         }
         self.token.clone().map_or(Need::Nothing, Need::After)
@@ -92,9 +97,17 @@ impl Record {
 
     fn with(self, token: Token, timelines: &Timelines) -> Self {
         // After this nobody can tell any more.
-        let told = self.state(timelines);
+        let mut told = self.state(timelines);
         let token = match &self.token {
-            Some(known) => timelines.later(known, &token),
+            Some(known) => {
+                // There was a failover in between of which this pool knows nothing.
+                if timelines.standing(known) == Standing::Unknown
+                    && timelines.standing(&token) == Standing::Kept
+                {
+                    told = told.and(SessionState::Unknown);
+                }
+                timelines.later(known, &token)
+            }
             None => token,
         };
         Self {

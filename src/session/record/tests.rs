@@ -149,3 +149,37 @@ fn a_session_goes_on_from_wherever_its_token_came() {
     // Nothing is known of it yet.
     assert_eq!(record.state(&timelines), Consistent);
 }
+
+#[test]
+fn what_was_written_before_a_failover_that_nobody_saw_is_unknown() {
+    // From `a` came `b` came `c`, and nobody asked while `b` was there.
+    let mut timelines = one_timeline();
+    timelines.learn(&heir('c', 220, 'b', 200), Some(3));
+    for (written, then, state) in [
+        (token('a', 10), token('c', 230), Unknown),
+        (token('b', 10), token('c', 230), Consistent),
+        (token('b', 210), token('c', 230), WriteLost),
+        // The pool has not heard yet of the master that this is from.
+        (token('c', 210), token('d', 230), Consistent),
+    ] {
+        let record = Record::default()
+            .wrote(Some(written.clone()), &timelines)
+            .wrote(Some(then), &timelines);
+        assert_eq!(record.state(&timelines), state, "{written}");
+    }
+}
+
+#[test]
+fn a_session_is_in_doubt_until_the_master_was_asked() {
+    let timelines = one_timeline();
+    assert_eq!(wrote(10).doubts(), None);
+    let record = wrote(10).outcome_unknown().outcome_unknown();
+    assert_eq!(record.doubts(), Some(2));
+    // A later write that is answered settles nothing: the other one may be on its way.
+    let record = record.wrote(Some(token('a', 20)), &timelines);
+    assert_eq!(record.doubts(), Some(2));
+    let record = record.asked(token('a', 30), 1, &timelines);
+    assert_eq!(record.doubts(), Some(2));
+    let record = record.asked(token('a', 30), 2, &timelines);
+    assert_eq!(record.doubts(), None);
+}

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::support::{LONG, eventually, local, readable_are};
 
-/// A pool that learns of the servers only now. It waits for so many replicas.
+/// A pool that learns of the servers only now. It waits for as many replicas, or more.
 async fn late(
     servers: &[Server],
     replicas: usize,
@@ -22,7 +22,10 @@ async fn late(
     config.refresh_interval = crate::support::SECOND;
     change(&mut config);
     let pool = Pool::connect(config).await.unwrap();
-    readable_are(&pool, replicas, LONG).await;
+    eventually("replicas are readable", LONG, || async {
+        pool.topology().readable().count() >= replicas
+    })
+    .await;
     pool
 }
 
@@ -139,6 +142,35 @@ async fn a_token_of_two_failovers_ago_costs_one_question() {
     }
     let status = freshness(&late);
     assert_eq!((status.unknown, status.from_master), (50, 0), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_before_two_failovers_that_nobody_looked_at_is_not_called_consistent() {
+    let servers = trio();
+    let [first, second, third] = servers.nodes() else {
+        unreachable!()
+    };
+    let pool = pool_on(servers.nodes(), |_| ()).await;
+    let session = pool.session();
+    // Lost in the first of them.
+    hold(second);
+    hold(third);
+    let () = session.writer().set("k", 1).await.unwrap();
+    promote(second);
+    follow(third, second);
+    follow(first, second);
+    release(second);
+    release(third);
+    master_is(&pool, second).await;
+    block_in_place(|| in_step(second, 2));
+    promote(third);
+    follow(first, third);
+    follow(second, third);
+    master_is(&pool, third).await;
+    let () = session.writer().set("other", 1).await.unwrap();
+    assert_eq!(session.state(), SessionState::Unknown);
+    assert_eq!(get(session.reader(), "k").await, None);
+    assert_eq!(get(session.reader(), "other").await, Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

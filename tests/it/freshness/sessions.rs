@@ -109,6 +109,7 @@ async fn after_a_write_of_unknown_outcome_the_next_read_asks_the_master() {
     config.refresh_interval = Duration::from_secs(1);
     let pool = Pool::connect(config).await.unwrap();
     readable_are(&pool, 2, LONG).await;
+    let other = pool_on(servers.nodes(), only_replicas).await;
     let session = pool.session();
     let () = session.writer().set("k", 1).await.unwrap();
     hold(slow);
@@ -142,7 +143,17 @@ async fn after_a_write_of_unknown_outcome_the_next_read_asks_the_master() {
         "{error}"
     );
     block_in_place(|| proxy.heal());
+    // Its token makes others ask, too.
+    let doubtful = session.token().unwrap();
+    assert_eq!(session.token().as_ref(), Some(&doubtful));
+    let text = doubtful.to_string();
+    for _ in 0..10 {
+        let other = other.session().resume(&text);
+        assert_eq!(get(other.reader(), "k").await, Some(100));
+        assert_eq!(other.state(), SessionState::Unknown);
+    }
     let seen = get(session.reader(), "k").await;
+    assert_ne!(session.token(), Some(doubtful));
     assert_eq!((seen, value_at(master, "k")), (Some(100), Some(100)));
     assert_eq!(session.state(), SessionState::Consistent);
     release(slow);
