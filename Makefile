@@ -24,6 +24,8 @@ SECONDS ?= 60
 # How long to soak, with which faults, and on which kind of deployment (plain, without-events,
 # two-spellings, balanced). The seed is chosen and printed when none is given; it decides on the kind.
 MINUTES ?= 20
+# How many reads that must have seen something to soak with at least; a million takes some ten minutes.
+READS ?= 1000000
 SEED ?=
 DEPLOYMENT ?=
 
@@ -48,10 +50,13 @@ test-fast: ## unit tests and the tests with fake servers, without redis-server; 
 	$(FAST_TEST) --lib -- --skip ::model:: --skip the_server_at_hand_agrees
 	$(FAST_TEST) --test it fakes:: -- --test-threads $(FAST_TEST_THREADS)
 
-soak: redis ## random faults under load for MINUTES (20), the same ones for the same SEED; DEPLOYMENT=
+soak: redis ## random faults under load for MINUTES (20), then READS (1000000) fresh reads; SEED=, DEPLOYMENT=
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) SOAK_DEPLOYMENT=$(DEPLOYMENT) \
 		$(CARGO) test --locked --test soak -- \
 		--nocapture --exact the_rules_hold_under_random_faults
+	SOAK_READS=$(READS) SOAK_SEED=$(SEED) \
+		$(CARGO) test --locked --test soak -- \
+		--nocapture --exact no_read_with_a_token_is_stale_under_faults
 
 lint: ## formatting, clippy, documentation; warnings are errors
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
