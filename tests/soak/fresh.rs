@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_rw_pool::{Config, Node, Pool};
+use redis_rw_pool::{Adopt, Config, Node, Pool, Protocol, ReadFrom};
 use testkit::history::{Event, FreshCounts, History, Rules, State, Violation, verdict};
 use testkit::{Deployment, Proxies};
 use tokio::task::block_in_place;
@@ -32,7 +32,7 @@ pub(crate) async fn run(seed: u64, reads: usize) {
     println!("fresh reads: SEED={seed}, {reads} reads");
     let began = Instant::now();
     let servers = Servers::start();
-    let old = servers.connect().await;
+    let old = servers.connect(|_| ()).await;
     let mut sum = FreshCounts::default();
     let chance = Chance::new(seed);
     let mut number = 0;
@@ -75,7 +75,7 @@ impl Servers {
         }
     }
 
-    async fn connect(&self) -> Pool {
+    async fn connect(&self, change: impl FnOnce(&mut Config)) -> Pool {
         let mut config = Config::new(self.proxies.sentinel_addrs(), self.deployment.master_name());
         let dial = self.proxies.dial().into_iter();
         let table = dial.map(|(node, proxy)| {
@@ -86,8 +86,19 @@ impl Servers {
         config.refresh_interval = Duration::from_secs(1);
         config.command_timeout = Some(Duration::from_secs(2));
         config.failover_timeout = Duration::from_secs(20);
+        change(&mut config);
         Pool::connect(config).await.expect("all is well")
     }
+}
+
+/// Another kind of pool in each round.
+fn vary(config: &mut Config, number: usize) {
+    if number % 2 == 1 {
+        (config.protocol, config.adopt) = (Protocol::Resp2, Adopt::Promoted);
+    }
+    // Each fault meets each of them.
+    let kinds = [ReadFrom::ReplicaPreferred, ReadFrom::Any, ReadFrom::Replica];
+    config.read_from = kinds[number / Main::ALL.len() % kinds.len()];
 }
 
 /// Load while one main fault and many small ones happen; then everything heals and is judged.
@@ -100,7 +111,7 @@ async fn round(
 ) -> FreshCounts {
     let history = History::default();
     // One that has seen no failover.
-    let young = servers.connect().await;
+    let young = servers.connect(|config| vary(config, number)).await;
     let wells = Wells {
         old: old.clone(),
         young,
@@ -156,7 +167,7 @@ async fn judge(
     history.note(Event::Settled {
         history: info["master_replid"].clone(),
     });
-    let stranger = servers.connect().await;
+    let stranger = servers.connect(|_| ()).await;
     for pool in [&wells.old, &wells.young, &stranger] {
         load::try_again(pool, history, &ring.sample(TRIED_AGAIN)).await;
     }

@@ -104,7 +104,7 @@ fn nag(
     while Instant::now() < until {
         let one = replicas[chance.index(replicas.len())];
         let lasts = chance.millis(30..=250);
-        let fault = chance.below(9);
+        let fault = chance.below(10);
         history.note(Event::Note(format!(
             "{fault} at {} for {lasts:?}",
             one.name()
@@ -125,7 +125,12 @@ fn nag(
                 thread::sleep(lasts);
                 one.resume();
             }
-            7 => proxies.of(one).end_connections(Ending::Reset),
+            7 => {
+                master.pause();
+                thread::sleep(lasts / 2);
+                master.resume();
+            }
+            8 => proxies.of(one).end_connections(Ending::Reset),
             _ => {
                 // Replies of executed writes are lost.
                 let (after, ending) = (chance.index(3000), Ending::Reset);

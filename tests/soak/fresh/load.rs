@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis_rw_pool::redis::{self, RedisError, RedisResult, aio::ConnectionLike};
-use redis_rw_pool::{Pool, Session, SessionState, Token};
+use redis_rw_pool::{Freshness, Pool, Session, SessionState, Token};
 use testkit::history::{Action, Fresh, History, Outcome, Told};
 use tokio::task::JoinSet;
 
@@ -122,6 +122,33 @@ impl Load {
     }
 }
 
+/// How a read is sent.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    piped: bool,
+    /// Over a connection of its own.
+    exclusive: bool,
+}
+
+async fn read_in(session: &Session, key: &str, shape: Shape) -> RedisResult<Option<String>> {
+    if shape.exclusive {
+        return get(&mut session.read().await?, key, shape.piped).await;
+    }
+    get(&mut session.reader(), key, shape.piped).await
+}
+
+async fn read_with(
+    pool: &Pool,
+    freshness: Freshness,
+    key: &str,
+    shape: Shape,
+) -> RedisResult<Option<String>> {
+    if shape.exclusive {
+        return get(&mut pool.read_with(freshness).await?, key, shape.piped).await;
+    }
+    get(&mut pool.reader().with(freshness), key, shape.piped).await
+}
+
 struct Caller {
     name: String,
     next: u64,
@@ -146,8 +173,16 @@ impl Caller {
         }
         let session = self.session.clone().expect("BUG: there is one by now");
         let call = self.history.begin("writer", Action::set(&key, &value));
-        let atomic = self.chance.one_in(4);
-        match set(&mut session.writer(), &key, &value, atomic).await {
+        let (atomic, exclusive) = (self.chance.one_in(4), self.chance.one_in(3));
+        let written = if exclusive {
+            match session.write().await {
+                Ok(mut conn) => set(&mut conn, &key, &value, atomic).await,
+                Err(error) => Err(error.into()),
+            }
+        } else {
+            set(&mut session.writer(), &key, &value, atomic).await
+        };
+        match written {
             Ok(()) => call.end(Outcome::Ok, None, None),
             Err(error) => return call.fail(judged(&error), &error),
         }
@@ -156,8 +191,8 @@ impl Caller {
             self.ring.0.lock().push(Cookie { key, token });
         }
         let call = self.history.begin("own", Action::Get { key: key.clone() });
-        let piped = self.chance.one_in(4);
-        let read = get(&mut session.reader(), &key, piped).await;
+        let shape = self.shape();
+        let read = read_in(&session, &key, shape).await;
         let (state, token) = (session.state(), session.token());
         match read {
             Ok(reply) => {
@@ -176,33 +211,45 @@ impl Caller {
         }
     }
 
+    fn shape(&mut self) -> Shape {
+        Shape {
+            piped: self.chance.one_in(4),
+            exclusive: self.chance.one_in(3),
+        }
+    }
+
     /// Reads what somebody has written.
     async fn read(&mut self) {
         let Some(Cookie { key, token }) = self.ring.draw(&mut self.chance) else {
             return;
         };
         let pool = self.wells.draw(&mut self.chance).clone();
-        let piped = self.chance.one_in(4);
+        let shape = self.shape();
         let way = self.chance.below(10);
         let call = self
             .history
             .begin("reader", Action::Get { key: key.clone() });
         let (read, fresh) = match way {
-            0..=4 => {
+            0..=3 => {
                 let session = pool.session().resume(&token.to_string());
-                let read = get(&mut session.reader(), &key, piped).await;
+                let read = read_in(&session, &key, shape).await;
                 (read, after(&token, told(&session)))
             }
-            5 | 6 => {
-                let read = get(&mut pool.reader().after(&token), &key, piped).await;
+            4 | 5 => {
+                let freshness = Freshness::After(token.clone());
+                let read = read_with(&pool, freshness, &key, shape).await;
                 (read, after(&token, Told::Nothing))
             }
-            7 => {
-                let age = self.chance.millis(30..=300);
-                let read = get(&mut pool.reader().within(age), &key, piped).await;
+            6 | 7 => {
+                let age = self.chance.millis(10..=120);
+                let freshness = Freshness::Within(age);
+                let read = read_with(&pool, freshness, &key, shape).await;
                 (read, Fresh::Within(age))
             }
-            _ => (get(&mut pool.reader(), &key, piped).await, Fresh::Nothing),
+            _ => {
+                let read = read_with(&pool, Freshness::Any, &key, shape).await;
+                (read, Fresh::Nothing)
+            }
         };
         match read {
             Ok(reply) => call.end_fresh(reply, fresh),
