@@ -29,10 +29,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use kind::Kind;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 /// The tests here take turns: one counts the files that this process has open, and all keep both cores busy.
-static TURN: Mutex<()> = Mutex::const_new(());
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// What every run of the tests repeats: the seed, the kind of deployment, the last round. On the plain
 /// one there are faults of most kinds, on each of the others a planned failover.
@@ -61,7 +61,7 @@ impl End {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rules_hold_under_random_faults() {
-    let _turn = TURN.lock().await;
+    let _turn = TURN.acquire().await.unwrap();
     let set = |name| env::var(name).ok().filter(|text| !text.is_empty());
     let seed = set("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
     let kind = set("SOAK_DEPLOYMENT").map(|text| text.parse().expect("DEPLOYMENT is a kind"));
@@ -84,7 +84,7 @@ const READS: usize = 10_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_with_a_token_is_stale_under_faults() {
-    let _turn = TURN.lock().await;
+    let _turn = TURN.acquire().await.unwrap();
     let set = |name| env::var(name).ok().filter(|text| !text.is_empty());
     let seed = set("SOAK_SEED").map(|text| text.parse().expect("SEED is a number"));
     let reads = set("SOAK_READS").map(|text| text.parse().expect("READS is a number"));

@@ -53,10 +53,11 @@ impl<'a> Lineage<'a> {
         let mut lineage = Self::default();
         for (at, event) in events {
             match event {
-                Event::Began { history, from } => {
-                    if let Some((parent, cut)) = from {
-                        lineage.parents.insert(history, (parent, *cut));
-                    }
+                Event::Began {
+                    history,
+                    from: Some((parent, cut)),
+                } => {
+                    lineage.parents.insert(history, (parent, *cut));
                 }
                 Event::Settled { history } => {
                     (lineage.last, lineage.settled) = (Some(history.as_str()), Some(*at));

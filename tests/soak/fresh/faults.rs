@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use testkit::history::{Event, History};
 use testkit::proxy::{Ending, Flow, Toward};
 use testkit::{Client, Deployment, Proxies, Server};
+use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::faults::LIMIT;
