@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use redis_rw_pool::{Config, FreshnessStatus, Multiplexed, Pool};
-use testkit::{Deployment, Server};
+use testkit::{Client, Deployment, Server};
 use tokio::task::block_in_place;
 
 use crate::support::{LONG, eventually, local, patient, readable_are};
@@ -120,4 +120,34 @@ fn freshness(pool: &Pool) -> FreshnessStatus {
 /// Commands of this name that were executed, without this question.
 fn calls(server: &Server, command: &str) -> u64 {
     block_in_place(|| server.command_stat(command))
+}
+
+/// The name of a pool's connections whose questions are counted.
+const APP: &str = "app";
+
+/// Hears of every command that the server executes from now on.
+fn watch(server: &Server) -> Client {
+    let mut client = server.connect().unwrap();
+    assert_eq!(client.call(&["MONITOR"]).unwrap().as_str(), "OK");
+    client
+}
+
+/// How often a server was asked for its position since then or the last time. The pool also asks for roles,
+/// over connections of its own, which do not count.
+fn asked(server: &Server, watched: &mut Client) -> usize {
+    let clients = server.client_list();
+    let own = format!("{APP}-probe");
+    let probes = clients.iter().filter(|client| client["name"] == own);
+    let probes: Vec<&String> = probes.map(|client| &client["addr"]).collect();
+    server.cmd(&["ECHO", "that is all"]);
+    let mut asked = 0;
+    loop {
+        let line = watched.read().unwrap();
+        let line = line.as_str().to_ascii_lowercase();
+        if line.contains("that is all") {
+            return asked;
+        }
+        let is_probe = probes.iter().any(|addr| line.contains(addr.as_str()));
+        asked += usize::from(!is_probe && line.contains("\"info\""));
+    }
 }

@@ -8,11 +8,11 @@ use redis_rw_pool::{
 };
 use testkit::{Client, Deployment, Server};
 
-use super::{freshness, get, hold, in_step, only_replicas, pool_on, promote, put, release, trio};
+use super::{
+    APP, asked, freshness, get, hold, in_step, only_replicas, pool_on, promote, put, release, trio,
+    watch,
+};
 use crate::support::{LONG, SOON, chain, eventually, patient};
-
-/// The name of a pool's connections.
-const APP: &str = "app";
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -270,34 +270,4 @@ async fn nothing_is_asked_where_nobody_wants_to_know() {
         .map(|(node, watched)| asked(node, watched))
         .sum();
     assert_eq!(sum, 20);
-}
-
-/// Hears of every command that the server executes from now on.
-fn watch(server: &Server) -> Client {
-    let mut client = server.connect().unwrap();
-    assert_eq!(client.call(&["MONITOR"]).unwrap().as_str(), "OK");
-    client
-}
-
-/// How often a server was asked for its position since then, over connections of callers. The pool itself
-/// asks for roles over others.
-fn asked(server: &Server, watched: &mut Client) -> usize {
-    let clients = server.client_list();
-    let callers: Vec<&String> = clients
-        .iter()
-        .filter(|client| client["name"] == APP)
-        .map(|client| &client["addr"])
-        .collect();
-    assert!(!callers.is_empty(), "{} serves nobody", server.name());
-    server.cmd(&["ECHO", "that is all"]);
-    let mut asked = 0;
-    loop {
-        let line = watched.read().unwrap();
-        let line = line.as_str().to_ascii_lowercase();
-        if line.contains("that is all") {
-            return asked;
-        }
-        let is_callers = callers.iter().any(|addr| line.contains(addr.as_str()));
-        asked += usize::from(is_callers && line.contains("\"info\""));
-    }
 }
