@@ -17,7 +17,7 @@ use crate::chance::Chance;
 use crate::faults::LIMIT;
 
 /// How long small faults go on before and after the main one.
-const LAG: Duration = Duration::from_millis(800);
+const LAG: Duration = Duration::from_millis(500);
 /// How long a planned failover may take before it is asked for again.
 const SWITCH: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
