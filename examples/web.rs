@@ -11,18 +11,37 @@
 //!
 //! `LISTEN` moves it elsewhere. `REDIS_URL` names other servers, and the other variables that
 //! [`Config::from_env`] reads change other settings.
+//!
+//! A browser sees on any instance what it has written, from replicas that have it: the token of its session
+//! is in a cookie. Start another instance with `LISTEN=127.0.0.1:3334`, and let both replicas take nothing
+//! from their master for a minute. Anna, who wrote, sees it at the other instance; Ben, who has no cookie,
+//! sees the old value.
+//!
+//! ```text
+//! curl -c anna -X PUT http://127.0.0.1:3333/kv/colour -d blue
+//! redis-cli -p 6380 client pause 60000 write; redis-cli -p 6381 client pause 60000 write
+//! curl -c anna -b anna -X PUT http://127.0.0.1:3333/kv/colour -d red
+//! curl -w '\n' -b anna http://127.0.0.1:3334/kv/colour    # red, from the master
+//! curl -w '\n' -b ben http://127.0.0.1:3334/kv/colour     # blue
+//!
+//! redis-cli -p 6381 client unpause
+//! for i in $(seq 20); do curl -s -w '\n' -b anna http://127.0.0.1:3334/kv/colour; done | sort | uniq -c    # 20 red
+//! for i in $(seq 20); do curl -s -w '\n' -b ben http://127.0.0.1:3334/kv/colour; done | sort | uniq -c     # a mixture
+//! curl http://127.0.0.1:3334/status    # "freshness": one read went to the master, those after it to 6381
+//! ```
 
 use std::{env, error::Error, process::ExitCode};
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Extension, Json, Router,
+    extract::{Path, Request, State},
     http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use redis_rw_pool::{
-    Config, ConfigError, Node, Outcome, Pool, PoolStatus, outcome,
+    Config, ConfigError, FreshnessStatus, Node, Outcome, Pool, PoolStatus, Session, outcome,
     redis::{AsyncCommands, RedisError},
 };
 use serde_json::{Map, Value, json};
@@ -50,6 +69,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/kv/{key}", get(get_value).put(put_value))
         .route("/topology", get(topology))
         .route("/status", get(status))
+        .layer(middleware::from_fn_with_state(pool.clone(), own_writes))
         .with_state(pool.clone());
 
     let listener = TcpListener::bind(&address).await?;
@@ -68,6 +88,37 @@ fn config() -> Result<Config, ConfigError> {
         Some(_) => Config::from_env("REDIS"),
         None => Config::from_url(REDIS_URL),
     }
+}
+
+/// Resumes the session of the browser that sent the request, and gives it the token of what the request
+/// has written, so that its next request sees that on any instance of this program.
+///
+/// The token is no secret and grants nothing. Behind HTTPS add `Secure` to the cookie. It lasts for longer
+/// than a replica should lag.
+async fn own_writes(State(pool): State<Pool>, mut request: Request, next: Next) -> Response {
+    let cookies = request.headers().get_all(header::COOKIE).iter();
+    let tokens = cookies
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|cookie| cookie.trim().strip_prefix("own_writes="));
+    let session = tokens.fold(pool.session(), Session::resume); // what is no token is ignored
+    let before = session.token();
+    request.extensions_mut().insert(session.clone());
+
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let state = HeaderValue::from_static(session.state().as_str());
+    headers.insert("session-state", state);
+    // Only after a write, also where the request failed later: a slow read would put an older token back.
+    if let Some(token) = session
+        .token()
+        .filter(|token| before.as_ref() != Some(token))
+    {
+        let cookie = format!("own_writes={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age=60");
+        let cookie = cookie.try_into().expect("BUG: a token is ASCII");
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// Counts the visit on the master and reads the count from a replica, which may be a visit behind.
@@ -90,8 +141,12 @@ async fn count(State(pool): State<Pool>) -> Result<String, Failure> {
     ))
 }
 
-async fn get_value(State(pool): State<Pool>, Path(key): Path<String>) -> Result<Response, Failure> {
-    let value: Option<Vec<u8>> = pool.read().await?.get(format!("kv:{key}")).await?;
+/// From a replica that has what this browser has written.
+async fn get_value(
+    Extension(session): Extension<Session>,
+    Path(key): Path<String>,
+) -> Result<Response, Failure> {
+    let value: Option<Vec<u8>> = session.reader().get(format!("kv:{key}")).await?;
     Ok(match value {
         Some(value) => value.into_response(),
         None => (StatusCode::NOT_FOUND, "no such key\n").into_response(),
@@ -99,13 +154,12 @@ async fn get_value(State(pool): State<Pool>, Path(key): Path<String>) -> Result<
 }
 
 async fn put_value(
-    State(pool): State<Pool>,
+    Extension(session): Extension<Session>,
     Path(key): Path<String>,
     value: axum::body::Bytes,
 ) -> Result<StatusCode, Failure> {
-    let () = pool
-        .write()
-        .await?
+    let () = session
+        .writer()
         .set(format!("kv:{key}"), &value[..])
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -148,7 +202,25 @@ async fn status(State(pool): State<Pool>) -> Json<Value> {
             "events": sentinel.events,
             "reports": reports,
         },
+        "freshness": freshness(&status.freshness),
     }))
+}
+
+fn freshness(status: &FreshnessStatus) -> Value {
+    let bytes_behind: Map<String, Value> = status
+        .nodes
+        .iter()
+        .map(|lag| (lag.node.to_string(), lag.bytes.into()))
+        .collect();
+    json!({
+        "proven": status.proven,
+        "thrown_away": status.thrown_away,
+        "waited": status.waited,
+        "from_master": status.from_master,
+        "lost": status.lost,
+        "unknown": status.unknown,
+        "bytes_behind": bytes_behind,
+    })
 }
 
 fn pool_status(status: &PoolStatus) -> Value {
