@@ -246,10 +246,11 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing the configuration.
     ///
     /// False for a bad configuration, a closed pool, one whose runtime has ended, an unknown master
-    /// name, a write that was lost, a missing permission, where every Sentinel refuses us, and where a node refuses the credentials, the database or,
-    /// in protected mode, everybody. Also false where a node and the pool do not accept each other's
-    /// certificates, which only [`Pool::connect`](crate::Pool::connect) fails with: a pool that runs waits
-    /// for others, and what runs out then is time.
+    /// name, a write that was lost, a missing permission, where every Sentinel refuses us, and where a node
+    /// refuses the credentials, the database or, in protected mode, everybody. Also false where a node and
+    /// the pool do not accept each other's certificates, which only
+    /// [`Pool::connect`](crate::Pool::connect) fails with: a pool that runs waits for others, and what runs
+    /// out then is time.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Config(_)

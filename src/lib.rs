@@ -63,11 +63,50 @@
 //!   After the link has come up, the replica must first have applied what the master had at that moment.
 //!   While the master itself cannot be reached, a replica that has lost only this link stays readable.
 //!   [`Topology`] has the reason for every replica that is left out.
-//! - Replication is asynchronous: a read may not see yet what was just written. If a read must see
-//!   the latest write, send it through [`Pool::writer`] or [`Pool::write`].
+//! - Replication is asynchronous: a read may not see yet what was just written. A [`Session`] sees its own
+//!   writes, see [Fresh reads](#fresh-reads). If a read must see the latest write of anybody, send it
+//!   through [`Pool::writer`] or [`Pool::write`].
 //!
 //! The command decides nothing: a write sent through [`Pool::read`] or [`Pool::reader`] is refused
 //! by a replica, and executed by the master if [`Config::read_from`] leads there.
+//!
+//! # Fresh reads
+//!
+//! A session reads its own writes, and reads them from replicas:
+//!
+//! ```no_run
+//! use redis_rw_pool::redis::AsyncTypedCommands;
+//!
+//! # async fn example(pool: redis_rw_pool::Pool) -> redis_rw_pool::redis::RedisResult<()> {
+//! let session = pool.session();
+//! let visits = session.writer().incr("visits", 1).await?;
+//! let seen = session.reader().get("visits").await?; // this visit is in it
+//! let token = session.token(); // for a cookie or a message: another process goes on with it
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A node says in `INFO replication` how far its data goes: its *position*. That question travels in the
+//! same write as the command, behind a write and ahead of a read. So a write brings back the master's
+//! position, as a [`Token`], and a read brings back the proof that its node had got so far when the read
+//! ran. A reply without proof is dropped, and the read goes elsewhere: to another replica, after up to
+//! [`patience`](FreshnessLimits::patience) to the master. Commands that travel together share a question,
+//! and where nobody asks for freshness none is sent.
+//!
+//! | | a read sees |
+//! |---|---|
+//! | [`Pool::session`] | the session's writes, and all that the master had executed before them |
+//! | [`Multiplexed::after`] a token | all that the master had when the token was made |
+//! | [`Multiplexed::within`] a time | all that was acknowledged longer ago than that |
+//! | [`Freshness::Master`] | what the master has |
+//!
+//! [`Pool::token`] is the master's position now, and [`Pool::confirm`] waits until replicas have a token.
+//! A text from anywhere may be given to [`Session::resume`]: what is no token is ignored, and with one that
+//! is forged or very old, reads see what the master has. If a failover loses a write, reads see what is left,
+//! and [`Session::state`] says so. [`Session`] says what no token can know.
+//!
+//! The user needs the permission `+info`. Without it reads that ask for freshness, [`Pool::token`] and
+//! [`Pool::confirm`] fail with [`Error::PositionRefused`], and nothing else does.
 //!
 //! # Failover
 //!
@@ -236,6 +275,9 @@
 //! | *fence* | to write nothing of the write pool to a master that is being replaced |
 //! | *sign* | evidence that the master is being replaced, see [`SignKind`] |
 //! | *promote*, *announce* | to make a replica the master, to publish that it is; see [`Adopt`] |
+//! | *timeline* | one uninterrupted history of the data, known by the master's replication id; a failover begins another |
+//! | *position* | how far a node's data goes: a timeline, and the bytes of replication stream up to there |
+//! | *token* | a position that a read must have reached, see [`Token`] |
 //! | *not executed*, *unknown*, *executed* | what is known of a command that failed, see [`Outcome`] |
 //!
 //! The repository has pages with [recipes], [every setting], [what callers get when something fails], and

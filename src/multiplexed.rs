@@ -101,7 +101,9 @@ use crate::{
 /// # Reads
 ///
 /// Each command of a reader goes to the less busy of two connections drawn at random. So two successive
-/// reads may see different replicas, and the second may see an older state than the first.
+/// reads may see different replicas, and the second may see an older state than the first. A read may not
+/// see yet what was just written either; [`after`](Self::after), [`within`](Self::within) and
+/// [`Session`](crate::Session) ask for more, see [Fresh reads](crate#fresh-reads).
 ///
 /// # Failover
 ///

@@ -367,8 +367,8 @@ impl Pool {
     /// A handle for reads that many callers share, to the nodes that `read_from` allows.
     ///
     /// Each command goes to the less busy of two of their connections. Otherwise as
-    /// [`writer`](Self::writer). Reads may be stale, and writes do not belong here, see
-    /// [`read`](Self::read).
+    /// [`writer`](Self::writer). Reads may be stale, unless they ask for more
+    /// ([Fresh reads](crate#fresh-reads)), and writes do not belong here, see [`read`](Self::read).
     pub fn reader(&self) -> Multiplexed {
         self.share(PoolName::Read)
     }

@@ -48,13 +48,16 @@ use crate::{
 ///   the master had executed before those. If the outcome of a write is unknown, the next read asks the
 ///   master first where it is, and sees all that was executed by then.
 /// - If a failover loses a write, reads see what is left, and [`state`](Self::state) says so.
+///   [`OnLost::Fail`](crate::OnLost::Fail) makes it an error.
 /// - Only commands that are known to read only are proven; all others are sent as ever. [`Connection`] says
 ///   which reads over an exclusive connection are not.
 ///
 /// # What is not
 ///
-/// - A key with a time to live may vanish early on a replica whose clock is ahead.
-/// - What is not replicated cannot be seen: what modules and scripts hold back, writes to a replica.
+/// - A key with a time to live may vanish early on a replica whose clock is ahead: Redis sends it as a
+///   moment of the master's clock, and each node compares that with its own.
+/// - What is not replicated cannot be seen: what modules and scripts hold back
+///   ([`redis.set_repl`](https://redis.io/docs/latest/develop/programmability/lua-api/)), writes to a replica.
 /// - Two reads may see different replicas, and the second an older state than the first, as long as both
 ///   have the session's writes; [`monotonic`](Self::monotonic) rules that out.
 #[derive(Clone)]

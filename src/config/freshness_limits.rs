@@ -60,6 +60,7 @@ pub enum Otherwise {
     /// It fails with [`Error::Stale`](crate::Error::Stale).
     Fail,
     /// It returns what the replica that went furthest has, which may be older than the write.
+    /// [`Multiplexed::last_read_was_stale`](crate::Multiplexed::last_read_was_stale) tells.
     Stale,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::position::token::Token;
 
-/// The shortest time that [`Freshness::Within`] can stand for: the master is asked four times within it.
+/// The shortest time that [`Freshness::Within`] can stand for: the master is not asked more often.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// What a read must have seen.
@@ -34,8 +34,21 @@ pub enum Freshness {
     After(Token),
     /// Everything that was acknowledged longer ago than this when the call began. Less than 10 milliseconds
     /// counts as 10.
+    ///
+    /// While somebody reads so, and for 10 seconds after, the pool asks the master for its position four times
+    /// in the shortest such time, at most 100 times a second and at least once. So from 40 milliseconds on, a
+    /// replica that lags by less than three quarters of the time serves the read. The first read asks the
+    /// master itself.
+    ///
+    /// It is the master that this pool knows. While the process is cut off together with a master that was
+    /// deposed, reads may be older, until the pool hears of the failover. A token has no such gap. If the
+    /// master does not answer, nothing can be proven: the read waits up to
+    /// [`command_timeout`](crate::Config::command_timeout). Then it fails with
+    /// [`Error::NoMaster`](crate::Error::NoMaster), or with [`Otherwise::Stale`](crate::Otherwise::Stale)
+    /// returns what there is.
     Within(Duration),
-    /// What the master has: the read goes there.
+    /// What the master has: the read goes there, over the connections behind
+    /// [`Pool::writer`](crate::Pool::writer), and waits for the next master as a write does.
     Master,
 }
 

@@ -22,7 +22,16 @@ use crate::{
 /// [`FreshnessLimits`](crate::FreshnessLimits) has the times. Only commands that are known to read only are
 /// proven; all others are sent as ever. The user needs the permission `+info`.
 ///
-/// Each replaces what was asked of the handle before. Clones of a handle ask for the same.
+/// Each replaces what was asked of the handle before. That of a session then belongs to it no longer, and
+/// its writes leave no token there. Clones of a handle ask for the same. The reads of a
+/// [`writer`](crate::Pool::writer) are on the master, whatever is asked of it.
+///
+/// Besides the errors of any read, such a read fails with
+///
+/// - [`Error::Stale`](crate::Error::Stale) if no node that it may go to had enough in time;
+/// - [`Error::NoMaster`](crate::Error::NoMaster) if the master must be asked first, and does not answer;
+/// - [`Error::PositionRefused`](crate::Error::PositionRefused) without the permission;
+/// - [`Error::Lost`](crate::Error::Lost) with [`OnLost::Fail`](crate::OnLost::Fail) only.
 impl Multiplexed {
     /// Reads see at least what the master had when this token was made.
     ///
@@ -41,12 +50,24 @@ impl Multiplexed {
     }
 
     /// Reads see at least what was acknowledged longer ago than this. See [`Freshness::Within`].
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use redis_rw_pool::redis::AsyncCommands;
+    ///
+    /// let mut reader = pool.reader().within(Duration::from_millis(500));
+    /// let orders: Vec<String> = reader.lrange("orders", 0, 9).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn within(self, age: Duration) -> Self {
         self.with(Freshness::Within(age))
     }
 
-    /// Reads see at least this.
+    /// Reads see at least this. [`Freshness::Any`] asks for nothing any more.
     #[must_use]
     pub fn with(mut self, freshness: Freshness) -> Self {
         let requirement = Requirement::of(freshness);

@@ -110,14 +110,17 @@ impl Pool {
     /// executed it in memory. The write survives a failover if one of these replicas is promoted. Sentinel
     /// prefers the one that went furthest.
     ///
+    /// Zero copies are there at once. Replicas to which the pool has no connection do not count.
+    ///
     /// ```no_run
     /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
     /// use redis_rw_pool::redis::AsyncCommands;
     ///
-    /// let () = pool.writer().set("order:7", "paid").await?;
-    /// let token = pool.token().await?;
+    /// let session = pool.session();
+    /// let () = session.writer().set("order:7", "paid").await?;
+    /// let token = session.token().ok_or("the master did not say where it was")?;
     /// let copies = pool.confirm(&token, 1, Duration::from_millis(50)).await?;
     /// println!("also on {:?}", copies.nodes);
     /// # Ok(())
