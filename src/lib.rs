@@ -102,7 +102,7 @@
 //!
 //! [`Pool::token`] is the master's position now, and [`Pool::confirm`] waits until replicas have a token.
 //! A text from anywhere may be given to [`Session::resume`]: what is no token is ignored, and with one that
-//! is forged or very old, reads see what the master has. If a failover loses a write, reads see what is left,
+//! is forged or very old, reads see what the master had when it was asked. If a failover loses a write, reads see what is left,
 //! and [`Session::state`] says so. [`Session`] says what no token can know.
 //!
 //! The user needs the permission `+info`. Without it reads that ask for freshness, [`Pool::token`] and
