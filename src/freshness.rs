@@ -15,6 +15,7 @@ pub(crate) mod session_state;
 pub(crate) mod together;
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -273,8 +274,30 @@ impl Shared {
         Some(asked)
     }
 
+    /// Whether the master is known to have got so far.
+    pub(crate) fn has_reached(&self, token: &Token) -> bool {
+        let timelines = self.timelines();
+        if timelines.standing(token) != Standing::Kept {
+            return false;
+        }
+        let wanted = token.position();
+        Some(wanted.timeline) != timelines.current()
+            || self.last_of_master().is_some_and(|(master, _)| {
+                timelines.compare(master, wanted) >= Some(Ordering::Equal)
+            })
+    }
+
+    /// Where the master was when it last said so, and when that was.
+    fn last_of_master(&self) -> Option<(Position, Instant)> {
+        let topology = self.topology.snapshot();
+        let hint = Arc::clone(self.nodes.lock().get(topology.master.as_ref()?)?);
+        let seen_at = hint.seen_at()?;
+        let report = *hint.get().last()?;
+        (report.role == Role::Master).then_some((report.position, seen_at))
+    }
+
     /// A token of a later epoch may come from a process that has heard of a failover before this one.
-    async fn catch_up(&self, epoch: u64, until: Instant) {
+    pub(crate) async fn catch_up(&self, epoch: u64, until: Instant) {
         let is_there = |topology: &Arc<Topology>| topology.epoch >= epoch;
         let now = Instant::now();
         let was_vain = self.vain.lock().is_some_and(|vain| now < vain + VAIN);

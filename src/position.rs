@@ -31,6 +31,17 @@ pub(crate) struct Position {
 /// Servers count in 64 bits with a sign.
 pub(crate) const MAX_OFFSET: u64 = i64::MAX.unsigned_abs();
 
+/// So far a master does not get in an hour: its stream would need 300 GB a second. A token as far ahead of
+/// where the master was within the last hour is forged.
+pub(crate) const OUT_OF_REACH: u64 = 1 << 50;
+
+impl Position {
+    /// Whether it is on the same timeline, and ahead by more than this.
+    pub(crate) fn is_ahead_by(self, other: Self, distance: u64) -> bool {
+        self.timeline == other.timeline && self.offset.saturating_sub(other.offset) > distance
+    }
+}
+
 /// A decimal number as programs write it: no sign, no leading zero, nothing around it.
 fn decimal(digits: &[u8], max: u64) -> Option<u64> {
     let canonical = match digits {

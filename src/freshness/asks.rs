@@ -19,10 +19,13 @@ pub(crate) enum Need {
     Within(Duration),
     /// The master.
     Master,
-    /// A node that has what the master has now: a write of unknown outcome may have been executed. The
-    /// number goes back with the answer, so that writes of unknown outcome after the question still count.
+    /// A node that has what the master has now: a write of unknown outcome may have been executed, or there
+    /// is a token that nobody knows beside what the session knows. The number goes back with the answer, so
+    /// that writes of unknown outcome after the question still count. The epoch is that of the token: if it
+    /// is a later one, the master may not be the master any more.
     MasterNow {
         doubts: u64,
+        epoch: u64,
     },
 }
 
@@ -47,6 +50,10 @@ pub(crate) trait Asks: Send + Sync + fmt::Debug {
 
     /// The master was asked because of [`Need::MasterNow`].
     fn asked(&self, master: &Token, doubts: u64);
+
+    /// A read that was to see `was` sees `by` instead, which is all that there is, because of this. Returns
+    /// what it must see then, and whether that was news.
+    fn instead(&self, was: &Token, by: &Token, state: SessionState) -> (Token, bool);
 
     /// What became of the writes that a read was to see.
     fn told(&self, state: SessionState);

@@ -147,6 +147,11 @@ impl Pursuit {
         &self.token
     }
 
+    /// Something else must be seen.
+    pub(crate) fn require(&mut self, token: Token) {
+        self.token = token;
+    }
+
     /// What became of the writes that were to be seen.
     pub(crate) fn told(&self) -> SessionState {
         self.told

@@ -161,7 +161,8 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
                     let token = required.await.unwrap_or_else(|| Err(self.unheard()))?;
                     return Ok(Wanted::Token(token));
                 }
-                Need::MasterNow { doubts } => {
+                Need::MasterNow { doubts, epoch } => {
+                    shared.catch_up(epoch, self.terms.deadline).await;
                     let asked = shared.ask_master(line, self.terms.deadline).await;
                     let master = asked.unwrap_or_else(|| Err(self.unheard()))?;
                     self.ask.asked(&master, doubts);
@@ -264,14 +265,30 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
             }
             _ => {}
         }
-        let lost = pursuit.token().clone();
-        let before = pursuit.told();
+        let was = pursuit.token().clone();
         let facts = self.facts(pursuit, target.role);
         let step = pursuit.step(outcome, &timelines, facts, now);
-        if pursuit.told() == SessionState::WriteLost && before != SessionState::WriteLost {
-            shared.tell_lost(&lost);
+        let is_lost = outcome == pursuit::Outcome::Lost;
+        let is_news = match step {
+            // The caller has it as an error, and each that goes on with this token.
+            Step::Fail(Reason::Lost) => true,
+            _ => self.replace(pursuit, &was),
+        };
+        if is_lost && is_news {
+            shared.tell_lost(&was);
         }
         step
+    }
+
+    /// If something else must be seen now, it takes the place of what the caller wanted for good. Returns
+    /// whether that was news.
+    fn replace(&self, pursuit: &mut Pursuit, was: &Token) -> bool {
+        if pursuit.token() == was {
+            return false;
+        }
+        let (token, is_news) = self.ask.instead(was, pursuit.token(), pursuit.told());
+        pursuit.require(token);
+        is_news
     }
 
     fn facts(&self, pursuit: &Pursuit, role: Role) -> Facts {
@@ -349,6 +366,7 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
             return false;
         };
         pursuit.asked(&master, &shared.timelines());
+        self.replace(pursuit, &token);
         true
     }
 

@@ -104,5 +104,9 @@ impl Asks for Requirement {
 
     fn asked(&self, _: &Token, _: u64) {}
 
+    fn instead(&self, _: &Token, by: &Token, _: SessionState) -> (Token, bool) {
+        (by.clone(), true)
+    }
+
     fn told(&self, _: SessionState) {}
 }

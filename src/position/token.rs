@@ -62,6 +62,11 @@ impl Token {
         self.position
     }
 
+    /// Whether both were made by the same master, so that the offset alone tells which goes further.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.position.timeline == other.position.timeline && self.epoch == other.epoch
+    }
+
     /// The epoch under which the master was announced. It orders tokens whose timelines have nothing
     /// to do with each other.
     pub(crate) fn epoch(&self) -> u64 {

@@ -71,6 +71,11 @@ impl Timelines {
         }
     }
 
+    /// Whether nobody knows what became of the data that a token stands for.
+    pub(crate) fn is_strange(&self, token: &Token) -> bool {
+        self.standing(token) == Standing::Unknown
+    }
+
     /// What can be reached of a token whose data is lost: everything up to where the current master's
     /// history left it. `None` if it is not lost.
     pub(crate) fn left_of(&self, token: &Token) -> Option<Token> {
@@ -86,7 +91,7 @@ impl Timelines {
 
     /// Which of two positions goes further; `None` where neither is known to come from the other. On a
     /// later timeline it always does: what is left of the earlier one is in it.
-    pub(super) fn compare(&self, one: Position, other: Position) -> Option<Ordering> {
+    pub(crate) fn compare(&self, one: Position, other: Position) -> Option<Ordering> {
         if one.timeline == other.timeline {
             Some(one.offset.cmp(&other.offset))
         } else if self.shared(one.timeline, other.timeline).is_some() {

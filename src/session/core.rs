@@ -19,6 +19,7 @@ use crate::{
     node::Role,
     position::{Position, timeline::Timeline, timelines::Timelines, token::Token},
     session::record::Record,
+    status::freshness::count,
     util::jitter,
     wire::position_question::{Answers, Want},
 };
@@ -44,7 +45,9 @@ impl Core {
     }
 
     pub(super) fn resume(&self, token: &Token) {
-        self.update(|record, timelines| record.resumed(token.clone(), timelines));
+        // Where there is nothing else, a read finds out.
+        let is_reached = !self.record.lock().is_empty() && self.shared.has_reached(token);
+        self.update(|record, timelines| record.resumed(token.clone(), is_reached, timelines));
     }
 
     pub(super) fn set_monotonic(&self, monotonic: bool) {
@@ -58,7 +61,7 @@ impl Core {
         let doubts = {
             let record = self.record.lock();
             let Some(doubts) = record.doubts() else {
-                return record.token().cloned();
+                return record.token(&self.shared.timelines()).cloned();
             };
             doubts
         };
@@ -92,18 +95,27 @@ impl Asks for Core {
     }
 
     fn need(&self) -> Need {
-        self.record.lock().need()
+        let record = self.record.lock();
+        let simple = record.simple_need();
+        simple.unwrap_or_else(|| record.need(&self.shared.timelines()))
     }
 
     fn want_and_need(&self, role: Role) -> (Want, Need) {
         let record = self.record.lock();
-        (want_of_read(&record, role), record.need())
+        let need = record.simple_need();
+        let need = need.unwrap_or_else(|| record.need(&self.shared.timelines()));
+        (want_of_read(&record, role), need)
     }
 
     fn settled(&self, answers: &Answers, is_read: bool) {
         let behind = answers.behind.as_ref();
         if !is_read {
             let token = behind.and_then(|answer| self.shared.token_of(answer));
+            if let Some(token) = &token
+                && self.record.lock().advance(token)
+            {
+                return;
+            }
             self.update(|record, timelines| record.wrote(token, timelines));
         } else if self.is_monotonic.load(Relaxed) {
             match behind.and_then(|answer| self.shared.seen_at(answer)) {
@@ -119,7 +131,18 @@ impl Asks for Core {
     }
 
     fn asked(&self, master: &Token, doubts: u64) {
+        let before = self.state();
         self.update(|record, timelines| record.asked(master.clone(), doubts, timelines));
+        if before != SessionState::Unknown && self.state() == SessionState::Unknown {
+            count(&self.shared.stats.unknown);
+        }
+    }
+
+    fn instead(&self, was: &Token, by: &Token, state: SessionState) -> (Token, bool) {
+        let timelines = self.shared.timelines();
+        let mut record = self.record.lock();
+        let is_news = record.instead(was, by, state, &timelines);
+        (record.and_own(by.clone(), &timelines), is_news)
     }
 
     fn told(&self, state: SessionState) {

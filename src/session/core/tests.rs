@@ -59,7 +59,7 @@ async fn a_write_without_a_masters_position_leaves_the_session_in_doubt() {
     for answers in [Answers::default(), behind(replica('a', 10))] {
         let core = core();
         core.settled(&answers, false);
-        let Need::MasterNow { doubts } = core.need() else {
+        let Need::MasterNow { doubts, .. } = core.need() else {
             panic!("{core:?}");
         };
         assert_eq!(core.want(true, REPLICA), Want::AHEAD);

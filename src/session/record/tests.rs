@@ -23,7 +23,7 @@ fn wrote(offset: u64) -> Record {
 #[test]
 fn reads_need_the_furthest_of_what_was_written() {
     let timelines = after_a_failover();
-    assert_eq!(Record::default().need(), Need::Nothing);
+    assert_eq!(Record::default().need(&timelines), Need::Nothing);
     for (name, first, second, needed) in [
         ("in order", token('a', 10), token('a', 20), token('a', 20)),
         // Clones write at the same time.
@@ -40,17 +40,11 @@ fn reads_need_the_furthest_of_what_was_written() {
             token('a', 99),
             token('b', 101),
         ),
-        (
-            "of a stranger",
-            token('a', 10),
-            token('x', 1),
-            token('x', 1),
-        ),
     ] {
         let record = Record::default()
             .wrote(Some(first), &timelines)
             .wrote(Some(second), &timelines);
-        assert_eq!(record.need(), Need::After(needed), "{name}");
+        assert_eq!(record.need(&timelines), Need::After(needed), "{name}");
         assert_eq!(record.state(&timelines), Consistent, "{name}");
     }
 }
@@ -63,14 +57,14 @@ fn after_a_write_of_unknown_outcome_the_master_is_asked_once() {
         // Its reply came, and its position did not.
         wrote(10).wrote(None, &timelines),
     ] {
-        let Need::MasterNow { doubts } = record.need() else {
+        let Need::MasterNow { doubts, .. } = record.need(&timelines) else {
             panic!("{record:?}");
         };
         let record = record.asked(token('a', 30), doubts, &timelines);
-        assert_eq!(record.need(), Need::After(token('a', 30)));
+        assert_eq!(record.need(&timelines), Need::After(token('a', 30)));
         // An older write, whose answer comes last.
         let record = record.wrote(Some(token('a', 20)), &timelines);
-        assert_eq!(record.need(), Need::After(token('a', 30)));
+        assert_eq!(record.need(&timelines), Need::After(token('a', 30)));
     }
 }
 
@@ -78,33 +72,33 @@ fn after_a_write_of_unknown_outcome_the_master_is_asked_once() {
 fn a_write_of_unknown_outcome_after_the_question_counts_again() {
     let timelines = one_timeline();
     let record = wrote(10).outcome_unknown();
-    let Need::MasterNow { doubts } = record.need() else {
+    let Need::MasterNow { doubts, .. } = record.need(&timelines) else {
         panic!("{record:?}");
     };
     let record = record.outcome_unknown();
     let record = record.asked(token('a', 30), doubts, &timelines);
-    let Need::MasterNow { doubts: later } = record.need() else {
+    let Need::MasterNow { doubts: later, .. } = record.need(&timelines) else {
         panic!("{record:?}");
     };
     let record = record.asked(token('a', 40), later, &timelines);
     // The answer to an earlier question of a clone comes last.
     let record = record.asked(token('a', 35), doubts, &timelines);
-    assert_eq!(record.need(), Need::After(token('a', 40)));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 40)));
 }
 
 #[test]
 fn only_a_monotonic_session_remembers_what_it_has_read() {
     let timelines = one_timeline();
     let record = wrote(10).saw(token('a', 20), &timelines);
-    assert_eq!(record.need(), Need::After(token('a', 10)));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 10)));
     let record = record.monotonic(true).saw(token('a', 20), &timelines);
     assert!(record.is_monotonic());
-    assert_eq!(record.need(), Need::After(token('a', 20)));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 20)));
     let record = record.saw(token('a', 15), &timelines);
-    assert_eq!(record.need(), Need::After(token('a', 20)));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 20)));
     let record = Record::default().monotonic(true);
     let record = record.saw(token('a', 5), &timelines);
-    assert_eq!(record.need(), Need::After(token('a', 5)));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 5)));
 }
 
 #[test]
@@ -120,7 +114,7 @@ fn a_lost_write_is_told_at_once_and_stays_told() {
     }
     // The next write takes the place of the lost one.
     let record = wrote(100).wrote(Some(token('b', 130)), &timelines);
-    assert_eq!(record.need(), Need::After(token('b', 130)));
+    assert_eq!(record.need(&timelines), Need::After(token('b', 130)));
     assert_eq!(record.state(&timelines), WriteLost);
 }
 
@@ -143,11 +137,111 @@ fn what_reads_tell_never_gets_better() {
 #[test]
 fn a_session_goes_on_from_wherever_its_token_came() {
     let timelines = one_timeline();
-    let record = Record::default().resumed(token('x', 7), &timelines);
-    assert_eq!(record.need(), Need::After(token('x', 7)));
-    assert_eq!(record.token(), Some(&token('x', 7)));
+    let record = Record::default().resumed(token('x', 7), false, &timelines);
+    assert_eq!(record.need(&timelines), Need::After(token('x', 7)));
+    assert_eq!(record.token(&timelines), Some(&token('x', 7)));
     // Nothing is known of it yet.
     assert_eq!(record.state(&timelines), Consistent);
+}
+
+/// Where our master was behind the session's own write.
+const OWN: u64 = 50;
+
+fn strange(offset: u64, epoch: u64) -> Token {
+    Token::new(token('x', offset).position(), epoch)
+}
+
+#[test]
+fn own_writes_stay_beside_a_token_that_nobody_knows() {
+    let timelines = one_timeline();
+    for epoch in [0, 9, u64::MAX] {
+        let stranger = strange(5, epoch);
+        let first = Record::default().resumed(stranger.clone(), false, &timelines);
+        let last = wrote(OWN).resumed(stranger, false, &timelines);
+        for record in [first.wrote(Some(token('a', OWN)), &timelines), last] {
+            assert_eq!(record.token(&timelines), Some(&token('a', OWN)));
+            assert_eq!(record.state(&timelines), Unknown);
+            let Need::MasterNow { doubts, epoch: of } = record.need(&timelines) else {
+                panic!("{record:?}");
+            };
+            assert_eq!(of, epoch);
+            let record = record.asked(token('a', 60), doubts, &timelines);
+            assert_eq!(record.need(&timelines), Need::After(token('a', 60)));
+            assert_eq!(record.state(&timelines), Unknown);
+            let record = record.wrote(Some(token('a', 70)), &timelines);
+            assert_eq!(record.need(&timelines), Need::After(token('a', 70)));
+        }
+    }
+}
+
+#[test]
+fn what_was_unknown_is_judged_again_after_the_next_failover() {
+    let mut timelines = one_timeline();
+    let mut record = Record::default().resumed(strange(5, 1), false, &timelines);
+    assert_eq!(record.need(&timelines), Need::After(strange(5, 1)));
+    assert!(record.instead(&strange(5, 1), &token('a', 40), Unknown, &timelines));
+    assert_eq!(record.need(&timelines), Need::After(token('a', 40)));
+    // It was the next one's.
+    timelines.learn(&heir('x', 90, 'a', 60), Some(2));
+    assert_eq!(record.need(&timelines), Need::After(strange(5, 1)));
+    let record = record.wrote(Some(token('x', 95)), &timelines);
+    assert_eq!(record.need(&timelines), Need::After(token('x', 95)));
+}
+
+#[test]
+fn an_offset_that_the_master_has_not_reached_takes_nothing_away() {
+    let timelines = one_timeline();
+    let forged = token('a', crate::position::MAX_OFFSET);
+    let first = Record::default().resumed(forged.clone(), false, &timelines);
+    let last = wrote(OWN).resumed(forged.clone(), false, &timelines);
+    for mut record in [first.wrote(Some(token('a', OWN)), &timelines), last] {
+        assert_eq!(record.token(&timelines), Some(&token('a', OWN)));
+        assert_eq!(record.need(&timelines), Need::After(forged.clone()));
+        // From before the write.
+        let kept = token('a', OWN - 10);
+        assert!(record.instead(&forged, &kept, Unknown, &timelines));
+        assert_eq!(record.and_own(kept, &timelines), token('a', OWN));
+        assert_eq!(record.need(&timelines), Need::After(token('a', OWN)));
+        assert_eq!(record.state(&timelines), Unknown);
+    }
+    // One that may be of another process goes on.
+    let record = wrote(OWN).resumed(token('a', OWN + 9), false, &timelines);
+    assert_eq!(record.token(&timelines), Some(&token('a', OWN + 9)));
+}
+
+#[test]
+fn of_two_tokens_from_elsewhere_neither_hides_the_other() {
+    let timelines = one_timeline();
+    for other in [strange(5, 3), token('a', crate::position::MAX_OFFSET)] {
+        let record = Record::default()
+            .resumed(token('a', 30), false, &timelines)
+            .resumed(other, false, &timelines);
+        let Need::MasterNow { doubts, .. } = record.need(&timelines) else {
+            panic!("{record:?}");
+        };
+        let record = record.asked(token('a', 80), doubts, &timelines);
+        assert_eq!(record.token(&timelines), Some(&token('a', 80)));
+    }
+    // Where our master is known to have been, nothing needs to be asked.
+    let record = Record::default()
+        .resumed(token('a', 30), false, &timelines)
+        .resumed(token('a', 40), true, &timelines);
+    assert_eq!(record.need(&timelines), Need::After(token('a', 40)));
+}
+
+#[test]
+fn what_is_left_takes_the_place_of_a_lost_write() {
+    let timelines = after_a_failover();
+    let lost = token('a', 100);
+    let left = timelines.left_of(&lost).expect("it is lost");
+    let resumed = Record::default().resumed(lost.clone(), false, &timelines);
+    for mut record in [wrote(100), resumed] {
+        assert!(record.instead(&lost, &left, WriteLost, &timelines));
+        assert!(!record.instead(&lost, &left, WriteLost, &timelines), "once");
+        assert_eq!(record.token(&timelines), Some(&left));
+        assert_eq!(record.need(&timelines), Need::After(left.clone()));
+        assert_eq!(record.state(&timelines), WriteLost);
+    }
 }
 
 #[test]
@@ -160,7 +254,7 @@ fn what_was_written_before_a_failover_that_nobody_saw_is_unknown() {
         (token('b', 10), token('c', 230), Consistent),
         (token('b', 210), token('c', 230), WriteLost),
         // The pool has not heard yet of the master that this is from.
-        (token('c', 210), token('d', 230), Consistent),
+        (token('c', 210), token('d', 230), Unknown),
     ] {
         let record = Record::default()
             .wrote(Some(written.clone()), &timelines)
