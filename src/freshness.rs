@@ -36,7 +36,7 @@ use crate::{
     },
     node::{Node, Role},
     position::{
-        Position,
+        OUT_OF_REACH, Position,
         report::Report,
         timeline::Timeline,
         timelines::Timelines,
@@ -51,6 +51,9 @@ use crate::{
 
 /// Lost timelines of which the log has told.
 const MOST_TOLD: usize = 64;
+
+/// [`OUT_OF_REACH`] counts from a position of the master that is as old at most.
+const HEARD: Duration = Duration::from_secs(3600);
 
 /// After a look at the Sentinels that was in vain because of a token's epoch, no token causes another one
 /// for so long: whoever forges one could hold up reads.
@@ -259,6 +262,9 @@ impl Shared {
         line: &Arc<dyn Line>,
         until: Instant,
     ) -> Option<RedisResult<Token>> {
+        if let Some(master) = self.far_behind(token, Instant::now()) {
+            return Some(Ok(master));
+        }
         let timeline = token.position().timeline;
         let kept = self.replaced.lock().get(timeline, &self.timelines());
         if let Some(kept) = kept {
@@ -285,6 +291,21 @@ impl Shared {
             || self.last_of_master().is_some_and(|(master, _)| {
                 timelines.compare(master, wanted) >= Some(Ordering::Equal)
             })
+    }
+
+    /// Where the master was within the last hour, if it cannot have got as far as this token since.
+    pub(crate) fn far_behind(&self, token: &Token, now: Instant) -> Option<Token> {
+        let (master, seen_at) = self.last_of_master()?;
+        let is_recent = now.saturating_duration_since(seen_at) < HEARD;
+        let is_current = Some(master.timeline) == self.timelines().current();
+        let is_forged = token.position().is_ahead_by(master, OUT_OF_REACH);
+        let epoch = self.topology.snapshot().epoch;
+        (is_recent && is_current && is_forged).then(|| Token::new(master, epoch))
+    }
+
+    /// Whether this pool has heard of this epoch.
+    pub(crate) fn knows_epoch(&self, epoch: u64) -> bool {
+        self.topology.snapshot().epoch >= epoch
     }
 
     /// Where the master was when it last said so, and when that was.

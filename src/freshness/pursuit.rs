@@ -102,6 +102,8 @@ pub(crate) struct Facts {
     pub(crate) has_master: bool,
     /// The read can be sent to it.
     pub(crate) reaches_master: bool,
+    /// The master is known to have got as far as what must be seen.
+    pub(crate) is_reached: bool,
     /// The answer is the master's. If it is behind, it was deposed: suspect it.
     pub(crate) on_master: bool,
 }
@@ -265,17 +267,19 @@ impl Pursuit {
             self.pauses += 1;
             return self.pause(pause.min(patience - now));
         }
+        let leads_to_master = limits.otherwise == Otherwise::Master
+            && facts.has_master
+            && facts.reaches_master
+            && !facts.on_master
+            && read_from != ReadFrom::Replica;
+        // It may be forged, and then nobody will ever have it. The read itself finds out at the master.
+        if !leads_to_master && !facts.is_reached && facts.has_master && !self.asked_master {
+            return Step::AskMaster;
+        }
         match limits.otherwise {
+            Otherwise::Master if leads_to_master => Step::Master,
             Otherwise::Fail => Step::Fail(Reason::Stale),
             Otherwise::Stale => Step::TakeStale,
-            Otherwise::Master
-                if facts.has_master
-                    && facts.reaches_master
-                    && !facts.on_master
-                    && read_from != ReadFrom::Replica =>
-            {
-                Step::Master
-            }
             Otherwise::Master if now >= deadline => Step::Fail(Reason::Stale),
             Otherwise::Master => {
                 let pause = pause(FIRST_LONG_PAUSE, self.long_pauses, LONGEST_LONG_PAUSE);

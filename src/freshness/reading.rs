@@ -248,10 +248,25 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
         let shared = &self.nodes.shared;
         let timelines = shared.timelines();
         let answer = served.placed.answers.ahead.as_ref();
-        let outcome = pursuit::Outcome::of(answer, pursuit.token(), &timelines);
         let now = Instant::now();
         let target = &served.target;
         pursuit.note_try(&target.node);
+        let mut outcome = pursuit::Outcome::of(answer, pursuit.token(), &timelines);
+        if outcome == pursuit::Outcome::Unknown
+            && target.role == Role::Master
+            && shared.knows_epoch(pursuit.token().epoch())
+            && let Some(master) = answer.and_then(|answer| shared.token_of(answer))
+        {
+            // The master's answer to the read is as good as one to a question.
+            let was = pursuit.token().clone();
+            pursuit.asked(&master, &timelines);
+            self.replace(pursuit, &was);
+            outcome = pursuit::Outcome::of(answer, pursuit.token(), &timelines);
+        }
+        if outcome == pursuit::Outcome::Behind && shared.far_behind(pursuit.token(), now).is_some()
+        {
+            outcome = pursuit::Outcome::Unknown;
+        }
         match outcome {
             pursuit::Outcome::Fresh => {
                 served.hint.met();
@@ -299,6 +314,7 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
                 && topology.fence.is_none()
                 && topology.master_error.is_none(),
             reaches_master: self.carrier.can_reach_master(),
+            is_reached: self.nodes.shared.has_reached(pursuit.token()),
             on_master: role == Role::Master,
         }
     }

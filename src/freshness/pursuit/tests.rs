@@ -21,6 +21,7 @@ const ALONE: Facts = Facts {
     other_suggests: false,
     has_master: true,
     reaches_master: true,
+    is_reached: true,
     on_master: false,
 };
 const CHOICE: Facts = Facts {
@@ -34,6 +35,11 @@ const NO_MASTER: Facts = Facts {
 /// A read that depends on its connection.
 const BOUND: Facts = Facts {
     reaches_master: false,
+    ..ALONE
+};
+/// Nobody knows whether the master has ever got there.
+const AHEAD: Facts = Facts {
+    is_reached: false,
     ..ALONE
 };
 const ON_MASTER: Facts = Facts {
@@ -106,6 +112,12 @@ fn each_outcome_leads_to_its_step() {
         (default, Unknown, BOUND, 0, AskMaster),
         (fail, Behind, BOUND, 5, failed),
         (stale, Behind, BOUND, 5, TakeStale),
+        // What nobody has may be forged: before a read is waited for, or fails, the master is asked.
+        (default, Behind, AHEAD, 4, first),
+        (default, Behind, AHEAD, 5, Master),
+        (replica, Behind, AHEAD, 5, AskMaster),
+        (fail, Behind, AHEAD, 5, AskMaster),
+        (stale, Behind, AHEAD, 5, AskMaster),
         // A deposed master, or a token that is ahead of this pool.
         (default, Behind, ON_MASTER, 0, first),
         (default, Behind, ON_MASTER, 5, long),

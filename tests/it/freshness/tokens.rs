@@ -282,6 +282,77 @@ async fn an_offset_that_the_master_has_not_reached_is_what_the_master_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_offset_costs_a_question_and_no_time_where_only_replicas_serve() {
+    let servers = trio();
+    let [master, ..] = servers.nodes() else {
+        unreachable!()
+    };
+    let pool = pool_on(servers.nodes(), |config| {
+        config.read_from = redis_rw_pool::ReadFrom::Replica
+    })
+    .await;
+    let session = pool.session();
+    let () = session.writer().set("k", 1).await.unwrap();
+    block_in_place(|| in_step(master, 2));
+    let real = session.token().unwrap().to_string();
+    let timeline = real.split('.').nth(1).unwrap();
+    let furthest = format!("1.{timeline}.{}.0", i64::MAX);
+    for (text, is_out_of_reach) in [
+        (furthest.clone(), true),
+        (format!("1.{timeline}.{}.0", 1_u64 << 40), false),
+    ] {
+        let began = std::time::Instant::now();
+        for _ in 0..10 {
+            let forged = pool.session().resume(&text);
+            assert_eq!(get(forged.reader(), "k").await, Some(1));
+            assert_eq!(forged.state(), SessionState::Unknown);
+            let asked = freshness(&pool).questions;
+            assert!(!is_out_of_reach || asked == 0, "nobody can have got there");
+            assert_eq!(get(forged.reader(), "k").await, Some(1));
+            assert_eq!(freshness(&pool).questions, asked, "the session knows");
+        }
+        assert!(began.elapsed() < LONG / 4, "{:?}", began.elapsed());
+    }
+    let mine = pool.session().resume(&furthest);
+    let () = mine.writer().set("k", 2).await.unwrap();
+    assert_ne!(mine.token().unwrap().to_string(), furthest);
+    assert_eq!(get(mine.reader(), "k").await, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_with_a_token_that_nobody_knows_sees_its_own_writes() {
+    let servers = trio();
+    let [master, one, two] = servers.nodes() else {
+        unreachable!()
+    };
+    let pool = pool_on(servers.nodes(), |_| ()).await;
+    put(master, "k", 1);
+    block_in_place(|| in_step(master, 2));
+    let stranger = format!("1.{}.5.9", "d".repeat(40));
+    // What the master has now is kept for this timeline.
+    let before = pool.session().resume(&stranger);
+    assert_eq!(get(before.reader(), "k").await, Some(1));
+    hold(one);
+    hold(two);
+    for (value, is_resumed_first) in [(2, true), (3, false)] {
+        let mut session = pool.session();
+        if is_resumed_first {
+            session = session.resume(&stranger);
+        }
+        let () = session.writer().set("k", value).await.unwrap();
+        if !is_resumed_first {
+            session = session.resume(&stranger);
+        }
+        let next = session.token().unwrap();
+        assert_ne!(next.to_string(), stranger, "it stands for the write");
+        assert_eq!(get(session.reader(), "k").await, Some(value));
+        assert_eq!(session.state(), SessionState::Unknown);
+        let next = pool.session().after(&next);
+        assert_eq!(get(next.reader(), "k").await, Some(value));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_went_back_is_not_believed() {
     let servers = trio();
     let [master, behind, back] = servers.nodes() else {
