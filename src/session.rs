@@ -93,6 +93,9 @@ impl Session {
     }
 
     /// Goes on after this token, in addition to what the session knows.
+    ///
+    /// It never takes the place of the session's own writes, before or after this call. If nobody here knows
+    /// the token's history beside that of those writes, the next read asks the master where it is.
     #[must_use]
     pub fn after(self, token: &Token) -> Self {
         self.core.resume(token);
@@ -167,6 +170,10 @@ impl Session {
 
     /// What reads of the session see at least, for a cookie, a header or a message. `None` where nothing
     /// was written and nothing resumed.
+    ///
+    /// It covers all writes of the session that were answered. Where a token that the session went on with
+    /// turns out to be lost or unknown in a read, it gives what that read saw instead; [`state`](Self::state)
+    /// goes on telling.
     ///
     /// After a write of unknown outcome, or one of which only the reply came before the connection was lost,
     /// it is a token of no history. Who reads after it asks the master first, so that its reads see what was

@@ -37,7 +37,8 @@ pub use crate::position::token::error::TokenError;
 /// # Security
 ///
 /// A token grants nothing, and tells no more than an id and two counters. A forged one can change nothing
-/// but which node serves the reads of those who hold it. Sign it, like the rest of a cookie, if that
+/// but which node serves the reads of those who hold it, and has the master asked where it is. A session's own
+/// writes are seen whatever else it goes on with. Sign it, like the rest of a cookie, if that
 /// matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
