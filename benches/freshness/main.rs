@@ -14,6 +14,7 @@
     reason = "a bench is a program: it may panic"
 )]
 
+mod exclusive;
 mod shared;
 mod shares;
 
@@ -44,6 +45,7 @@ fn main() {
         ))
         .await;
         shared::run(&pool).await;
+        exclusive::run(&pool).await;
     });
     drop(deployment);
     runtime.block_on(shares::run());

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::{
@@ -14,7 +14,7 @@ use nix::sys::{
     time::TimeValLike as _,
 };
 use redis_rw_pool::{Multiplexed, Pool, Token, redis::AsyncCommands};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{VALUE, show};
 

@@ -1,13 +1,13 @@
 //! Who serves the reads, behind a replication that takes a millisecond.
 
-use std::time::{Duration, Instant};
+use std::{pin::Pin, time::Duration};
 
 use redis_rw_pool::{Config, Multiplexed, Pool, redis::AsyncCommands};
 use testkit::{
     Server,
     proxy::{Flow, Proxy, Toward},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::connect;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run() {
     .await;
 }
 
-type Caller = std::pin::Pin<Box<dyn Future<Output = (u64, Duration)> + Send>>;
+type Caller = Pin<Box<dyn Future<Output = (u64, Duration)> + Send>>;
 
 async fn row(pool: &Pool, name: &str, caller: fn(Pool, Instant) -> Caller) {
     let before = pool.status().freshness;

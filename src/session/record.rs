@@ -203,7 +203,7 @@ impl Record {
         // It is judged again when more is known of its timeline.
         if state == SessionState::Unknown && timelines.is_strange(was) {
             let asked_on = Some(by.position().timeline);
-            self.aside.get_or_insert(Aside {
+            self.aside.get_or_insert_with(|| Aside {
                 token: was.clone(),
                 asked_on,
             });

@@ -288,7 +288,7 @@ async fn a_forged_offset_costs_a_question_and_no_time_where_only_replicas_serve(
         unreachable!()
     };
     let pool = pool_on(servers.nodes(), |config| {
-        config.read_from = redis_rw_pool::ReadFrom::Replica
+        config.read_from = ReadFrom::Replica
     })
     .await;
     let session = pool.session();
