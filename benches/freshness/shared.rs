@@ -1,7 +1,6 @@
 //! Many callers over shared connections.
 
 use std::{
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -115,20 +114,14 @@ async fn window(pool: &Pool, token: &Token, load: Load, tasks: usize) -> Window 
     }
 }
 
-fn set(
-    mut writer: Multiplexed,
-    key: String,
-    over: Arc<AtomicBool>,
-) -> impl Future<Output = u32> + Send {
-    async move {
-        let value = "v".repeat(VALUE);
-        let mut sent = 0;
-        while !over.load(Relaxed) {
-            let () = writer.set(&key, &value).await.unwrap();
-            sent += 1;
-        }
-        sent
+async fn set(mut writer: Multiplexed, key: String, over: Arc<AtomicBool>) -> u32 {
+    let value = "v".repeat(VALUE);
+    let mut sent = 0;
+    while !over.load(Relaxed) {
+        let () = writer.set(&key, &value).await.unwrap();
+        sent += 1;
     }
+    sent
 }
 
 async fn get(mut reader: Multiplexed, over: Arc<AtomicBool>) -> u32 {

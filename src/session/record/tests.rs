@@ -277,3 +277,141 @@ fn a_session_is_in_doubt_until_the_master_was_asked() {
     let record = record.asked(token('a', 30), 2, &timelines);
     assert_eq!(record.doubts(), None);
 }
+
+/// What happens to a session. Numbers choose among what is possible.
+#[derive(Debug, Clone)]
+enum Step {
+    Write,
+    Others(u64),
+    /// The master's timeline ends, and so many of its last bytes are lost.
+    Failover(u64),
+    ResumeOwn(usize),
+    ResumeStrange(u64, u64),
+    ResumeForged(u64),
+    Doubt,
+    Read,
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    use proptest::prelude::*;
+    prop_oneof![
+        4 => Just(Step::Write),
+        1 => (1_u64..20).prop_map(Step::Others),
+        1 => (0_u64..30).prop_map(Step::Failover),
+        1 => any::<usize>().prop_map(Step::ResumeOwn),
+        2 => (0_u64..3, any::<u64>()).prop_map(|(which, epoch)| Step::ResumeStrange(which, epoch)),
+        2 => (1_u64..=crate::position::MAX_OFFSET / 2).prop_map(Step::ResumeForged),
+        1 => Just(Step::Doubt),
+        4 => Just(Step::Read),
+    ]
+}
+
+fn at_most_one_question(
+    record: &mut Record,
+    now: &Token,
+    kept: &Token,
+    known: &Timelines,
+) -> Token {
+    if let Need::MasterNow { doubts, .. } = record.need(known) {
+        *record = std::mem::take(record).asked(now.clone(), doubts, known);
+    }
+    let Need::After(mut token) = record.need(known) else {
+        panic!("{record:?}");
+    };
+    // As a pursuit does, with the master in the place of all nodes.
+    for _ in 0..3 {
+        let (by, state) = if let Some(left) = known.left_of(&token) {
+            (left, WriteLost)
+        } else if known.is_strange(&token) {
+            (kept.clone(), Unknown)
+        } else if token.position().is_ahead_by(now.position(), OUT_OF_REACH) {
+            (kept.clone(), Unknown)
+        } else if token.position().is_ahead_by(now.position(), 0) {
+            (now.clone(), Unknown)
+        } else {
+            return token;
+        };
+        record.instead(&token, &by, state, known);
+        token = record.and_own(by, known);
+    }
+    panic!("{record:?} does not settle for what there is");
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_read_has_every_own_write_that_is_left(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut known = one_timeline();
+        let (mut name, mut offset, mut kept) = (u64::from('a'), 90, 90);
+        let mut record = Record::default();
+        let mut written: Vec<Token> = Vec::new();
+        let at = |name: u64, offset| {
+            let position = crate::position::Position {
+                timeline: crate::position::testing::numbered(name),
+                offset,
+            };
+            Token::new(position, 0)
+        };
+        for step in steps {
+            match step {
+                Step::Write => {
+                    offset += 5;
+                    written.push(at(name, offset));
+                    record = record.wrote(Some(at(name, offset)), &known);
+                }
+                Step::Others(bytes) => offset += bytes,
+                Step::Failover(lost) => {
+                    let cut = offset.saturating_sub(lost).max(kept) + 1;
+                    let report = crate::position::report::Report {
+                        role: crate::node::Role::Master,
+                        position: at(name + 1000, cut).position(),
+                        origin: Some(crate::position::report::Origin {
+                            parent: at(name, 0).position().timeline,
+                            cut,
+                        }),
+                    };
+                    (name, offset, kept) = (name + 1000, cut, cut);
+                    known.learn(&report, Some(name));
+                }
+                Step::ResumeOwn(which) => {
+                    if let Some(token) = written.get(which % written.len().max(1)) {
+                        record = record.resumed(token.clone(), which % 2 == 0, &known);
+                    }
+                }
+                Step::ResumeStrange(which, epoch) => {
+                    let token = Token::new(at(7 + which, 5).position(), epoch);
+                    record = record.resumed(token, false, &known);
+                }
+                Step::ResumeForged(ahead) => {
+                    record = record.resumed(at(name, offset + ahead), false, &known);
+                }
+                Step::Doubt => record = record.outcome_unknown(),
+                Step::Read => {
+                    if matches!(record.need(&known), Need::Nothing) {
+                        continue;
+                    }
+                    let (now, kept) = (at(name, offset), at(name, kept));
+                    let seen = at_most_one_question(&mut record, &now, &kept, &known);
+                    let report = crate::position::report::Report {
+                        role: crate::node::Role::Replica,
+                        position: seen.position(),
+                        origin: None,
+                    };
+                    for write in &written {
+                        if known.standing(write) == Standing::Lost {
+                            continue;
+                        }
+                        let further = known.compare(report.position, write.position());
+                        proptest::prop_assert!(
+                            matches!(further, Some(Ordering::Greater | Ordering::Equal)),
+                            "{seen} has not {write}"
+                        );
+                    }
+                    let last = written.last().map(|write| known.standing(write));
+                    if last == Some(Standing::Lost) {
+                        proptest::prop_assert_eq!(record.state(&known), WriteLost);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -301,7 +301,7 @@ async fn a_forged_offset_costs_a_question_and_no_time_where_only_replicas_serve(
         (furthest.clone(), true),
         (format!("1.{timeline}.{}.0", 1_u64 << 40), false),
     ] {
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         for _ in 0..10 {
             let forged = pool.session().resume(&text);
             assert_eq!(get(forged.reader(), "k").await, Some(1));
