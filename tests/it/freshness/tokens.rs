@@ -293,7 +293,7 @@ async fn a_forged_offset_costs_a_question_and_no_time_where_only_replicas_serve(
     .await;
     let session = pool.session();
     let () = session.writer().set("k", 1).await.unwrap();
-    block_in_place(|| in_step(master, 2));
+    in_step(master, 2);
     let real = session.token().unwrap().to_string();
     let timeline = real.split('.').nth(1).unwrap();
     let furthest = format!("1.{timeline}.{}.0", i64::MAX);
@@ -327,7 +327,7 @@ async fn a_session_with_a_token_that_nobody_knows_sees_its_own_writes() {
     };
     let pool = pool_on(servers.nodes(), |_| ()).await;
     put(master, "k", 1);
-    block_in_place(|| in_step(master, 2));
+    in_step(master, 2);
     let stranger = format!("1.{}.5.9", "d".repeat(40));
     // What the master has now is kept for this timeline.
     let before = pool.session().resume(&stranger);
