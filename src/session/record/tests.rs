@@ -322,9 +322,9 @@ fn at_most_one_question(
     for _ in 0..3 {
         let (by, state) = if let Some(left) = known.left_of(&token) {
             (left, WriteLost)
-        } else if known.is_strange(&token) {
-            (kept.clone(), Unknown)
-        } else if token.position().is_ahead_by(now.position(), OUT_OF_REACH) {
+        } else if known.is_strange(&token)
+            || token.position().is_ahead_by(now.position(), OUT_OF_REACH)
+        {
             (kept.clone(), Unknown)
         } else if token.position().is_ahead_by(now.position(), 0) {
             (now.clone(), Unknown)
