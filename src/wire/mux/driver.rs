@@ -232,6 +232,9 @@ impl Io {
     #[inline]
     fn deliver_next(&mut self) -> Result<Option<Delivered>, Cause> {
         let (state, woken) = (&mut self.state, &mut self.woken);
+        if let Some(concluded) = state.conclude(woken) {
+            return Ok(Some(concluded));
+        }
         let short = |reply: &[u8]| state.deliver_short(reply, woken);
         if let Some(delivered) = self.framed.decode_short(ROOM, short) {
             return Ok(Some(delivered));

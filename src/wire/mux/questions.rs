@@ -1,12 +1,16 @@
 //! The questions among the commands of one connection: which are on their way, and who waits for what the
 //! node answers.
 
-use std::task::Waker;
+use std::{collections::VecDeque, task::Waker};
 
 use crate::wire::{
     mux::in_flight::{Due, Portion},
     position_question::Answer,
 };
+
+/// So many callers go on together whose writes one answer covers. As with replies: all of them at once would
+/// keep the server waiting for their next commands.
+const TOGETHER: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Questions {
@@ -17,7 +21,9 @@ pub(super) struct Questions {
     /// The last answer: how far the data goes that the commands see whose replies come next.
     last: Option<Answer>,
     /// Calls that have all their replies, and wait for the next answer.
-    held: Vec<Portion>,
+    held: VecDeque<Portion>,
+    /// As many at the front of them have it: the last answer. A later one is as good.
+    ripe: usize,
 }
 
 impl Questions {
@@ -67,20 +73,31 @@ impl Questions {
         };
         let is_answered = portion.call.lock().is_answered();
         if is_answered {
-            self.held.push(portion);
+            self.held.push_back(portion);
         }
         is_answered
     }
 
-    /// Here is the next answer. Returns how many calls it ended.
-    pub(super) fn answered(&mut self, answer: Answer, woken: &mut Vec<Waker>) -> usize {
+    /// Here is the next answer, for all calls that are held. [`conclude`](Self::conclude) gives it to them.
+    pub(super) fn answered(&mut self, answer: Answer) {
         self.asked -= 1;
-        let before = woken.len();
-        for portion in self.held.drain(..) {
-            let behind = Some(answer.clone());
-            woken.extend(portion.call.lock().conclude(behind));
-        }
+        self.ripe = self.held.len();
         self.last = Some(answer);
+    }
+
+    /// Whether calls are held whose answer is here.
+    #[inline]
+    pub(super) fn has_ripe(&self) -> bool {
+        self.ripe > 0
+    }
+
+    /// Ends some of the calls whose answer is here. Returns how many.
+    pub(super) fn conclude(&mut self, woken: &mut Vec<Waker>) -> usize {
+        let (before, together) = (woken.len(), self.ripe.min(TOGETHER));
+        self.ripe -= together;
+        for portion in self.held.drain(..together) {
+            woken.extend(portion.call.lock().conclude(self.last.clone()));
+        }
         woken.len() - before
     }
 
@@ -95,6 +112,9 @@ impl Questions {
     /// No answer will come. The calls that wait for one have their replies all the same.
     pub(super) fn give_up(&mut self, woken: &mut Vec<Waker>) {
         (self.due, self.asked) = (false, 0);
+        while self.has_ripe() {
+            self.conclude(woken);
+        }
         for portion in self.held.drain(..) {
             woken.extend(portion.call.lock().conclude(None));
         }
@@ -107,11 +127,16 @@ impl Questions {
 
     /// Gives back what grew under load, while nobody waits.
     pub(super) fn shrink(&mut self) {
-        self.held = Vec::new();
+        self.held = VecDeque::new();
+    }
+
+    /// Whether no call is held.
+    pub(super) fn holds_none(&self) -> bool {
+        self.held.is_empty()
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_to_come() && self.held.is_empty()
+        !self.is_to_come() && self.holds_none()
     }
 }

@@ -226,7 +226,8 @@ impl MuxState {
             Owner::Call(portion) => portion,
             Owner::Question => {
                 self.in_flight.end_first();
-                return Delivered::To(self.questions.answered(read(reply), woken));
+                self.questions.answered(read(reply));
+                return Delivered::To(self.questions.conclude(woken));
             }
             // A command that was written only in part may be answered all the same.
             Owner::Nobody if self.draining => return Delivered::To(1),
@@ -245,6 +246,13 @@ impl MuxState {
             }
         }
         Delivered::To(1)
+    }
+
+    /// Lets some callers go on who waited for an answer that is here, if there are any.
+    #[inline]
+    pub(super) fn conclude(&mut self, woken: &mut Vec<Waker>) -> Option<Delivered> {
+        let ripe = self.questions.has_ripe();
+        ripe.then(|| Delivered::To(self.questions.conclude(woken)))
     }
 
     /// Gives the next reply to whom it is for.
@@ -314,7 +322,10 @@ impl MuxState {
     fn is_idle(&self) -> bool {
         // A server may answer a command before all of it is written, so there may be bytes to write
         // although no reply is owed.
-        !self.is_owed() && self.queue.is_empty() && self.outbox.unwritten() == 0
+        !self.is_owed()
+            && self.questions.holds_none()
+            && self.queue.is_empty()
+            && self.outbox.unwritten() == 0
     }
 
     fn shrink(&mut self) {

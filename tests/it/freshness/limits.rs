@@ -31,6 +31,8 @@ async fn otherwise_says_what_becomes_of_a_read_that_no_replica_can_serve() {
     };
     let fails = pool_on(servers.nodes(), |config| {
         config.freshness.otherwise = Otherwise::Fail;
+        // Both replicas are asked in it.
+        config.freshness.patience = Duration::from_millis(300);
     })
     .await;
     let stale = pool_on(servers.nodes(), |config| {
