@@ -121,16 +121,17 @@ async fn own_writes(State(pool): State<Pool>, mut request: Request, next: Next) 
     response
 }
 
-/// Counts the visit on the master and reads the count from a replica, which may be a visit behind.
-async fn count(State(pool): State<Pool>) -> Result<String, Failure> {
-    let mut master = pool.write().await?;
+/// Counts the visit on the master and reads the count from a replica, which has it. Where all replicas are
+/// behind, the master answers instead, and the replica is named all the same.
+async fn count(Extension(session): Extension<Session>) -> Result<String, Failure> {
+    let mut master = session.write().await?;
     let written: u64 = master.incr("visits", 1).await?;
     let wrote_to = master.node().to_string();
     // Given back before the next checkout: a handler that holds one connection while it waits for
     // another can keep others from both.
     drop(master);
 
-    let mut replica = pool.read().await?;
+    let mut replica = session.read().await?;
     let read: Option<u64> = replica.get("visits").await?;
     let read = read.unwrap_or(0);
     let (role, node) = (replica.role().to_string(), replica.node().to_string());
