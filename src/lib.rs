@@ -64,7 +64,8 @@
 //!   While the master itself cannot be reached, a replica that has lost only this link stays readable.
 //!   [`Topology`] has the reason for every replica that is left out.
 //! - Replication is asynchronous: a read may not see yet what was just written. A [`Session`] sees its own
-//!   writes, see [Fresh reads](#fresh-reads). If a read must see the latest write of anybody, send it
+//!   writes, and [`Pool::read_with`] and [`Multiplexed::with`] say how fresh a read must be, see
+//!   [Fresh reads](#fresh-reads). If a read must see the latest write of anybody, send it
 //!   through [`Pool::writer`] or [`Pool::write`].
 //!
 //! The command decides nothing: a write sent through [`Pool::read`] or [`Pool::reader`] is refused
@@ -72,7 +73,8 @@
 //!
 //! # Fresh reads
 //!
-//! A session reads its own writes, and reads them from replicas:
+//! A session reads its own writes, and reads them from replicas: over shared handles, and with
+//! [`Session::write`] and [`Session::read`] over connections of one's own.
 //!
 //! ```no_run
 //! use redis_rw_pool::redis::AsyncTypedCommands;
@@ -99,6 +101,7 @@
 //! | [`Multiplexed::after`] a token | all that the master had when the token was made |
 //! | [`Multiplexed::within`] a time | all that was acknowledged longer ago than that |
 //! | [`Freshness::Master`] | what the master has |
+//! | [`Pool::read_with`] a [`Freshness`] | the same over a connection of one's own |
 //!
 //! [`Pool::token`] is the master's position now, and [`Pool::confirm`] waits until replicas have a token.
 //! A text from anywhere may be given to [`Session::resume`]: what is no token is ignored, and with one that
