@@ -30,7 +30,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak lint bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
+.PHONY: help demo test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ lint: ## formatting, clippy, documentation; warnings are errors
 
 bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
+
+fresh-bench: redis ## what fresh reads cost, and who serves them; a minute
+	$(CARGO) bench --locked --bench freshness
 
 peer-bench: redis ## ours and its peers side by side, in one table; some twenty minutes, ARGS=--quick about a minute
 	$(CARGO) run --profile bench --locked --package redis-rw-pool-peer-bench --bin peer-bench \
