@@ -41,6 +41,11 @@ const FEWEST: usize = 16;
 const MOST: usize = 128;
 const SHARE: usize = 8;
 
+/// How often the driver lets callers hand in first before it writes a question, which costs the server as much
+/// as ten or twenty commands. With 256 callers who want proofs this keeps 92 % of the operations of those who
+/// want none instead of 75 %, with 64 callers 82 % instead of 73 %. One who is alone never waits.
+const YIELDS_FOR_A_QUESTION: u32 = 3;
+
 /// The one task that uses the socket.
 pub(super) struct Driver<F> {
     mux: Arc<Mux>,
@@ -64,7 +69,8 @@ struct Io {
     woken: Vec<Waker>,
     /// Several callers were just answered, so several commands are likely to come.
     crowd: bool,
-    yielded: bool,
+    /// How often in a row it has let callers hand in first.
+    yields: u32,
     /// How many replies are delivered together.
     batch: usize,
 }
@@ -101,7 +107,7 @@ impl<F: FnMut() -> Admission> Driver<F> {
                 arrived: Vec::new(),
                 woken: Vec::new(),
                 crowd: false,
-                yielded: false,
+                yields: 0,
                 batch: FEWEST,
             },
             tick,
@@ -300,11 +306,16 @@ impl Io {
             let asleep = mux.intake().sleep();
             return (if asleep { Next::Sleep } else { Next::Again }, false);
         }
-        if (self.crowd || self.state.is_busy()) && !self.yielded {
-            self.yielded = true;
+        let most = if self.state.has_asked() {
+            YIELDS_FOR_A_QUESTION
+        } else {
+            1
+        };
+        if (self.crowd || self.state.is_busy()) && self.yields < most {
+            self.yields += 1;
             return (Next::Yield, false);
         }
-        self.yielded = false;
+        self.yields = 0;
         self.crowd = false;
         self.state.take_out(self.framed.begin());
         (Next::Write, true)

@@ -187,6 +187,12 @@ impl MuxState {
         self.outbox.take(buffer);
     }
 
+    /// Whether a question is among what is written next.
+    #[inline]
+    pub(super) fn has_asked(&self) -> bool {
+        self.outbox.is_headed() || self.questions.is_due()
+    }
+
     /// As [`Outbox::has_bytes`].
     pub(super) fn has_out(&self) -> bool {
         self.outbox.has_bytes()
