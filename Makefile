@@ -24,7 +24,7 @@ SECONDS ?= 60
 # How long to soak, with which faults, and on which kind of deployment (plain, without-events,
 # two-spellings, balanced). The seed is chosen and printed when none is given; it decides on the kind.
 MINUTES ?= 20
-# How many reads that must have seen something to soak with at least; a million takes some ten minutes.
+# How many reads that must have seen something to soak with at least; a million takes a quarter of an hour.
 READS ?= 1000000
 SEED ?=
 DEPLOYMENT ?=
