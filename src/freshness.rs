@@ -116,13 +116,11 @@ impl Shared {
     /// Learns from what a node answered that was asked as this target.
     #[inline]
     pub(crate) fn note(&self, hint: &NodeHint, answer: &Answer, target: &Target) {
-        if answer.is_first() {
-            self.note_first(hint, answer, target);
-        }
+        answer.note_once(|said| self.note_said(hint, said, target));
     }
 
-    fn note_first(&self, hint: &NodeHint, answer: &Answer, target: &Target) {
-        match &**answer {
+    fn note_said(&self, hint: &NodeHint, said: &Result<Report, NoAnswer>, target: &Target) {
+        match said {
             Ok(report) => {
                 let named = (target.role == Role::Master).then_some(target.since);
                 self.learn(report, named);
@@ -299,13 +297,12 @@ impl Shared {
         let is_recent = now.saturating_duration_since(seen_at) < HEARD;
         let is_current = Some(master.timeline) == self.timelines().current();
         let is_forged = token.position().is_ahead_by(master, OUT_OF_REACH);
-        let epoch = self.topology.snapshot().epoch;
-        (is_recent && is_current && is_forged).then(|| Token::new(master, epoch))
+        (is_recent && is_current && is_forged).then(|| self.token_at(master))
     }
 
     /// Whether this pool has heard of this epoch.
     pub(crate) fn knows_epoch(&self, epoch: u64) -> bool {
-        self.topology.snapshot().epoch >= epoch
+        self.topology.epoch() >= epoch
     }
 
     /// Where the master was when it last said so, and when that was.

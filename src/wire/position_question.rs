@@ -4,7 +4,10 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
     },
 };
 
@@ -73,11 +76,15 @@ impl Answer {
         Self(Arc::new(Answered { said, is_noted }))
     }
 
-    /// Whether this is the first call with this answer that asks: what it says is learned once, and not by
-    /// each of the hundred calls of its batch.
+    /// Has what it says learned once, and not by each of the hundred calls of its batch. After this it has
+    /// been learned, whoever did it: two calls at once may both do so.
     #[inline]
-    pub(crate) fn is_first(&self) -> bool {
-        !self.0.is_noted.load(Relaxed) && !self.0.is_noted.swap(true, Relaxed)
+    pub(crate) fn note_once(&self, note: impl FnOnce(&Result<Report, NoAnswer>)) {
+        if self.0.is_noted.load(Acquire) {
+            return;
+        }
+        note(&self.0.said);
+        self.0.is_noted.store(true, Release);
     }
 }
 
