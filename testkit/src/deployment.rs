@@ -164,6 +164,19 @@ impl Deployment {
         matches!(reply, Ok(Reply::Array(address)) if address[0].text() == Some("localhost"))
     }
 
+    /// Whether [`find_master`](Self::find_master) finds another node than the one on `port` in this time.
+    #[must_use]
+    pub fn gets_master_other_than(&self, port: u16, timeout: Duration) -> bool {
+        let given_up = Instant::now() + timeout;
+        while Instant::now() < given_up {
+            if self.find_master().is_some_and(|now| now.port() != port) {
+                return true;
+            }
+            thread::sleep(POLL);
+        }
+        false
+    }
+
     /// Waits until [`find_master`](Self::find_master) finds another node than the one on `port`.
     pub fn wait_for_master_other_than(&self, port: u16, timeout: Duration) -> &Server {
         self.wait_for("another master", timeout, || match self.find_master() {

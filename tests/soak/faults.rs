@@ -15,7 +15,6 @@ use crate::schedule::{Fault, On, Round, Weather};
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// How long a planned failover may take before it is asked for again: it may have been given up.
 const SWITCH: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(5);
 
 /// Runs the faults of a round, each on a thread of its own, and returns when the deployment is
 /// healthy again.
@@ -166,17 +165,9 @@ fn hand_over(deployment: &Deployment, history: &History, leader: &Server) {
         let old = history.in_step(deployment, LIMIT).port();
         history.note(Event::Planned { master: old });
         let reply = leader.try_cmd(&["SENTINEL", "FAILOVER", deployment.master_name()]);
-        if matches!(reply, Ok(Reply::Status(_))) {
-            let given_up = Instant::now() + SWITCH;
-            while Instant::now() < given_up {
-                if deployment
-                    .find_master()
-                    .is_some_and(|now| now.port() != old)
-                {
-                    return;
-                }
-                thread::sleep(POLL);
-            }
+        let accepted = matches!(reply, Ok(Reply::Status(_)));
+        if accepted && deployment.gets_master_other_than(old, SWITCH) {
+            return;
         }
         history.note(Event::Note(format!("no failover: {reply:?}")));
         assert!(

@@ -151,15 +151,8 @@ fn hand_over(deployment: &Deployment) {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         deployment.failover();
-        let given_up = Instant::now() + SWITCH;
-        while Instant::now() < given_up {
-            if deployment
-                .find_master()
-                .is_some_and(|now| now.port() != old)
-            {
-                return;
-            }
-            thread::sleep(POLL);
+        if deployment.gets_master_other_than(old, SWITCH) {
+            return;
         }
     }
     panic!("nothing is handed over\n{}", deployment.describe());
