@@ -136,6 +136,13 @@ pub struct Config {
     /// Printable ASCII without spaces. Defaults to `None`, no name.
     pub client_name: Option<String>,
 
+    /// What the pool is called in metrics, to tell several pools of one service apart. The servers do not
+    /// see it.
+    ///
+    /// At most 128 bytes, without control characters. Defaults to `None`: the master name, or without
+    /// Sentinels the first of the [`nodes`](Self::nodes).
+    pub name: Option<String>,
+
     /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
     pub write: PoolLimits,
 
@@ -238,6 +245,7 @@ impl Config {
             sentinel_credentials: None,
             db: 0,
             client_name: None,
+            name: None,
             write: PoolLimits::default(),
             read: PoolLimits::default(),
             multiplexed: MultiplexedLimits::default(),
@@ -342,6 +350,15 @@ impl Config {
         addresses(&self.nodes, address::NODE_PORT)
     }
 
+    /// What the pool is called in metrics.
+    pub(crate) fn name_in_metrics(&self) -> String {
+        match (&self.name, &self.nodes[..]) {
+            (Some(name), _) => name.clone(),
+            (None, []) => self.master_name.clone(),
+            (None, [first, ..]) => first.clone(),
+        }
+    }
+
     /// The address to dial for a node; `None` if the address map panics.
     pub(crate) fn address_of(&self, announced: &Node) -> Option<Node> {
         match &self.address_map {
@@ -397,6 +414,7 @@ impl fmt::Debug for Config {
             sentinel_credentials,
             db,
             client_name,
+            name,
             write,
             read,
             multiplexed,
@@ -430,6 +448,7 @@ impl fmt::Debug for Config {
             .field("sentinel_credentials", sentinel_credentials)
             .field("db", db)
             .field("client_name", client_name)
+            .field("name", name)
             .field("write", write)
             .field("read", read)
             .field("multiplexed", multiplexed)

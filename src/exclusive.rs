@@ -52,6 +52,22 @@ const NO_WAIT: Timeouts = Timeouts {
     recycle: None,
 };
 
+/// Whether a checkout waited for its connection.
+#[derive(Debug, Clone, Copy)]
+enum Waited {
+    No,
+    Yes,
+}
+
+/// What the error of a checkout says about the pool.
+#[derive(Debug)]
+struct Usage {
+    max_active: usize,
+    open: usize,
+    in_use: usize,
+    waiting: usize,
+}
+
 /// What a checkout of deadpool returns.
 type Taken = Result<Object<Manager>, PoolError<Error>>;
 
@@ -109,8 +125,8 @@ impl ExclusivePool {
                 self.wait_for_permit().await
             }
             Poll::Ready(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(self.exhausted()),
-            Poll::Ready(taken) => self.lend(taken),
-            Poll::Pending => self.wait_for_connection(get).await,
+            Poll::Ready(taken) => self.lend(taken, Waited::No),
+            Poll::Pending => self.wait_for_connection(get, None).await,
         }
     }
 
@@ -119,8 +135,8 @@ impl ExclusivePool {
         let mut get = pin!(self.pool.timeout_get(&WAIT));
         let polled = once(|cx| manager::watch_for_permit(|| get.as_mut().poll(cx))).await;
         match polled {
-            (Poll::Ready(taken), _) => return self.lend(taken),
-            (Poll::Pending, true) => return self.wait_for_connection(get).await,
+            (Poll::Ready(taken), _) => return self.lend(taken, Waited::No),
+            (Poll::Pending, true) => return self.wait_for_connection(get, None).await,
             (Poll::Pending, false) => {}
         }
         let waiting = self.role_pool.stats.wait();
@@ -130,8 +146,8 @@ impl ExclusivePool {
         let deadline = limit.and_then(|limit| began.checked_add(limit));
         let line = self.role_pool.lazy_timeout.limit(deadline, |cx| {
             let (polled, has_permit) = manager::watch_for_permit(|| get.as_mut().poll(cx));
-            if has_permit {
-                waiting = None;
+            if has_permit && let Some(mut waiting) = waiting.take() {
+                waiting.goes_on = polled.is_pending();
             }
             match polled {
                 Poll::Pending if has_permit => Poll::Ready(None),
@@ -139,32 +155,38 @@ impl ExclusivePool {
             }
         });
         match line.await {
-            Ok(Some(taken)) => self.lend(taken),
-            Ok(None) => self.wait_for_connection(get).await,
+            Ok(Some(taken)) => self.lend(taken, Waited::Yes),
+            Ok(None) => self.wait_for_connection(get, Some(began)).await,
             Err(Elapsed) => {
                 drop(waiting);
-                Err(self.waited_too_long(began.elapsed()))
+                Err(self.failed(self.waited_too_long(began.elapsed())))
             }
         }
     }
 
     /// The caller has a permit, but no idle connection was good enough. From here on one deadline
-    /// covers all tests and dials; deadpool could only limit each of them.
+    /// covers all tests and dials; deadpool could only limit each of them. `began` is when it came into
+    /// the line for a permit, if it had to wait there.
     async fn wait_for_connection(
         &self,
         mut get: Pin<&mut impl Future<Output = Taken>>,
+        began: Option<Instant>,
     ) -> Result<Connection, Error> {
         let acquire_timeout = self.role_pool.acquire_timeout();
-        let deadline = Instant::now() + acquire_timeout;
+        let now = Instant::now();
+        let obtaining = self.role_pool.stats.obtain(began.unwrap_or(now), now);
+        let deadline = now + acquire_timeout;
         let lazy_timeout = &self.role_pool.lazy_timeout;
         let taken = lazy_timeout.limit(Some(deadline), |cx| get.as_mut().poll(cx));
-        match taken.await {
-            Ok(taken) => self.lend(taken),
-            Err(Elapsed) => Err(self.dialer.timed_out(acquire_timeout)),
+        let taken = taken.await;
+        drop(obtaining);
+        match taken {
+            Ok(taken) => self.lend(taken, Waited::Yes),
+            Err(Elapsed) => Err(self.failed(self.dialer.timed_out(acquire_timeout))),
         }
     }
 
-    fn lend(&self, taken: Taken) -> Result<Connection, Error> {
+    fn lend(&self, taken: Taken, waited: Waited) -> Result<Connection, Error> {
         match taken {
             // A checkout that had its permit when the pool was closed still gets a connection from
             // deadpool; it must not be lent any more.
@@ -173,42 +195,65 @@ impl ExclusivePool {
                 drop(Object::take(object));
                 Err(self.role_pool.ending())
             }
-            Ok(object) => Ok(Connection::new(object)),
-            Err(PoolError::Backend(error)) => Err(error),
+            Ok(object) => {
+                match waited {
+                    Waited::No => self.role_pool.stats.lent_at_once(object.stripe()),
+                    Waited::Yes => self.role_pool.stats.lent_after_wait(),
+                }
+                Ok(Connection::new(object))
+            }
+            Err(PoolError::Backend(error)) => Err(self.failed(error)),
             // Only `Closed` is left: deadpool's own timeouts and hooks are not used.
             Err(_) => Err(self.role_pool.ending()),
         }
     }
 
+    #[cold]
     fn exhausted(&self) -> Error {
-        let status = self.status();
-        Error::Exhausted {
+        let usage = self.usage();
+        self.failed(Error::Exhausted {
             pool: self.role_pool.name,
-            max_active: status.max_active,
-            open: status.active,
-            in_use: status.active.saturating_sub(status.idle),
+            max_active: usage.max_active,
+            open: usage.open,
+            in_use: usage.in_use,
             dials: self.dialer.dials(),
-        }
+        })
+    }
+
+    /// Counts a checkout that fails with this error.
+    fn failed(&self, error: Error) -> Error {
+        self.role_pool.stats.failed(&error);
+        error
     }
 
     /// The error of a checkout that got no connection within this time.
     pub(crate) fn waited_too_long(&self, waited: Duration) -> Error {
-        let status = self.status();
+        let usage = self.usage();
         tracing::warn!(
             pool = %self.role_pool.name,
             ?waited,
-            max_active = status.max_active,
-            waiting = status.waiting,
+            max_active = usage.max_active,
+            waiting = usage.waiting,
             "no connection came free in time"
         );
         Error::WaitTimeout {
             pool: self.role_pool.name,
             waited,
-            max_active: status.max_active,
-            open: status.active,
-            in_use: status.active.saturating_sub(status.idle),
-            waiting: status.waiting,
+            max_active: usage.max_active,
+            open: usage.open,
+            in_use: usage.in_use,
+            waiting: usage.waiting,
             dials: self.dialer.dials(),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let (open, idle) = (self.role_pool.open(), self.idle());
+        Usage {
+            max_active: self.role_pool.limits().max_active,
+            open,
+            in_use: open.saturating_sub(idle),
+            waiting: self.role_pool.stats.waiting.load(Relaxed),
         }
     }
 
@@ -240,16 +285,34 @@ impl ExclusivePool {
 
     pub(crate) fn status(&self) -> PoolStatus {
         let stats = &self.role_pool.stats;
+        let limits = self.role_pool.limits();
+        let failed = stats.failed_checkouts();
         PoolStatus {
-            max_active: self.role_pool.limits().max_active,
+            max_active: limits.max_active,
+            max_idle: limits.effective_max_idle(),
+            min_idle: limits.min_idle,
             idle: self.idle(),
             active: self.role_pool.open(),
             waiting: stats.waiting.load(Relaxed),
+            checkouts: stats.checkouts(),
             wait_count: stats.wait_count.load(Relaxed),
             wait_duration: Duration::from_nanos(stats.wait_nanos.load(Relaxed)),
+            wait: stats.waits(),
+            wait_timeouts: failed.wait_timeouts,
+            exhausted: failed.exhausted,
+            no_master: failed.no_master,
+            no_replica: failed.no_replica,
+            no_connection: failed.no_connection,
+            held: stats.held.snapshot(),
             created: stats.created.load(Relaxed),
-            dial_failures: stats.dial_failures.load(Relaxed),
+            create: stats.dials.create(),
+            dial_failures: stats.dials.failures(),
+            last_dial_error: stats.dials.last(),
             discards: stats.discards(),
+            commands: stats.answered_count(),
+            failures: stats.commands.failures(),
+            resent: stats.commands.resent_count(),
+            refused: stats.commands.refused_count(),
         }
     }
 

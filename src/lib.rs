@@ -351,9 +351,13 @@ pub use retry_write::{Retry, work_error::WorkError};
 pub use rustls;
 pub use session::Session;
 pub use status::{
-    FenceStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status, TlsStatus,
+    FenceStatus, MasterStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
+    TlsStatus,
+    dials::FailedDial,
     discard::{Discard, Discards},
+    failures::Failures,
     freshness::{FreshnessStatus, NodeLag},
+    histogram::Histogram,
 };
 pub use topology::{Replica, Topology, excluded::Excluded};
 

@@ -15,7 +15,11 @@ use redis::{
 };
 
 use crate::{
-    error::{PoolName, failure, reply_class::ReplyClass},
+    error::{
+        PoolName, failure,
+        outcome::{Outcome, outcome},
+        reply_class::ReplyClass,
+    },
     freshness::{asks::Asks, line::Line},
     multiplexed::{
         connections::{ConnectionSet, SharedConnection, SharedConnections},
@@ -24,6 +28,7 @@ use crate::{
     },
     retry::request::{Askable, PipelineRequest, Request},
     role_pool::{RolePool, scripts},
+    status::failures::CommandStats,
     util::jitter,
     wire::{
         command::{self, Shareable},
@@ -204,6 +209,27 @@ impl Multiplexed {
         self.connections().role_pool()
     }
 
+    fn stats(&self) -> &CommandStats {
+        &self.connections().stats
+    }
+
+    /// Counts how a request ended that may have failed.
+    #[cold]
+    fn count_outcome<R: Request>(&self, request: R, result: &RedisResult<R::Reply>) {
+        match result {
+            Ok(reply) if request.has_error(reply) => self.stats().failed(request.outcome(reply)),
+            Ok(_) => {}
+            Err(error) => self.stats().failed(outcome(error)),
+        }
+    }
+
+    /// Counts a request that is refused before it is sent.
+    #[cold]
+    fn count_refused(&self) {
+        self.stats().refused();
+        self.stats().failed(Outcome::NotExecuted);
+    }
+
     /// The open connections, as of now.
     #[inline]
     fn set(&mut self) -> &ConnectionSet {
@@ -301,6 +327,18 @@ impl Multiplexed {
         Ok(replies)
     }
 
+    /// Sends a pipeline, with the scripts that its node does not know.
+    #[inline]
+    async fn send_whole(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        let replies = self.send_all(pipeline).await?;
+        // In a transaction the other commands were executed together with it.
+        if pipeline.is_transaction() || !replies.iter().any(scripts::is_unknown) {
+            return Ok(replies);
+        }
+        let cmds: Vec<_> = pipeline.cmd_iter().collect();
+        Box::pin(self.load_scripts(&cmds, replies)).await
+    }
+
     /// Loads the scripts that the node did not know, and sends the commands again that needed them. All
     /// of that goes over one connection, unless the connection is retired in between.
     async fn load_scripts(
@@ -382,18 +420,18 @@ impl ConnectionLike for Multiplexed {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             for cmd in pipeline.cmd_iter() {
-                self.ensure_shareable(cmd)?;
+                self.ensure_shareable(cmd)
+                    .inspect_err(|_| self.count_refused())?;
             }
             if pipeline.is_empty() && !pipeline.is_transaction() {
                 return Err(command::empty());
             }
-            let mut replies = self.send_all(pipeline).await?;
-            // In a transaction the other commands were executed together with it.
-            if !pipeline.is_transaction() && replies.iter().any(scripts::is_unknown) {
-                let cmds: Vec<_> = pipeline.cmd_iter().collect();
-                replies = Box::pin(self.load_scripts(&cmds, replies)).await?;
+            let replies = self.send_whole(pipeline).await;
+            let request = PipelineRequest::of(pipeline);
+            if !matches!(&replies, Ok(replies) if !request.has_error(replies)) {
+                self.count_outcome(request, &replies);
             }
-            pipeline::conclude(pipeline, replies, offset, count).await
+            pipeline::conclude(pipeline, replies?, offset, count).await
         })
     }
 

@@ -384,7 +384,13 @@ impl Pool {
         let [tls, sentinel_tls] = certificates::status(&self.inner.config);
         #[cfg(not(feature = "tls"))]
         let [tls, sentinel_tls] = [None, None];
+        let topology = self.topology();
+        let (master, master_changes) = self.inner.progress.master();
         Status {
+            name: self.inner.config.name_in_metrics(),
+            master_name: self.inner.config.master_name.clone(),
+            master,
+            master_changes,
             write: self.inner.connections.write.status(),
             read: self.inner.connections.read.status(),
             writer: self.inner.connections.writer.status(),
@@ -392,7 +398,8 @@ impl Pool {
             sentinel: self.inner.progress.status(),
             fence: self.inner.progress.fence_status(),
             freshness: self.inner.connections.role_pool().freshness.status(),
-            master_error: self.topology().master_error.clone(),
+            master_error: topology.master_error.clone(),
+            topology,
             tls,
             sentinel_tls,
         }

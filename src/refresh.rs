@@ -16,6 +16,7 @@ mod progress;
 mod promotion_watch;
 mod resolver;
 mod sentinels;
+mod vitals;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -61,6 +62,8 @@ pub(crate) struct Refresh {
     config: Arc<Config>,
     handle: Arc<Handle>,
     progress: Arc<Progress>,
+    /// What was told last of the topology.
+    told: Topology,
     round: u64,
     refresh_began: Option<Instant>,
     next_refresh: Instant,
@@ -97,6 +100,7 @@ impl Refresh {
             config,
             handle,
             progress,
+            told: Topology::default(),
             round: 0,
             refresh_began: None,
             next_refresh: Instant::now(),
@@ -325,8 +329,9 @@ impl Refresh {
         self.probe_cache.wait_for(awaited);
         // Before the snapshot: a caller that the fence held back finds it down in the status too.
         self.progress.fence(&self.decider.fence);
+        self.progress.topology(&next);
+        self.tell(&next);
         if next != *current {
-            changes::log(current, &next, self.decider.fence.raised());
             self.handle.publish(next);
         }
         self.schedule(unsettled || hurry, hurry);
@@ -336,6 +341,18 @@ impl Refresh {
             self.refresh_soon();
         }
         self.report_progress(views, waiting);
+    }
+
+    /// Tells what is different since it told last. That includes what callers have reported meanwhile.
+    fn tell(&mut self, next: &Topology) {
+        if self.told == *next {
+            return;
+        }
+        tracing::debug!(topology = ?next, "the topology changed");
+        for change in changes::between(&self.told, next) {
+            changes::log(&change, self.decider.fence.raised());
+        }
+        self.told = next.clone();
     }
 
     /// Forgets nodes that are gone, and keeps a connection to those that are there.

@@ -33,7 +33,7 @@ use crate::{
         balance::Balance, coarse_clock::CoarseClock, lazy_timeout::LazyTimeout,
         node_table::NodeTable, refusals::Refusals, scripts::Scripts,
     },
-    status::{Stats, discard::Discard},
+    status::{discard::Discard, stats::Stats},
     topology::{Handle, Target, admission::Admission},
     util::{jitter, runtime::Runtime},
 };

@@ -1,22 +1,22 @@
 //! What a pool counts.
 
+pub(crate) mod dials;
 pub(crate) mod discard;
+pub(crate) mod failures;
 pub(crate) mod freshness;
+pub(crate) mod histogram;
+pub(crate) mod stats;
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    time::Duration,
-};
-
-use tokio::time::Instant;
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     error::Reports,
+    node::Node,
     status::{
-        discard::{Discard, Discards},
-        freshness::FreshnessStatus,
+        dials::FailedDial, discard::Discards, failures::Failures, freshness::FreshnessStatus,
+        histogram::Histogram,
     },
+    topology::Topology,
 };
 
 /// The whole pool at one moment.
@@ -27,6 +27,18 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
+    /// The name of the pool in metrics: the master name. Where there are no Sentinels, the address of the
+    /// first node.
+    pub name: String,
+    /// The name by which the Sentinels know the master; empty where there are none.
+    pub master_name: String,
+    /// Whether the master can be reached, and since when.
+    pub master: MasterStatus,
+    /// How many times another master was adopted. The first one does not count.
+    pub master_changes: u64,
+    /// Who is master and who is replica, as in [`Pool::topology`](crate::Pool::topology).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "shared"))]
+    pub topology: Arc<Topology>,
     /// The pool of connections to the master.
     pub write: PoolStatus,
     /// The pool of connections for reads.
@@ -51,6 +63,36 @@ pub struct Status {
     pub sentinel_tls: Option<TlsStatus>,
 }
 
+#[cfg(feature = "serde")]
+fn shared<S: serde::Serializer>(topology: &Arc<Topology>, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&**topology, to)
+}
+
+/// Whether the master can be reached, and since when.
+///
+/// The pool keeps a connection of its own to every node. When the master dies, closes it or does not
+/// answer, that is known at once, whether or not anybody uses the pool. The pool logs it at `warn`, and at
+/// `info` that the master is back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct MasterStatus {
+    /// Who is the master; `None` before the first one was found.
+    pub node: Option<Node>,
+    /// Whether it could be reached when it was tried last. A master to which writes are held back by the
+    /// [fence](FenceStatus) may well be reachable.
+    pub reachable: bool,
+    /// For how long that has been so: since this node was adopted, lost or found again. While there is no
+    /// master, since the pool was made.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::util::seconds::serialize")
+    )]
+    pub since: Duration,
+    /// Why it cannot be reached; `None` when it can.
+    pub error: Option<String>,
+}
+
 /// How the certificates were reloaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -66,19 +108,28 @@ pub struct TlsStatus {
 /// One of the two pools at one moment.
 ///
 /// The counters only grow. `active`, `idle` and `waiting` are read one after another while the pool
-/// is at work, so under load they may be off by the checkouts that happened in between.
+/// is at work, so under load they may be off by the checkouts that happened in between. Once the pool is at
+/// rest all numbers add up: each call of [`Pool::write`](crate::Pool::write) or
+/// [`Pool::read`](crate::Pool::read) that came to its end is in one of `checkouts`, `wait_timeouts`,
+/// `exhausted`, `no_master`, `no_replica` and `no_connection`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStatus {
     /// The limit: connections open at once.
     pub max_active: usize,
+    /// The limit: connections that stay open while nobody uses them.
+    pub max_idle: usize,
+    /// Connections that are kept ready.
+    pub min_idle: usize,
     /// Connections open now: idle and in use.
     pub active: usize,
     /// Connections open and not lent.
     pub idle: usize,
     /// Callers waiting in line now for a connection to come free.
     pub waiting: usize,
+    /// Connections lent since the pool was made.
+    pub checkouts: u64,
     /// Checkouts that had to wait for a connection to come free, since the pool was made.
     pub wait_count: u64,
     /// The time those checkouts waited, together.
@@ -87,19 +138,55 @@ pub struct PoolStatus {
         serde(serialize_with = "crate::util::seconds::serialize")
     )]
     pub wait_duration: Duration,
+    /// How long each caller waited: in line, and then for the test or the dial of a connection. Whoever
+    /// found an idle connection waited no time. Those that got none, or gave up, are in it as well.
+    pub wait: Histogram,
+    /// Checkouts that failed with [`Error::WaitTimeout`](crate::Error::WaitTimeout).
+    pub wait_timeouts: u64,
+    /// Checkouts that failed with [`Error::Exhausted`](crate::Error::Exhausted).
+    pub exhausted: u64,
+    /// Checkouts that failed because there was no master:
+    /// [`Error::NoMaster`](crate::Error::NoMaster) and, of a pool that has not found any yet,
+    /// [`NoSentinel`](crate::Error::NoSentinel) and [`UnknownMaster`](crate::Error::UnknownMaster).
+    pub no_master: u64,
+    /// Checkouts that failed with [`Error::NoReplica`](crate::Error::NoReplica).
+    pub no_replica: u64,
+    /// Checkouts that failed with [`Error::Connect`](crate::Error::Connect).
+    pub no_connection: u64,
+    /// How long connections were lent: a sample, the first use of each connection and then every
+    /// sixteenth.
+    pub held: Histogram,
     /// Connections made since the pool was made.
     pub created: u64,
+    /// How long it took to make each connection: the dial and the handshake.
+    pub create: Histogram,
     /// Dials that failed since the pool was made.
     pub dial_failures: u64,
+    /// The dial that failed last; `None` if none did.
+    pub last_dial_error: Option<FailedDial>,
     /// Connections closed, by reason.
     pub discards: Discards,
+    /// Commands answered since the pool was made. Each command of a pipeline counts, and an error reply
+    /// is an answer. A command that was sent again counts once for each reply.
+    pub commands: u64,
+    /// Calls on these connections that failed, by outcome.
+    pub failures: Failures,
+    /// Commands and pipelines that the pool sent again by itself. Each time counts.
+    pub resent: u64,
+    /// Commands and pipelines that were refused before they were sent: over this kind of connection they
+    /// cannot do what they should.
+    pub refused: u64,
 }
 
 /// The connections that multiplexed handles share, at one moment.
+///
+/// The counters only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MultiplexedStatus {
+    /// The limit: commands on their way over one connection.
+    pub max_in_flight: usize,
     /// Connections open now, to all nodes together.
     pub connections: usize,
     /// Commands on their way now: handed in and not answered. Each command of a pipeline counts.
@@ -108,6 +195,25 @@ pub struct MultiplexedStatus {
     pub waiting: usize,
     /// Connections made since the pool was made.
     pub created: u64,
+    /// How long it took to make each connection: the dial and the handshake.
+    pub create: Histogram,
+    /// Dials that failed since the pool was made.
+    pub dial_failures: u64,
+    /// The dial that failed last; `None` if none did.
+    pub last_dial_error: Option<FailedDial>,
+    /// Connections closed, by reason. [`Discard::Broken`](crate::Discard::Broken) are those that were lost.
+    pub discards: Discards,
+    /// Commands answered since the pool was made. Each command of a pipeline counts, and an error reply
+    /// is an answer. A command that was sent again counts once for each reply.
+    pub commands: u64,
+    /// Calls that failed, by outcome. Those that got no connection in time are among them, as not
+    /// executed.
+    pub failures: Failures,
+    /// Commands and pipelines that the pool sent again by itself. Each time counts.
+    pub resent: u64,
+    /// Commands and pipelines that were refused before they were sent, because they need a connection of
+    /// their own or the master.
+    pub refused: u64,
 }
 
 /// Which Sentinels answer, and what they say.
@@ -225,56 +331,6 @@ impl SignKind {
 impl fmt::Display for SignKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// The counters of one pool. A checkout that finds an idle connection changes none of them.
-///
-/// Callers who wait write to them from several threads. They share no pair of cache lines (which processors
-/// fetch together) with what every checkout reads.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct Stats {
-    pub(crate) waiting: AtomicUsize,
-    pub(crate) wait_count: AtomicU64,
-    pub(crate) wait_nanos: AtomicU64,
-    pub(crate) created: AtomicU64,
-    pub(crate) dial_failures: AtomicU64,
-    discards: [AtomicU64; Discard::ALL.len()],
-}
-
-impl Stats {
-    pub(crate) fn discarded(&self, reason: Discard) {
-        self.discards[reason as usize].fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn discards(&self) -> Discards {
-        Discards(std::array::from_fn(|i| self.discards[i].load(Relaxed)))
-    }
-
-    /// Counts a caller as waiting until the guard is dropped, also when its future is dropped.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Relaxed);
-        self.wait_count.fetch_add(1, Relaxed);
-        Waiting {
-            stats: self,
-            since: Instant::now(),
-        }
-    }
-}
-
-/// Counts one caller as waiting for as long as it lives.
-#[derive(Debug)]
-pub(crate) struct Waiting<'a> {
-    stats: &'a Stats,
-    pub(crate) since: Instant,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.stats.waiting.fetch_sub(1, Relaxed);
-        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.stats.wait_nanos.fetch_add(nanos, Relaxed);
     }
 }
 

@@ -43,7 +43,7 @@ impl Config {
     ///
     /// | option | value |
     /// |---|---|
-    /// | `sentinel_username`, `sentinel_password`, `client_name` | text |
+    /// | `sentinel_username`, `sentinel_password`, `client_name`, `name` | text |
     /// | `password_file`, `sentinel_password_file` | path of a file, see [`CredentialsSource::file`](crate::CredentialsSource::file) |
     /// | `address_map` | `announced=dialled`, with commas between pairs |
     /// | `read_from` | `replica_preferred`, `replica`, `master`, `any` |

@@ -131,6 +131,15 @@ impl Config {
                 Err(ConfigError::new("client_name", reason).with_text(name))
             }
             _ => Ok(()),
+        }?;
+        match &self.name {
+            Some(name)
+                if name.is_empty() || name.len() > 128 || name.contains(char::is_control) =>
+            {
+                let reason = "must have 1 to 128 bytes, and no control characters";
+                Err(ConfigError::new("name", reason).with_text(name))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -117,11 +117,12 @@ impl Outcome {
 /// }
 /// ```
 pub fn outcome(error: &RedisError) -> Outcome {
-    match Verdict::of(error) {
-        Verdict::Hindered | Verdict::Refused => Outcome::NotExecuted,
-        Verdict::Lost => Outcome::Unknown,
-        Verdict::Torn | Verdict::Answered => Outcome::Executed,
-    }
+    Verdict::of(error).outcome()
+}
+
+/// As [`outcome`] says of the error that this reply becomes.
+pub(crate) fn outcome_of_reply(reply: &ServerError) -> Outcome {
+    Verdict::of_reply(reply).outcome()
 }
 
 /// The outcome, and whether another try may succeed.
@@ -140,6 +141,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Hindered | Self::Refused => Outcome::NotExecuted,
+            Self::Lost => Outcome::Unknown,
+            Self::Torn | Self::Answered => Outcome::Executed,
+        }
+    }
+
     pub(crate) fn of(error: &RedisError) -> Self {
         match error.kind() {
             ErrorKind::Io => Self::of_failure(error),

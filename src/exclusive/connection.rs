@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     error::{
         failure::{Cause, Failure, Fate, Peer},
+        outcome::{Outcome, outcome},
         reply_class::ReplyClass,
     },
     exclusive::{
@@ -207,23 +208,32 @@ impl Connection {
             return Err(self.failure(Cause::Unusable));
         }
         if !self.entry().role_pool().needs_master() && request.publishes() {
-            return Err(command::published_at_a_replica());
+            return self.refused(command::published_at_a_replica());
         }
         if !self.entry().is_fit() {
             let wait = self.wait();
-            Box::pin(self.wait_until_usable(request.affinity(), wait)).await?;
+            let usable = Box::pin(self.wait_until_usable(request.affinity(), wait)).await;
+            usable.inspect_err(|error| self.count_failure(outcome(error)))?;
         }
         if self.severed && request.affinity() == Affinity::Connection {
             self.start_over();
+            self.count_failure(Outcome::NotExecuted);
             return Err(self.failure(Cause::Severed));
         }
         let mut result = request.over(self.entry_mut().wire()).await;
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::Client) {
+        match &result {
+            Ok(reply) => self.entry().answered(request.count(reply)),
             // The crate refused it before it was sent, and nothing has changed.
-            return result;
+            Err(error) if error.kind() == ErrorKind::Client => {
+                return result.or_else(|error| self.refused(error));
+            }
+            Err(_) => {}
         }
-        if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::NoSignal) {
-            result = Box::pin(self.retry(request, result)).await;
+        if !matches!(&result, Ok(reply) if !request.has_error(reply)) {
+            if !matches!(&result, Ok(reply) if request.class(reply) == ReplyClass::NoSignal) {
+                result = Box::pin(self.retry(request, result)).await;
+            }
+            self.count_outcome(request, &result);
             if result.is_err() && request.affinity() == Affinity::Connection {
                 self.start_over();
                 return result;
@@ -234,6 +244,32 @@ impl Connection {
             *effect = (*effect).max(Effect::of(request, &result));
         }
         result
+    }
+
+    /// Counts how a request ended that may have failed.
+    #[cold]
+    fn count_outcome<R: Request>(&self, request: R, result: &RedisResult<R::Reply>) {
+        match result {
+            Ok(reply) if request.has_error(reply) => self.count_failure(request.outcome(reply)),
+            Ok(_) => {}
+            Err(error) => self.count_failure(outcome(error)),
+        }
+    }
+
+    #[cold]
+    fn count_failure(&self, outcome: Outcome) {
+        if let Some(object) = &self.object {
+            object.role_pool().stats.commands.failed(outcome);
+        }
+    }
+
+    #[cold]
+    fn refused<T>(&self, error: RedisError) -> RedisResult<T> {
+        if let Some(object) = &self.object {
+            object.role_pool().stats.commands.refused();
+        }
+        self.count_failure(Outcome::NotExecuted);
+        Err(error)
     }
 
     /// Remembers the text of a script: a multiplexed handle may run it at a node that does not know
@@ -372,6 +408,7 @@ impl Drop for Connection {
         let Some(mut object) = self.object.take() else {
             return;
         };
+        count_use(&object);
         if !object.is_open() {
             // deadpool gets its permit back, and nothing to keep.
             drop(Object::take(object));
@@ -395,6 +432,20 @@ impl Drop for Connection {
                 drop(Object::take(object));
             }
         }
+    }
+}
+
+/// Every so many uses of a connection, the first one included, have their time taken. deadpool reads the
+/// clock at each checkout, and this one at the return would be one more: it costs a tenth of both.
+const SAMPLED: usize = 16;
+
+/// Takes the time of this use, if its turn has come.
+#[inline]
+fn count_use(object: &Object<Manager>) {
+    let used = Object::metrics(object);
+    if used.recycle_count % SAMPLED == 0 {
+        let since = used.recycled.unwrap_or(used.created);
+        object.role_pool().stats.held.record(since.elapsed());
     }
 }
 

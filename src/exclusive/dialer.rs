@@ -255,7 +255,7 @@ impl Dialer {
             }
             return Err(self.role_pool.nowhere_to_go());
         };
-        let wire = connect::attempt(&self.role_pool, &target).await?;
+        let wire = connect::attempt(&self.role_pool, &target, &self.role_pool.stats.dials).await?;
         Ok(Entry::new(wire, slot.opened(), target))
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     /// fresh connection is made in its place, so that the limit holds at every moment.
     open: Option<(WireConnection, NodeSlot)>,
     pub(crate) target: Target,
+    /// Where its checkouts and commands are counted.
+    stripe: usize,
     /// The topology version under which `target` was last known to be good and open to commands.
     vetted: u64,
     /// When a reply of its node retired this connection: it takes no more commands.
@@ -37,10 +39,12 @@ impl Entry {
         let now = Instant::now();
         let role_pool = Arc::clone(slot.role_pool());
         let lifetime = role_pool.lifetime();
+        let stripe = role_pool.stats.next_stripe();
         Box::new(Self {
             role_pool,
             open: Some((wire, slot)),
             target,
+            stripe,
             vetted: 0,
             retired_at: None,
             born: now,
@@ -57,6 +61,18 @@ impl Entry {
     /// The pool this connection belongs to.
     pub(crate) fn role_pool(&self) -> &Arc<RolePool> {
         &self.role_pool
+    }
+
+    /// As [`Stats::lent_at_once`](crate::status::stats::Stats::lent_at_once) takes it.
+    #[inline]
+    pub(crate) fn stripe(&self) -> usize {
+        self.stripe
+    }
+
+    /// So many replies came to commands of callers.
+    #[inline]
+    pub(crate) fn answered(&self, replies: usize) {
+        self.role_pool.stats.answered(self.stripe, replies as u64);
     }
 
     /// Why this connection must not be kept; `None` if it may.

@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
@@ -23,6 +23,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use redis::{RedisError, RedisResult};
 use tokio::{
     sync::{Notify, watch},
@@ -41,7 +42,12 @@ use crate::{
     multiplexed::connections::replacements::Replacements,
     node::{Node, Role},
     role_pool::{RolePool, connect},
-    status::MultiplexedStatus,
+    status::{
+        MultiplexedStatus,
+        dials::DialStats,
+        discard::{Discard, Discards},
+        failures::CommandStats,
+    },
     topology::{Target, Topology, admission::Admission},
     wire::{connection::WireConnection, mux::Mux},
 };
@@ -60,9 +66,26 @@ pub(crate) struct SharedConnection {
     edition: Edition,
     /// The generation of the credentials that it was made with.
     login: u64,
+    /// Why it was retired. Where it ended by itself, its node is not what it should be.
+    why: OnceLock<Discard>,
 }
 
 impl SharedConnection {
+    /// Why it has a successor.
+    fn why_outdated(&self) -> Discard {
+        if self.edition.has_successor() {
+            Discard::Certificates
+        } else {
+            Discard::Credentials
+        }
+    }
+
+    /// Takes nothing in any more. False when it was about to end already.
+    fn retire(&self, why: Discard) -> bool {
+        self.why.get_or_init(|| why);
+        self.mux.retire()
+    }
+
     /// Whether another one should take its place: newer certificates were loaded, or the node has accepted
     /// newer credentials.
     fn has_successor(&self, role_pool: &RolePool) -> bool {
@@ -100,6 +123,28 @@ pub(crate) struct SharedConnections {
     /// A connection has ended.
     ended: Notify,
     created: AtomicU64,
+    ledger: Mutex<Ledger>,
+    pub(crate) dials: DialStats,
+    pub(crate) stats: CommandStats,
+}
+
+/// What the connections have done. Locked when one is made or ends, and to be read.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// Those whose drivers have not ended. Some of them may take no commands any more.
+    live: Vec<Arc<Mux>>,
+    /// The commands that others have had answered.
+    answered: u64,
+    discards: Discards,
+}
+
+impl Ledger {
+    /// A connection has ended, with its last reply.
+    fn close(&mut self, mux: &Arc<Mux>, why: Discard) {
+        self.live.retain(|live| !Arc::ptr_eq(live, mux));
+        self.answered += mux.answered();
+        self.discards.add(why);
+    }
 }
 
 impl SharedConnections {
@@ -112,6 +157,9 @@ impl SharedConnections {
             wanted: Notify::new(),
             ended: Notify::new(),
             created: AtomicU64::new(0),
+            ledger: Mutex::default(),
+            dials: DialStats::default(),
+            stats: CommandStats::default(),
         }
     }
 
@@ -185,7 +233,8 @@ impl SharedConnections {
     /// Acts on what a reply says about the node that sent it.
     pub(crate) fn report(&self, class: ReplyClass, connection: &SharedConnection) {
         // Many replies may say the same at once, and that is one failure.
-        if class.retires(connection.target.role) && connection.mux.retire() {
+        let retires = class.retires(connection.target.role);
+        if retires && connection.retire(self.role_pool.departed()) {
             self.role_pool.node_table.failed(&connection.target.node);
             self.ended.notify_one();
         }
@@ -194,13 +243,38 @@ impl SharedConnections {
 
     pub(crate) fn status(&self) -> MultiplexedStatus {
         let set = self.newest();
-        let muxes = || set.open.iter().map(|connection| &connection.mux);
+        let muxes = set.open.iter().map(|connection| &connection.mux);
+        let connections = muxes.filter(|mux| !mux.is_leaving()).count();
+        let ledger = self.ledger.lock();
+        let live = || ledger.live.iter();
         MultiplexedStatus {
-            connections: muxes().filter(|mux| !mux.is_leaving()).count(),
-            in_flight: muxes().map(|mux| mux.in_flight()).sum(),
-            waiting: muxes().map(|mux| mux.waiting()).sum(),
+            max_in_flight: self.role_pool.config.multiplexed.max_in_flight,
+            connections,
+            in_flight: live().map(|mux| mux.in_flight()).sum(),
+            waiting: live().map(|mux| mux.waiting()).sum(),
             created: self.created.load(Relaxed),
+            create: self.dials.create(),
+            dial_failures: self.dials.failures(),
+            last_dial_error: self.dials.last(),
+            discards: ledger.discards,
+            commands: ledger.answered + live().map(|mux| mux.answered()).sum::<u64>(),
+            failures: self.stats.failures(),
+            resent: self.stats.resent_count(),
+            refused: self.stats.refused_count(),
         }
+    }
+
+    /// Counts a connection whose driver has ended.
+    fn closed(&self, connection: &SharedConnection, lost: bool) {
+        let retired = connection.why.get().copied();
+        let why = match retired {
+            _ if lost => Discard::Broken,
+            Some(why) => why,
+            None => self.role_pool.departed(),
+        };
+        self.ledger.lock().close(&connection.mux, why);
+        let (pool, node) = (self.role_pool.name, &connection.target.node);
+        tracing::debug!(%pool, %node, reason = why.as_str(), "a shared connection is closed");
     }
 
     /// No more commands are sent. Those that were sent are still answered.
@@ -211,7 +285,7 @@ impl SharedConnections {
                 ..ConnectionSet::default()
             })
         });
-        retire(&before.open);
+        retire_all(&before.open);
     }
 
     /// Publishes the connections, unless the pool was closed meanwhile.
@@ -224,7 +298,7 @@ impl SharedConnections {
             })
         });
         if before.closed {
-            retire(open);
+            retire_all(open);
         }
     }
 
@@ -255,9 +329,10 @@ impl SharedConnections {
     }
 }
 
-fn retire(connections: &[Arc<SharedConnection>]) {
+/// The pool is closed.
+fn retire_all(connections: &[Arc<SharedConnection>]) {
     for connection in connections {
-        connection.mux.retire();
+        connection.retire(Discard::PoolClosed);
     }
 }
 
@@ -318,7 +393,7 @@ impl Maintainer {
         self.open.retain(|connection| {
             let wanted = targets.contains(&connection.target);
             if !wanted {
-                connection.mux.retire();
+                connection.retire(role_pool.departed());
             }
             wanted && !connection.mux.is_leaving()
         });
@@ -354,13 +429,14 @@ impl Maintainer {
         let dials = self.under_way.values();
         let under_way = dials.filter(|node| **node == target.node).count();
         for _ in have + under_way..role_pool.config.multiplexed.connections {
-            let (role_pool, target) = (Arc::clone(role_pool), target.clone());
+            let (connections, target) = (Arc::clone(&self.connections), target.clone());
             let node = target.node.clone();
             let dial = async move {
+                let (role_pool, stats) = (&connections.role_pool, &connections.dials);
                 let result = if replaces {
-                    connect::attempt_replacement(&role_pool, &target).await
+                    connect::attempt_replacement(role_pool, &target, stats).await
                 } else {
-                    connect::attempt(&role_pool, &target).await
+                    connect::attempt(role_pool, &target, stats).await
                 };
                 Dialled {
                     target,
@@ -388,7 +464,7 @@ impl Maintainer {
                     && connection.has_successor(role_pool);
                 if replaced {
                     surplus -= 1;
-                    connection.mux.retire();
+                    connection.retire(connection.why_outdated());
                 }
                 !replaced
             });
@@ -420,30 +496,37 @@ impl Maintainer {
         let login = connection.login();
         let (mux, driver) = Mux::open(connection, limits, current);
         connections.created.fetch_add(1, Relaxed);
-        self.open.push(Arc::new(SharedConnection {
+        connections.ledger.lock().live.push(Arc::clone(&mux));
+        let shared = Arc::new(SharedConnection {
             mux,
-            target: target.clone(),
             hint: connections.role_pool.freshness.node(&target.node),
+            target,
             edition,
             login,
-        }));
+            why: OnceLock::new(),
+        });
+        self.open.push(Arc::clone(&shared));
         let born = Instant::now();
         let runtime = Arc::clone(&connections.role_pool.runtime);
         runtime.spawn(async move {
-            if let Err(cause) = driver.await {
-                if born.elapsed() < YOUNG {
-                    connections.role_pool.node_table.failed(&target.node);
-                }
-                match cause {
-                    Cause::Timeout(within) => connections
-                        .role_pool
-                        .topology
-                        .exclude_silent(&target.node, within),
-                    _ => connections.role_pool.topology.suspect(&target.node),
-                }
+            let ended = driver.await;
+            if let Err(cause) = &ended {
+                lost(&connections.role_pool, &shared.target.node, cause, born);
             }
+            connections.closed(&shared, ended.is_err());
             connections.ended.notify_one();
         });
+    }
+}
+
+/// Tells of a node whose connection was lost.
+fn lost(role_pool: &RolePool, node: &Node, cause: &Cause, born: Instant) {
+    if born.elapsed() < YOUNG {
+        role_pool.node_table.failed(node);
+    }
+    match cause {
+        Cause::Timeout(within) => role_pool.topology.exclude_silent(node, *within),
+        _ => role_pool.topology.suspect(node),
     }
 }
 

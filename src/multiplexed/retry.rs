@@ -100,6 +100,7 @@ impl Multiplexed {
             if let Some(attempt) = after {
                 let node = &connection.target.node;
                 retry::log_retry(request, attempt, budget.losses(), role_pool.name, node);
+                self.stats().resent();
             }
             tried = Some(self.send_over(request, connection, want, &mut budget).await);
         }

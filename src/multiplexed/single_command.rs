@@ -10,10 +10,10 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use redis::{Cmd, RedisFuture, RedisResult, Value};
+use redis::{Cmd, RedisFuture, RedisResult, ServerError, Value};
 
 use crate::{
-    error::{failure::Fate, reply_class::ReplyClass},
+    error::{failure::Fate, outcome::outcome_of_reply, reply_class::ReplyClass},
     multiplexed::{Multiplexed, chosen_from, fresh::Accepted, retry::Tried},
     retry::request::Request,
     role_pool::scripts,
@@ -54,7 +54,9 @@ impl<'a> SingleCommand<'a> {
         let Stage::New(handle) = mem::replace(&mut self.stage, Stage::Over) else {
             unreachable!("BUG: a command begins once");
         };
-        handle.ensure_shareable(self.cmd)?;
+        handle
+            .ensure_shareable(self.cmd)
+            .inspect_err(|_| handle.count_refused())?;
         let mut is_read = false;
         let begins = if handle.ask.is_some() {
             is_read = read_only::is_read(self.cmd);
@@ -83,7 +85,12 @@ impl<'a> SingleCommand<'a> {
     ) -> Option<Value> {
         let has_effect = self.cmd.has_effect(&reply);
         match handle.accept(place, is_read, has_effect) {
-            Accepted::Take => return Some(reply),
+            Accepted::Take => {
+                if let Value::ServerError(error) = &reply {
+                    handle.stats().failed(outcome_of_reply(error));
+                }
+                return Some(reply);
+            }
             Accepted::Judge(answers) => {
                 let placed = Placed { reply, answers };
                 self.go_on_after(handle, place, Ok(placed));
@@ -133,7 +140,7 @@ impl Future for SingleCommand<'_> {
                 unreachable!("BUG: it was waiting just now");
             };
             match outcome {
-                Ok(reply) if is_simple(&reply) => {
+                Ok(reply) if handle.is_simple(&reply) => {
                     if handle.ask.is_none() {
                         return Poll::Ready(Ok(reply));
                     }
@@ -149,12 +156,6 @@ impl Future for SingleCommand<'_> {
             _ => panic!("polled after it was ready"),
         }
     }
-}
-
-/// Whether the reply says nothing about the node, and needs nothing more.
-#[inline]
-fn is_simple(reply: &Value) -> bool {
-    ReplyClass::of(reply) == ReplyClass::NoSignal && !scripts::is_unknown(reply)
 }
 
 impl Drop for SingleCommand<'_> {
@@ -173,6 +174,25 @@ impl Drop for SingleCommand<'_> {
 }
 
 impl Multiplexed {
+    /// Whether the reply says nothing about the node, and needs nothing more.
+    #[inline]
+    fn is_simple(&self, reply: &Value) -> bool {
+        match reply {
+            Value::ServerError(error) => self.is_final(reply, error),
+            _ => true,
+        }
+    }
+
+    /// As [`is_simple`](Self::is_simple), for an error reply. Who asks for freshness has it counted later.
+    #[cold]
+    fn is_final(&self, reply: &Value, error: &ServerError) -> bool {
+        let is_final = ReplyClass::of(reply) == ReplyClass::NoSignal && !scripts::is_unknown(reply);
+        if is_final && self.ask.is_none() {
+            self.stats().failed(outcome_of_reply(error));
+        }
+        is_final
+    }
+
     /// Leaves the command to the connection at this place of the set that was looked at last.
     #[inline]
     fn begin(
@@ -188,6 +208,16 @@ impl Multiplexed {
 
     /// Goes on with a command that found no connection, or that was not simply answered.
     async fn finish(&mut self, cmd: &Cmd, tried: Option<Tried<Value>>) -> RedisResult<Value> {
+        let finished = self.finish_uncounted(cmd, tried).await;
+        self.count_outcome(cmd, &finished);
+        finished
+    }
+
+    async fn finish_uncounted(
+        &mut self,
+        cmd: &Cmd,
+        tried: Option<Tried<Value>>,
+    ) -> RedisResult<Value> {
         let reply = if self.ask.is_some() {
             Box::pin(self.send_asking(cmd, tried)).await?
         } else {

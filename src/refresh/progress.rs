@@ -13,9 +13,10 @@ use crate::{
     refresh::{
         decide::fence::{Fence, Raised, Tally},
         sentinels::SentinelCounts,
+        vitals::Vitals,
     },
-    status::{FenceStatus, SentinelStatus},
-    topology::Handle,
+    status::{FenceStatus, MasterStatus, SentinelStatus},
+    topology::{Handle, Topology},
 };
 
 /// Far from where adding it to an instant overflows.
@@ -58,6 +59,7 @@ struct State {
     outlook: Readiness,
     fence: Option<Raised>,
     tally: Tally,
+    vitals: Vitals,
 }
 
 /// Written by the refresh task, read by everybody.
@@ -90,6 +92,13 @@ impl Progress {
         }
     }
 
+    /// The master, and how many times there was another one.
+    pub(crate) fn master(&self) -> (MasterStatus, u64) {
+        let state = self.state.lock();
+        let vitals = &state.vitals;
+        (vitals.master(Instant::now()), vitals.master_changes())
+    }
+
     pub(crate) fn progress(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()
     }
@@ -112,6 +121,10 @@ impl Progress {
         if state.fence.as_ref() != fence.raised() {
             state.fence = fence.raised().cloned();
         }
+    }
+
+    pub(super) fn topology(&self, topology: &Topology) {
+        self.state.lock().vitals.observe(topology, Instant::now());
     }
 
     /// Records what Sentinels say against a master that is written to all the same.

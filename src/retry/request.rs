@@ -5,7 +5,10 @@ pub(crate) mod positioned;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use crate::{
-    error::reply_class::{self, ReplyClass},
+    error::{
+        outcome::{Outcome, outcome_of_reply},
+        reply_class::{self, ReplyClass},
+    },
     wire::{
         command::{
             self, Kind, Shareable,
@@ -26,6 +29,15 @@ pub(crate) trait Request: Copy + Send + Sync {
         self,
         wire: &mut WireConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+
+    /// How many replies it is.
+    fn count(self, reply: &Self::Reply) -> usize;
+
+    /// Whether the reply, or any of those to a pipeline, is an error.
+    fn has_error(self, reply: &Self::Reply) -> bool;
+
+    /// What is known of a request whose reply has an error.
+    fn outcome(self, reply: &Self::Reply) -> Outcome;
 
     /// What the reply says about its node; of the replies to a pipeline the gravest.
     fn class(self, reply: &Self::Reply) -> ReplyClass;
@@ -86,6 +98,20 @@ impl Request for &Cmd {
 
     fn over(self, wire: &mut WireConnection) -> impl Future<Output = RedisResult<Value>> + Send {
         wire.command(self)
+    }
+
+    #[inline]
+    fn count(self, _: &Value) -> usize {
+        1
+    }
+
+    #[inline]
+    fn has_error(self, reply: &Value) -> bool {
+        is_error(reply)
+    }
+
+    fn outcome(self, reply: &Value) -> Outcome {
+        reply_outcome(Some(reply))
     }
 
     #[inline]
@@ -194,6 +220,26 @@ impl Request for PipelineRequest<'_> {
     }
 
     #[inline]
+    fn count(self, replies: &Vec<Value>) -> usize {
+        replies.len()
+    }
+
+    #[inline]
+    fn has_error(self, replies: &Vec<Value>) -> bool {
+        replies.iter().any(is_error)
+    }
+
+    fn outcome(self, replies: &Vec<Value>) -> Outcome {
+        // Of a transaction nothing is executed without its EXEC. Of the commands of a plain pipeline,
+        // others were.
+        if self.pipeline.is_transaction() {
+            reply_outcome(replies.last())
+        } else {
+            Outcome::Executed
+        }
+    }
+
+    #[inline]
     fn class(self, reply: &Vec<Value>) -> ReplyClass {
         ReplyClass::of_all(reply)
     }
@@ -280,8 +326,17 @@ fn is_queued(reply: &Value) -> bool {
     matches!(reply, Value::SimpleString(word) if word == "QUEUED")
 }
 
+#[inline]
 fn is_error(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(_))
+}
+
+/// A reply that is no error, as the EXEC of a transaction in which a command failed, was executed.
+fn reply_outcome(reply: Option<&Value>) -> Outcome {
+    match reply {
+        Some(Value::ServerError(error)) => outcome_of_reply(error),
+        _ => Outcome::Executed,
+    }
 }
 
 #[cfg(test)]

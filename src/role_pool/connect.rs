@@ -1,6 +1,6 @@
 //! One attempt to connect to a node, which must prove its role on that same connection.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{sync::Arc, time::Duration};
 
 use redis::{RedisError, RedisResult};
 use tokio::{sync::watch, time::Instant};
@@ -9,6 +9,7 @@ use crate::{
     error::{Error, reason},
     node::Role,
     role_pool::RolePool,
+    status::dials::DialStats,
     topology::{Target, Topology},
     wire::{
         connection::WireConnection,
@@ -19,12 +20,13 @@ use crate::{
 
 /// Connects to a target of this pool, when its turn comes.
 ///
-/// After a failure the node is not dialled for a while, and is probed.
+/// After a failure the node is not dialled for a while, and is probed. `stats` counts it.
 pub(crate) async fn attempt(
     role_pool: &RolePool,
     target: &Target,
+    stats: &DialStats,
 ) -> Result<WireConnection, Error> {
-    dial(role_pool, target).await?.map_err(|error| {
+    dial(role_pool, target, stats).await?.map_err(|error| {
         let Target { node, role, .. } = target;
         if role_pool.node_table.failed(node) {
             let pool = role_pool.name;
@@ -45,14 +47,25 @@ pub(crate) async fn attempt(
 pub(crate) async fn attempt_replacement(
     role_pool: &RolePool,
     target: &Target,
+    stats: &DialStats,
 ) -> Result<WireConnection, Error> {
-    dial(role_pool, target)
+    dial(role_pool, target, stats)
         .await?
         .map_err(|error| connect_error(target, error))
 }
 
+struct Dialled {
+    result: RedisResult<WireConnection>,
+    /// Without the wait for its turn.
+    took: Duration,
+}
+
 /// The outer error says that the target was not wanted any more.
-async fn dial(role_pool: &RolePool, target: &Target) -> Result<RedisResult<WireConnection>, Error> {
+async fn dial(
+    role_pool: &RolePool,
+    target: &Target,
+    stats: &DialStats,
+) -> Result<RedisResult<WireConnection>, Error> {
     let mut changes = role_pool.topology.subscribe();
     let dialled = tokio::select! {
         // A dial to a node that has been replaced may hang for long. Its caller must not.
@@ -62,12 +75,14 @@ async fn dial(role_pool: &RolePool, target: &Target) -> Result<RedisResult<WireC
     let Some(dialled) = dialled.filter(|_| is_wanted(role_pool, target)) else {
         return Err(connect_error(target, superseded()));
     };
-    if dialled.is_ok() {
-        role_pool.node_table.succeeded(&target.node);
-    } else {
-        role_pool.stats.dial_failures.fetch_add(1, Relaxed);
+    match &dialled.result {
+        Ok(_) => {
+            role_pool.node_table.succeeded(&target.node);
+            stats.succeeded(dialled.took);
+        }
+        Err(error) => stats.failed(&target.node, error),
     }
-    Ok(dialled)
+    Ok(dialled.result)
 }
 
 fn is_wanted(role_pool: &RolePool, target: &Target) -> bool {
@@ -84,10 +99,7 @@ async fn departure(
 }
 
 /// `None` if the target is not wanted any more when its turn comes.
-async fn connect_in_turn(
-    role_pool: &RolePool,
-    target: &Target,
-) -> Option<RedisResult<WireConnection>> {
+async fn connect_in_turn(role_pool: &RolePool, target: &Target) -> Option<Dialled> {
     let gate = role_pool.node_table.gate(&target.node);
     let _turn = gate.acquire().await;
     let mut changes = role_pool.topology.subscribe();
@@ -107,7 +119,10 @@ async fn connect_in_turn(
     if !is_wanted(role_pool, target) {
         return None;
     }
-    Some(connect(role_pool, target).await)
+    let began = Instant::now();
+    let result = connect(role_pool, target).await;
+    let took = began.elapsed();
+    Some(Dialled { result, took })
 }
 
 async fn connect(role_pool: &RolePool, target: &Target) -> RedisResult<WireConnection> {

@@ -96,6 +96,10 @@ impl Discards {
         self.0[reason as usize]
     }
 
+    pub(crate) fn add(&mut self, reason: Discard) {
+        self.0[reason as usize] += 1;
+    }
+
     /// How many were closed for any reason.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     error::{PoolName, outcome::Outcome},
     node::Role,
+    status::{discard::Discard, stats::Stats},
 };
 
 /// Dashboards and alerts are built on these: change none.
@@ -75,6 +76,18 @@ fn everything_that_is_reported_can_be_serialized() {
     assert_eq!(json["discards"]["idle"], 0);
     let reports = [("a:1".to_owned(), "refused".to_owned())];
     let status = Status {
+        name: "mymaster".to_owned(),
+        master_name: "mymaster".to_owned(),
+        master: MasterStatus {
+            since: Duration::from_millis(500),
+            error: Some("refused".to_owned()),
+            ..MasterStatus::default()
+        },
+        master_changes: 2,
+        topology: Arc::new(Topology {
+            version: 3,
+            ..Topology::default()
+        }),
         write: pool,
         read: PoolStatus::default(),
         writer: MultiplexedStatus::default(),
@@ -104,6 +117,13 @@ fn everything_that_is_reported_can_be_serialized() {
         sentinel_tls: None,
     };
     let json = serde_json::to_value(&status).unwrap();
+    let master = serde_json::json!({
+        "node": null, "reachable": false, "since": 0.5, "error": "refused",
+    });
+    assert_eq!(json["master"], master);
+    assert_eq!(json["topology"]["version"], 3);
+    assert_eq!(json["write"]["failures"]["unknown"], 0);
+    assert_eq!(json["writer"]["discards"]["broken"], 0);
     assert_eq!(json["sentinel"]["last_answer"], 0.25);
     let unheard = serde_json::json!([{ "from": "a:1", "text": "refused" }]);
     assert_eq!(json["sentinel"]["unheard"], unheard);

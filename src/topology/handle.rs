@@ -106,7 +106,6 @@ impl Handle {
             Some(topology)
         });
         if excluded {
-            tracing::info!(%node, ?within, "a replica is excluded: it did not answer");
             self.suspicion.notify_one();
         }
         self.suspect(node);

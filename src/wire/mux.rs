@@ -25,7 +25,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -89,11 +89,12 @@ pub(crate) struct Mux {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// How much the driver had to do after its last turn.
+/// How much the driver had to do after its last turn, and how much it has done.
 #[derive(Default)]
 struct Load {
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
+    answered: AtomicU64,
 }
 
 impl fmt::Debug for Mux {
@@ -175,6 +176,11 @@ impl Mux {
     /// How many commands are in flight, as of a moment ago.
     pub(crate) fn in_flight(&self) -> usize {
         self.load.0.in_flight.load(Relaxed)
+    }
+
+    /// How many commands were answered, as of a moment ago. It only grows.
+    pub(crate) fn answered(&self) -> u64 {
+        self.load.0.answered.load(Relaxed)
     }
 
     /// How many calls wait for room.
@@ -341,6 +347,7 @@ impl Mux {
     fn publish(&self, state: &MuxState) {
         self.load.0.in_flight.store(state.in_flight(), Relaxed);
         self.load.0.waiting.store(state.waiting(), Relaxed);
+        self.load.0.answered.store(state.answered(), Relaxed);
     }
 }
 

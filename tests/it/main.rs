@@ -21,6 +21,7 @@ mod freshness;
 mod multiplexed;
 mod nodes;
 mod session;
+mod status;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;

@@ -28,6 +28,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("password_file", "/run/secrets/redis"),
     ("db", "15"),
     ("client_name", "web-1"),
+    ("name", "sessions of the shop"),
+    ("name", "17"),
     ("client_name", "17"),
     ("client_name", "none"),
     ("read_from", "replica"),
@@ -121,6 +123,7 @@ fn all(config: &Config) -> String {
         sentinel_credentials: _,
         db: _,
         client_name: _,
+        name: _,
         write: _,
         read: _,
         multiplexed: _,
@@ -227,7 +230,7 @@ fn tree(settings: Settings<'_>) -> serde_json::Value {
             }
             None => (&mut tree, *name),
         };
-        let is_text = name.contains("password") || name == "client_name";
+        let is_text = name.contains("password") || ["client_name", "name"].contains(&name);
         let value = match value.parse::<u32>() {
             Ok(number) if !is_text => number.into(),
             _ if name == "tls" => (value == &"true").into(),
@@ -529,7 +532,7 @@ fn a_plain_text_is_a_url_and_a_null_is_not_given() {
     let service: Service = envy::from_iter(vars).unwrap();
     assert_eq!(service.redis.master_name, "m");
     let json = r#"{"url": "redis-sentinel://:old@h?max_active=3&max_idle=2#m", "password": "new",
-        "write": {"max_active": 4, "idle_timeout": null}, "username": null, "client_name": null,
+        "write": {"max_active": 4, "idle_timeout": null}, "username": null, "client_name": null, "name": null,
         "read": {"max_idle": null}, "read_from": null, "password_file": null}"#;
     let config: Config = serde_json::from_str(json).unwrap();
     assert_eq!(config.password.as_ref().map(Secret::expose), Some("new"));

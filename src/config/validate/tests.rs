@@ -9,12 +9,14 @@ fn valid() -> Config {
 
 #[test]
 fn boundary_values_are_accepted() {
-    let accepted: [fn(&mut Config); 24] = [
+    let accepted: [fn(&mut Config); 26] = [
         |c| c.master_name = "My_master-1.eu".into(),
         |c| c.password = Some("p w\n".into()),
         |c| (c.username, c.password) = (Some("ü".into()), Some("p".into())),
         |c| (c.sentinel_username, c.sentinel_password) = (Some("u".into()), Some("p".into())),
         |c| c.client_name = Some("!~app@host:1".into()),
+        |c| c.name = Some("Sitzungen für \"a\"".into()),
+        |c| c.name = Some("a".repeat(128)),
         |c| c.db = 2_147_483_647,
         |c| c.connect_timeout = CENTURY,
         |c| c.command_timeout = None,
@@ -109,6 +111,8 @@ fn unusable_sentinels_and_names_are_refused() {
             "client_name",
             Some(r#""a\n""#),
         ),
+        (|c| c.name = Some(String::new()), "name", Some(r#""""#)),
+        (|c| c.name = Some("a\nb".into()), "name", Some(r#""a\nb""#)),
         (
             |c| c.client_name = Some("ä".into()),
             "client_name",

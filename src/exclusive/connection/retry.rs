@@ -68,7 +68,11 @@ impl Connection {
             }
             let node = &self.entry().target.node;
             retry::log_retry(request, attempt, losses, role_pool.name, node);
+            role_pool.stats.commands.resent();
             result = self.send_until(request, read_deadline).await;
+            if let Ok(reply) = &result {
+                self.entry().answered(request.count(reply));
+            }
         }
     }
 

@@ -132,6 +132,7 @@ impl Model {
             hint,
             edition: Edition::default(),
             login: 0,
+            why: OnceLock::new(),
         }));
     }
 

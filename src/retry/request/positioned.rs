@@ -3,7 +3,7 @@
 use redis::RedisResult;
 
 use crate::{
-    error::reply_class::ReplyClass,
+    error::{outcome::Outcome, reply_class::ReplyClass},
     retry::request::{Askable, Request},
     wire::{
         command::affinity::Affinity,
@@ -27,6 +27,20 @@ impl<R: Askable> Request for Positioned<R> {
         wire: &mut WireConnection,
     ) -> impl Future<Output = RedisResult<Self::Reply>> + Send {
         self.request.over_placed(wire, self.want)
+    }
+
+    #[inline]
+    fn count(self, placed: &Self::Reply) -> usize {
+        self.request.count(&placed.reply)
+    }
+
+    #[inline]
+    fn has_error(self, placed: &Self::Reply) -> bool {
+        self.request.has_error(&placed.reply)
+    }
+
+    fn outcome(self, placed: &Self::Reply) -> Outcome {
+        self.request.outcome(&placed.reply)
     }
 
     fn class(self, placed: &Self::Reply) -> ReplyClass {

@@ -58,6 +58,8 @@ pub(super) struct MuxState {
     used: bool,
     /// Nothing is written any more; replies still come.
     draining: bool,
+    /// Replies that were for a call.
+    answered: u64,
 }
 
 /// Letting calls in. Wakers that are added to `woken` are to be called without a lock.
@@ -71,6 +73,7 @@ impl MuxState {
             ticks: Ticks::new(timeout),
             used: false,
             draining: false,
+            answered: 0,
         }
     }
 
@@ -175,6 +178,11 @@ impl MuxState {
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
+
+    /// How many replies were for a call.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
 }
 
 /// Writing and reading.
@@ -244,6 +252,7 @@ impl MuxState {
         let hold = portion.want != Want::NOTHING && self.questions.note(portion);
         woken.extend(receive(portion, reply, hold));
         self.queue.release(1);
+        self.answered += 1;
         // The driver forgets a call before it wakes the caller, who may then use the call again.
         if is_last {
             let ended = self.in_flight.end_first();

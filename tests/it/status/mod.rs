@@ -1,0 +1,3 @@
+//! What a pool counts and tells.
+
+mod numbers;
