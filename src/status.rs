@@ -3,8 +3,10 @@
 pub(crate) mod dials;
 pub(crate) mod discard;
 pub(crate) mod failures;
+pub(crate) mod families;
 pub(crate) mod freshness;
 pub(crate) mod histogram;
+mod openmetrics;
 pub(crate) mod stats;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -1,3 +1,4 @@
 //! What a pool counts and tells.
 
 mod numbers;
+mod openmetrics;
