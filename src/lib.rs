@@ -225,6 +225,8 @@
 //! | `tls-native-roots`, `tls-webpki-roots` | CAs to trust where the settings name none: those of the system, or Mozilla's list |
 //! | `tls` | TLS without either, for an application that brings both |
 //! | `serde` | `Deserialize` for [`Config`] and what is in it, `Serialize` for [`Status`] and [`Topology`] |
+//! | `metrics` | `Pool::push_metrics`, for the recorder of the [`metrics`](https://docs.rs/metrics/0.24) crate |
+//! | `stream` | `Stream` for [`Events`] |
 //! | `json` | `Json<T>`: values of serde, stored as JSON text |
 //!
 //! # Limits
@@ -297,6 +299,8 @@
 // What callers see.
 mod config;
 mod error;
+mod events;
+mod health;
 #[cfg(feature = "json")]
 mod json;
 mod node;
@@ -337,8 +341,10 @@ pub use error::{
     DialState, Error, PoolName, Reports,
     outcome::{Outcome, outcome},
 };
+pub use events::{Event, EventKind, Events, Lifted};
 pub use exclusive::connection::Connection;
 pub use freshness::{confirm::Copies, requirement::Freshness, session_state::SessionState};
+pub use health::{Ability, Health, Need};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use multiplexed::Multiplexed;

@@ -3,18 +3,24 @@
 #[cfg(feature = "tls")]
 mod certificates;
 mod fresh;
+#[cfg(feature = "metrics")]
+mod metrics;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use redis::{ErrorKind, RedisError, Value, aio::ConnectionLike, cmd};
 use tokio::sync::watch;
 use tracing::field;
 
 use crate::{
     config::{Config, ConfigError},
     error::{Error, PoolName},
-    exclusive::{ExclusivePool, connection::Connection, reaper},
+    events::Events,
+    exclusive::{ExclusivePool, connection::Connection, manager, reaper},
     freshness::Shared,
+    health::Health,
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
+    node::Role,
     refresh::{Progress, Refresh},
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
@@ -380,29 +386,7 @@ impl Pool {
 
     /// What both pools are doing now, and what they know of the Sentinels.
     pub fn status(&self) -> Status {
-        #[cfg(feature = "tls")]
-        let [tls, sentinel_tls] = certificates::status(&self.inner.config);
-        #[cfg(not(feature = "tls"))]
-        let [tls, sentinel_tls] = [None, None];
-        let topology = self.topology();
-        let (master, master_changes) = self.inner.progress.master();
-        Status {
-            name: self.inner.config.name_in_metrics(),
-            master_name: self.inner.config.master_name.clone(),
-            master,
-            master_changes,
-            write: self.inner.connections.write.status(),
-            read: self.inner.connections.read.status(),
-            writer: self.inner.connections.writer.status(),
-            reader: self.inner.connections.reader.status(),
-            sentinel: self.inner.progress.status(),
-            fence: self.inner.progress.fence_status(),
-            freshness: self.inner.connections.role_pool().freshness.status(),
-            master_error: topology.master_error.clone(),
-            topology,
-            tls,
-            sentinel_tls,
-        }
+        self.inner.status()
     }
 
     /// Who is master and who is replica, as the pool knows it now.
@@ -415,6 +399,87 @@ impl Pool {
     /// After [`close`](Self::close) no more changes come.
     pub fn watch(&self) -> watch::Receiver<Arc<Topology>> {
         self.inner.topology.subscribe()
+    }
+
+    /// What the pool can do now, as far as it knows: whether writes and reads can be served and the
+    /// Sentinels answer. It asks nobody and takes less than a microsecond, so it may be called for every
+    /// request.
+    ///
+    /// [`Health`] says what the probes of an orchestrator should ask.
+    pub fn health(&self) -> Health {
+        let role_pool = self.inner.connections.role_pool();
+        let patience = self.inner.config.failover_timeout;
+        let health = self.inner.progress.health(patience);
+        if role_pool.is_closed() {
+            health.after_the_end(&role_pool.ending())
+        } else {
+            health
+        }
+    }
+
+    /// Sends a `PING` through [`writer`](Self::writer) and one through [`reader`](Self::reader), and waits
+    /// at most this long for both replies. Then returns [`health`](Self::health).
+    ///
+    /// For a check at the start, or by hand. What an orchestrator asks again and again should not depend on
+    /// it: where every instance sends commands because Redis is slow, Redis is slower still. A server that
+    /// answers that our user may not `PING` is alive.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: redis_rw_pool::Pool) -> Result<(), redis_rw_pool::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let health = pool.ping(Duration::from_secs(1)).await?;
+    /// println!("{health}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Closed`] after [`close`](Self::close);
+    /// - [`Error::NoMaster`] or [`Error::NoReplica`] if there was no connection to a node in that time, or
+    ///   no reply;
+    /// - [`Error::Connect`] if a node refuses us, or its connection was lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ping(&self, within: Duration) -> Result<Health, Error> {
+        let (writes, reads) = tokio::join!(
+            self.ping_through(PoolName::Write, within),
+            self.ping_through(PoolName::Read, within),
+        );
+        writes.and(reads)?;
+        Ok(self.health())
+    }
+
+    async fn ping_through(&self, name: PoolName, within: Duration) -> Result<(), Error> {
+        let (role_pool, role) = match name {
+            PoolName::Write => (self.inner.connections.write.role_pool(), Role::Master),
+            PoolName::Read => (self.inner.connections.read.role_pool(), Role::Replica),
+        };
+        let (mut handle, ping) = (self.share(name), cmd("PING"));
+        let ping = handle.req_packed_command(&ping);
+        match tokio::time::timeout(within, ping).await {
+            Err(_) => Err(role_pool.timed_out(None, within)),
+            Ok(Ok(reply)) if manager::proves_alive(&reply) => Ok(()),
+            Ok(Ok(Value::ServerError(refusal))) => Err(role_pool.failed_at(role, refusal.into())),
+            // No server of ours says anything else.
+            Ok(Ok(_)) => Err(role_pool.failed_at(role, not_a_pong())),
+            Ok(Err(error)) => match Error::of(&error) {
+                Some(known) => Err(known.clone()),
+                None => Err(role_pool.failed_at(role, error)),
+            },
+        }
+    }
+
+    /// What happens to the pool from now on: another master, a fence, replicas and Sentinels that come and
+    /// go, callers that begin to wait.
+    ///
+    /// [`EventKind`](crate::EventKind) has all of it. Many may listen, and a slow listener holds up nobody.
+    /// They all hear of the end when the pool is closed.
+    pub fn events(&self) -> Events {
+        self.inner.progress.events.listen()
     }
 
     /// Asks all Sentinels now, and returns the topology once enough of them have answered. Without
@@ -537,6 +602,32 @@ impl Inner {
         }
     }
 
+    fn status(&self) -> Status {
+        #[cfg(feature = "tls")]
+        let [tls, sentinel_tls] = certificates::status(&self.config);
+        #[cfg(not(feature = "tls"))]
+        let [tls, sentinel_tls] = [None, None];
+        let topology = self.topology.snapshot();
+        let (master, master_changes) = self.progress.master();
+        Status {
+            name: self.config.name_in_metrics(),
+            master_name: self.config.master_name.clone(),
+            master,
+            master_changes,
+            write: self.connections.write.status(),
+            read: self.connections.read.status(),
+            writer: self.connections.writer.status(),
+            reader: self.connections.reader.status(),
+            sentinel: self.progress.status(),
+            fence: self.progress.fence_status(),
+            freshness: self.connections.role_pool().freshness.status(),
+            master_error: topology.master_error.clone(),
+            topology,
+            tls,
+            sentinel_tls,
+        }
+    }
+
     fn close(&self) {
         // A pool that could not be connected has no tasks, and was never open.
         if !self.tasks.is_empty() && !self.connections.role_pool().is_closed() {
@@ -547,6 +638,14 @@ impl Inner {
             task.abort();
         }
     }
+}
+
+fn not_a_pong() -> RedisError {
+    (
+        ErrorKind::UnexpectedReturnType,
+        "the reply to PING is no PONG",
+    )
+        .into()
 }
 
 impl SharingPool for Inner {

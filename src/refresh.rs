@@ -25,12 +25,14 @@ use tokio::{sync::mpsc, time::Instant};
 pub(crate) use crate::refresh::progress::Progress;
 use crate::{
     config::{Config, News},
+    events::EventKind,
     node::Node,
     refresh::{
         aliases::{Aliases, Clues},
+        changes::FenceTale,
         decide::{
             Decider, Decision, Evidence, Listed,
-            fence::claim::claim,
+            fence::{Tally, claim::claim},
             sentinel_report::{SentinelReport, views},
         },
         node_list::NodeList,
@@ -64,6 +66,10 @@ pub(crate) struct Refresh {
     progress: Arc<Progress>,
     /// What was told last of the topology.
     told: Topology,
+    /// What the fence had done when it was raised last.
+    fence_before: Tally,
+    /// Whether Sentinels answered when that was told last; none before any has.
+    heard: Option<bool>,
     round: u64,
     refresh_began: Option<Instant>,
     next_refresh: Instant,
@@ -101,6 +107,8 @@ impl Refresh {
             handle,
             progress,
             told: Topology::default(),
+            fence_before: Tally::default(),
+            heard: None,
             round: 0,
             refresh_began: None,
             next_refresh: Instant::now(),
@@ -329,11 +337,13 @@ impl Refresh {
         self.probe_cache.wait_for(awaited);
         // Before the snapshot: a caller that the fence held back finds it down in the status too.
         self.progress.fence(&self.decider.fence);
-        self.progress.topology(&next);
-        self.tell(&next);
+        self.progress.topology(&next, self.config.read_from);
+        let news = self.news(&next);
         if next != *current {
             self.handle.publish(next);
         }
+        // After the snapshot: a listener finds in it what it is told.
+        self.tell(news);
         self.schedule(unsettled || hurry, hurry);
         if raised {
             // The sign may have come from a node alone, and must be followed up at the Sentinels at
@@ -343,16 +353,37 @@ impl Refresh {
         self.report_progress(views, waiting);
     }
 
-    /// Tells what is different since it told last. That includes what callers have reported meanwhile.
-    fn tell(&mut self, next: &Topology) {
+    /// Logs what is different since it logged last, and returns it. That includes what callers have reported
+    /// meanwhile.
+    fn news(&mut self, next: &Topology) -> Vec<EventKind> {
         if self.told == *next {
-            return;
+            return Vec::new();
         }
         tracing::debug!(topology = ?next, "the topology changed");
-        for change in changes::between(&self.told, next) {
-            changes::log(&change, self.decider.fence.raised());
+        let fence = &self.decider.fence;
+        let tale = FenceTale {
+            raised: fence.raised(),
+            before: self.fence_before,
+            now: fence.tally(),
+        };
+        let news = changes::between(&self.told, next, tale);
+        if news
+            .iter()
+            .any(|news| matches!(news, EventKind::FenceRaised { .. }))
+        {
+            self.fence_before = fence.tally();
         }
         self.told = next.clone();
+        for change in &news {
+            changes::log(change);
+        }
+        news
+    }
+
+    fn tell(&self, news: Vec<EventKind>) {
+        for kind in news {
+            self.progress.events.tell(self.handle.version(), kind);
+        }
     }
 
     /// Forgets nodes that are gone, and keeps a connection to those that are there.

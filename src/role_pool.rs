@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use crate::{
     config::{Config, PoolLimits, ReadFrom},
     error::{Error, PoolName, reply_class::ReplyClass},
+    events::EventKind,
     freshness::Shared,
     node::Node,
     refresh::Progress,
@@ -127,6 +128,11 @@ impl RolePool {
         } else {
             Admission::Open
         }
+    }
+
+    /// Tells those who listen. Not to be called for a command or a checkout.
+    pub(crate) fn tell(&self, kind: EventKind) {
+        self.progress.events.tell(self.topology.version(), kind);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -273,6 +279,7 @@ impl RolePool {
             }
         });
         self.closing.notify_waiters();
+        self.progress.events.close();
     }
 
     /// Ends when the pool is closed.

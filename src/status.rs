@@ -7,7 +7,11 @@ pub(crate) mod families;
 pub(crate) mod freshness;
 pub(crate) mod histogram;
 mod openmetrics;
+#[cfg(feature = "metrics")]
+pub(crate) mod push;
 pub(crate) mod stats;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -443,7 +443,7 @@ const SAMPLED: usize = 16;
 #[inline]
 fn count_use(object: &Object<Manager>) {
     let used = Object::metrics(object);
-    if used.recycle_count % SAMPLED == 0 {
+    if used.recycle_count.is_multiple_of(SAMPLED) {
         let since = used.recycled.unwrap_or(used.created);
         object.role_pool().stats.held.record(since.elapsed());
     }

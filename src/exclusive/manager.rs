@@ -214,7 +214,7 @@ pub(crate) fn exchange(
 /// was renamed, and on a master that cannot save (`MISCONF`). While a script runs too long (`BUSY`) a
 /// fresh connection would be no better. `LOADING` and `MASTERDOWN` are the reply to almost every
 /// command. Any other error comes from something that is no Redis, or cannot reach one.
-fn proves_alive(reply: &Value) -> bool {
+pub(crate) fn proves_alive(reply: &Value) -> bool {
     match reply {
         Value::SimpleString(pong) => pong == "PONG",
         Value::ServerError(error) => {

@@ -3,6 +3,7 @@
 //! deadpool tests a connection only at its checkout. Without this task a pool without traffic would keep
 //! every connection for ever.
 
+mod news;
 mod pace;
 
 use std::{mem, sync::Arc, time::Duration};
@@ -11,7 +12,10 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     config::PoolLimits,
-    exclusive::{ExclusivePool, reaper::pace::Pace},
+    exclusive::{
+        ExclusivePool,
+        reaper::{news::News, pace::Pace},
+    },
     status::discard::Discard,
     topology::{Target, Topology, admission::Admission},
     util::abort_on_drop::AbortOnDrop,
@@ -30,6 +34,7 @@ pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>
         owed: 0,
         cold: 0,
         pace: Pace::default(),
+        news: News::default(),
     };
     AbortOnDrop::spawn_on(&runtime, reaper.run(topology))
 }
@@ -43,6 +48,7 @@ struct Reaper {
     /// How many of these have still to be dialled.
     cold: usize,
     pace: Pace,
+    news: News,
 }
 
 impl Reaper {
@@ -67,6 +73,10 @@ impl Reaper {
         self.pool.feed();
         self.prune_surplus(now);
         self.dial_ahead(!targets.is_empty(), now);
+        let role_pool = self.pool.role_pool();
+        for kind in self.news.gather(role_pool.name, &role_pool.stats, now) {
+            role_pool.tell(kind);
+        }
     }
 
     /// Closes what the keep-or-discard rule discards.

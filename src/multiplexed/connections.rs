@@ -38,6 +38,7 @@ use crate::{
         Error,
         failure::{Cause, Failure, Fate, Peer},
     },
+    events::EventKind,
     freshness::node_hint::NodeHint,
     multiplexed::connections::replacements::Replacements,
     node::{Node, Role},
@@ -275,6 +276,13 @@ impl SharedConnections {
         self.ledger.lock().close(&connection.mux, why);
         let (pool, node) = (self.role_pool.name, &connection.target.node);
         tracing::debug!(%pool, %node, reason = why.as_str(), "a shared connection is closed");
+        if matches!(why, Discard::Credentials | Discard::Certificates) {
+            self.role_pool.tell(EventKind::Retired {
+                pool,
+                reason: why,
+                count: 1,
+            });
+        }
     }
 
     /// No more commands are sent. Those that were sent are still answered.

@@ -2,19 +2,24 @@
 //! master.
 
 use crate::{
+    events::EventKind,
     node::Node,
     refresh::{
-        Refresh, progress,
+        Refresh, changes, progress,
         progress::Readiness,
         sentinels::{SentinelCounts, Turnout},
+        vitals,
     },
     sentinel::answer::View,
 };
 
 impl Refresh {
-    pub(super) fn report_progress(&self, views: &[View], waiting: bool) {
+    pub(super) fn report_progress(&mut self, views: &[View], waiting: bool) {
         let turnout = self.sentinels.turnout(self.round);
         let counts = self.sentinels.counts();
+        if self.nodes.is_empty() {
+            self.tell_of_sentinels(counts.reachable);
+        }
         let (readiness, outlook) = if self.nodes.is_empty() {
             self.readiness(views, turnout, &counts)
         } else {
@@ -22,13 +27,22 @@ impl Refresh {
         };
         let masters = views.iter().map(|view| &view.master);
         let masters: Vec<&Node> = masters.chain(self.nodes.all().iter()).collect();
-        let answered =
-            turnout.answered > 0 || self.probe_cache.is_any_there(self.nodes.all().iter());
+        let is_any_there = self.probe_cache.is_any_there(self.nodes.all().iter());
+        let answered = turnout.answered > 0 || is_any_there;
+        let heard = if self.nodes.is_empty() {
+            vitals::Turnout::Sentinels {
+                known: counts.known,
+                reachable: counts.reachable,
+            }
+        } else {
+            vitals::Turnout::Nodes(is_any_there)
+        };
         self.progress.update(progress::Update {
             readiness,
             outlook,
             counts,
             answered,
+            turnout: heard,
             reports: self
                 .sentinels
                 .describe()
@@ -36,6 +50,25 @@ impl Refresh {
                 .collect(),
             completed: (turnout.is_enough() && !waiting).then_some(self.round),
         });
+    }
+
+    /// Tells that none answers any more, and that some do again.
+    fn tell_of_sentinels(&mut self, reachable: usize) {
+        let heard = reachable > 0;
+        let before = self.heard;
+        if before.is_none() && !heard {
+            return;
+        }
+        self.heard = Some(heard);
+        let news = match (before, heard) {
+            (Some(true), false) => EventKind::SentinelsLost {
+                reports: self.sentinels.describe().collect(),
+            },
+            (Some(false), true) => EventKind::SentinelsBack { reachable },
+            _ => return,
+        };
+        changes::log(&news);
+        self.tell(vec![news]);
     }
 
     /// What is certain now, and what will be if no further answer comes.

@@ -7,13 +7,15 @@ use redis::RedisError;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    config::Config,
+    config::{Config, ReadFrom},
     error::{Error, Reports},
+    events::Bus,
+    health::Health,
     node::{Node, Role},
     refresh::{
         decide::fence::{Fence, Raised, Tally},
         sentinels::SentinelCounts,
-        vitals::Vitals,
+        vitals::{Turnout, Vitals},
     },
     status::{FenceStatus, MasterStatus, SentinelStatus},
     topology::{Handle, Topology},
@@ -45,6 +47,7 @@ pub(super) struct Update {
     pub(super) outlook: Readiness,
     pub(super) counts: SentinelCounts,
     pub(super) answered: bool,
+    pub(super) turnout: Turnout,
     pub(super) reports: Reports,
     /// The refresh that is complete: enough Sentinels answered, and every node that had to be asked
     /// answered, or failed to.
@@ -66,6 +69,8 @@ struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
+    /// Where the tasks of the pool tell what happens.
+    pub(crate) events: Bus,
     /// Changes whenever there is something new to read; the value is the last completed refresh.
     progress: watch::Sender<u64>,
 }
@@ -123,8 +128,14 @@ impl Progress {
         }
     }
 
-    pub(super) fn topology(&self, topology: &Topology) {
-        self.state.lock().vitals.observe(topology, Instant::now());
+    /// What the pool can do now, where callers wait so long.
+    pub(crate) fn health(&self, patience: Duration) -> Health {
+        self.state.lock().vitals.health(patience, Instant::now())
+    }
+
+    pub(super) fn topology(&self, topology: &Topology, policy: ReadFrom) {
+        let now = Instant::now();
+        self.state.lock().vitals.observe(topology, policy, now);
     }
 
     /// Records what Sentinels say against a master that is written to all the same.
@@ -145,6 +156,7 @@ impl Progress {
             state.readiness = update.readiness;
             state.outlook = update.outlook;
             let counts = update.counts;
+            state.vitals.hear(update.turnout, Instant::now());
             state.status.known = counts.known;
             state.status.reachable = counts.reachable;
             state.status.listening = counts.listening;

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use redis::RedisError;
+
 use crate::{
-    error::{Error, Reports, failure::is_tls_refusal, reason},
+    error::{
+        Error, Reports,
+        failure::{Failure, is_tls_refusal},
+        reason,
+    },
     node::{Node, Role},
     role_pool::RolePool,
 };
@@ -33,6 +39,20 @@ impl RolePool {
             })
             .collect();
         Error::NoReplica { reports }
+    }
+
+    /// A node with this role was asked something and answered this, or did not answer.
+    pub(crate) fn failed_at(&self, role: Role, source: RedisError) -> Error {
+        let failure = Failure::of(&source).map(|failure| failure.node.clone());
+        let snapshot = self.topology.snapshot();
+        let target = || {
+            let mut targets = snapshot.targets(self.policy()).into_iter();
+            targets.next().map(|target| target.node)
+        };
+        match failure.or_else(target) {
+            Some(node) => Error::Connect { role, node, source },
+            None => self.nowhere_to_go(),
+        }
     }
 
     /// Whether a dial that is tried again would only fail with the same error.

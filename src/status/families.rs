@@ -56,6 +56,10 @@ pub(crate) trait Sink {
 const POOL: &str = "db_client_connection_pool_name";
 const STATE: &str = "db_client_connection_state";
 
+/// A text that comes from the network is cut where it is longer. Names and addresses never are: two of them
+/// might be the same then.
+pub(crate) const LONGEST_TEXT: usize = 256;
+
 /// Hands out all numbers of this status.
 pub(crate) fn visit(status: &Status, sink: &mut impl Sink) {
     let pools = Pools::new(status);
@@ -366,7 +370,9 @@ fn writes(status: &Status, sink: &mut impl Sink) {
     );
     sink.family(&sign);
     if let (Some(kind), Some(text)) = (fence.kind, &fence.sign) {
-        let labels = [("kind", kind.as_str()), ("sign", text.as_str())];
+        let end = text.char_indices().nth(LONGEST_TEXT);
+        let text = end.map_or(text.as_str(), |(end, _)| &text[..end]);
+        let labels = [("kind", kind.as_str()), ("sign", text)];
         sink.integer(&sign, &labels, 1);
     }
     let held = counter(

@@ -94,6 +94,15 @@ impl Histogram {
         reached.next().map(|(bound, _)| bound.unwrap_or(longest))
     }
 
+    /// What came to each bucket after `before`, with its upper bound, or 60 s for the last.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn since(&self, before: &Self) -> impl Iterator<Item = (Duration, usize)> {
+        let last = BOUNDS[BOUNDS.len() - 1];
+        let bounds = BOUNDS.into_iter().chain([last]).map(Duration::from_nanos);
+        let counts = self.counts.into_iter().zip(before.counts);
+        bounds.zip(counts.map(|(now, before)| usize::try_from(now - before).unwrap_or(usize::MAX)))
+    }
+
     /// So many more that took no time.
     pub(crate) fn with_instant(mut self, count: u64) -> Self {
         self.counts[0] += count;

@@ -15,9 +15,6 @@ const BOUNDS: [&str; 22] = [
     "0.02", "0.05", "0.1", "0.2", "0.5", "1.0", "2.0", "5.0", "10.0", "30.0", "60.0", "+Inf",
 ];
 
-/// Texts of servers come from the network. A longer one is cut.
-const LONGEST_LABEL: usize = 256;
-
 impl Status {
     /// Everything as text in the OpenMetrics format, for Prometheus and what reads the same.
     ///
@@ -109,11 +106,11 @@ impl Sink for Text {
 
 /// Appends the value of a label. These three characters would end it, or the line.
 fn escape(value: &str, out: &mut String) {
-    if value.len() <= LONGEST_LABEL && !value.contains(['\\', '"', '\n']) {
+    if !value.contains(['\\', '"', '\n']) {
         out.push_str(value);
         return;
     }
-    for character in value.chars().take(LONGEST_LABEL) {
+    for character in value.chars() {
         match character {
             '\\' => out.push_str("\\\\"),
             '"' => out.push_str("\\\""),

@@ -1,4 +1,6 @@
 //! What a pool counts and tells.
 
+mod events;
+mod health;
 mod numbers;
 mod openmetrics;

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Write},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis_rw_pool::{
@@ -11,6 +11,7 @@ use redis_rw_pool::{
     redis::{AsyncCommands, RedisResult},
 };
 use testkit::Server;
+use tokio::time::Instant;
 
 use crate::support::{SOON, eventually};
 
