@@ -250,12 +250,20 @@
 //! The same holds for state: a connection that is returned with `MULTI`, `WATCH`, `SELECT`,
 //! `SUBSCRIBE` or the like left behind is closed instead of lent again.
 //!
+//! # Seen from outside
+//!
+//! [`Pool::status`] has every number: the limits, what is going on now, and what happened since the pool was
+//! made, with histograms of how long callers waited. [`Status::openmetrics`] is the same as text for
+//! Prometheus, and the feature `metrics` hands it to that crate's recorder. [`Pool::health`] says what can be
+//! done now, for the probes of an orchestrator; [`Health`] says which of them should ask what.
+//! [`Pool::events`] tells what happens: another master, a fence, replicas that come and go.
+//!
 //! # Logging
 //!
 //! The crate emits [`tracing`](https://docs.rs/tracing) events, none on the path of a command or a
 //! checkout that goes well. `warn`: the fence goes up, the master or a node cannot be reached, a caller
 //! waited for a connection in vain, a Sentinel refuses something. `info`: the pool connects and closes, the
-//! master changes, the fence goes down, a replica is left out. `debug`: a connection is closed and why, a
+//! master changes or is back, the fence goes down, a replica is left out or read from again. `debug`: a connection is closed and why, a
 //! command is sent again, every event and every topology.
 //!
 //! # Words

@@ -6,7 +6,7 @@ mod fresh;
 #[cfg(feature = "metrics")]
 mod metrics;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError, Value, aio::ConnectionLike, cmd};
 use tokio::sync::watch;
@@ -20,7 +20,6 @@ use crate::{
     freshness::Shared,
     health::Health,
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
-    node::Role,
     refresh::{Progress, Refresh},
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
@@ -437,9 +436,10 @@ impl Pool {
     /// # Errors
     ///
     /// - [`Error::Closed`] after [`close`](Self::close);
-    /// - [`Error::NoMaster`] or [`Error::NoReplica`] if there was no connection to a node in that time, or
-    ///   no reply;
-    /// - [`Error::Connect`] if a node refuses us, or its connection was lost.
+    /// - [`Error::NoMaster`] if there was no connection to the master in that time, or it did not reply;
+    /// - [`Error::NoReplica`] if there is no node to read from;
+    /// - [`Error::Connect`] if a node refuses us, its connection was lost, or a node to read from did not
+    ///   reply.
     ///
     /// # Cancel safety
     ///
@@ -454,21 +454,24 @@ impl Pool {
     }
 
     async fn ping_through(&self, name: PoolName, within: Duration) -> Result<(), Error> {
-        let (role_pool, role) = match name {
-            PoolName::Write => (self.inner.connections.write.role_pool(), Role::Master),
-            PoolName::Read => (self.inner.connections.read.role_pool(), Role::Replica),
+        let role_pool = match name {
+            PoolName::Write => self.inner.connections.write.role_pool(),
+            PoolName::Read => self.inner.connections.read.role_pool(),
         };
         let (mut handle, ping) = (self.share(name), cmd("PING"));
         let ping = handle.req_packed_command(&ping);
         match tokio::time::timeout(within, ping).await {
-            Err(_) => Err(role_pool.timed_out(None, within)),
+            Err(_) => {
+                let last = role_pool.failed_at(no_reply());
+                Err(role_pool.timed_out(Some(last), within))
+            }
             Ok(Ok(reply)) if manager::proves_alive(&reply) => Ok(()),
-            Ok(Ok(Value::ServerError(refusal))) => Err(role_pool.failed_at(role, refusal.into())),
+            Ok(Ok(Value::ServerError(refusal))) => Err(role_pool.failed_at(refusal.into())),
             // No server of ours says anything else.
-            Ok(Ok(_)) => Err(role_pool.failed_at(role, not_a_pong())),
+            Ok(Ok(_)) => Err(role_pool.failed_at(not_a_pong())),
             Ok(Err(error)) => match Error::of(&error) {
                 Some(known) => Err(known.clone()),
-                None => Err(role_pool.failed_at(role, error)),
+                None => Err(role_pool.failed_at(error)),
             },
         }
     }
@@ -638,6 +641,10 @@ impl Inner {
             task.abort();
         }
     }
+}
+
+fn no_reply() -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, "no reply to PING in time").into()
 }
 
 fn not_a_pong() -> RedisError {

@@ -356,6 +356,8 @@ impl Refresh {
     /// Logs what is different since it logged last, and returns it. That includes what callers have reported
     /// meanwhile.
     fn news(&mut self, next: &Topology) -> Vec<EventKind> {
+        // It is raised by publishing, and says nothing here.
+        self.told.version = next.version;
         if self.told == *next {
             return Vec::new();
         }

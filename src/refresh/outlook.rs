@@ -30,12 +30,14 @@ impl Refresh {
         let is_any_there = self.probe_cache.is_any_there(self.nodes.all().iter());
         let answered = turnout.answered > 0 || is_any_there;
         let heard = if self.nodes.is_empty() {
-            vitals::Turnout::Sentinels {
+            Some(vitals::Turnout::Sentinels {
                 known: counts.known,
                 reachable: counts.reachable,
-            }
+            })
         } else {
-            vitals::Turnout::Nodes(is_any_there)
+            // At each refresh what they said is forgotten for a moment.
+            let is_told = is_any_there || self.probe_cache.has_heard(self.nodes.all().iter());
+            is_told.then_some(vitals::Turnout::Nodes(is_any_there))
         };
         self.progress.update(progress::Update {
             readiness,

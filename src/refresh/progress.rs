@@ -47,7 +47,8 @@ pub(super) struct Update {
     pub(super) outlook: Readiness,
     pub(super) counts: SentinelCounts,
     pub(super) answered: bool,
-    pub(super) turnout: Turnout,
+    /// None while nodes are being asked.
+    pub(super) turnout: Option<Turnout>,
     pub(super) reports: Reports,
     /// The refresh that is complete: enough Sentinels answered, and every node that had to be asked
     /// answered, or failed to.
@@ -156,7 +157,9 @@ impl Progress {
             state.readiness = update.readiness;
             state.outlook = update.outlook;
             let counts = update.counts;
-            state.vitals.hear(update.turnout, Instant::now());
+            if let Some(turnout) = update.turnout {
+                state.vitals.hear(turnout, Instant::now());
+            }
             state.status.known = counts.known;
             state.status.reachable = counts.reachable;
             state.status.listening = counts.listening;

@@ -12,6 +12,7 @@ use crate::{
     },
     node::{Node, Role},
     role_pool::RolePool,
+    topology::Target,
 };
 
 impl RolePool {
@@ -41,16 +42,14 @@ impl RolePool {
         Error::NoReplica { reports }
     }
 
-    /// A node with this role was asked something and answered this, or did not answer.
-    pub(crate) fn failed_at(&self, role: Role, source: RedisError) -> Error {
-        let failure = Failure::of(&source).map(|failure| failure.node.clone());
-        let snapshot = self.topology.snapshot();
-        let target = || {
-            let mut targets = snapshot.targets(self.policy()).into_iter();
-            targets.next().map(|target| target.node)
-        };
-        match failure.or_else(target) {
-            Some(node) => Error::Connect { role, node, source },
+    /// A node was asked something and answered this, or did not answer. Which node it was, where the error
+    /// does not say so, is a guess: the first of those that it may have been.
+    pub(crate) fn failed_at(&self, source: RedisError) -> Error {
+        let named = Failure::of(&source).map(|failure| &failure.node);
+        let mut targets = self.targets().into_iter();
+        let target = targets.find(|target| named.is_none_or(|named| *named == target.node));
+        match target {
+            Some(Target { node, role, .. }) => Error::Connect { role, node, source },
             None => self.nowhere_to_go(),
         }
     }

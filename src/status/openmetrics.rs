@@ -34,7 +34,7 @@ impl Status {
     /// # }
     /// ```
     ///
-    /// It has some 40 kB and takes some 50 us. The addresses of all nodes are in it, so serve it where only
+    /// It has some 43 kB and takes some 60 us. The addresses of all nodes are in it, so serve it where only
     /// your own network can read it.
     pub fn openmetrics(&self) -> String {
         let mut text = Text(String::with_capacity(48 << 10));
