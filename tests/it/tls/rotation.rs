@@ -189,7 +189,7 @@ async fn certificates_that_no_server_takes_yet_cost_nothing_and_later_connection
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!((replaced(), pool.status().write.active), (0, 4));
-    assert!(pool.status().write.dial_failures > 0, "it was tried");
+    assert!(pool.status().writer.dial_failures > 0, "it was tried");
 
     let both = format!("{}{}", old.pem(), new.pem());
     for server in deployment.nodes() {
