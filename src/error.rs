@@ -185,6 +185,21 @@ pub enum Error {
         reports: Reports,
     },
 
+    /// No server confirmed a subscription in time. It stays wanted: it is made as soon as a server takes
+    /// it.
+    ///
+    /// Only from a [`Subscriber`](crate::Subscriber).
+    #[error(
+        "no server confirmed the subscription within {waited:?}, it is made as soon as one does: {reports}"
+    )]
+    #[non_exhaustive]
+    NotSubscribed {
+        /// How long the call waited.
+        waited: Duration,
+        /// What kept the nodes from it.
+        reports: Reports,
+    },
+
     /// [`Pool::close`](crate::Pool::close) was called.
     #[error("the pool is closed")]
     Closed,
@@ -232,7 +247,8 @@ impl Error {
             Self::WaitTimeout { .. }
             | Self::NoMaster { .. }
             | Self::Stale { .. }
-            | Self::TooFewCopies { .. } => true,
+            | Self::TooFewCopies { .. }
+            | Self::NotSubscribed { .. } => true,
             Self::Connect { source, .. } => source.is_timeout(),
             _ => false,
         }

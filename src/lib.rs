@@ -316,6 +316,7 @@ mod pool;
 mod retry_write;
 mod session;
 mod status;
+mod subscriber;
 
 // Who is master, who is replica.
 mod position;
@@ -372,6 +373,12 @@ pub use status::{
     failures::Failures,
     freshness::{FreshnessStatus, NodeLag},
     histogram::Histogram,
+    subscriber::SubscriberStatus,
+};
+pub use subscriber::{
+    Subscriber, SubscriberHandle,
+    notice::{Gap, GapCause, Message, Notice, Refusal},
+    options::{Source, SubscriberOptions},
 };
 pub use topology::{Replica, Topology, excluded::Excluded};
 

@@ -5,6 +5,7 @@ mod certificates;
 mod fresh;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod subscribers;
 
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
@@ -24,7 +25,7 @@ use crate::{
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
     session::SessionPool,
-    status::Status,
+    status::{Status, subscriber::SubscriberStats},
     topology::{Handle, Topology},
     util::{abort_on_drop::AbortOnDrop, runtime::Runtime},
 };
@@ -57,6 +58,7 @@ struct Inner {
     progress: Arc<Progress>,
     runtime: Arc<Runtime>,
     connections: Arc<Connections>,
+    subscribers: Arc<SubscriberStats>,
     /// Ends by itself after `close`, once all that it has started have ended.
     _refresh: AbortOnDrop,
     tasks: Vec<AbortOnDrop>,
@@ -583,6 +585,7 @@ impl Inner {
             progress,
             runtime,
             connections,
+            subscribers: Arc::default(),
             _refresh: refresh,
             tasks: Vec::new(),
         })
@@ -624,6 +627,7 @@ impl Inner {
             sentinel: self.progress.status(),
             fence: self.progress.fence_status(),
             freshness: self.connections.role_pool().freshness.status(),
+            subscriber: self.subscribers.status(),
             master_error: topology.master_error.clone(),
             topology,
             tls,

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     config::{Config, PoolLimits, ReadFrom},
@@ -175,6 +175,11 @@ impl RolePool {
             let fewest = shares.into_iter().min().unwrap_or(0);
             (self.node_table.slots(node), fewest)
         })
+    }
+
+    /// Tells of each refresh that has ended.
+    pub(crate) fn refreshes(&self) -> watch::Receiver<u64> {
+        self.progress.progress()
     }
 
     /// Why a connection is closed whose node this pool may not go to any more.

@@ -12,6 +12,7 @@ pub(crate) mod push;
 pub(crate) mod stats;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod subscriber;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
     node::Node,
     status::{
         dials::FailedDial, discard::Discards, failures::Failures, freshness::FreshnessStatus,
-        histogram::Histogram,
+        histogram::Histogram, subscriber::SubscriberStatus,
     },
     topology::Topology,
 };
@@ -59,6 +60,8 @@ pub struct Status {
     pub fence: FenceStatus,
     /// Reads that were to see a certain write, and how far behind the replicas are.
     pub freshness: FreshnessStatus,
+    /// What [`Pool::subscriber`](crate::Pool::subscriber) has made.
+    pub subscriber: SubscriberStatus,
     /// Why the master could not be reached when it was last asked for its role. `None` when all is
     /// well.
     pub master_error: Option<String>,

@@ -10,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod mux;
 pub(crate) mod pipeline;
 pub(crate) mod position_question;
+pub(crate) mod pubsub;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod stream;

@@ -109,6 +109,10 @@ fn everything_that_is_reported_can_be_serialized() {
             }],
             ..FreshnessStats::default().counters()
         },
+        subscriber: SubscriberStatus {
+            gaps: 3,
+            ..SubscriberStatus::default()
+        },
         master_error: None,
         tls: Some(TlsStatus {
             reloads: 2,
@@ -131,6 +135,7 @@ fn everything_that_is_reported_can_be_serialized() {
     let lag = serde_json::json!([{ "node": "b:1", "bytes": 7, "time": 0.5 }]);
     assert_eq!(json["freshness"]["nodes"], lag);
     assert_eq!(json["freshness"]["proven"], 0);
+    assert_eq!(json["subscriber"]["gaps"], 3);
     assert_eq!(json["tls"]["reloads"], 2);
     assert!(json["fence"]["up_for"].is_null() && json["master_error"].is_null());
 
