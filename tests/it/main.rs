@@ -20,6 +20,7 @@ mod faults;
 mod freshness;
 mod multiplexed;
 mod nodes;
+mod pubsub;
 mod session;
 mod status;
 #[cfg(feature = "tls")]
