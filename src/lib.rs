@@ -45,7 +45,7 @@
 //!
 //! [`Pool::write`] and [`Pool::read`] lend an *exclusive* connection: nobody else uses it until it is
 //! dropped, so `BLPOP`, `WATCH` and everything else that needs a connection of its own works on it, and
-//! a slow command holds up nobody else. Only messages of `SUBSCRIBE` cannot be received yet.
+//! a slow command holds up nobody else. Only `SUBSCRIBE` is refused, see [pub/sub](#pubsub).
 //!
 //! [`Pool::writer`] and [`Pool::reader`] give [`Multiplexed`] handles: all their callers share one
 //! socket to each node (or a few), and commands sent at the same time travel together. Many small
@@ -180,7 +180,7 @@
 //!
 //! A guard is a lease on a role and not on a socket. Where the master moved, or the connection was lost,
 //! the next command goes over a fresh connection in the same place of the pool. Only a connection in the
-//! middle of something (`MULTI`, `WATCH`, a subscription) cannot be replaced; its next command fails,
+//! middle of something (`MULTI`, `WATCH`, another database) cannot be replaced; its next command fails,
 //! *not executed*.
 //!
 //! A node may refuse a command because it takes no writes any more (`READONLY`), loads its data
@@ -191,6 +191,13 @@
 //!
 //! Any other command that was sent and whose reply never came is *unknown*: it may or may not have been
 //! executed. It is never sent again for the caller, and its error says so.
+//!
+//! # Pub/sub
+//!
+//! [`Pool::subscriber`] receives messages over a connection of its own, which follows the master: it is
+//! subscribed to everything on the new one before it leaves the old one. Where messages may be missing a
+//! [`Notice::Gap`] says so, after the new node has confirmed every subscription and before its first
+//! message. No message is thrown away here. Publish through [`Pool::writer`].
 //!
 //! # Without Sentinels
 //!
@@ -228,6 +235,7 @@
 //! | `metrics` | `Pool::push_metrics`, for the recorder of the [`metrics`](https://docs.rs/metrics/0.24) crate |
 //! | `stream` | `Stream` for [`Events`] |
 //! | `json` | `Json<T>`: values of serde, stored as JSON text |
+//! | `stream` | `Stream` for [`Subscriber`] |
 //!
 //! # Limits
 //!
@@ -248,7 +256,7 @@
 //! is then unknown.
 //!
 //! The same holds for state: a connection that is returned with `MULTI`, `WATCH`, `SELECT`,
-//! `SUBSCRIBE` or the like left behind is closed instead of lent again.
+//! `CLIENT TRACKING` or the like left behind is closed instead of lent again.
 //!
 //! # Seen from outside
 //!

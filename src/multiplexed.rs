@@ -31,7 +31,7 @@ use crate::{
     status::failures::CommandStats,
     util::jitter,
     wire::{
-        command::{self, Shareable},
+        command::{self, Kind, Shareable},
         mux::Slot,
         pipeline,
         position_question::Want,
@@ -68,8 +68,8 @@ use crate::{
 /// would change the connection for its other users or hold them up is refused before it is sent,
 /// with an error that names [`Pool::write`](crate::Pool::write) or
 /// [`Pool::read`](crate::Pool::read): commands that block (`BLPOP`, `XREAD BLOCK`, `WAIT`), `MULTI` and
-/// `WATCH` outside of an atomic pipeline, `SUBSCRIBE`, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY`
-/// and the like. `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN` and `FT.CURSOR` are refused, too: a cursor is valid
+/// `WATCH` outside of an atomic pipeline, `MONITOR`, `SELECT`, `AUTH`, `CLIENT REPLY` and the like.
+/// For `SUBSCRIBE` it names [`Pool::subscriber`](crate::Pool::subscriber). `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN` and `FT.CURSOR` are refused, too: a cursor is valid
 /// only at the node that gave it, and another node would silently skip keys.
 ///
 /// A reader whose commands may go to replicas also refuses `PUBLISH` and `SPUBLISH`, since a replica
@@ -369,6 +369,9 @@ impl Multiplexed {
 
     #[cold]
     fn needs_own_connection(&self, cmd: &Cmd) -> RedisError {
+        if Kind::of(cmd) == Kind::Subscribe {
+            return command::cannot_receive(cmd);
+        }
         let take = match self.name {
             PoolName::Write => "pool.write()",
             PoolName::Read => "pool.read()",

@@ -42,7 +42,7 @@ use crate::{
 /// Use it with the redis crate's own commands, pipelines and scripts: it implements
 /// [`redis::aio::ConnectionLike`]. It goes back to its pool when it is dropped, at once and without
 /// a task. The pool keeps it only if it is provably clean: no command is on its way, and no `MULTI`,
-/// `WATCH`, `SELECT`, `SUBSCRIBE` or the like is left behind. Otherwise the pool closes it.
+/// `WATCH`, `SELECT`, `CLIENT TRACKING` or the like is left behind. Otherwise the pool closes it.
 ///
 /// ```no_run
 /// use redis::AsyncCommands;
@@ -65,7 +65,7 @@ use crate::{
 /// [`connect_timeout`](crate::Config::connect_timeout), also while the master is being replaced.
 ///
 /// The connection is not replaced where the caller would miss something on a fresh one: in `MULTI`,
-/// under `WATCH`, subscribed, on another database and the like. Nor is it replaced for a `WAIT`, which
+/// under `WATCH`, on another database and the like. Nor is it replaced for a `WAIT`, which
 /// is about the writes over the same connection. Some commands depend on the node: a `SCAN` with a
 /// cursor, and commands about the node's clients and scripts (`CLIENT KILL`, `CLIENT UNBLOCK`,
 /// `SCRIPT KILL`). They do not go over a fresh connection to another node. In all these cases the
@@ -80,6 +80,12 @@ use crate::{
 ///
 /// Replication is asynchronous, so a replica may not have yet what was just written. A guard of a
 /// [`Session`](crate::Session) rules that out, see [Fresh reads](#fresh-reads).
+///
+/// # What is refused
+///
+/// `SUBSCRIBE` and its like, whose messages would have no way out: use
+/// [`Pool::subscriber`](crate::Pool::subscriber), which follows the master as well. `MONITOR` and
+/// `PSYNC` for the same reason.
 ///
 /// # What is sent again
 ///

@@ -24,7 +24,7 @@ pub enum Discard {
     Broken,
     /// A command on it, or its test, was cancelled before the whole reply was read.
     Cancelled,
-    /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, SUBSCRIBE, …
+    /// The caller left it in a state no other caller must see: MULTI, WATCH, SELECT, CLIENT TRACKING, …
     Dirty,
     /// It failed the PING that `test_idle_after` asks for.
     TestFailed,

@@ -16,15 +16,6 @@ use crate::{
     },
 };
 
-/// What can be subscribed to. The server counts channels and patterns together, and shard channels
-/// separately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Topic {
-    Channel,
-    Pattern,
-    Shard,
-}
-
 /// The argument of `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replies {
@@ -47,8 +38,9 @@ pub(crate) enum Kind {
     Unwatch,
     Select,
     Reset,
-    Subscribe(Topic),
-    Unsubscribe(Topic),
+    /// `SUBSCRIBE`, `PSUBSCRIBE`, `SSUBSCRIBE`: messages come then, for which there is no way out.
+    Subscribe,
+    Unsubscribe,
     Replies(Replies),
     Leaves(Dirt),
     /// `MONITOR`, `PSYNC`, `SYNC`: the server then sends a stream instead of one reply to each
@@ -111,10 +103,10 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("HSCAN", Kind::Walks(2)),
     ("MONITOR", Kind::Streams),
     ("MULTI", Kind::Multi),
-    ("PSUBSCRIBE", Kind::Subscribe(Topic::Pattern)),
+    ("PSUBSCRIBE", Kind::Subscribe),
     ("PSYNC", Kind::Streams),
     ("PUBLISH", Kind::Publishes),
-    ("PUNSUBSCRIBE", Kind::Unsubscribe(Topic::Pattern)),
+    ("PUNSUBSCRIBE", Kind::Unsubscribe),
     ("QUIT", Kind::Leaves(Dirt::Closing)),
     ("READONLY", Kind::Leaves(Dirt::Mode)),
     ("READWRITE", Kind::Leaves(Dirt::Mode)),
@@ -128,11 +120,11 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("SLAVEOF", Kind::Leaves(Dirt::Replication)),
     ("SPUBLISH", Kind::Publishes),
     ("SSCAN", Kind::Walks(2)),
-    ("SSUBSCRIBE", Kind::Subscribe(Topic::Shard)),
-    ("SUBSCRIBE", Kind::Subscribe(Topic::Channel)),
-    ("SUNSUBSCRIBE", Kind::Unsubscribe(Topic::Shard)),
+    ("SSUBSCRIBE", Kind::Subscribe),
+    ("SUBSCRIBE", Kind::Subscribe),
+    ("SUNSUBSCRIBE", Kind::Unsubscribe),
     ("SYNC", Kind::Streams),
-    ("UNSUBSCRIBE", Kind::Unsubscribe(Topic::Channel)),
+    ("UNSUBSCRIBE", Kind::Unsubscribe),
     ("UNWATCH", Kind::Unwatch),
     ("WAIT", Kind::Blocks(Timeout::Millis(2))),
     ("WAITAOF", Kind::Blocks(Timeout::Millis(3))),
@@ -222,8 +214,8 @@ impl Kind {
             | Self::Unwatch
             | Self::Select
             | Self::Reset
-            | Self::Subscribe(_)
-            | Self::Unsubscribe(_)
+            | Self::Subscribe
+            | Self::Unsubscribe
             | Self::Replies(_)
             | Self::Leaves(_)
             | Self::Streams
@@ -325,7 +317,8 @@ fn client(cmd: &Cmd) -> Kind {
 /// | `FT.CURSOR` | `FT.AGGREGATE` or `FT.HYBRID` with `WITHCURSOR` | both are refused | as above |
 /// | `CLIENT KILL`, `UNBLOCK`, `PAUSE`, `UNPAUSE` | a client's number, an earlier pause | refused where reads go to several nodes | as above |
 /// | `SCRIPT KILL`, `FUNCTION KILL` | a running script | as above | as above |
-/// | `EXEC`, `DISCARD`, `UNWATCH`, `UNSUBSCRIBE`, … | `MULTI`, `WATCH`, `SUBSCRIBE`, … | refused | the connection is not replaced |
+/// | `EXEC`, `DISCARD`, `UNWATCH`, … | `MULTI`, `WATCH`, … | refused | the connection is not replaced |
+/// | `SUBSCRIBE`, `PSUBSCRIBE`, `SSUBSCRIBE` | nothing; messages would come that nobody takes | refused | refused |
 /// | `WAIT`, `WAITAOF` | the writes over the same connection | refused | refused on a fresh connection |
 /// | `DEBUG` | whatever it was told before | refused | the connection is not replaced |
 /// | `FCALL`, `FCALL_RO` | `FUNCTION LOAD` | harmless: functions are data, which the master replicates | harmless |
@@ -369,6 +362,21 @@ pub(crate) fn published_at_a_replica() -> redis::RedisError {
         "send PUBLISH and SPUBLISH over pool.writer(), or over a connection from pool.write(); \
          nothing was executed"
             .to_owned(),
+    )
+        .into()
+}
+
+/// The error of a `SUBSCRIBE`.
+#[cold]
+pub(crate) fn cannot_receive(cmd: &Cmd) -> redis::RedisError {
+    let name = name(cmd);
+    (
+        redis::ErrorKind::Client,
+        "messages cannot be received over this connection",
+        format!(
+            "subscribe with pool.subscriber(), which follows the master; {name} was not sent, \
+             nothing was executed"
+        ),
     )
         .into()
 }

@@ -134,11 +134,6 @@ impl WireConnection {
         self.framed.live_on(runtime);
     }
 
-    /// As [`Session::greeted`].
-    pub(super) fn greeted(&mut self, hello: &Value) {
-        self.session.greeted(hello);
-    }
-
     /// For a connection that is shared from now on. The duration is the time limit of its commands.
     pub(super) fn into_framed(self) -> (Framed, Option<Duration>) {
         (self.framed, self.timeout)
@@ -317,7 +312,6 @@ impl WireConnection {
         while !self.framed.is_idle() {
             match self.framed.decode() {
                 Ok(Some(Value::Push { .. })) => {}
-                Ok(Some(value)) if self.session.is_message(&value) => {}
                 Ok(Some(_)) if self.owed > 0 => self.owed -= 1,
                 // The server refuses the connection before anything was written.
                 Ok(Some(Value::ServerError(error))) if self.own => {
@@ -461,8 +455,6 @@ impl WireConnection {
     ) -> RedisResult<Vec<Value>> {
         let mut replies = Vec::with_capacity(total.min(1024));
         let mut changes = changes.into_iter().peekable();
-        // The session is told of each reply as it comes: it decides which form the next one may
-        // have.
         let mut take = |replies: &mut Vec<Value>, session: &mut Session, value: Value| {
             if let Some((_, change)) = changes.next_if(|(index, _)| *index == replies.len()) {
                 session.settle(change, &value);
@@ -559,7 +551,6 @@ impl WireConnection {
         loop {
             match ready!(self.framed.poll_decode(cx)) {
                 Ok(Value::Push { .. }) if !pushes_count => {}
-                Ok(value) if self.session.is_message(&value) => {}
                 result => return Poll::Ready(result),
             }
         }

@@ -179,7 +179,6 @@ async fn say_hello(
             Err(error)
         };
     }
-    conn.greeted(&hello);
     // First, because a Sentinel also refuses SELECT, which would hide what it is.
     let own = read_hello(&hello)?;
     if config.db != 0 {

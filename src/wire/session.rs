@@ -11,18 +11,14 @@
 
 pub(crate) mod dirt;
 
-use redis::{Cmd, PushKind, ServerErrorKind, Value};
+use redis::{Cmd, ServerErrorKind, Value};
 
-use crate::{
-    config::Protocol,
-    wire::{
-        command::{
-            Kind, Replies, Topic, arg,
-            blocking::{Block, block_of},
-        },
-        session::dirt::Dirt,
-        value::{signed, text},
+use crate::wire::{
+    command::{
+        Kind, Replies, arg,
+        blocking::{Block, block_of},
     },
+    session::dirt::Dirt,
 };
 
 /// What the connection must read for a command.
@@ -35,8 +31,8 @@ pub(crate) enum Expect {
     Confirmations(usize),
     None,
     /// Replies could not be counted after this command. So it must not be written, and the copy of the
-    /// session on which it was noted must not be kept. `MONITOR` and `PSYNC` begin a stream. In
-    /// `MULTI`, `SUBSCRIBE` puts one element for each channel behind the array header of `EXEC`,
+    /// session on which it was noted must not be kept. `MONITOR`, `PSYNC` and `SUBSCRIBE` begin a stream.
+    /// In `MULTI`, `UNSUBSCRIBE` puts one element for each channel behind the array header of `EXEC`,
     /// `CLIENT REPLY OFF` leaves that array unfinished, and `HELLO` changes the protocol half way.
     Uncountable,
 }
@@ -68,8 +64,6 @@ enum Changed {
     },
     Unwatched,
     Selected(i64),
-    Greeted,
-    Reset,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +85,6 @@ pub(crate) struct Session {
     // refused some of them; that is what `left` is for.
     queuing: bool,
     reply_mode: ReplyMode,
-    protocol: Protocol,
-    // How many subscriptions there are, by the server's last confirmation.
-    channels: u32,
-    patterns: u32,
-    shards: u32,
     transactions: u32,
     selects: u32,
 }
@@ -109,10 +98,6 @@ impl Session {
             left: 0,
             queuing: false,
             reply_mode: ReplyMode::On,
-            protocol: Protocol::Resp2,
-            channels: 0,
-            patterns: 0,
-            shards: 0,
             transactions: 0,
             selects: 0,
         }
@@ -167,9 +152,7 @@ impl Session {
             // Confirmations come even with replies off. RESET turns replies on in 6.2 and later, and
             // SKIP before it swallows its reply in some versions: too many cases to count on any.
             // Without the reply to HELLO nobody knows which protocol is spoken.
-            (Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Reset | Kind::Hello, _) => {
-                Expect::Uncountable
-            }
+            (Kind::Unsubscribe | Kind::Reset | Kind::Hello, _) => Expect::Uncountable,
             // The only command that has a reply while replies are off.
             (Kind::Replies(Replies::On), expect) => expect,
             (_, Expect::Uncountable) => Expect::Uncountable,
@@ -189,14 +172,12 @@ impl Session {
             Kind::Watch => self.begin(Dirt::Watch),
             Kind::Unwatch => return self.change(Changed::Unwatched, self.transactions),
             Kind::Select => return self.select(cmd),
-            Kind::Subscribe(_) => return self.subscribe(cmd),
-            Kind::Unsubscribe(topic) => return self.unsubscribe(topic, cmd),
+            Kind::Unsubscribe => return self.unsubscribe(cmd),
             Kind::Replies(replies) => return self.set_reply_mode(replies),
             Kind::Leaves(dirt) => self.leave(dirt),
             Kind::Debug => self.leave(Dirt::Mode),
-            Kind::Streams => return Expect::Uncountable,
-            Kind::Hello => return self.greet(Changed::Greeted),
-            Kind::Reset => return self.greet(Changed::Reset),
+            Kind::Streams | Kind::Subscribe => return Expect::Uncountable,
+            Kind::Hello | Kind::Reset => return self.greet(),
             Kind::Plain
             | Kind::Blocks(_)
             | Kind::Walks(_)
@@ -255,30 +236,12 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, cmd: &Cmd) -> Expect {
-        self.leave(Dirt::Subscribed);
+    fn unsubscribe(&self, cmd: &Cmd) -> Expect {
         if self.queuing {
             return Expect::Uncountable;
         }
-        // Without a channel it is refused: one error.
+        // One comes even where none is named: nothing is subscribed to.
         Expect::Confirmations((cmd.args_iter().len() - 1).max(1))
-    }
-
-    fn unsubscribe(&self, topic: Topic, cmd: &Cmd) -> Expect {
-        if self.queuing {
-            return Expect::Uncountable;
-        }
-        let subscribed = match topic {
-            Topic::Channel => self.channels,
-            Topic::Pattern => self.patterns,
-            Topic::Shard => self.shards,
-        };
-        let confirmations = match cmd.args_iter().len() - 1 {
-            0 => subscribed as usize,
-            named => named,
-        };
-        // One confirmation comes even where nothing was subscribed to.
-        Expect::Confirmations(confirmations.max(1))
     }
 
     fn set_reply_mode(&mut self, replies: Replies) -> Expect {
@@ -304,12 +267,13 @@ impl Session {
 
     /// `HELLO` with arguments, and `RESET`, which undoes the name, the user and the protocol that the
     /// handshake set. Servers before 6.2 do not know `RESET`.
-    fn greet(&mut self, changed: Changed) -> Expect {
+    fn greet(&mut self) -> Expect {
         self.leave(Dirt::Identity);
         if self.queuing {
-            return Expect::Uncountable;
+            Expect::Uncountable
+        } else {
+            Expect::One
         }
-        self.change(changed, self.transactions)
     }
 
     /// Takes note of the reply to a command that expected [`Expect::Change`]. It may be an error.
@@ -328,11 +292,6 @@ impl Session {
                 if same && matches!(reply, Value::ServerError(_)) =>
             {
                 self.queuing = queuing;
-            }
-            Changed::Greeted => self.greeted(reply),
-            Changed::Reset if matches!(reply, Value::SimpleString(word) if word == "RESET") => {
-                self.protocol = Protocol::Resp2;
-                (self.channels, self.patterns, self.shards) = (0, 0, 0);
             }
             Changed::Unwatched if same && done => self.left &= !Dirt::Watch.bit(),
             Changed::Selected(db) if change.at == self.selects && done => self.db = Some(db),
@@ -375,81 +334,12 @@ impl Session {
         self.is_watching() && self.dirt() & !transaction == 0
     }
 
-    /// Takes note of the reply to a `HELLO` that named a protocol.
-    pub(crate) fn greeted(&mut self, hello: &Value) {
-        match hello {
-            Value::Map(_) => self.protocol = Protocol::Resp3,
-            Value::Array(_) => self.protocol = Protocol::Resp2,
-            // It was refused.
-            _ => {}
-        }
-    }
-
-    /// Takes note of the confirmation that a subscription began or ended; false where `reply` is none.
-    ///
-    /// Its count says how many subscriptions there are now. Channels and patterns are counted
-    /// together, so the number of the other kind is subtracted.
-    pub(crate) fn confirm(&mut self, reply: &Value) -> bool {
-        use PushKind::{
-            PSubscribe, PUnsubscribe, SSubscribe, SUnsubscribe, Subscribe, Unsubscribe,
-        };
-        let (topic, count) = match reply {
-            Value::Push { kind, data } => {
-                let topic = match kind {
-                    Subscribe | Unsubscribe => Topic::Channel,
-                    PSubscribe | PUnsubscribe => Topic::Pattern,
-                    SSubscribe | SUnsubscribe => Topic::Shard,
-                    _ => return false,
-                };
-                (topic, data.last())
-            }
-            Value::Array(items) => {
-                let topic = match items.first().and_then(text) {
-                    Some(b"subscribe" | b"unsubscribe") => Topic::Channel,
-                    Some(b"psubscribe" | b"punsubscribe") => Topic::Pattern,
-                    Some(b"ssubscribe" | b"sunsubscribe") => Topic::Shard,
-                    _ => return false,
-                };
-                (topic, items.last())
-            }
-            _ => return false,
-        };
-        let count = count
-            .and_then(signed)
-            .and_then(|count| count.try_into().ok());
-        let count: u32 = count.unwrap_or_default();
-        match topic {
-            Topic::Channel => self.channels = count.saturating_sub(self.patterns),
-            Topic::Pattern => self.patterns = count.saturating_sub(self.channels),
-            Topic::Shard => self.shards = count,
-        }
-        true
-    }
-
-    fn is_subscribed(&self) -> bool {
-        self.channels > 0 || self.patterns > 0 || self.shards > 0
-    }
-
-    /// Whether `reply` is a subscription's message in the shape of a reply.
-    ///
-    /// Such messages come only in RESP2, and only while something is subscribed to. A server then
-    /// replies only to subscriptions, `PING` and `RESET`, and with errors, so no data can be mistaken
-    /// for a message. In RESP3 messages are pushes and an array is always a reply.
-    pub(crate) fn is_message(&self, reply: &Value) -> bool {
-        self.protocol == Protocol::Resp2
-            && self.is_subscribed()
-            && matches!(reply, Value::Array(items) if matches!(
-                items.first().and_then(text),
-                Some(b"message" | b"pmessage" | b"smessage")
-            ))
-    }
-
     /// Whether the pool may ask something of its own now, in a command that has exactly one reply. In `MULTI`
     /// it would be queued. While the server tracks keys, `CLIENT CACHING` may have been about the very next
     /// command.
     pub(crate) fn can_be_asked(&self) -> bool {
         let is_tracked = self.left & Dirt::Tracking.bit() != 0;
-        !self.queuing && !is_tracked && !self.is_subscribed() && self.reply_mode == ReplyMode::On
+        !self.queuing && !is_tracked && self.reply_mode == ReplyMode::On
     }
 
     /// Whether commands wait for an `EXEC`.
@@ -459,7 +349,7 @@ impl Session {
 
     /// Whether the server may send something that no command asked for.
     pub(crate) fn is_pushed_to(&self) -> bool {
-        self.is_subscribed() || self.left & Dirt::Tracking.bit() != 0
+        self.left & Dirt::Tracking.bit() != 0
     }
 }
 

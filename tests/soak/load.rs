@@ -315,7 +315,7 @@ async fn leave_dirt(mut conn: Connection, chance: &mut Chance) {
         0 => &["MULTI"],
         1 => &["WATCH", "dirt"],
         2 => &["SELECT", "3"],
-        _ => &["SUBSCRIBE", "dirt"],
+        _ => &["CLIENT", "TRACKING", "ON"],
     };
     let mut dirt = redis::Cmd::new();
     dirt.arg(words);

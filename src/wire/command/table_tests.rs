@@ -140,10 +140,7 @@ impl Command {
         let line = cmd(&self.name);
         let kind = Kind::of(&line);
         let (reads, blocks) = (is_read(&line), matches!(kind, Kind::Blocks(_)));
-        let pubsub = matches!(
-            kind,
-            Kind::Subscribe(_) | Kind::Unsubscribe(_) | Kind::Publishes
-        );
+        let pubsub = matches!(kind, Kind::Subscribe | Kind::Unsubscribe | Kind::Publishes);
         let cursor = match kind {
             Kind::Walks(cursor) => cursor == self.first_key + 1,
             _ => !self.name.ends_with("SCAN") && !self.name.ends_with("CURSOR"),

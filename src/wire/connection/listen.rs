@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, PushKind, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::wire::connection::{State, WireConnection, is_error};
 
 impl WireConnection {
-    /// Reads the confirmations that subscriptions began or ended: `count` of them, or one error in
-    /// place of all. Returns the last.
+    /// Reads the confirmations that subscriptions ended: `count` of them, or one error in place of all.
+    /// Returns the last.
     pub(super) async fn confirmations(
         &mut self,
         count: usize,
@@ -18,8 +18,7 @@ impl WireConnection {
         let mut left = count;
         loop {
             let reply = self.receive(true, deadline).await?;
-            if !self.session.confirm(&reply) && matches!(reply, Value::Push { .. }) {
-                // Messages of a subscription may come before all of its confirmations.
+            if is_other_push(&reply) {
                 continue;
             }
             left -= 1;
@@ -56,4 +55,10 @@ impl WireConnection {
         while let Ok(Value::Push { .. }) = poll_fn(|cx| self.poll_reply(cx, true)).await {}
         self.state = State::Broken;
     }
+}
+
+/// Whether it is a push that confirms no end of a subscription, such as that a key was changed.
+fn is_other_push(reply: &Value) -> bool {
+    use PushKind::{PUnsubscribe, SUnsubscribe, Unsubscribe};
+    matches!(reply, Value::Push { kind, .. } if !matches!(kind, Unsubscribe | PUnsubscribe | SUnsubscribe))
 }

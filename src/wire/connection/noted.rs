@@ -19,6 +19,7 @@ pub(super) enum Sent {
 pub(super) fn uncountable(cmd: &Cmd, sent: Sent) -> redis::RedisError {
     let way = match (Kind::of(cmd), sent) {
         (Kind::Empty, _) => return command::empty(),
+        (Kind::Subscribe, _) => return command::cannot_receive(cmd),
         (Kind::Streams, _) => "over a connection outside the pool",
         (_, Sent::InPipeline) => "by itself, not in a pipeline",
         (_, Sent::Alone) => "outside of MULTI, and while replies are on",

@@ -8,8 +8,6 @@ pub(crate) enum Dirt {
     Watch,
     /// A database other than the one the handshake selected, or an unknown one.
     Database,
-    /// A subscription was asked for.
-    Subscribed,
     /// `CLIENT REPLY OFF` or `SKIP`.
     ReplyMode,
     /// Another user, protocol or name than the handshake's.

@@ -3,9 +3,8 @@ use proptest::prelude::*;
 use super::{super::command::tests::cmd, *};
 
 /// The order in which [`Session::first_dirt`] looks.
-const DIRT: [Dirt; 10] = [
+const DIRT: [Dirt; 9] = [
     Dirt::Transaction,
-    Dirt::Subscribed,
     Dirt::ReplyMode,
     Dirt::Replication,
     Dirt::Identity,
@@ -50,48 +49,13 @@ fn run(session: &mut Session, line: &str) -> Expect {
     if let Expect::Change(change) = expect {
         let reply = match line {
             "EXEC" => Value::Array(vec![]),
-            "RESET" => Value::SimpleString("RESET".into()),
-            "HELLO 3" => Value::Map(vec![]),
-            "HELLO 2" => Value::Array(vec![]),
             "MULTI" | "DISCARD" => Value::Okay,
             _ if session.queuing => queued(),
             _ => Value::Okay,
         };
         session.settle(change, &reply);
     }
-    for confirmation in confirmations(session, line) {
-        assert!(session.confirm(&confirmation), "{line} {confirmation:?}");
-    }
     expect
-}
-
-/// As a server confirms names of which none is subscribed to already, or all are.
-fn confirmations(session: &Session, line: &str) -> Vec<Value> {
-    let mut words = line.split_ascii_whitespace();
-    let kind = words.next().unwrap_or_default().to_ascii_lowercase();
-    let names = u32::try_from(words.count()).unwrap();
-    let begins = !kind.contains("unsubscribe");
-    let (own, others) = match &*kind.replace("un", "") {
-        "subscribe" => (session.channels, session.patterns),
-        "psubscribe" => (session.patterns, session.channels),
-        "ssubscribe" => (session.shards, 0),
-        _ => return vec![],
-    };
-    let confirm = |count: u32| {
-        Value::Array(vec![
-            Value::BulkString(kind.clone().into()),
-            Value::Nil,
-            Value::Int(count.into()),
-        ])
-    };
-    if begins {
-        return (1..=names)
-            .map(|more| confirm(own + others + more))
-            .collect();
-    }
-    let fewer = if names == 0 { own } else { names.min(own) };
-    let steps = (1..=fewer.max(1)).map(|less| others + own.saturating_sub(less));
-    steps.map(confirm).collect()
 }
 
 #[test]
@@ -112,10 +76,6 @@ fn every_way_to_leave_a_connection_dirty() {
         (&["SELECT 0", "select 1"], Dirt::Database),
         (&["MULTI", "SELECT 1", "EXEC"], Dirt::Database),
         (&["MULTI", "SELECT 0", "EXEC"], Dirt::Database),
-        (&["SUBSCRIBE c"], Dirt::Subscribed),
-        (&["PSUBSCRIBE c*"], Dirt::Subscribed),
-        (&["SSUBSCRIBE c"], Dirt::Subscribed),
-        (&["SUBSCRIBE c", "UNSUBSCRIBE"], Dirt::Subscribed),
         (&["CLIENT REPLY OFF"], Dirt::ReplyMode),
         (&["client reply skip", "GET k"], Dirt::ReplyMode),
         (&["CLIENT REPLY OFF", "CLIENT REPLY ON"], Dirt::ReplyMode),
@@ -168,6 +128,7 @@ fn every_way_to_come_back_clean() {
         &["UNWATCH"],
         // Refused before they are sent.
         &["MONITOR", "SYNC", "PSYNC ? -1"],
+        &["SUBSCRIBE c", "psubscribe c*", "SSUBSCRIBE c"],
         &["MULTI", "SUBSCRIBE c", "CLIENT REPLY OFF", "RESET", "EXEC"],
         &["UNSUBSCRIBE", "PUNSUBSCRIBE x", "SUNSUBSCRIBE"],
         &[
@@ -311,46 +272,20 @@ fn what_must_be_read() {
         (&["GET k", "BLPOP k 1", "AUTH x"][..], &[One, One, One][..]),
         (&["", "GET k"], &[None, One]),
         (
-            &["SUBSCRIBE", "SUBSCRIBE a b c", "GET k"],
-            &[Confirmations(1), Confirmations(3), One],
-        ),
-        (
-            &["UNSUBSCRIBE", "UNSUBSCRIBE a b"],
-            &[Confirmations(1), Confirmations(2)],
-        ),
-        (
-            &["SUBSCRIBE a b", "UNSUBSCRIBE", "UNSUBSCRIBE"],
-            &[Confirmations(2), Confirmations(2), Confirmations(1)],
-        ),
-        (
-            &["PSUBSCRIBE a", "UNSUBSCRIBE"],
-            &[Confirmations(1), Confirmations(1)],
+            &["SUBSCRIBE", "SUBSCRIBE a b c", "PSUBSCRIBE a", "GET k"],
+            &[Uncountable, Uncountable, Uncountable, One],
         ),
         (
             &[
-                "PSUBSCRIBE a b c",
-                "SUBSCRIBE a b",
                 "UNSUBSCRIBE",
+                "UNSUBSCRIBE a b",
                 "PUNSUBSCRIBE",
-            ],
-            &[
-                Confirmations(3),
-                Confirmations(2),
-                Confirmations(2),
-                Confirmations(3),
-            ],
-        ),
-        (
-            &[
-                "SUBSCRIBE a",
-                "SSUBSCRIBE s t",
-                "SUNSUBSCRIBE",
-                "UNSUBSCRIBE",
+                "SUNSUBSCRIBE x",
             ],
             &[
                 Confirmations(1),
                 Confirmations(2),
-                Confirmations(2),
+                Confirmations(1),
                 Confirmations(1),
             ],
         ),
@@ -414,43 +349,6 @@ const MULTI: Expect = Expect::Change(Change {
     at: 1,
 });
 
-fn list(kind: &str) -> Value {
-    let item = |item: &str| Value::BulkString(item.into());
-    Value::Array(vec![item(kind), item("c"), item("m")])
-}
-
-#[test]
-fn a_list_is_a_message_only_while_something_is_subscribed_to_in_resp2() {
-    for (lines, messages) in [
-        (&["GET k"][..], false),
-        (&["SUBSCRIBE c"], true),
-        (&["PSUBSCRIBE c"], true),
-        (&["SSUBSCRIBE c"], true),
-        (&["SUBSCRIBE a b", "UNSUBSCRIBE a"], true),
-        (&["SUBSCRIBE a b", "UNSUBSCRIBE a b"], false),
-        (&["SUBSCRIBE a b", "UNSUBSCRIBE"], false),
-        (&["SUBSCRIBE a", "PSUBSCRIBE a", "UNSUBSCRIBE"], true),
-        (
-            &["SUBSCRIBE a", "PSUBSCRIBE a", "PUNSUBSCRIBE", "UNSUBSCRIBE"],
-            false,
-        ),
-        (&["SSUBSCRIBE a b", "SUNSUBSCRIBE"], false),
-        (&["SSUBSCRIBE a", "SUBSCRIBE a", "UNSUBSCRIBE"], true),
-        (&["SUBSCRIBE a", "UNSUBSCRIBE", "SUBSCRIBE a"], true),
-        (&["SUBSCRIBE a", "RESET"], false),
-        (&["HELLO 3", "SUBSCRIBE a"], false),
-        (&["HELLO 3", "SUBSCRIBE a", "HELLO 2"], true),
-        (&["HELLO 3", "RESET", "SUBSCRIBE a"], true),
-    ] {
-        let session = after(lines);
-        for kind in ["message", "pmessage", "smessage"] {
-            assert_eq!(session.is_message(&list(kind)), messages, "{lines:?}");
-        }
-        assert!(!session.is_message(&list("other")), "{lines:?}");
-        assert!(!session.is_message(&list("pong")), "{lines:?}");
-    }
-}
-
 #[test]
 fn what_the_server_refuses_changes_nothing_of_what_follows() {
     let mut session = Session::new(0);
@@ -459,9 +357,6 @@ fn what_the_server_refuses_changes_nothing_of_what_follows() {
         expect => panic!("{line} expects {expect:?}"),
     };
     refuse("MULTI");
-    refuse("HELLO 3");
-    refuse("RESET");
-    assert_eq!(session.protocol, Protocol::Resp2);
     assert_eq!(session.note(&cmd("BLPOP k 0")).block, Block::Forever);
     run(&mut session, "MULTI");
     let mut refuse = |line: &str| match session.note(&cmd(line)).expect {

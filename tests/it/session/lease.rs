@@ -50,7 +50,6 @@ async fn what_the_caller_has_set_up_is_not_lost_without_a_word() {
         &["WATCH lease:state"],
         &["SELECT 3"],
         &["CLIENT SETNAME other"],
-        &["SUBSCRIBE lease"],
     ] {
         let mut conn = pool.write().await.unwrap();
         let victim = id(&mut conn).await;
