@@ -495,6 +495,13 @@ pub enum ReadFrom {
     /// Only the master, still over the connections and limits of the read pool. Writes sent this
     /// way are not held back during a failover, see [`Pool::read`](crate::Pool::read).
     Master,
+    /// The master; the replicas that are readable while the master cannot be reached. What
+    /// [`Master`](Self::Master) says of writes holds while reads go to the master.
+    ///
+    /// So reads are as new as they can be, and go on while a failover is under way. The master counts as
+    /// unreachable while [`Topology::master_error`](crate::Topology::master_error) says why. The replicas
+    /// are left again as soon as there is a master.
+    MasterPreferred,
     /// Replicas and master alike, each with its share. What [`Master`](Self::Master) says of writes
     /// holds here, too.
     Any,

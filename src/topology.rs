@@ -144,6 +144,8 @@ impl Topology {
         match policy {
             None | Some(ReadFrom::Master) => master.collect(),
             Some(ReadFrom::Any) => readable.chain(master).collect(),
+            Some(ReadFrom::MasterPreferred) if self.master_error.is_none() => master.collect(),
+            Some(ReadFrom::MasterPreferred) => or_else(readable, master),
             Some(ReadFrom::ReplicaPreferred) => or_else(readable, master),
             // Better to try silent replicas than to read nowhere: this process itself may have been
             // held up.

@@ -418,8 +418,11 @@ impl<'a> Value<'a> {
             "replica_preferred" => Ok(ReadFrom::ReplicaPreferred),
             "replica" => Ok(ReadFrom::Replica),
             "master" => Ok(ReadFrom::Master),
+            "master_preferred" => Ok(ReadFrom::MasterPreferred),
             "any" => Ok(ReadFrom::Any),
-            _ => Err("must be `replica_preferred`, `replica`, `master` or `any`"),
+            _ => {
+                Err("must be `replica_preferred`, `replica`, `master`, `master_preferred` or `any`")
+            }
         }
     }
 

@@ -41,16 +41,40 @@ fn each_policy_reads_where_it_says() {
     };
     let healthy = topology(&[2, 3], &[4]);
     let bare = topology(&[], &[2, 3]);
+    let unreachable = |topology: &Topology| Topology {
+        master_error: Some("Connection refused".to_owned()),
+        ..topology.clone()
+    };
+    // With a master that answers: with replicas, without; then with one that does not.
     let table = [
-        (None, vec![1], vec![1]),
-        (Some(ReadFrom::Master), vec![1], vec![1]),
-        (Some(ReadFrom::Replica), vec![2, 3], vec![]),
-        (Some(ReadFrom::ReplicaPreferred), vec![2, 3], vec![1]),
-        (Some(ReadFrom::Any), vec![2, 3, 1], vec![1]),
+        (None, [vec![1], vec![1], vec![1], vec![1]]),
+        (Some(ReadFrom::Master), [vec![1], vec![1], vec![1], vec![1]]),
+        (
+            Some(ReadFrom::MasterPreferred),
+            [vec![1], vec![1], vec![2, 3], vec![1]],
+        ),
+        (
+            Some(ReadFrom::Replica),
+            [vec![2, 3], vec![], vec![2, 3], vec![]],
+        ),
+        (
+            Some(ReadFrom::ReplicaPreferred),
+            [vec![2, 3], vec![1], vec![2, 3], vec![1]],
+        ),
+        (
+            Some(ReadFrom::Any),
+            [vec![2, 3, 1], vec![1], vec![2, 3, 1], vec![1]],
+        ),
     ];
-    for (policy, with_replicas, without) in table {
-        assert_eq!(ports(&healthy, policy), with_replicas, "{policy:?}");
-        assert_eq!(ports(&bare, policy), without, "{policy:?}");
+    for (policy, expected) in table {
+        let given = [
+            healthy.clone(),
+            bare.clone(),
+            unreachable(&healthy),
+            unreachable(&bare),
+        ];
+        let read_from = given.map(|topology| ports(&topology, policy));
+        assert_eq!(read_from, expected, "{policy:?}");
     }
 }
 

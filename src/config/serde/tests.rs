@@ -34,6 +34,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_name", "none"),
     ("read_from", "replica"),
     ("read_from", "master"),
+    ("read_from", "master_preferred"),
     ("read_from", "any"),
     ("protocol", "resp2"),
     ("connect_timeout", "250ms"),

@@ -73,6 +73,7 @@ const OPTIONS: [(&str, &str, &str); 35] = [
     ("adopt", "promoted", "Promoted"),
     ("read_from", "any", "Any"),
     ("read_from", "master", "Master"),
+    ("read_from", "master_preferred", "MasterPreferred"),
     ("read_from", "replica", "Replica"),
     ("read_from", "replica_preferred", "ReplicaPreferred"),
     ("protocol", "resp2", "Resp2"),
@@ -283,6 +284,10 @@ const BAD: &[(&str, &str)] = &[
     ("redis-sentinel://h?protocol=RESP3#m", "protocol"),
     ("redis-sentinel://h?adopt=early#m", "adopt"),
     ("redis-sentinel://h?read_from=slave#m", "read_from"),
+    (
+        "redis-sentinel://h?read_from=master-preferred#m",
+        "read_from",
+    ),
     ("redis-sentinel://h?read_from=#m", "read_from"),
     ("redis-sentinel://h?max_active=#m", "max_active"),
     ("redis-sentinel://h?max_active=-1#m", "max_active"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis_rw_pool::{Config, Error, Pool, ReadFrom};
+use redis_rw_pool::{Config, Error, Pool, ReadFrom, redis::AsyncCommands};
 use testkit::{Builder, Deployment, Server};
 use tokio::{task::block_in_place, time::Instant};
 
@@ -114,6 +114,43 @@ async fn no_read_fails_when_all_replicas_die_where_the_master_may_be_read() {
     );
     history.assert_nothing_lost_and_nothing_twice(master);
     assert_conserved(&pool, &deployment, &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_prefer_the_master_go_on_at_replicas_while_it_is_dead() {
+    // Nobody replaces it.
+    let builder = Deployment::builder().down_after(Duration::from_secs(60));
+    let (deployment, pool, _) = stage(builder, |config| {
+        config.read_from = ReadFrom::MasterPreferred;
+    })
+    .await;
+    let master = deployment.master();
+    let count = |server: &Server| block_in_place(|| server.command_stat("exists"));
+    let mut lent = pool.read().await.unwrap();
+    let mut shared = pool.reader();
+    let mut read_both = async |times| {
+        for _ in 0..times {
+            let _: bool = shared.exists("k").await.unwrap();
+            let _: bool = lent.exists("k").await.unwrap();
+        }
+    };
+    read_both(20).await;
+    assert_eq!(count(master), 40);
+    for replica in deployment.replicas() {
+        assert_eq!(count(replica), 0);
+    }
+
+    block_in_place(|| master.kill());
+    read_both(20).await;
+    let at_replicas: u64 = deployment.replicas().iter().map(|it| count(it)).sum();
+    assert_eq!(at_replicas, 40);
+
+    block_in_place(|| master.restart());
+    eventually("the master is read from again", FAILOVER_LIMIT, || async {
+        let _: bool = pool.reader().exists("k").await.unwrap();
+        count(master) > 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
