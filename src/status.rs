@@ -10,9 +10,9 @@ mod openmetrics;
 #[cfg(feature = "metrics")]
 pub(crate) mod push;
 pub(crate) mod stats;
+pub(crate) mod subscriber;
 #[cfg(test)]
 pub(crate) mod testing;
-pub(crate) mod subscriber;
 
 use std::{fmt, sync::Arc, time::Duration};
 

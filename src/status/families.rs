@@ -70,6 +70,7 @@ pub(crate) fn visit(status: &Status, sink: &mut impl Sink) {
     replicas(status, sink);
     sentinels(status, sink);
     freshness(status, sink);
+    subscribers(status, sink);
     certificates(status, sink);
 }
 
@@ -527,6 +528,51 @@ fn freshness(status: &Status, sink: &mut impl Sink) {
             sink.float(&seconds, &[("node", node)], behind.as_secs_f64());
         }
     }
+}
+
+fn subscribers(status: &Status, sink: &mut impl Sink) {
+    let subscriber = &status.subscriber;
+    let messages = counter(
+        "redis_client_pubsub_messages",
+        "Messages that subscribers received.",
+    );
+    let received = [("received", subscriber.messages)];
+    labelled(sink, &messages, "redis_client_pubsub_direction", received);
+    one(
+        sink,
+        &counter(
+            "redis_rw_pool_subscriber_gaps",
+            "Gaps that subscribers were told: messages may be missing there.",
+        ),
+        subscriber.gaps,
+    );
+    one(
+        sink,
+        &counter(
+            "redis_rw_pool_subscriber_resubscribes",
+            "How often a subscriber's connection took the place of another one.",
+        ),
+        subscriber.resubscribes,
+    );
+    one(
+        sink,
+        &counter(
+            "redis_rw_pool_subscriber_dial_failures",
+            "Dials for subscribers that failed.",
+        ),
+        subscriber.dial_failures,
+    );
+    let wanted = [
+        ("channel", subscriber.channels),
+        ("pattern", subscriber.patterns),
+    ];
+    let wanted = wanted.map(|(kind, count)| (kind, count as u64));
+    labelled(
+        sink,
+        &gauge("redis_rw_pool_subscriptions", "What subscribers want now."),
+        "kind",
+        wanted,
+    );
 }
 
 fn certificates(status: &Status, sink: &mut impl Sink) {

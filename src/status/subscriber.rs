@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::status::dials::{DialStats, FailedDial};
+
 /// The [`Subscriber`](crate::Subscriber)s of a pool, all together, at one moment.
 ///
-/// `messages`, `gaps` and `resubscribes` only grow.
+/// `messages`, `gaps`, `resubscribes` and `dial_failures` only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -21,6 +23,10 @@ pub struct SubscriberStatus {
     pub gaps: u64,
     /// How often a connection took the place of another one.
     pub resubscribes: u64,
+    /// Dials for subscribers that failed.
+    pub dial_failures: u64,
+    /// The last of them.
+    pub last_dial_error: Option<FailedDial>,
 }
 
 /// What [`SubscriberStatus`] shows.
@@ -32,6 +38,7 @@ pub(crate) struct SubscriberStats {
     pub(crate) messages: AtomicU64,
     pub(crate) gaps: AtomicU64,
     pub(crate) resubscribes: AtomicU64,
+    pub(crate) dials: DialStats,
 }
 
 impl SubscriberStats {
@@ -43,6 +50,8 @@ impl SubscriberStats {
             messages: self.messages.load(Relaxed),
             gaps: self.gaps.load(Relaxed),
             resubscribes: self.resubscribes.load(Relaxed),
+            dial_failures: self.dials.failures(),
+            last_dial_error: self.dials.last(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         failures::Failures,
         freshness::{FreshnessStats, FreshnessStatus, NodeLag},
         histogram::HistogramCounter,
+        subscriber::SubscriberStatus,
     },
     topology::{Replica, Topology, excluded::Excluded},
 };
@@ -31,6 +32,7 @@ pub(crate) fn nothing(name: &str) -> Status {
         sentinel: SentinelStatus::default(),
         fence: FenceStatus::default(),
         freshness: FreshnessStats::default().counters(),
+        subscriber: SubscriberStatus::default(),
         master_error: None,
         tls: None,
         sentinel_tls: None,
@@ -120,6 +122,13 @@ pub(crate) fn everything(text: &str) -> Status {
                 time: Some(Duration::from_millis(500)),
             }],
             ..FreshnessStats::default().counters()
+        },
+        subscriber: SubscriberStatus {
+            subscribers: 1,
+            channels: 2,
+            messages: 12,
+            gaps: 1,
+            ..SubscriberStatus::default()
         },
         master_error: error(),
         tls: Some(tls.clone()),

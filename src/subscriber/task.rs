@@ -449,11 +449,12 @@ impl Task {
         let place = usize::try_from(self.turn % count).unwrap_or_default();
         let target = among[place].clone();
         self.dialling = number;
+        let stats = Arc::clone(&self.presence.stats);
         let dial = async move {
             let result = if replaces {
-                connect::attempt_replacement(&role_pool, &target).await
+                connect::attempt_replacement(&role_pool, &target, &stats.dials).await
             } else {
-                connect::attempt(&role_pool, &target).await
+                connect::attempt(&role_pool, &target, &stats.dials).await
             };
             Dialled {
                 number,

@@ -66,7 +66,7 @@ fn option_values_are_decoded_but_a_plus_stays() {
 }
 
 /// Each option with two values; `Debug` shows the field of the same name changing between them.
-const OPTIONS: [(&str, &str, &str); 35] = [
+const OPTIONS: [(&str, &str, &str); 36] = [
     ("client_name", "a", r#"Some("a")"#),
     ("name", "the%20shop", r#"Some("the shop")"#),
     ("adopt", "announced", "Announced"),
