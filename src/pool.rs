@@ -726,22 +726,19 @@ impl Connections {
 
     /// Starts the tasks that maintain them.
     fn tasks(&self) -> Vec<AbortOnDrop> {
-        let (runtime, topology) = (&self.role_pool().runtime, &self.role_pool().topology);
-        let reaper = |pool: &ExclusivePool| reaper::spawn(pool.clone(), topology.subscribe());
-        let lazy_timeout = |pool: &ExclusivePool| {
-            let role_pool = Arc::clone(pool.role_pool());
-            AbortOnDrop::spawn_on(runtime, async move { role_pool.lazy_timeout.run().await })
-        };
-        let maintain = |shared: &Arc<SharedConnections>| {
-            AbortOnDrop::spawn_on(runtime, Arc::clone(shared).run())
+        let runtime = &self.role_pool().runtime;
+        let maintain = |pool: &ExclusivePool, shared: &Arc<SharedConnections>| {
+            let (pool, shared) = (pool.clone(), Arc::clone(shared));
+            // They sleep nearly always, so that one task for the three of a role does.
+            AbortOnDrop::spawn_on(runtime, async move {
+                let role_pool = Arc::clone(pool.role_pool());
+                let lazy_timeout = role_pool.lazy_timeout.run();
+                tokio::join!(reaper::run(pool), lazy_timeout, shared.run());
+            })
         };
         vec![
-            reaper(&self.write),
-            reaper(&self.read),
-            lazy_timeout(&self.write),
-            lazy_timeout(&self.read),
-            maintain(&self.writer),
-            maintain(&self.reader),
+            maintain(&self.write, &self.writer),
+            maintain(&self.read, &self.reader),
         ]
     }
 

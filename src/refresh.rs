@@ -18,7 +18,7 @@ mod resolver;
 mod sentinels;
 mod vitals;
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, iter, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -59,6 +59,9 @@ const REST: Duration = Duration::from_millis(25);
 /// master.
 const HURRY: Duration = Duration::from_millis(500);
 
+/// How many messages of a kind may wait for the task.
+const INBOX: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Refresh {
     config: Arc<Config>,
@@ -93,9 +96,9 @@ impl Refresh {
         progress: Arc<Progress>,
         closing: impl Future<Output = ()> + Send + 'static,
     ) -> AbortOnDrop {
-        let (messages, inbox) = mpsc::channel(64);
-        let (probed, probes) = mpsc::channel(64);
-        let (resolved, lookups) = mpsc::channel(64);
+        let (messages, inbox) = mpsc::channel(INBOX);
+        let (probed, probes) = mpsc::channel(INBOX);
+        let (resolved, lookups) = mpsc::channel(INBOX);
         let refresh = Self {
             sentinels: SentinelSet::new(Arc::clone(&config), messages),
             nodes: NodeList::new(&config),
@@ -137,6 +140,11 @@ impl Refresh {
                 () = tokio::time::sleep_until(self.next_refresh) => self.begin_refresh(),
                 () = &mut closing => break,
             }
+            if self.is_calm() {
+                // The answers of a round come at nearly the same moment, and one decision does for all.
+                tokio::task::yield_now().await;
+                self.take_all(&mut inbox, &mut probes, &mut lookups);
+            }
             self.decide();
         }
         drop(self);
@@ -145,6 +153,31 @@ impl Refresh {
         while inbox.recv().await.is_some() {}
         while probes.recv().await.is_some() {}
         while lookups.recv().await.is_some() {}
+    }
+
+    /// Whether nothing is in doubt, so that a decision may wait until all that are ready to say something
+    /// have said it.
+    fn is_calm(&self) -> bool {
+        let current = self.handle.snapshot();
+        let in_doubt = current.fence.is_some() || current.master_error.is_some();
+        current.master.is_some() && !in_doubt && self.decider.fence.raised().is_none()
+    }
+
+    fn take_all(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Message>,
+        probes: &mut mpsc::Receiver<Probed>,
+        lookups: &mut mpsc::Receiver<Resolved>,
+    ) {
+        for message in ready(inbox) {
+            self.on_message(message);
+        }
+        for probed in ready(probes) {
+            self.on_probed(probed);
+        }
+        for resolved in ready(lookups) {
+            self.resolver.note(resolved);
+        }
     }
 
     fn refresh_soon(&mut self) {
@@ -450,4 +483,9 @@ impl Refresh {
             self.quick = policy.grow(self.quick);
         }
     }
+}
+
+/// What is there now. Not more: those who send may go on meanwhile.
+fn ready<T>(from: &mut mpsc::Receiver<T>) -> impl Iterator<Item = T> {
+    iter::from_fn(|| from.try_recv().ok()).take(INBOX)
 }

@@ -18,16 +18,15 @@ use crate::{
     },
     status::discard::Discard,
     topology::{Target, Topology, admission::Admission},
-    util::abort_on_drop::AbortOnDrop,
 };
 
 /// A round reads memory only. Even so nobody needs more than a hundred a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts the task. It lives until the returned guard is dropped.
-pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>>) -> AbortOnDrop {
-    let runtime = Arc::clone(&pool.role_pool().runtime);
+/// Goes on for as long as the pool is open.
+pub(crate) async fn run(pool: ExclusivePool) {
+    let topology = pool.role_pool().topology.subscribe();
     let reaper = Reaper {
         pool,
         demand: Demand::new(Instant::now()),
@@ -36,7 +35,7 @@ pub(crate) fn spawn(pool: ExclusivePool, topology: watch::Receiver<Arc<Topology>
         pace: Pace::default(),
         news: News::default(),
     };
-    AbortOnDrop::spawn_on(&runtime, reaper.run(topology))
+    reaper.run(topology).await;
 }
 
 struct Reaper {

@@ -1,4 +1,4 @@
-//! The two tasks that talk to a Sentinel at one address, and what came of it last.
+//! The task that talks to a Sentinel at one address, and what came of it last.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct SentinelTasks {
     /// The newest refresh it has answered, or failed to answer.
     pub(super) round: u64,
     pub(super) events: Events,
-    _tasks: [AbortOnDrop; 2],
+    _task: AbortOnDrop,
 }
 
 /// Whose events arrive by this address.
@@ -67,7 +67,9 @@ impl SentinelTasks {
             last: None,
             round: 0,
             events: Events::NotYet,
-            _tasks: [AbortOnDrop::spawn(asks), AbortOnDrop::spawn(listens)],
+            _task: AbortOnDrop::spawn(async move {
+                tokio::join!(asks, listens);
+            }),
         }
     }
 
