@@ -318,7 +318,12 @@ impl From<crate::config::tls::TlsError> for Error {
 
 /// What went wrong, for a text that names the node already.
 pub(crate) fn reason(error: &RedisError) -> String {
-    Failure::of(error).map_or_else(|| error.to_string(), |failure| failure.cause.to_string())
+    if let Some(failure) = Failure::of(error) {
+        return failure.cause.to_string();
+    }
+    // The redis crate writes the name of its kind between a text and its detail.
+    let kind = format!(" - {:?}: ", error.kind());
+    error.to_string().replacen(&kind, ": ", 1)
 }
 
 impl From<Error> for RedisError {

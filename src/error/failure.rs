@@ -56,10 +56,19 @@ impl fmt::Display for Fate {
     }
 }
 
+/// What is left until a deadline has nine digits, which tell nobody anything.
+fn to_the_millisecond(time: Duration) -> Duration {
+    let millis = time.saturating_add(Duration::from_micros(500)).as_millis();
+    match u64::try_from(millis) {
+        Ok(millis @ 1..) => Duration::from_millis(millis),
+        _ => time,
+    }
+}
+
 /// Why a command failed on the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
-    #[error("no complete reply within {0:?}")]
+    #[error("no complete reply within {:?}", to_the_millisecond(*.0))]
     Timeout(Duration),
     #[error("the server closed the connection")]
     Closed,

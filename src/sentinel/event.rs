@@ -67,6 +67,13 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
+    /// The channel on which it is published, or the first of several.
+    pub(crate) fn channel(self) -> &'static str {
+        let mut events = EVENTS.iter();
+        let event = events.find(|(.., kind)| *kind == self);
+        event.expect("BUG: a kind of event without a channel").0
+    }
+
     /// Whether the node that it names is, or is about to be, a master.
     pub(crate) fn names_next_master(self) -> bool {
         matches!(

@@ -38,7 +38,7 @@ impl Sign {
     ) -> Self {
         Self {
             kind: SignKind::Event,
-            text: format!("{sentinel} published {kind:?}"),
+            text: format!("{sentinel} published {}", kind.channel()),
             since: now,
             round,
             steps: Vec::new(),
