@@ -95,7 +95,7 @@ async fn where_only_the_balanced_address_can_be_reached_the_others_are_counted()
     })
     .await;
     let sign = pool.status().fence.sign;
-    assert!(sign.is_some_and(|sign| sign.contains("TryFailover")));
+    assert!(sign.is_some_and(|sign| sign.contains("+try-failover")));
     heard.update(|view| view.flags = "master".to_owned());
     heard.publish(
         "-failover-abort-not-elected",
