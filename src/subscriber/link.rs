@@ -112,6 +112,8 @@ pub(super) struct Link<M> {
     quiet_since: Instant,
     /// It is not read, because too much waits for the reader.
     stopped: bool,
+    /// It was stopped after the server was asked for the `PONG` that proves that all is read.
+    stopped_again: bool,
     /// Since when the server may have kept something for us that has not been read yet.
     behind_since: Option<Instant>,
     /// Messages that came before it serves.
@@ -135,6 +137,7 @@ impl<M> Link<M> {
             proven: now,
             quiet_since: now,
             stopped: false,
+            stopped_again: false,
             behind_since: None,
             early: VecDeque::new(),
             outdated: false,
@@ -241,19 +244,16 @@ impl<M> Link<M> {
                     heard.settled.push((subject, None));
                 }
             }
-            (Some(Expected::Pong(why, asked_at)), Reply::Pong) => {
+            // Where it may not be asked, the refusal shows the same.
+            (Some(Expected::Pong(why, asked_at)), Reply::Pong)
+            | (Some(Expected::Pong(why, asked_at)), Reply::Error { denied: true, .. }) => {
                 let why = *why;
                 heard.pong = Some(why);
                 self.proven = *asked_at;
                 self.expected.pop_front();
                 if why == Ping::CaughtUp {
-                    self.caught_up();
+                    self.caught_up(now, &mut heard);
                 }
-            }
-            // Not allowed to ask, but alive.
-            (Some(Expected::Pong(why, _)), Reply::Error { denied: true, .. }) => {
-                heard.pong = Some(*why);
-                self.expected.pop_front();
             }
             (
                 Some(_),
@@ -272,13 +272,22 @@ impl<M> Link<M> {
         Ok(heard)
     }
 
-    /// Everything has been read that the server had kept when it was asked.
-    fn caught_up(&mut self) {
-        let is_catching_up = |it: &Expected| matches!(it, Expected::Pong(Ping::CaughtUp, _));
-        // Where it was stopped again meanwhile, the server has kept more.
-        if !self.stopped && !self.expected.iter().any(is_catching_up) {
+    /// Everything has been read that the server had kept when it was asked. Where the connection was stopped
+    /// after that, it may have kept more.
+    fn caught_up(&mut self, now: Instant, heard: &mut Heard) {
+        if self.stopped {
+            return;
+        }
+        if self.stopped_again {
+            heard.orders.push(self.catch_up(now));
+        } else {
             self.behind_since = None;
         }
+    }
+
+    fn catch_up(&mut self, now: Instant) -> Order {
+        self.stopped_again = false;
+        self.ping(Ping::CaughtUp, now)
     }
 
     /// The order that is next was refused as a whole.
@@ -360,11 +369,15 @@ impl<M> Link<M> {
         }
         self.stopped = stopped;
         if stopped {
+            self.stopped_again = true;
             self.behind_since.get_or_insert(now);
             return None;
         }
         self.quiet_since = now;
-        Some(self.ping(Ping::CaughtUp, now))
+        // One on its way is enough. A slow reader stops and goes on again and again before it is answered.
+        let is_catching_up = |it: &Expected| matches!(it, Expected::Pong(Ping::CaughtUp, _));
+        let is_asked = self.expected.iter().any(is_catching_up);
+        (!is_asked).then(|| self.catch_up(now))
     }
 
     /// Nothing that was published before this moment is missing, if the connection ends now.

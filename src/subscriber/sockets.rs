@@ -14,6 +14,8 @@ use crate::{
 
 /// So many are read together, before the task looks at anything else.
 const BATCH: usize = 256;
+/// And so many bytes of messages: what waits for the reader is bounded in bytes, too.
+const BATCH_BYTES: usize = 256 * 1024;
 
 #[derive(Default)]
 pub(super) struct Sockets {
@@ -91,11 +93,18 @@ impl Sockets {
                 continue;
             }
             let most = if Some(*id) == serving { room } else { BATCH };
+            let mut bytes = 0;
             for _ in 0..most.min(BATCH) {
+                if bytes >= BATCH_BYTES {
+                    break;
+                }
                 let Poll::Ready(arrival) = connection.poll_incoming(cx) else {
                     break;
                 };
                 let is_over = arrival.is_err();
+                if let Ok(Incoming::Message { payload, .. }) = &arrival {
+                    bytes += payload.len();
+                }
                 arrivals.push((*id, arrival));
                 if is_over {
                     break;
@@ -105,8 +114,8 @@ impl Sockets {
         arrivals
     }
 
-    /// The messages of this connection that are here already, as the reader of a task with this waker
-    /// finds them. The connection is to be closed then.
+    /// What this connection has brought already, at most this much. It is to be closed then: nothing wakes
+    /// the task for what comes later.
     pub(super) fn rest(&mut self, id: LinkId, most: usize) -> Vec<Incoming> {
         let Some(connection) = self.get(id) else {
             return Vec::new();

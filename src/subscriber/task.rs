@@ -39,6 +39,8 @@ use crate::{
     },
 };
 
+const SHORTEST_PING: Duration = Duration::from_millis(1);
+
 /// What a caller asks for.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -114,7 +116,8 @@ impl Task {
         let rules = Rules {
             source: options.source,
             patience: Patience {
-                ping: options.ping_interval,
+                // With none at all it would ask again as soon as it is answered.
+                ping: options.ping_interval.map(|it| it.max(SHORTEST_PING)),
                 reply: config.command_timeout.unwrap_or(config.connect_timeout),
             },
             wait: role_pool.acquire_timeout(),
