@@ -33,7 +33,7 @@ pub enum Source {
 /// let mut options = SubscriberOptions::default();
 /// options.source = Source::Reads;
 /// options.buffer = 100;
-/// let mut updates = pool.subscriber_with(options);
+/// let updates = pool.subscriber_with(options);
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
