@@ -1,6 +1,7 @@
 //! Writers and readers, as the handlers of a web backend would be.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis_rw_pool::{Connection, Node, Pool, redis, redis::AsyncCommands};
+use redis_rw_pool::{Connection, FreshnessStatus, Node, Pool, redis, redis::AsyncCommands};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -18,8 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    tally::{Acknowledged, Call, Phase, Tally, key, value},
+    news,
+    tally::{Acknowledged, Call, Counts, Gap, Phase, Tally, key, value},
     timeline::Timeline,
+    users,
 };
 
 pub(crate) const WRITERS: usize = 8;
@@ -36,8 +39,9 @@ pub(crate) struct Load {
     stop: watch::Sender<bool>,
 }
 
-struct Shared {
-    pool: Pool,
+/// What all tasks have in common.
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
     timeline: Timeline,
     state: Mutex<State>,
     /// The newest write of each writer that was acknowledged.
@@ -47,6 +51,8 @@ struct Shared {
 struct State {
     phase: Phase,
     tally: Tally,
+    /// What the pool had counted when the phase began.
+    freshness: FreshnessStatus,
     /// The port of the master that this phase takes away.
     old_master: Option<u16>,
     last_write: Instant,
@@ -56,20 +62,21 @@ struct State {
 /// What the timeline has been told in this phase: each of these once.
 #[derive(Default)]
 struct Told {
-    failed_write: bool,
-    failed_read: bool,
+    failed: BTreeSet<Call>,
     stalled: bool,
     moved: bool,
 }
 
 impl Load {
-    pub(crate) fn start(pool: &Pool, timeline: &Timeline) -> Self {
+    pub(crate) async fn start(pool: &Pool, timeline: &Timeline) -> redis::RedisResult<Self> {
+        let updates = news::subscribe(pool).await?;
         let shared = Arc::new(Shared {
             pool: pool.clone(),
             timeline: timeline.clone(),
             state: Mutex::new(State {
                 phase: Phase::Quiet,
                 tally: Tally::default(),
+                freshness: FreshnessStatus::default(),
                 old_master: None,
                 last_write: Instant::now(),
                 told: Told::default(),
@@ -84,18 +91,24 @@ impl Load {
         for id in 0..READERS {
             tasks.spawn(read_until(id, Arc::clone(&shared), stopped.clone()));
         }
+        for id in 0..users::USERS {
+            tasks.spawn(users::work(id, Arc::clone(&shared), stopped.clone()));
+        }
+        tasks.spawn(news::listen(updates, Arc::clone(&shared), stopped.clone()));
+        tasks.spawn(news::publish(Arc::clone(&shared), stopped.clone()));
         tasks.spawn(notice_stalls(Arc::clone(&shared), stopped));
-        Self {
+        Ok(Self {
             shared,
             tasks,
             stop,
-        }
+        })
     }
 
     /// From now on everything is counted under this phase, which takes away the master on this
     /// port.
     pub(crate) fn begin(&self, phase: Phase, old_master: u16) {
         let mut state = self.shared.state.lock();
+        state.close_phase(&self.shared.pool);
         state.phase = phase;
         state.old_master = Some(old_master);
         state.told = Told::default();
@@ -104,7 +117,20 @@ impl Load {
     pub(crate) async fn stop(mut self) -> Tally {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
-        std::mem::take(&mut self.shared.state.lock().tally)
+        let mut state = self.shared.state.lock();
+        state.close_phase(&self.shared.pool);
+        std::mem::take(&mut state.tally)
+    }
+}
+
+impl State {
+    /// What the pool has counted of fresh reads since the phase before.
+    fn close_phase(&mut self, pool: &Pool) {
+        let now = pool.status().freshness;
+        let before = std::mem::replace(&mut self.freshness, now.clone());
+        let counts = self.tally.of_mut(self.phase);
+        counts.thrown_away = now.thrown_away - before.thrown_away;
+        counts.from_master = now.from_master - before.from_master;
     }
 }
 
@@ -207,26 +233,44 @@ impl Shared {
         }
     }
 
-    fn failed(&self, call: Call, error: &redis::RedisError) {
+    pub(crate) fn failed(&self, call: Call, error: &redis::RedisError) {
         let mut state = self.state.lock();
         let phase = state.phase;
-        let counts = state.tally.of_mut(phase);
-        let (failures, name) = match call {
-            Call::Write => (&mut counts.failed_writes, "write"),
-            Call::Read => (&mut counts.failed_reads, "read"),
-        };
-        *failures += 1;
+        *state.tally.of_mut(phase).failed.entry(call).or_default() += 1;
         let text = error.to_string();
-        let complaint = (format!("{phase}, {name}"), text.clone());
+        let complaint = (format!("{phase}, {call}"), text.clone());
         *state.tally.complaints.entry(complaint).or_default() += 1;
-        let told = match call {
-            Call::Write => &mut state.told.failed_write,
-            Call::Read => &mut state.told.failed_read,
-        };
-        if !std::mem::replace(told, true) {
+        if state.told.failed.insert(call) {
             drop(state);
-            self.timeline.say(&format!("first failed {name}: {text}"));
+            self.timeline.say(&format!("first failed {call}: {text}"));
         }
+    }
+
+    /// In the phase that it is now.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        let mut state = self.state.lock();
+        let phase = state.phase;
+        count(state.tally.of_mut(phase));
+    }
+
+    pub(crate) fn published(&self, number: u64) {
+        let mut state = self.state.lock();
+        let now = (state.phase, Instant::now());
+        state.tally.published.insert(number, now);
+    }
+
+    pub(crate) fn received(&self, number: u64) {
+        self.state.lock().tally.received.insert(number);
+    }
+
+    pub(crate) fn gap(&self, gap: &redis_rw_pool::Gap) {
+        let mut state = self.state.lock();
+        let until = Instant::now();
+        let from = until - gap.since;
+        let phase = state.phase;
+        state.tally.gaps.push(Gap { phase, from, until });
+        drop(state);
+        self.timeline.say(&format!("subscriber: {gap}"));
     }
 }
 

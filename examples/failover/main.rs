@@ -1,13 +1,16 @@
 //! `make demo`: a planned failover and a `kill -9` of the master, under load, told as it happens.
 //!
-//! Starts one master, two replicas and three Sentinels of its own, lets writers and readers work
-//! through one pool, and afterwards looks on the master for every write that was acknowledged. The
-//! servers, and nobody else, are asked what is there: the check does not go through the pool.
+//! Starts one master, two replicas and three Sentinels of its own. Through one pool work writers and
+//! readers, users who read what they have written, and a publisher with its subscriber. Afterwards it
+//! looks on the master for every write that was acknowledged. The servers, and nobody else, are asked
+//! what is there: the check does not go through the pool.
 
 mod load;
+mod news;
 mod report;
 mod tally;
 mod timeline;
+mod users;
 mod witness;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -34,11 +37,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let timeline = Timeline::start();
     let _topology = witness::follow_topology(&pool, &timeline);
     let _roles = witness::follow_roles(&deployment, &timeline);
-    let load = Load::start(&pool, &timeline);
+    let load = Load::start(&pool, &timeline).await?;
     timeline.say(&format!(
-        "{} writers and {} readers are at work",
+        "{} writers, {} readers, {} users who read what they have written, a publisher and a subscriber",
         load::WRITERS,
-        load::READERS
+        load::READERS,
+        users::USERS,
     ));
     tokio::time::sleep(QUIET).await;
 
@@ -46,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     kill(&deployment, &pool, &load, &timeline).await;
 
     let tally = load.stop().await;
-    timeline.say("writers and readers have stopped; looking for every acknowledged write");
+    timeline.say("all have stopped; looking for every acknowledged write");
     let missing = block_in_place(|| report::missing(deployment.master(), &tally));
     println!("\n{}", report::table(&tally, &missing));
     pool.close();

@@ -1,8 +1,13 @@
 //! What the writers and readers count.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use redis_rw_pool::{Node, Role};
+use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -25,10 +30,24 @@ impl fmt::Display for Phase {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     Write,
     Read,
+    Publish,
+    /// A user's write, or one of its reads.
+    Own,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Own => "call of a user",
+        })
+    }
 }
 
 /// One acknowledged write: its key is `key:<writer>:<number>`.
@@ -57,20 +76,52 @@ pub(crate) fn value(key: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) reads: u64,
-    pub(crate) failed_writes: u64,
-    pub(crate) failed_reads: u64,
+    pub(crate) failed: BTreeMap<Call, u64>,
     /// Values that belong to another key than the one asked for.
     pub(crate) wrong_values: u64,
     /// The longest that one writer, or one reader, had to go without a success.
     pub(crate) write_stall: Duration,
     pub(crate) read_stall: Duration,
     pub(crate) reads_by_node: BTreeMap<(Role, Node), u64>,
+    /// The longest that the subscriber went without a message.
+    pub(crate) silence: Duration,
+    /// Reads of what the same user had written just before, without a session.
+    pub(crate) plain_reads: u64,
+    /// Those that did not find it.
+    pub(crate) stale_by_node: BTreeMap<(Role, Node), u64>,
+    /// The same with a session.
+    pub(crate) fresh_reads: u64,
+    pub(crate) fresh_and_stale: u64,
+    /// The write was lost, and the session said so.
+    pub(crate) lost_and_told: u64,
+    /// Replies that the pool did not let through, because the replica was behind.
+    pub(crate) thrown_away: u64,
+    /// Fresh reads that went to the master, because no replica had caught up in time.
+    pub(crate) from_master: u64,
+}
+
+impl Counts {
+    pub(crate) fn failed(&self, call: Call) -> u64 {
+        self.failed.get(&call).copied().unwrap_or(0)
+    }
+}
+
+/// What was published between these two may be missing: the subscriber was told.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    pub(crate) phase: Phase,
+    pub(crate) from: Instant,
+    pub(crate) until: Instant,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: [Counts; Phase::ALL.len()],
     pub(crate) acknowledged: Vec<Acknowledged>,
+    /// Messages by their number.
+    pub(crate) published: BTreeMap<u64, (Phase, Instant)>,
+    pub(crate) received: BTreeSet<u64>,
+    pub(crate) gaps: Vec<Gap>,
     /// What failed calls said, with how many said it.
     pub(crate) complaints: BTreeMap<(String, String), u64>,
 }
@@ -87,5 +138,26 @@ impl Tally {
     pub(crate) fn acknowledged_in(&self, phase: Phase) -> u64 {
         let writes = self.acknowledged.iter();
         writes.filter(|write| write.phase == phase).count() as u64
+    }
+
+    pub(crate) fn published_in(&self, phase: Phase) -> u64 {
+        let published = self.published.values();
+        published.filter(|(of, _)| *of == phase).count() as u64
+    }
+
+    pub(crate) fn gaps_in(&self, phase: Phase) -> u64 {
+        self.gaps.iter().filter(|gap| gap.phase == phase).count() as u64
+    }
+
+    /// Messages of this phase that did not come: those that a gap covers, or the others.
+    pub(crate) fn missed_in(&self, phase: Phase, in_gap: bool) -> u64 {
+        let covers = |at: &Instant| {
+            let mut gaps = self.gaps.iter();
+            gaps.any(|gap| gap.from <= *at && *at <= gap.until)
+        };
+        let missed = self.published.iter().filter(|(number, (of, at))| {
+            *of == phase && !self.received.contains(number) && covers(at) == in_gap
+        });
+        missed.count() as u64
     }
 }
