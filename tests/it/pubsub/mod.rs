@@ -1,6 +1,7 @@
 //! Subscribers: messages, and what is told where some may be missing.
 
 mod failover;
+mod moved;
 mod permissions;
 mod plain;
 mod trouble;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use redis_rw_pool::{
-    Config, Discard, Outcome, Pool, ReadFrom, Tls, outcome,
+    Config, Discard, GapCause, Notice, Outcome, Pool, ReadFrom, Tls, outcome,
     redis::{AsyncCommands, RedisError},
 };
 use testkit::{Authority, Deployment, Folder, Server};
@@ -134,6 +134,37 @@ async fn sentinels_are_asked_and_heard_over_new_certificates_without_a_gap() {
         pool.status().sentinel.events > events
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_moves_to_new_certificates_at_a_gap() {
+    let ca = Authority::new("ours");
+    let deployment = deployment(&ca, ca.issue(&["127.0.0.1"]), 0, 1);
+    let folder = Folder::create();
+    let (cert, key) = ca.issue(&["app"]).write(folder.path());
+    let tls = Tls::builder().ca_pem(ca.pem()).client_files(cert, key);
+    let config = nodes_only(&deployment, tls);
+    let tls = config.tls.clone().unwrap();
+    let pool = Pool::connect(config).await.unwrap();
+    let mut updates = pool.subscriber();
+    updates.subscribe(["x"]).await.unwrap();
+    let () = pool.writer().publish("x", "old").await.unwrap();
+    let Some(Notice::Message(message)) = updates.next().await else {
+        panic!("no message");
+    };
+    assert_eq!(message.payload(), b"old");
+    let _ = ca.issue(&["app"]).write(folder.path());
+    assert_eq!(tls.reload(), Ok(true));
+    let Some(Notice::Gap(gap)) = updates.next().await else {
+        panic!("no gap");
+    };
+    assert_eq!(gap.why, GapCause::Retired, "{gap}");
+    assert_eq!(gap.from.as_ref(), Some(&gap.to));
+    let () = pool.writer().publish("x", "new").await.unwrap();
+    let Some(Notice::Message(message)) = updates.next().await else {
+        panic!("no message");
+    };
+    assert_eq!(message.payload(), b"new");
 }
 
 /// Its CA file can be replaced, and its client certificate is that of `old`.
