@@ -5,6 +5,7 @@
 
 mod calls;
 mod course;
+mod dials;
 mod errors;
 mod link;
 pub(crate) mod notice;

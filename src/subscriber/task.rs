@@ -11,17 +11,18 @@ use std::{
 use redis::{RedisError, RedisResult};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::{JoinError, JoinSet},
+    task::JoinError,
     time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
     error::{Error, code},
     node::Node,
-    role_pool::{RolePool, connect},
+    role_pool::RolePool,
     subscriber::{
         calls::CallId,
         course::{Answer, Course, Effect, Lost, Rules, View},
+        dials::{Dialled, Dials},
         errors,
         link::{LinkId, Patience, Reply},
         notice::Message,
@@ -30,10 +31,8 @@ use crate::{
         queue::Queue,
         sockets::{Arrival, Sockets},
     },
-    topology::Target,
-    util::{far, jitter},
+    util::far,
     wire::{
-        connection::WireConnection,
         handshake,
         pubsub::{Incoming, PubSubConnection, Subject},
     },
@@ -56,13 +55,6 @@ pub(super) enum Verb {
     Unsubscribe,
 }
 
-#[derive(Debug)]
-struct Dialled {
-    number: u64,
-    target: Target,
-    result: Result<WireConnection, Error>,
-}
-
 pub(super) struct Task {
     role_pool: Arc<RolePool>,
     queue: EndsWithTask,
@@ -72,14 +64,11 @@ pub(super) struct Task {
     calls: u64,
     course: Course<Message>,
     sockets: Sockets,
-    dials: JoinSet<Dialled>,
-    /// The number of the dial under way.
-    dialling: u64,
+    dials: Dials,
     /// Why the last dial failed, while nothing serves.
     trouble: Option<Error>,
     /// The queue was full, and is not yet drained.
     full: bool,
-    turn: u64,
 }
 
 /// Tells the reader when the task ends, in whatever way.
@@ -132,11 +121,9 @@ impl Task {
             calls: 0,
             course: Course::new(rules),
             sockets: Sockets::default(),
-            dials: JoinSet::new(),
-            dialling: 0,
+            dials: Dials::new(),
             trouble: None,
             full: false,
-            turn: jitter::seed(),
         }
     }
 
@@ -159,9 +146,7 @@ impl Task {
                     // There may be nothing new, but another reason for it.
                     Ok(()) = refreshes.changed(), if self.course.is_nowhere() => Woken::Refreshed,
                     () = new_editions.next() => Woken::NewCertificates,
-                    Some(dialled) = self.dials.join_next(), if !self.dials.is_empty() => {
-                        Woken::Dialled(Box::new(dialled))
-                    }
+                    Some(dialled) = self.dials.next() => Woken::Dialled(Box::new(dialled)),
                     () = &mut timer => Woken::Time,
                     () = drained(&self.queue.0), if self.full => Woken::Drained,
                     arrived = self.sockets.next(serving, room) => Woken::Arrived(arrived),
@@ -246,7 +231,7 @@ impl Task {
     fn dialled(&mut self, dialled: Result<Dialled, JoinError>, now: Instant) {
         // Where the dial panicked, the runtime has printed it.
         let Ok(dialled) = dialled else {
-            self.course.dial_failed(self.dialling, false, now);
+            self.course.dial_failed(self.dials.number(), false, now);
             return;
         };
         match dialled.result {
@@ -373,7 +358,11 @@ impl Task {
                 number,
                 among,
                 replaces,
-            } => self.dial(number, among, replaces, now),
+            } => {
+                let stats = &self.presence.stats;
+                let role_pool = &self.role_pool;
+                self.dials.start(number, &among, replaces, role_pool, stats);
+            }
             Effect::Send(id, order) => self.sockets.send(id, &order),
             Effect::Drain(id) => self.drain(id),
             Effect::Close(id) => self.sockets.close(id),
@@ -431,42 +420,6 @@ impl Task {
     fn ending(&self) -> RedisError {
         let trouble = self.trouble.clone();
         trouble.unwrap_or_else(|| self.role_pool.ending()).into()
-    }
-
-    /// To one of these that is not paused, if there is one. Which one is left to chance, and not the same
-    /// twice in a row.
-    fn dial(&mut self, number: u64, among: Vec<Target>, replaces: bool, now: Instant) {
-        let role_pool = Arc::clone(&self.role_pool);
-        let is_ready = |target: &&Target| {
-            let paused = role_pool.node_table.paused_until(&target.node);
-            paused.is_none_or(|until| until <= now)
-        };
-        let ready: Vec<&Target> = among.iter().filter(is_ready).collect();
-        let among: Vec<&Target> = if ready.is_empty() {
-            among.iter().collect()
-        } else {
-            ready
-        };
-        self.turn = self.turn.wrapping_add(1);
-        let count = among.len() as u64;
-        let place = usize::try_from(self.turn % count).unwrap_or_default();
-        let target = among[place].clone();
-        self.dialling = number;
-        let stats = Arc::clone(&self.presence.stats);
-        let dial = async move {
-            let result = if replaces {
-                connect::attempt_replacement(&role_pool, &target, &stats.dials).await
-            } else {
-                connect::attempt(&role_pool, &target, &stats.dials).await
-            };
-            Dialled {
-                number,
-                target,
-                result,
-            }
-        };
-        let counted = self.role_pool.runtime.count(dial);
-        self.dials.spawn(counted);
     }
 
     /// Hands out what is here of a connection that is about to be closed. Where the reader is behind, the
