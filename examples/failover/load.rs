@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     news,
-    tally::{Acknowledged, Call, Counts, Gap, Phase, Tally, key, value},
+    tally::{Acknowledged, Call, Counts, Gap, Phase, Published, Tally, key, value},
     timeline::Timeline,
     users,
 };
@@ -253,10 +253,14 @@ impl Shared {
         count(state.tally.of_mut(phase));
     }
 
-    pub(crate) fn published(&self, number: u64) {
+    pub(crate) fn published(&self, number: u64, began: Instant) {
         let mut state = self.state.lock();
-        let now = (state.phase, Instant::now());
-        state.tally.published.insert(number, now);
+        let published = Published {
+            phase: state.phase,
+            began,
+            acknowledged: Instant::now(),
+        };
+        state.tally.published.insert(number, published);
     }
 
     pub(crate) fn received(&self, number: u64) {

@@ -30,9 +30,10 @@ pub(crate) async fn publish(shared: Arc<Shared>, stopped: watch::Receiver<bool>)
     let mut number = 0;
     while !*stopped.borrow() {
         number += 1;
+        let began = Instant::now();
         let sent: RedisResult<i64> = shared.pool.writer().publish(CHANNEL, number).await;
         match sent {
-            Ok(_) => shared.published(number),
+            Ok(_) => shared.published(number, began),
             Err(error) => shared.failed(Call::Publish, &error),
         }
         sleep(PAUSE).await;

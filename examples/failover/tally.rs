@@ -106,6 +106,14 @@ impl Counts {
     }
 }
 
+/// A message that was published between these two.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) phase: Phase,
+    pub(crate) began: Instant,
+    pub(crate) acknowledged: Instant,
+}
+
 /// What was published between these two may be missing: the subscriber was told.
 #[derive(Debug)]
 pub(crate) struct Gap {
@@ -119,7 +127,7 @@ pub(crate) struct Tally {
     counts: [Counts; Phase::ALL.len()],
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// Messages by their number.
-    pub(crate) published: BTreeMap<u64, (Phase, Instant)>,
+    pub(crate) published: BTreeMap<u64, Published>,
     pub(crate) received: BTreeSet<u64>,
     pub(crate) gaps: Vec<Gap>,
     /// What failed calls said, with how many said it.
@@ -142,7 +150,7 @@ impl Tally {
 
     pub(crate) fn published_in(&self, phase: Phase) -> u64 {
         let published = self.published.values();
-        published.filter(|(of, _)| *of == phase).count() as u64
+        published.filter(|message| message.phase == phase).count() as u64
     }
 
     pub(crate) fn gaps_in(&self, phase: Phase) -> u64 {
@@ -151,12 +159,12 @@ impl Tally {
 
     /// Messages of this phase that did not come: those that a gap covers, or the others.
     pub(crate) fn missed_in(&self, phase: Phase, in_gap: bool) -> u64 {
-        let covers = |at: &Instant| {
+        let covers = |message: &Published| {
             let mut gaps = self.gaps.iter();
-            gaps.any(|gap| gap.from <= *at && *at <= gap.until)
+            gaps.any(|gap| gap.from <= message.acknowledged && message.began <= gap.until)
         };
-        let missed = self.published.iter().filter(|(number, (of, at))| {
-            *of == phase && !self.received.contains(number) && covers(at) == in_gap
+        let missed = self.published.iter().filter(|(number, message)| {
+            message.phase == phase && !self.received.contains(number) && covers(message) == in_gap
         });
         missed.count() as u64
     }

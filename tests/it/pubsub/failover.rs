@@ -28,8 +28,8 @@ struct Publisher {
 }
 
 struct Published {
-    /// Each number that was acknowledged, and when.
-    acknowledged: BTreeMap<u64, Instant>,
+    /// Each number that was acknowledged, when it was sent, and when the reply was here.
+    acknowledged: BTreeMap<u64, (Instant, Instant)>,
     /// The longest time without one.
     stall: Duration,
 }
@@ -48,12 +48,13 @@ impl Publisher {
                 if stopped.load(SeqCst) {
                     break;
                 }
+                let begun = Instant::now();
                 let sent: Result<i64, _> = pool.writer().publish(CHANNEL, number).await;
                 if sent.is_ok() {
                     let now = Instant::now();
                     published.stall = published.stall.max(now - last);
                     last = now;
-                    published.acknowledged.insert(number, now);
+                    published.acknowledged.insert(number, (begun, now));
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -147,9 +148,10 @@ async fn followed(adopt: Adopt, replace: impl FnOnce(&Deployment)) -> (Published
 
 /// No message is missing but in the gaps.
 fn assert_told(published: &Published, received: &Received) {
-    let in_gap = |at: &Instant| {
+    // It was published at some time between the two.
+    let in_gap = |(sent, acknowledged): &(Instant, Instant)| {
         let mut gaps = received.gaps.iter();
-        gaps.any(|(gap, told)| *told - gap.since <= *at && *at <= *told)
+        gaps.any(|(gap, told)| *told - gap.since <= *acknowledged && sent <= told)
     };
     let missing = |number: &u64| !received.numbers.contains_key(number);
     let lost = published
