@@ -4,15 +4,20 @@
 //! rate, each from a thread and a runtime of its own, so that all of them meet the same failover and
 //! none holds up another. Witnesses that share no code with any of them ask every node and every
 //! Sentinel what happens, and afterwards every acknowledged write is looked for on the master.
+//! Subscribers listen to numbers that are published meanwhile.
 
+mod audience;
+mod broadcast;
 mod call;
 mod candidates;
 mod client;
 mod docs;
+mod ear;
 mod figures;
 mod kind;
 mod landmarks;
 mod load;
+mod missed;
 mod options;
 mod picture;
 mod report;
@@ -21,19 +26,23 @@ mod round;
 mod scene;
 mod sightings;
 mod stopwatch;
+mod subscribers;
 mod summary;
 mod targets;
 mod track;
 mod witness;
 
-use std::thread;
+use std::{
+    iter::{once, repeat},
+    thread,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
     failover::{
-        client::Candidate, kind::Kind, options::Options, results::Results, round::Finale,
-        scene::Scene, summary::Summary,
+        audience::Listener, client::Candidate, kind::Kind, options::Options, results::Results,
+        round::Finale, scene::Scene, summary::Summary,
     },
     machine::Machine,
 };
@@ -64,7 +73,14 @@ fn measure(options: &Options) -> Result<Results> {
     for number in 0..options.rounds {
         for &kind in &options.kinds {
             let casts = options.casts(number).into_iter();
-            acts.extend(casts.map(|cast| Act { number, kind, cast }));
+            // Rounds of a candidate alone need subscribers once.
+            let audiences = once(options.audience(kind)).chain(repeat(Vec::new()));
+            acts.extend(casts.zip(audiences).map(|(cast, audience)| Act {
+                number,
+                kind,
+                cast,
+                audience,
+            }));
         }
     }
     let mut results = Results {
@@ -95,6 +111,7 @@ struct Act {
     number: usize,
     kind: Kind,
     cast: Vec<Candidate>,
+    audience: Vec<Listener>,
 }
 
 impl Act {
@@ -102,7 +119,7 @@ impl Act {
     fn play(&self, scenes: &mut Scenes, repeated: &mut usize) -> Result<(Scene, Finale)> {
         for _ in 0..ATTEMPTS {
             let scene = scenes.take()?;
-            let finale = round::play(&scene, self.kind, &self.cast)
+            let finale = round::play(&scene, self.kind, &self.cast, &self.audience)
                 .with_context(|| format!("round {} of {}", self.number + 1, self.kind))?;
             if finale.landmarks.is_straight(self.kind) {
                 return Ok((scene, finale));

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 
 use crate::failover::{
+    broadcast::PUBLISH_PERIOD,
     candidates::COMMAND_TIMEOUT,
     figures::{GRACE, SLACK},
     options::Options,
@@ -83,6 +84,18 @@ clusters only.
 - **overdue**: reads and writes that took more than {overdue:?}, from when it was their turn; a
   call that succeeded has that time once there is a new master.
 
+Subscribers listen to two channels, each with a number every {publish:?}. One is published by a witness at
+whoever is the master, on the new one as soon as that takes writes; the other through `writer()` of
+ours with its defaults, which waits behind the fence. The files in `peer-bench/src/failover/subscribers/`
+say how each subscriber is used.
+
+- **silent**: the longest time after the fault in which a subscriber heard nothing of the witness.
+- **lost**: a server took the message, and the subscriber never got it.
+- **told after**: from the fault until the client first said that messages may be missing. With ours
+  that is a gap, which comes in its place among the messages. With the loop it is the end of the stream, and with
+  fred and rustis that they have reconnected, which they tell on a channel of its own.
+- **lost and not told**: no such word came after it; with ours, none whose span it falls into.
+
 Cells have the median over the rounds, and the greatest in brackets where it differs.
 
 {pictures}
@@ -93,6 +106,7 @@ The pictures show the first round of each kind.
 {report}",
         command = command(options),
         timeout = COMMAND_TIMEOUT,
+        publish = PUBLISH_PERIOD,
         grace = GRACE,
         overdue = COMMAND_TIMEOUT + SLACK,
         pictures = pictures.join("\n"),

@@ -8,16 +8,16 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use crate::failover::{candidates, client::Candidate, kind::Kind};
+use crate::failover::{audience::Listener, candidates, client::Candidate, kind::Kind, subscribers};
 
 pub(crate) const HELP: &str = "\
 Shows what callers of redis-rw-pool and of its peers notice of a failover, on servers that it starts
-itself: in each round all candidates write and read while one thing goes wrong.
+itself: in each round all candidates write and read, and subscribers listen, while one thing goes wrong.
 
     --quick               a planned failover and a kill -9, once each; under 90 seconds
     --rounds N            how often each kind is played; 20, with --quick 1
     --kinds A,B           some of planned, kill, freeze, replicas
-    --candidates A,B      some of the candidates, by the names in the table
+    --candidates A,B      some of the candidates and subscribers, by the names in the tables
     --ours                only ours
     --tls                 over TLS, only ours
     --alone               each candidate in rounds of its own
@@ -33,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) candidates: Vec<Candidate>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) alone: bool,
     pub(crate) tls: bool,
     pub(crate) json: Option<PathBuf>,
@@ -52,6 +53,20 @@ impl Options {
             vec![all]
         }
     }
+
+    /// Who listens: only a new master makes a difference to subscribers.
+    pub(crate) fn audience(&self, kind: Kind) -> Vec<Listener> {
+        if kind.moves_the_master() {
+            self.listeners.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn retain_ours(&mut self) {
+        self.candidates.retain(Candidate::is_ours);
+        self.listeners.retain(Listener::is_ours);
+    }
 }
 
 /// `None` asks for help.
@@ -63,6 +78,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
         rounds: ROUNDS,
         kinds: Kind::ALL.to_vec(),
         candidates: candidates::ALL.to_vec(),
+        listeners: subscribers::ALL.to_vec(),
         alone: false,
         tls: false,
         json: None,
@@ -74,8 +90,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("quick") => quick = true,
             Long("rounds") => rounds = Some(positive(&parser.value()?.string()?)?),
             Long("kinds") => kinds = Some(list(&mut parser, kind)?),
-            Long("candidates") => options.candidates = list(&mut parser, candidate)?,
-            Long("ours") => options.candidates.retain(Candidate::is_ours),
+            Long("candidates") => {
+                let names: Vec<_> = list(&mut parser, named)?;
+                options.candidates.retain(|one| names.contains(&one.name));
+                options.listeners.retain(|one| names.contains(&one.name));
+            }
+            Long("ours") => options.retain_ours(),
             Long("tls") => options.tls = true,
             Long("alone") => options.alone = true,
             Long("json") => options.json = Some(parser.value()?.into()),
@@ -85,9 +105,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
         }
     }
     if options.tls {
-        options.candidates.retain(Candidate::is_ours);
+        options.retain_ours();
         ensure!(
-            !options.candidates.is_empty(),
+            !options.candidates.is_empty() || !options.listeners.is_empty(),
             "only ours speak TLS here, and none of them is named"
         );
     }
@@ -120,11 +140,18 @@ fn kind(name: &str) -> Result<Kind> {
     Ok(kind)
 }
 
-fn candidate(name: &str) -> Result<Candidate> {
-    let Some(candidate) = candidates::ALL.iter().find(|one| one.name == name) else {
-        bail!("there is no candidate {name:?}, only {:?}", candidates::ALL);
+/// A candidate, a subscriber, or both.
+fn named(name: &str) -> Result<&'static str> {
+    let candidates = candidates::ALL.iter().map(|one| one.name);
+    let mut all = candidates.chain(subscribers::ALL.iter().map(|one| one.name));
+    let Some(name) = all.find(|one| *one == name) else {
+        bail!(
+            "there is no candidate {name:?}, only {:?} and {:?}",
+            candidates::ALL,
+            subscribers::ALL
+        );
     };
-    Ok(*candidate)
+    Ok(name)
 }
 
 fn positive(text: &str) -> Result<usize> {
@@ -168,19 +195,30 @@ mod tests {
     fn candidates_are_chosen_by_name_or_ours_alone() {
         assert_eq!(
             names(&parsed("--candidates fred,bb8").unwrap()),
-            ["fred", "bb8"]
+            ["bb8", "fred"]
         );
         let options = parsed("--ours").unwrap();
         assert_eq!(options.candidates.len(), 4);
         assert!(options.candidates.iter().all(Candidate::is_ours));
+        assert_eq!(options.listeners.len(), 2);
         assert_eq!(names(&parsed("--tls").unwrap()), names(&options));
+    }
+
+    #[test]
+    fn subscribers_are_chosen_by_name_too_and_listen_where_the_master_changes() {
+        let options = parsed("--candidates fred,ours-subscriber").unwrap();
+        assert_eq!(names(&options), ["fred"]);
+        let audience = |kind| options.audience(kind).into_iter().map(|one| one.name);
+        let listening: Vec<_> = audience(Kind::Kill).collect();
+        assert_eq!(listening, ["ours-subscriber", "fred"]);
+        assert_eq!(audience(Kind::Replicas).count(), 0);
     }
 
     #[test]
     fn every_round_begins_with_another_candidate() {
         let options = parsed("--candidates fred,bb8,rustis").unwrap();
         let firsts = [0, 1, 2, 3].map(|round| options.casts(round)[0][0].name);
-        assert_eq!(firsts, ["fred", "bb8", "rustis", "fred"]);
+        assert_eq!(firsts, ["bb8", "fred", "rustis", "bb8"]);
         let options = parsed("--candidates fred,bb8 --alone").unwrap();
         assert_eq!(options.casts(0).len(), 2);
     }

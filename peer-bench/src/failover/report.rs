@@ -8,13 +8,15 @@ use std::{
 use testkit::Spread;
 
 use crate::failover::{
+    broadcast::PUBLISH_PERIOD,
     figures::Figures,
     kind::Kind,
     load::{READ_PERIOD, WRITE_PERIOD},
+    missed::Missed,
     options::Options,
     results::Results,
     round::{Round, Times},
-    summary::{Chapter, Row, Summary},
+    summary::{Chapter, Row, Seat, Summary},
     targets,
 };
 
@@ -121,7 +123,8 @@ fn write_chapter(out: &mut String, results: &Results, chapter: &Chapter) -> fmt:
     for row in &chapter.rows {
         write_row(out, chapter.kind, row)?;
     }
-    write_complaints(out, results, chapter)
+    write_complaints(out, results, chapter)?;
+    write_subscribers(out, &chapter.subscribers)
 }
 
 fn write_times(out: &mut String, chapter: &Chapter) -> fmt::Result {
@@ -171,11 +174,7 @@ fn write_row(out: &mut String, kind: Kind, row: &Row) -> fmt::Result {
     };
     let time = |number: fn(&Figures) -> Option<f64>| {
         let at = |quantile| row.quantile(quantile, number);
-        match (at(0.5), at(1.0)) {
-            (Some(median), Some(max)) => middle_and_most(median, max),
-            (Some(median), None) => format!("{} (never)", whole(median)),
-            (None, _) => "never".to_owned(),
-        }
+        median_and_most(at(0.5), at(1.0))
     };
     write!(
         out,
@@ -210,6 +209,15 @@ fn write_row(out: &mut String, kind: Kind, row: &Row) -> fmt::Result {
         count(|f| f.read_errors),
         count(|f| f.overdue),
     )
+}
+
+/// What is not there never came.
+fn median_and_most(median: Option<f64>, most: Option<f64>) -> String {
+    match (median, most) {
+        (Some(median), Some(most)) => middle_and_most(median, most),
+        (Some(median), None) => format!("{} (never)", whole(median)),
+        (None, _) => "never".to_owned(),
+    }
 }
 
 /// The median, and the greatest where it is another number.
@@ -258,6 +266,42 @@ fn write_complaints(out: &mut String, results: &Results, chapter: &Chapter) -> f
     Ok(())
 }
 
+fn write_subscribers(out: &mut String, seats: &[Seat]) -> fmt::Result {
+    if seats.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nSubscribers, one message each {} ms by the witness and by `writer()`:\n\n\
+         | subscriber | silent, ms | lost of the witness's | lost of `writer()`'s | told after, ms | lost and not told |\n\
+         |---|--:|--:|--:|--:|--:|",
+        PUBLISH_PERIOD.as_millis()
+    )?;
+    for seat in seats {
+        write_seat(out, seat)?;
+    }
+    Ok(())
+}
+
+fn write_seat(out: &mut String, seat: &Seat) -> fmt::Result {
+    let cell = |number: fn(&Missed) -> Option<f64>| {
+        let at = |quantile| seat.quantile(quantile, number);
+        median_and_most(at(0.5), at(1.0))
+    };
+    writeln!(
+        out,
+        "| {} | {} | {} of {:.0} | {} of {:.0} | {} | {} |",
+        seat.subscriber,
+        cell(|missed| Some(missed.silence)),
+        cell(|missed| Some(missed.lost_of_witness as f64)),
+        seat.total(|missed| missed.published_by_witness) as f64 / seat.missed.len() as f64,
+        cell(|missed| Some(missed.lost_of_writer as f64)),
+        seat.total(|missed| missed.published_by_writer) as f64 / seat.missed.len() as f64,
+        cell(|missed| missed.told),
+        cell(|missed| Some(missed.untold as f64)),
+    )
+}
+
 fn write_targets(out: &mut String, summary: &Summary) -> fmt::Result {
     let verdicts = targets::verdicts(summary);
     if verdicts.is_empty() {
@@ -299,6 +343,32 @@ mod tests {
         assert_eq!(middle_and_most(3.2, 41.7), "3 (42)");
         assert_eq!(middle_and_most(0.0, 0.0), "0");
         assert_eq!(middle_and_most(-0.4, 0.3), "0");
+    }
+
+    #[test]
+    fn a_subscriber_that_was_not_told_says_never() {
+        let missed = |told| Missed {
+            published_by_witness: 300,
+            lost_of_witness: 200,
+            published_by_writer: 100,
+            untold: 200,
+            silence: 900.4,
+            told,
+            ..Missed::default()
+        };
+        let mut text = String::new();
+        for told in [[Some(7.0), Some(9.0)], [None, None]] {
+            let seat = Seat {
+                subscriber: "fred",
+                missed: told.map(missed).to_vec(),
+            };
+            write_seat(&mut text, &seat).unwrap();
+        }
+        assert_eq!(
+            text,
+            "| fred | 900 | 200 of 300 | 0 of 100 | 7 (9) | 200 |\n\
+             | fred | 900 | 200 of 300 | 0 of 100 | never | 200 |\n"
+        );
     }
 
     #[test]

@@ -7,12 +7,16 @@ use serde::Serialize;
 use testkit::Server;
 
 use crate::failover::{
+    audience::{Audience, Listener},
+    broadcast::{Source, Writer},
     call::History,
     client::Candidate,
+    ear::Heard,
     figures::Figures,
     kind::Kind,
     landmarks::{self, Landmarks},
     load::{Load, WRITE_PERIOD},
+    missed::{Messages, Missed},
     scene::Scene,
     sightings::{Said, Sightings},
     stopwatch::{Stopwatch, between},
@@ -37,6 +41,7 @@ pub(crate) struct Round {
     /// Of the whole machine while calls were made, servers included.
     pub(crate) cpu_share: Option<f64>,
     pub(crate) players: Vec<Player>,
+    pub(crate) subscribers: Vec<Subscriber>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,6 +51,12 @@ pub(crate) struct Player {
     /// What failed calls said, and how often.
     pub(crate) complaints: BTreeMap<String, usize>,
     pub(crate) track: Track,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Subscriber {
+    pub(crate) name: &'static str,
+    pub(crate) missed: Missed,
 }
 
 /// The landmarks, in milliseconds after the fault.
@@ -82,9 +93,16 @@ pub(crate) struct Finale {
     master: u16,
     cpu_share: Option<f64>,
     histories: Vec<(&'static str, History)>,
+    heard: Vec<(&'static str, Heard)>,
+    messages: Messages,
 }
 
-pub(crate) fn play(scene: &Scene, kind: Kind, cast: &[Candidate]) -> Result<Finale> {
+pub(crate) fn play(
+    scene: &Scene,
+    kind: Kind,
+    cast: &[Candidate],
+    listeners: &[Listener],
+) -> Result<Finale> {
     let stopwatch = Stopwatch::start();
     let old_master = scene.master().port();
     let place = scene.place();
@@ -92,9 +110,12 @@ pub(crate) fn play(scene: &Scene, kind: Kind, cast: &[Candidate]) -> Result<Fina
         .iter()
         .map(|candidate| Load::connect(candidate, &place, stopwatch))
         .collect::<Result<Vec<_>>>()?;
+    let audience = Audience::gather(listeners, &place, stopwatch)?;
+    let mut writer = Writer::connect(&place)?;
     let witness = scene.watch(stopwatch)?;
     let cpu = Cpu::now();
     begin(&mut loads, stopwatch);
+    writer.begin(stopwatch);
     thread::sleep(WARM_UP);
 
     let fault = stopwatch.now();
@@ -112,13 +133,18 @@ pub(crate) fn play(scene: &Scene, kind: Kind, cast: &[Candidate]) -> Result<Fina
         .into_iter()
         .map(|load| (load.name, load.finish()))
         .collect();
-    let sightings = witness.stop();
+    let by_writer = writer.stop()?;
+    let mut sightings = witness.stop();
+    let by_witness = std::mem::take(&mut sightings.published);
+    let heard = audience.leave();
     let master = landmarks::new_master(&sightings, old_master).unwrap_or(old_master);
     Ok(Finale {
         landmarks: Landmarks::of(&sightings, old_master, fault, mended, end),
         master,
         cpu_share,
         histories,
+        heard,
+        messages: [(Source::Witness, by_witness), (Source::Writer, by_writer)],
     })
 }
 
@@ -206,6 +232,8 @@ impl Finale {
             master,
             cpu_share,
             histories,
+            heard,
+            messages,
         } = self;
         let players = histories.into_iter().map(|(candidate, mut history)| {
             scene
@@ -218,12 +246,18 @@ impl Finale {
                 complaints: history.complaints,
             })
         });
+        let heard = heard.into_iter();
+        let subscribers = heard.map(|(name, heard)| Subscriber {
+            name,
+            missed: Missed::of(&heard, &messages, &landmarks),
+        });
         Ok(Round {
             number,
             kind,
             times: Times::of(&landmarks),
             cpu_share,
             players: players.collect::<Result<_>>()?,
+            subscribers: subscribers.collect(),
         })
     }
 }

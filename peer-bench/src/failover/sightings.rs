@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::failover::broadcast::Published;
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sightings {
     /// What each node said of itself, by port.
@@ -11,6 +13,8 @@ pub(crate) struct Sightings {
     /// Who the Sentinels said is the master, whenever one of them said something new.
     pub(crate) named: Vec<Named>,
     pub(crate) events: Vec<Event>,
+    /// What was published at the master.
+    pub(crate) published: Vec<Published>,
 }
 
 /// A time in which a node said one thing only.

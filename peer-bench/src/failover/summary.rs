@@ -2,7 +2,9 @@
 
 use testkit::Spread;
 
-use crate::failover::{figures::Figures, kind::Kind, results::Results, round::Times};
+use crate::failover::{
+    figures::Figures, kind::Kind, missed::Missed, results::Results, round::Times,
+};
 
 #[derive(Debug)]
 pub(crate) struct Summary {
@@ -17,6 +19,14 @@ pub(crate) struct Chapter {
     pub(crate) cpu_share: Option<f64>,
     /// In the order of the first round.
     pub(crate) rows: Vec<Row>,
+    pub(crate) subscribers: Vec<Seat>,
+}
+
+/// One subscriber in all rounds of one kind.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) subscriber: &'static str,
+    pub(crate) missed: Vec<Missed>,
 }
 
 /// One candidate in all rounds of one kind.
@@ -41,6 +51,12 @@ impl Summary {
         let chapter = self.kinds.iter().find(|chapter| chapter.kind == kind)?;
         chapter.rows.iter().find(|row| row.candidate == candidate)
     }
+
+    pub(crate) fn seat(&self, kind: Kind, subscriber: &str) -> Option<&Seat> {
+        let chapter = self.kinds.iter().find(|chapter| chapter.kind == kind)?;
+        let mut seats = chapter.subscribers.iter();
+        seats.find(|seat| seat.subscriber == subscriber)
+    }
 }
 
 impl Chapter {
@@ -59,13 +75,45 @@ impl Chapter {
                 }),
             }
         }
+        let mut subscribers: Vec<Seat> = Vec::new();
+        for subscriber in results.of(kind).flat_map(|round| &round.subscribers) {
+            let mut seats = subscribers.iter_mut();
+            match seats.find(|seat| seat.subscriber == subscriber.name) {
+                Some(seat) => seat.missed.push(subscriber.missed),
+                None => subscribers.push(Seat {
+                    subscriber: subscriber.name,
+                    missed: vec![subscriber.missed],
+                }),
+            }
+        }
         let shares = results.of(kind).filter_map(|round| round.cpu_share);
         Self {
             kind,
             times: results.of(kind).map(|round| round.times).collect(),
             cpu_share: Spread::of(shares).map(|spread| spread.median),
             rows,
+            subscribers,
         }
+    }
+}
+
+impl Seat {
+    pub(crate) fn total(&self, number: impl Fn(&Missed) -> usize) -> usize {
+        self.missed.iter().map(number).sum()
+    }
+
+    /// As [`Row::quantile`].
+    pub(crate) fn quantile(
+        &self,
+        quantile: f64,
+        number: impl Fn(&Missed) -> Option<f64>,
+    ) -> Option<f64> {
+        let numbers = self.missed.iter().map(number);
+        nearest_rank(
+            numbers.map(|number| number.unwrap_or(f64::INFINITY)),
+            quantile,
+        )
+        .filter(|number| number.is_finite())
     }
 }
 

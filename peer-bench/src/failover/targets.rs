@@ -3,7 +3,8 @@
 use crate::failover::{
     figures::Figures,
     kind::Kind,
-    summary::{Row, Summary},
+    missed::Missed,
+    summary::{Row, Seat, Summary},
 };
 
 /// One line of the table of targets, for one candidate.
@@ -118,6 +119,12 @@ const TARGETS: [Target; 8] = [
     },
 ];
 
+/// By how a master is believed: in how many milliseconds a subscriber hears again.
+const SUBSCRIBERS: [(&str, &str, f64); 2] = [
+    ("ours-subscriber", "0; 1 500 ms", 1_500.0),
+    ("ours-subscriber-promoted", "0; 400 ms", 400.0),
+];
+
 /// Of what was measured.
 pub(crate) fn verdicts(summary: &Summary) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
@@ -140,7 +147,24 @@ pub(crate) fn verdicts(summary: &Summary) -> Vec<Verdict> {
             });
         }
     }
+    for (subscriber, target, limit) in SUBSCRIBERS {
+        let seat = summary.seat(Kind::Planned, subscriber);
+        verdicts.extend(seat.map(|seat| heard_again(seat, subscriber, target, limit)));
+    }
     verdicts
+}
+
+fn heard_again(seat: &Seat, candidate: &'static str, target: &'static str, limit: f64) -> Verdict {
+    let untold = seat.total(|missed| missed.untold);
+    let silence = |quantile| seat.quantile(quantile, |missed: &Missed| Some(missed.silence));
+    let (median, longest) = (silence(0.5), silence(1.0));
+    Verdict {
+        what: "planned: messages lost and not told; longest silence of a subscriber",
+        candidate,
+        target,
+        measured: format!("{untold}; {}, at most {}", ms(median), ms(longest)),
+        met: untold == 0 && longest.is_some_and(|longest| longest <= limit),
+    }
 }
 
 fn total(rows: &[&Row], number: impl Fn(&Figures) -> usize) -> usize {
@@ -188,6 +212,7 @@ mod tests {
                 times: Vec::new(),
                 cpu_share: None,
                 rows: vec![Row { candidate, figures }],
+                subscribers: Vec::new(),
             }],
         }
     }
@@ -229,6 +254,27 @@ mod tests {
         let promoted = judge("ours-multiplexed-promoted");
         assert!(!promoted.met);
         assert_eq!(promoted.measured, "210 ms, at most 900 ms");
+    }
+
+    #[test]
+    fn a_subscriber_must_be_told_and_hear_again_in_time() {
+        let judge = |untold, silence| {
+            let mut summary = summary(Kind::Planned, "fred", Vec::new());
+            let missed = Missed {
+                untold,
+                silence,
+                ..Missed::default()
+            };
+            summary.kinds[0].subscribers.push(Seat {
+                subscriber: "ours-subscriber",
+                missed: vec![missed],
+            });
+            let mut verdicts = verdicts(&summary).into_iter();
+            verdicts.find(|it| it.what.contains("silence")).unwrap().met
+        };
+        assert!(judge(0, 1_400.0));
+        assert!(!judge(1, 1_400.0));
+        assert!(!judge(0, 1_501.0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use testkit::{Client, Reply};
 
 use crate::failover::{
+    broadcast::{PUBLISH_PERIOD, Published, Source},
     sightings::{Event, Said, Sightings},
     stopwatch::Stopwatch,
 };
@@ -67,6 +68,9 @@ impl Witness {
             let shared = Arc::clone(&shared);
             probes.push(thread::spawn(move || shared.probe_node(node)));
         }
+        let publisher = Arc::clone(&shared);
+        let all = nodes.to_vec();
+        probes.push(thread::spawn(move || publisher.publish(&all)));
         for &sentinel in sentinels {
             let mut subscription = Client::connect(sentinel.plain, LISTEN_TIMEOUT)?;
             subscription.call(&["PSUBSCRIBE", "*"])?;
@@ -122,6 +126,34 @@ impl Shared {
                 }
             }
             thread::sleep(PERIOD);
+        }
+    }
+
+    /// At the master, and at the next one as soon as that takes writes.
+    fn publish(&self, nodes: &[Asked]) {
+        let channel = Source::Witness.channel();
+        let (mut connection, mut connected) = (None, self.master);
+        let mut number = 0;
+        while !self.stop.load(Relaxed) {
+            number += 1;
+            let next = self.sightings.lock().taken.keys().next().copied();
+            let master = next.unwrap_or(self.master);
+            if std::mem::replace(&mut connected, master) != master {
+                connection = None;
+            }
+            let node = nodes.iter().find(|node| node.port == master);
+            let message = ["PUBLISH", channel, &number.to_string()];
+            let sent = self.stopwatch.now();
+            let reply = node.and_then(|node| ask(&mut connection, node.plain, &message));
+            if matches!(reply, Some(Reply::Int(_))) {
+                let published = Published {
+                    number,
+                    sent,
+                    acknowledged: self.stopwatch.now(),
+                };
+                self.sightings.lock().published.push(published);
+            }
+            thread::sleep(PUBLISH_PERIOD);
         }
     }
 
