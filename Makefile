@@ -30,13 +30,19 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
+.PHONY: help demo page page-pictures test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: redis ## a real failover under load, told as it happens
 	$(CARGO) run --release --locked --example failover
+
+page: redis ## the live page of examples/web on servers with load; LISTEN=127.0.0.1:3333, until Ctrl-C
+	@$(CARGO) run --release --locked --features serde --example page
+
+page-pictures: redis ## look at the live page in Chromium during a failover; writes docs/images (Debian: chromium)
+	@scripts/page-pictures
 
 test: redis ## every test, on real Redis and Sentinel processes; some five minutes on two cores
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)

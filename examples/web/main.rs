@@ -1,6 +1,6 @@
-//! A web backend on a pool: `make cluster` in one terminal, `cargo run --release --features serde --example web` in
-//! another. <http://127.0.0.1:3333/> shows in a browser what the pool knows, twice a second. In a third
-//! terminal
+//! A web backend on a pool, with a page that shows what the pool knows. `make page` shows it with servers and load
+//! of its own. By hand: `make cluster` in one terminal, in another
+//! `cargo run --release --features serde --example web`, which is then at <http://127.0.0.1:3333/>, and in a third
 //!
 //! ```text
 //! curl http://127.0.0.1:3333/visits
@@ -38,11 +38,11 @@ mod failure;
 mod feed;
 mod kv;
 mod numbers;
-mod pace;
+pub(crate) mod pace;
 mod page;
-mod sentence;
+pub(crate) mod sentence;
 mod stop;
-mod timeline;
+pub(crate) mod timeline;
 mod watcher;
 
 use std::{env, error::Error, io, process::ExitCode, sync::Arc, time::Duration};
@@ -51,6 +51,7 @@ use axum::Router;
 use redis_rw_pool::{Config, ConfigError, Pool, ReadFrom};
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 
+pub(crate) use self::stop::asked_to_stop;
 use self::{failure::with_causes, feed::Feed};
 
 /// What `make cluster` starts, for when `REDIS_URL` says nothing else.
@@ -76,9 +77,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let config = config()?;
     let read_from = config.read_from;
-    let listener = listen().await?;
-    let stop = stop::asked_to_stop()?;
     let pool = Pool::connect(config).await?;
+    let (listener, stop) = (listen().await?, asked_to_stop()?);
     println!("listening on http://{}/", listener.local_addr()?);
     serve(pool, read_from, listener, stop).await?;
     println!("stopped");

@@ -58,8 +58,8 @@ impl Window {
             self.0.front(),
         ) {
             (Some(second), Some(oldest)) => Pace {
-                writes: rate(now.writes - second.writes, at - second.at),
-                reads: rate(now.reads - second.reads, at - second.at),
+                writes: rate(now.writes.saturating_sub(second.writes), at - second.at),
+                reads: rate(now.reads.saturating_sub(second.reads), at - second.at),
                 write_wait: most(&oldest.write_wait, &now.write_wait),
                 read_wait: most(&oldest.read_wait, &now.read_wait),
             },
@@ -80,9 +80,9 @@ fn rate(count: u64, time: Duration) -> f64 {
 
 /// The seconds that one of a hundred exceeds, as far as the buckets tell, of what came between the two.
 fn most(before: &Histogram, now: &Histogram) -> Option<f64> {
-    let count = now.count() - before.count();
+    let count = now.count().saturating_sub(before.count());
     let came = now.buckets().zip(before.buckets());
-    let mut came = came.map(|((bound, now), (_, before))| (bound, now - before));
+    let mut came = came.map(|((bound, now), (_, before))| (bound, now.saturating_sub(before)));
     let (bound, _) = came.find(|(_, within)| *within > 0 && *within * 100 >= count * 99)?;
     Some(bound.map_or(60.0, |bound| bound.as_secs_f64()))
 }

@@ -32,7 +32,7 @@ pub(crate) fn routes(feed: Arc<Feed>) -> Router {
     let nonce = format!("{:016x}", RandomState::new().hash_one("page"));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let page = PAGE.replace("{{nonce}}", &nonce);
     let page = move || async move {

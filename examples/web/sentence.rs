@@ -26,10 +26,21 @@ pub(crate) enum Tone {
     Bad,
 }
 
+impl Tone {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Part => "part",
+            Self::Wait => "wait",
+            Self::Bad => "bad",
+        }
+    }
+}
+
 pub(crate) fn of_writes(ability: &Ability, master: &MasterStatus, fence: &FenceStatus) -> Sentence {
     match (ability, &master.node) {
         (Ability::Able, Some(node)) => {
-            let detail = format!("Reachable for {}.", for_a_reader(master.since));
+            let detail = format!("reachable for {}", for_a_reader(master.since));
             sentence(Tone::Good, format!("Writes go to {node}."), detail)
         }
         (Ability::Waiting { since, why }, _) => {
@@ -75,6 +86,8 @@ fn of_able_reads(topology: &Topology, policy: ReadFrom) -> Sentence {
         ReadFrom::Replica => false,
         _ => !of_replicas,
     };
+    // Nothing is missed there.
+    let by_policy = of_master && matches!(policy, ReadFrom::Master | ReadFrom::MasterPreferred);
     let count = topology.replicas.len();
     let replicas = match &readable[..] {
         [one] if count == 1 => one.clone(),
@@ -91,10 +104,12 @@ fn of_able_reads(topology: &Topology, policy: ReadFrom) -> Sentence {
         Some(format!("{} {why}", replica.node))
     });
     let left_out: Vec<String> = left_out.collect();
-    let (tone, detail) = if !left_out.is_empty() {
-        (Tone::Part, format!("Left out: {}.", left_out.join("; ")))
+    let (tone, detail) = if !left_out.is_empty() && !by_policy {
+        (Tone::Part, format!("left out: {}", left_out.join("; ")))
     } else if count == 0 {
-        (Tone::Good, "There is no replica.".to_owned())
+        (Tone::Good, "there is no replica".to_owned())
+    } else if by_policy {
+        (Tone::Good, "as `read_from` has it".to_owned())
     } else {
         (Tone::Good, readable.join(", "))
     };

@@ -50,44 +50,62 @@ struct Load {
     looks: f64,
 }
 
-impl Timeline {
-    pub(crate) fn record(
-        &mut self,
-        now: f64,
-        status: &Status,
-        writes: &Sentence,
-        reads: &Sentence,
-        pace: &Pace,
-    ) {
-        self.forget(now);
-        for (name, said) in [("writes", writes), ("reads", reads)] {
-            let (state, text) = match said.tone {
-                Tone::Good => ("good", ""),
-                Tone::Part => ("part", &*said.detail),
-                Tone::Wait => ("wait", &*said.detail),
-                Tone::Bad => ("bad", &*said.detail),
-            };
-            self.lane(now, name, state, text);
-        }
-        if let Some(master) = &status.topology.master {
-            let state = if status.master.reachable {
-                "master"
+/// What is so now, of one lane.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) lane: String,
+    pub(crate) state: &'static str,
+    pub(crate) text: String,
+}
+
+/// Of a whole look at the pool.
+pub(crate) fn seen(status: &Status, writes: &Sentence, reads: &Sentence) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for (lane, said) in [("writes", writes), ("reads", reads)] {
+        all.push(Seen {
+            lane: lane.to_owned(),
+            state: said.tone.as_str(),
+            text: match said.tone {
+                Tone::Good => String::new(),
+                _ => said.detail.clone(),
+            },
+        });
+    }
+    all.extend(status.topology.master.iter().map(|node| Seen {
+        lane: node.to_string(),
+        state: if status.master.reachable {
+            "master"
+        } else {
+            "lost"
+        },
+        text: status.master.error.clone().unwrap_or_default(),
+    }));
+    all.extend(status.topology.replicas.iter().map(|replica| {
+        Seen {
+            lane: replica.node.to_string(),
+            state: if replica.is_readable() {
+                "replica"
             } else {
-                "lost"
-            };
-            let why = status.master.error.as_deref().unwrap_or_default();
-            self.lane(now, &master.to_string(), state, why);
+                "excluded"
+            },
+            text: replica
+                .excluded
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
         }
-        for replica in &status.topology.replicas {
-            let why = replica.excluded.as_ref();
-            let state = why.map_or("replica", |_| "excluded");
-            let why = why.map(ToString::to_string).unwrap_or_default();
-            self.lane(now, &replica.node.to_string(), state, &why);
+    }));
+    all
+}
+
+impl Timeline {
+    pub(crate) fn record(&mut self, now: f64, seen: &[Seen], pace: &Pace) {
+        self.forget(now);
+        for Seen { lane, state, text } in seen {
+            self.lane(now, lane, state, text);
         }
         self.load(now, pace);
     }
 
-    /// In `now`, this is so.
     fn lane(&mut self, now: f64, name: &str, state: &str, text: &str) {
         let known = self.lanes.iter().position(|lane| lane.name == name);
         let place = known.unwrap_or_else(|| {
@@ -102,7 +120,8 @@ impl Timeline {
             // Between two looks it may have been away, for less time than anybody sees.
             if now - last.to < 2.0 {
                 last.to = now;
-                if last.state == state && (last.text == text || state == "excluded") {
+                if last.state == state {
+                    // Such texts have times in them: the last one says most.
                     last.text = text.to_owned();
                     return;
                 }

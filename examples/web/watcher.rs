@@ -13,7 +13,7 @@ use super::{
     feed::Feed,
     pace::{Pace, Window},
     sentence::{self, Sentence},
-    timeline::Timeline,
+    timeline::{self, Timeline},
 };
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -37,7 +37,8 @@ pub(crate) async fn watch(pool: Pool, read_from: ReadFrom, feed: Arc<Feed>) {
     let mut events = pool.events();
     let mut timeline = Timeline::default();
     let mut window = Window::default();
-    let mut next = Instant::now();
+    let started = (SystemTime::now(), Instant::now());
+    let mut next = started.1;
     loop {
         tokio::select! {
             event = events.next() => {
@@ -47,7 +48,9 @@ pub(crate) async fn watch(pool: Pool, read_from: ReadFrom, feed: Arc<Feed>) {
             }
             () = sleep_until(next) => {
                 next = Instant::now() + EVERY;
-                let snapshot = look(&pool, read_from, &mut timeline, &mut window);
+                // The clock of the machine may be set meanwhile, and the time line would go back.
+                let at = started.0 + started.1.elapsed();
+                let snapshot = look(&pool, read_from, at, &mut timeline, &mut window);
                 feed.snapshot(json(&snapshot));
             }
         }
@@ -58,18 +61,19 @@ pub(crate) async fn watch(pool: Pool, read_from: ReadFrom, feed: Arc<Feed>) {
 fn look<'a>(
     pool: &Pool,
     read_from: ReadFrom,
+    at: SystemTime,
     timeline: &'a mut Timeline,
     window: &mut Window,
 ) -> Snapshot<'a> {
     let (status, health) = (pool.status(), pool.health());
-    let at = SystemTime::UNIX_EPOCH
-        .elapsed()
+    let at = at
+        .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64();
     let writes = sentence::of_writes(&health.writes, &status.master, &status.fence);
     let reads = sentence::of_reads(&health.reads, &status.topology, read_from);
     let pace = window.add(Instant::now(), &status);
-    timeline.record(at, &status, &writes, &reads, &pace);
+    timeline.record(at, &timeline::seen(&status, &writes, &reads), &pace);
     Snapshot {
         at,
         writes,
