@@ -20,6 +20,8 @@ mod faults;
 mod freshness;
 mod multiplexed;
 mod nodes;
+#[cfg(feature = "serde")]
+mod page;
 mod pubsub;
 mod session;
 mod status;

@@ -1,0 +1,3 @@
+//! The backend of `examples/web`, and its live page.
+
+mod fakes;
