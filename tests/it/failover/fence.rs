@@ -151,19 +151,19 @@ pub(crate) async fn hand_over_by(pool: &Pool, limit: Duration, lead: impl AsyncF
 async fn nothing_is_lost(by: By, adopt: Adopt) {
     let deployment = block_in_place(Deployment::start);
     let failed =
-        nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, hand_over).await;
+        nothing_is_lost_when(&deployment, by, |config| config.adopt = adopt, hand_over).await;
     assert_eq!(failed, []);
 }
 
 /// `lead` hands over to a replica, and returns it when the pool has followed. Returns the calls that
 /// failed.
 pub(crate) async fn nothing_is_lost_when(
-    deployment: Deployment,
+    deployment: &Deployment,
     by: By,
     change: impl FnOnce(&mut Config),
     lead: impl AsyncFnOnce(&Deployment, &Pool) -> Node,
 ) -> Vec<Call> {
-    let pool = support::pool(&deployment, |config| {
+    let pool = support::pool(deployment, |config| {
         config.failover_timeout = FAILOVER_LIMIT;
         change(config);
     })
@@ -171,15 +171,15 @@ pub(crate) async fn nothing_is_lost_when(
     let writers = Writers::start(&pool, by);
     let history = writers.history.clone();
     let seen = history.clone();
-    let sentinels = deployment.sentinels().iter().map(Server::port);
+    let sentinels = deployment.sentinels().iter().map(Server::plain_port);
     let _observer = Observer::start(sentinels, deployment.master_name(), move || seen.clone());
     writers.go_on(200).await;
-    let master = block_in_place(|| history.in_step(&deployment, FAILOVER_LIMIT));
+    let master = block_in_place(|| history.in_step(deployment, FAILOVER_LIMIT));
     let replicas = i64::try_from(deployment.replicas().len()).unwrap();
     let _watch = history.watch_step(master, replicas).unwrap();
     let master = master.port();
     history.note(Event::Planned { master });
-    let new = lead(&deployment, &pool).await;
+    let new = lead(deployment, &pool).await;
     writers.go_on(200).await;
     // What the old master alone had acknowledged is gone once it follows the new one.
     block_in_place(|| deployment.wait_healthy(FAILOVER_LIMIT));

@@ -183,7 +183,7 @@ async fn a_coordinated_failover_loses_nothing_and_is_followed_before_it_is_annou
         );
         new
     };
-    let failed = nothing_is_lost_when(deployment, By::Exclusive, |_| {}, lead).await;
+    let failed = nothing_is_lost_when(&deployment, By::Exclusive, |_| {}, lead).await;
     // The Sentinel cuts the clients of both nodes some 50 ms after the new master took its first write.
     for call in failed {
         let cut = call.error.contains("the outcome is unknown");

@@ -1,7 +1,7 @@
 //! Masters and replicas that are replaced, die and come back, and what a caller notices of it.
 
 mod fakes;
-mod fence;
+pub(crate) mod fence;
 mod handover;
 mod masters;
 mod reads;

@@ -37,7 +37,7 @@ async fn nothing_is_lost(by: By, adopt: Adopt) {
         })
         .await
     };
-    let failed = nothing_is_lost_when(deployment, by, |config| config.adopt = adopt, lead).await;
+    let failed = nothing_is_lost_when(&deployment, by, |config| config.adopt = adopt, lead).await;
     assert_eq!(failed, []);
 }
 
