@@ -69,7 +69,8 @@ lint: ## formatting, clippy, documentation; warnings are errors
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked
+	# With the examples come the features of dev-dependencies, with which clippy has checked everything.
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features --locked --lib --bins --examples
 
 bench: redis ## checkout, commands and decoder beside other pools and parsers; some minutes
 	$(CARGO) bench --locked --features unstable-internals --bench contention --bench command --bench codec
