@@ -30,7 +30,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page page-pictures test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
+.PHONY: help demo page page-pictures test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis promtool
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ page: redis ## the live page of examples/web on servers with load; LISTEN=127.0.
 page-pictures: redis ## look at the live page in Chromium during a failover; writes docs/images (Debian: chromium)
 	@scripts/page-pictures
 
-test: redis ## every test, on real Redis and Sentinel processes; some five minutes on two cores
+test: redis promtool ## every test, on real Redis and Sentinel processes; some five minutes on two cores
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
 
 # A test with a real server fails here, since there is no program of that name: it belongs outside of
@@ -139,3 +139,6 @@ cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26
 
 redis:
 	@scripts/need-redis
+
+promtool:
+	@scripts/need-promtool

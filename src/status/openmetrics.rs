@@ -1,4 +1,4 @@
-//! The status as text for Prometheus.
+//! The status as text for Prometheus, in both of its formats.
 
 use std::fmt::Write;
 
@@ -37,18 +37,59 @@ impl Status {
     /// It has some 43 kB and takes some 60 us. The addresses of all nodes are in it, so serve it where only
     /// your own network can read it.
     pub fn openmetrics(&self) -> String {
-        let mut text = Text(String::with_capacity(48 << 10));
+        let mut text = self.text(Format::OpenMetrics);
+        text.push_str("# EOF\n");
+        text
+    }
+
+    /// The same numbers in Prometheus' older text format, for what does not read OpenMetrics: agents,
+    /// gateways, and `promtool check metrics`, which accepts it without a remark.
+    ///
+    /// Serve it as `text/plain; version=0.0.4; charset=utf-8` to those whose `Accept` does not name
+    /// `application/openmetrics-text`. Samples have the names, labels and values that they have in
+    /// [`openmetrics`](Self::openmetrics); what differs are the lines about them. So a query finds the same,
+    /// whichever was scraped.
+    ///
+    /// ```no_run
+    /// # fn example(pool: redis_rw_pool::Pool, accept: &str) -> (&'static str, String) {
+    /// let status = pool.status();
+    /// if accept.contains("application/openmetrics-text") {
+    ///     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ///     (kind, status.openmetrics())
+    /// } else {
+    ///     ("text/plain; version=0.0.4; charset=utf-8", status.prometheus())
+    /// }
+    /// # }
+    /// ```
+    pub fn prometheus(&self) -> String {
+        self.text(Format::Plain)
+    }
+
+    fn text(&self, format: Format) -> String {
+        let mut text = Text {
+            out: String::with_capacity(48 << 10),
+            format,
+        };
         families::visit(self, &mut text);
-        text.0.push_str("# EOF\n");
-        text.0
+        text.out
     }
 }
 
-struct Text(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    OpenMetrics,
+    /// 0.0.4, in which a family is called as its samples are.
+    Plain,
+}
+
+struct Text {
+    out: String,
+    format: Format,
+}
 
 impl Text {
     fn sample(&mut self, name: &str, suffix: &str, labels: Labels<'_>, le: Option<&str>) {
-        let out = &mut self.0;
+        let out = &mut self.out;
         out.push_str(name);
         out.push_str(suffix);
         let le = le.map(|le| ("le", le));
@@ -75,32 +116,43 @@ impl Sink for Text {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
-        let _ = writeln!(self.0, "# TYPE {name} {kind}");
-        if let Some(unit) = family.unit() {
-            let _ = writeln!(self.0, "# UNIT {name} {unit}");
+        let out = &mut self.out;
+        if self.format == Format::Plain {
+            let suffix = family.suffix();
+            // promtool keeps `_count` for histograms, and has no rule for what is untyped. The name is
+            // OpenTelemetry's.
+            let is_reserved = family.kind == Kind::Gauge && name.ends_with("_count");
+            let kind = if is_reserved { "untyped" } else { kind };
+            let _ = writeln!(out, "# HELP {name}{suffix} {help}");
+            let _ = writeln!(out, "# TYPE {name}{suffix} {kind}");
+            return;
         }
-        let _ = writeln!(self.0, "# HELP {name} {help}");
+        let _ = writeln!(out, "# TYPE {name} {kind}");
+        if let Some(unit) = family.unit() {
+            let _ = writeln!(out, "# UNIT {name} {unit}");
+        }
+        let _ = writeln!(out, "# HELP {name} {help}");
     }
 
     fn integer(&mut self, family: &Family, labels: Labels<'_>, value: u64) {
         self.sample(family.name, family.suffix(), labels, None);
-        let _ = writeln!(self.0, " {value}");
+        let _ = writeln!(self.out, " {value}");
     }
 
     fn float(&mut self, family: &Family, labels: Labels<'_>, value: f64) {
         self.sample(family.name, family.suffix(), labels, None);
-        let _ = writeln!(self.0, " {value}");
+        let _ = writeln!(self.out, " {value}");
     }
 
     fn histogram(&mut self, family: &Family, labels: Labels<'_>, value: &Histogram) {
         for (bound, (_, count)) in BOUNDS.into_iter().zip(value.buckets()) {
             self.sample(family.name, "_bucket", labels, Some(bound));
-            let _ = writeln!(self.0, " {count}");
+            let _ = writeln!(self.out, " {count}");
         }
         self.sample(family.name, "_count", labels, None);
-        let _ = writeln!(self.0, " {}", value.count());
+        let _ = writeln!(self.out, " {}", value.count());
         self.sample(family.name, "_sum", labels, None);
-        let _ = writeln!(self.0, " {}", value.sum().as_secs_f64());
+        let _ = writeln!(self.out, " {}", value.sum().as_secs_f64());
     }
 }
 

@@ -227,6 +227,51 @@ fn every_family_is_there_in_every_state_and_in_the_same_order() {
 }
 
 #[test]
+fn both_formats_have_the_same_samples() {
+    for status in [nothing("shop"), everything("a \"quote\", a \\ and\na line")] {
+        let samples = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines.map(str::to_owned).collect()
+        };
+        let plain = status.prometheus();
+        assert_eq!(samples(&plain), samples(&status.openmetrics()));
+        assert!(plain.ends_with('\n') && !plain.contains("# EOF"), "{plain}");
+    }
+}
+
+#[test]
+fn in_the_older_format_each_sample_belongs_to_the_family_above_it() {
+    let plain = everything("shop").prometheus();
+    let mut family = "";
+    let mut untyped = Vec::new();
+    let mut lines = plain.lines();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').expect("a text");
+            assert!(!text.is_empty(), "{line}");
+            let described = lines.next().and_then(|line| line.strip_prefix("# TYPE "));
+            let (typed, kind) = described
+                .and_then(|line| line.split_once(' '))
+                .expect("a type");
+            assert_eq!(typed, name);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+            if kind == "untyped" {
+                untyped.push(name);
+            }
+            family = name;
+            continue;
+        }
+        let name = sample(line).name;
+        let of_family = name.strip_prefix(family).unwrap_or("another");
+        assert!(
+            ["", "_bucket", "_count", "_sum"].contains(&of_family),
+            "{line}"
+        );
+    }
+    assert_eq!(untyped, ["db_client_connection_count"]);
+}
+
+#[test]
 fn the_bounds_are_those_of_the_histogram() {
     let histogram = HistogramCounter::default().snapshot();
     for (text, (bound, _)) in BOUNDS.into_iter().zip(histogram.buckets()) {

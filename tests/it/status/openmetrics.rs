@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Write},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -15,45 +15,56 @@ use tokio::time::Instant;
 
 use crate::support::{SOON, eventually};
 
-/// What Prometheus' own tool has against the text; `None` where it is not installed (Debian: `prometheus`).
-///
-/// It reads the older format only. There a counter has its `_total` in the name of its family, so it does
-/// not find the help texts of ours. And OpenTelemetry's name for the number of connections ends in `_count`.
-fn complaints(text: &str) -> Option<Vec<String>> {
+/// What Prometheus' own tool says to the text; `None` where it is not installed (Debian: `prometheus`).
+fn promtool(text: &str) -> Option<Output> {
     let tool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
     let mut tool = match tool {
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("not checked with promtool, which is not installed");
+            return None;
+        }
         tool => tool.expect("it can be started"),
     };
     let mut input = tool.stdin.take().expect("it is piped");
     input.write_all(text.as_bytes()).expect("it reads");
     drop(input);
-    let output = tool.wait_with_output().expect("it ends");
+    Some(tool.wait_with_output().expect("it ends"))
+}
+
+/// What it has against the text in OpenMetrics, which it reads as the older format.
+///
+/// There a counter has its `_total` in the name of its family, so it does not find the help texts of ours.
+/// And OpenTelemetry's name for the number of connections ends in `_count`. These are remarks on style.
+fn complaints(text: &str) -> Vec<String> {
+    let Some(output) = promtool(text) else {
+        return Vec::new();
+    };
     let said = String::from_utf8(output.stderr).expect("it is text");
     let expected = |line: &&str| {
         line.ends_with("_total no help text") || line.starts_with("db_client_connection_count ")
     };
-    Some(
-        said.lines()
-            .filter(|line| !expected(line))
-            .map(str::to_owned)
-            .collect(),
-    )
+    let unexpected = said.lines().filter(|line| !expected(line));
+    unexpected.map(str::to_owned).collect()
 }
 
 fn assert_accepted(pool: &Pool, state: &str) {
-    let text = pool.status().openmetrics();
+    let status = pool.status();
+    let text = status.openmetrics();
     let families = text.lines().filter(|line| line.starts_with("# TYPE "));
     assert!(
         families.count() > 40 && text.ends_with("\n# EOF\n"),
         "{state}: {text}"
     );
-    if let Some(complaints) = complaints(&text) {
-        assert!(complaints.is_empty(), "{state}: {complaints:?}");
+    let complaints = complaints(&text);
+    assert!(complaints.is_empty(), "{state}: {complaints:?}");
+    if let Some(output) = promtool(&status.prometheus()) {
+        let is_silent = output.stdout.is_empty() && output.stderr.is_empty();
+        assert!(output.status.success() && is_silent, "{state}: {output:?}");
     }
 }
 
