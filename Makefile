@@ -30,7 +30,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page page-pictures test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis promtool
+.PHONY: help demo page page-pictures grafana-check test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis promtool
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ page: redis ## the live page of examples/web on servers with load; LISTEN=127.0.
 
 page-pictures: redis ## look at the live page in Chromium during a failover; writes docs/images (Debian: chromium)
 	@scripts/page-pictures
+
+grafana-check: redis ## docs/grafana in a real Prometheus, which scrapes the web example through failovers; two minutes
+	@scripts/need-prometheus
+	$(CARGO) build --locked --features serde --example web
+	$(CARGO) run --locked --package redis-rw-pool-testkit --bin grafana-check
 
 test: redis promtool ## every test, on real Redis and Sentinel processes; some five minutes on two cores
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
