@@ -99,10 +99,17 @@ impl Example {
             port,
             _program: program,
         };
-        within(PATIENCE, "the example does not serve /metrics", || {
-            let answer = http::get(port, "/metrics");
-            Ok(answer.is_ok_and(|(status, body)| status == 200 && body.ends_with("# EOF\n")))
-        })?;
+        within(
+            PATIENCE,
+            "the example does not serve /metrics and /visits",
+            || {
+                let numbers = http::get(port, "/metrics");
+                Ok(
+                    numbers.is_ok_and(|(status, body)| status == 200 && body.ends_with("# EOF\n"))
+                        && http::get(port, "/visits").is_ok_and(|(status, _)| status == 200),
+                )
+            },
+        )?;
         Ok(this)
     }
 }
@@ -136,7 +143,7 @@ impl Load {
             thread::spawn(move || {
                 while !stop.load(Relaxed) {
                     // What it answers is seen in the numbers.
-                    let _ = http::get(port, "/");
+                    let _ = http::get(port, "/visits");
                     let _ = http::get(port, "/kv/colour");
                     thread::sleep(Duration::from_millis(20));
                 }
