@@ -4,6 +4,10 @@
 //! Every expression of a panel must have a series with a number in it, every variable a value, and every alert
 //! must fire when it should and at no other time.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "real processes live by the real clock"
+)]
 
 mod dashboard;
 mod http;
