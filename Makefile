@@ -30,7 +30,7 @@ SEED ?=
 DEPLOYMENT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page page-pictures grafana-check test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis promtool
+.PHONY: help demo page page-pictures grafana-check test test-fast soak lint bench fresh-bench peer-bench failover-bench growth fuzz deny msrv redis-next windows package api api-check build-all cluster redis
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ grafana-check: redis ## docs/grafana in a real Prometheus, which scrapes the web
 	$(CARGO) build --locked --features serde --example web
 	$(CARGO) run --locked --package redis-rw-pool-testkit --bin grafana-check
 
-test: redis promtool ## every test, on real Redis and Sentinel processes; some five minutes on two cores
+test: redis ## every test, on real Redis and Sentinel processes; some five minutes on two cores
 	$(CARGO) test --workspace --all-features --locked -- --test-threads $(TEST_THREADS)
 
 # A test with a real server fails here, since there is no program of that name: it belongs outside of
@@ -144,6 +144,3 @@ cluster: redis ## one master, two replicas, three Sentinels on ports 6379 and 26
 
 redis:
 	@scripts/need-redis
-
-promtool:
-	@scripts/need-promtool

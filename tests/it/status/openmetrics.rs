@@ -25,7 +25,9 @@ fn promtool(text: &str) -> Option<Output> {
         .spawn();
     let mut tool = match tool {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            eprintln!("not checked with promtool, which is not installed");
+            eprintln!(
+                "not checked with promtool, which is not installed (`make grafana-check` installs it)"
+            );
             return None;
         }
         tool => tool.expect("it can be started"),
