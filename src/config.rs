@@ -9,8 +9,12 @@ mod env;
 mod error;
 mod freshness_limits;
 mod given;
+#[allow(dead_code, reason = "wip: the field `prefer` is still missing")]
+mod host_pattern;
 mod limits;
 mod multiplexed_limits;
+#[allow(dead_code, reason = "wip: the field `prefer` is still missing")]
+mod prefer;
 mod reply_limits;
 mod secret;
 #[cfg(feature = "serde")]
@@ -38,8 +42,10 @@ pub use crate::config::{
     credentials::{Ask, Credentials, CredentialsSource},
     error::ConfigError,
     freshness_limits::{FreshnessLimits, OnLost, Otherwise},
+    host_pattern::HostPattern,
     limits::PoolLimits,
     multiplexed_limits::MultiplexedLimits,
+    prefer::Prefer,
     reply_limits::ReplyLimits,
     secret::Secret,
 };

@@ -352,7 +352,8 @@ mod util;
 pub use config::tls::{SentinelTls, ServerName, Tls, TlsBuilder, TlsError, Verify};
 pub use config::{
     AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, FreshnessLimits,
-    MultiplexedLimits, OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
+    HostPattern, MultiplexedLimits, OnLost, Otherwise, PoolLimits, Prefer, Protocol, ReadFrom,
+    ReplyLimits, Secret,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,
