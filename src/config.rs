@@ -9,11 +9,9 @@ mod env;
 mod error;
 mod freshness_limits;
 mod given;
-#[allow(dead_code, reason = "wip: the field `prefer` is still missing")]
 mod host_pattern;
 mod limits;
 mod multiplexed_limits;
-#[allow(dead_code, reason = "wip: the field `prefer` is still missing")]
 mod prefer;
 mod reply_limits;
 mod secret;
@@ -162,6 +160,10 @@ pub struct Config {
     /// Which nodes reads go to. Defaults to [`ReadFrom::ReplicaPreferred`].
     pub read_from: ReadFrom,
 
+    /// Which of the nodes that `read_from` admits reads go to first, such as those in the same zone. Defaults
+    /// to [`Prefer::Nobody`].
+    pub prefer: Prefer,
+
     /// What a read may cost that must have seen a certain write. Defaults to
     /// [`FreshnessLimits::default`].
     pub freshness: FreshnessLimits,
@@ -256,6 +258,7 @@ impl Config {
             read: PoolLimits::default(),
             multiplexed: MultiplexedLimits::default(),
             read_from: ReadFrom::default(),
+            prefer: Prefer::default(),
             freshness: FreshnessLimits::default(),
             protocol: Protocol::default(),
             connect_timeout: Duration::from_secs(2),
@@ -425,6 +428,7 @@ impl fmt::Debug for Config {
             read,
             multiplexed,
             read_from,
+            prefer,
             freshness,
             protocol,
             connect_timeout,
@@ -459,6 +463,7 @@ impl fmt::Debug for Config {
             .field("read", read)
             .field("multiplexed", multiplexed)
             .field("read_from", read_from)
+            .field("prefer", prefer)
             .field("freshness", freshness)
             .field("protocol", protocol)
             .field("connect_timeout", connect_timeout)

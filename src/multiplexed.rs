@@ -246,21 +246,47 @@ impl Multiplexed {
     #[inline]
     fn choose(&mut self) -> Option<usize> {
         let mut rng = self.rng;
-        let chosen = match self.set().open.as_slice() {
+        let set = self.set();
+        let chosen = match set.open.as_slice() {
             [] => None,
             [only] => only.mux.is_open().then_some(0),
+            _ if set.prefers() => return self.choose_near(),
             open => {
                 // Two handles with the same numbers would choose the same connections.
                 if rng == 0 {
                     rng = jitter::seed();
                 }
                 let drawn = jitter::roll(&mut rng);
-                let (first, second) = (draw(drawn, open.len()), draw(drawn >> 32, open.len()));
-                less_busy(open, first, second)
+                two_choices(open, drawn)
             }
         };
         self.rng = rng;
         chosen
+    }
+
+    /// As [`choose`](Self::choose), where some nodes are preferred to others: of the connections to those,
+    /// as far as their nodes do not refuse to serve, or else of all.
+    fn choose_near(&mut self) -> Option<usize> {
+        let drawn = self.draw();
+        let connections = self.pool.shared_connections(self.name);
+        let refusals = &connections.role_pool().refusals;
+        let set = self.seen.as_ref()?;
+        let serves = |place: &usize| !refusals.contains(&set.open[*place].target.node);
+        two_choices(set.near(), drawn)
+            .filter(serves)
+            .or_else(|| {
+                (0..set.near().len()).find(|place| set.open[*place].mux.is_open() && serves(place))
+            })
+            .or_else(|| two_choices(&set.open, drawn))
+    }
+
+    /// 64 random bits.
+    fn draw(&mut self) -> u64 {
+        // Two handles with the same numbers would choose the same connections.
+        if self.rng == 0 {
+            self.rng = jitter::seed();
+        }
+        jitter::roll(&mut self.rng)
     }
 
     /// The connection at this place of the set that was looked at last.
@@ -397,6 +423,13 @@ fn chosen_from(seen: Option<&Arc<ConnectionSet>>, place: usize) -> &Arc<SharedCo
 fn draw(bits: u64, count: usize) -> usize {
     let scaled = (bits & 0xffff_ffff) * count as u64;
     usize::try_from(scaled >> 32).expect("BUG: less than `count`, which is a usize")
+}
+
+/// Of two drawn with these random bits, the one with less to do, or any other that takes commands.
+#[inline]
+fn two_choices(open: &[Arc<SharedConnection>], drawn: u64) -> Option<usize> {
+    let (first, second) = (draw(drawn, open.len()), draw(drawn >> 32, open.len()));
+    less_busy(open, first, second)
 }
 
 /// The one of these two that has fewer commands on their way, if it takes commands. Where neither does,

@@ -10,11 +10,13 @@ mod changes;
 mod decide;
 mod node_list;
 mod outlook;
+mod preference;
 mod probe;
 mod probe_cache;
 mod progress;
 mod promotion_watch;
 mod resolver;
+mod round_trips;
 mod sentinels;
 mod vitals;
 
@@ -24,7 +26,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 pub(crate) use crate::refresh::progress::Progress;
 use crate::{
-    config::{Config, News},
+    config::{Config, News, Prefer},
     events::EventKind,
     node::Node,
     refresh::{
@@ -69,6 +71,8 @@ pub(crate) struct Refresh {
     progress: Arc<Progress>,
     /// What was told last of the topology.
     told: Topology,
+    /// The preferred nodes that were logged last.
+    told_preferred: Option<Vec<Node>>,
     /// What the fence had done when it was raised last.
     fence_before: Tally,
     /// Whether Sentinels answered when that was told last; none before any has.
@@ -110,6 +114,7 @@ impl Refresh {
             handle,
             progress,
             told: Topology::default(),
+            told_preferred: None,
             fence_before: Tally::default(),
             heard: None,
             round: 0,
@@ -352,11 +357,12 @@ impl Refresh {
         views: &[View],
     ) {
         let Decision {
-            next,
+            mut next,
             ask,
             awaited,
             unsettled,
         } = decision;
+        next.preferred = self.preferred(&next, &current.preferred);
         if next.master != current.master {
             self.quick = FIRST_REFRESH;
         }
@@ -371,6 +377,9 @@ impl Refresh {
         // Before the snapshot: a caller that the fence held back finds it down in the status too.
         self.progress.fence(&self.decider.fence);
         self.progress.topology(&next, self.config.read_from);
+        if !waiting {
+            self.tell_preferred(&next);
+        }
         let news = self.news(&next);
         if next != *current {
             self.handle.publish(next);
@@ -384,6 +393,35 @@ impl Refresh {
             self.refresh_soon();
         }
         self.report_progress(views, waiting);
+    }
+
+    fn preferred(&self, next: &Topology, before: &[Node]) -> Vec<Node> {
+        let facts = preference::Facts {
+            config: &self.config,
+            aliases: &self.aliases,
+            addresses: self.resolver.addresses(),
+            identities: self.probe_cache.identities(),
+            round_trips: self.probe_cache.round_trips(),
+        };
+        facts.preferred(next, before)
+    }
+
+    /// Logs which nodes are preferred where that is news. A pattern that fits no node would otherwise be
+    /// noticed by nobody.
+    fn tell_preferred(&mut self, next: &Topology) {
+        let is_news = self.told_preferred.as_ref() != Some(&next.preferred);
+        if self.config.prefer == Prefer::Nobody || next.master.is_none() || !is_news {
+            return;
+        }
+        let prefer = &self.config.prefer;
+        if next.preferred.is_empty() {
+            let why = prefer.why_none();
+            tracing::warn!(%prefer, "no node is preferred, so reads go to all that read_from admits: {why}");
+        } else {
+            let nodes: Vec<String> = next.preferred.iter().map(Node::to_string).collect();
+            tracing::info!(%prefer, nodes = nodes.join(", "), "reads prefer these nodes");
+        }
+        self.told_preferred = Some(next.preferred.clone());
     }
 
     /// Logs what is different since it logged last, and returns it. That includes what callers have reported
@@ -450,7 +488,19 @@ impl Refresh {
             identities: self.probe_cache.identities(),
             addresses: self.resolver.addresses(),
         });
-        self.resolver.keep(self.aliases.addresses(), now);
+        // What is dialled counts only where hosts are preferred.
+        let dialled: Vec<Node> = match &self.config.prefer {
+            Prefer::Hosts(_) if self.config.address_map.is_some() => {
+                let known = current.replicas.iter().map(|replica| &replica.node);
+                let known = known.chain(&current.master);
+                known
+                    .filter_map(|node| self.config.address_of(node))
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        self.resolver
+            .keep(self.aliases.addresses().chain(&dialled), now);
     }
 
     /// Whether a master may be there at any moment, and nobody would announce it.

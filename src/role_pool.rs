@@ -11,6 +11,7 @@ mod node_table;
 mod refusals;
 pub(crate) mod scripts;
 pub(crate) mod slot;
+pub(crate) mod tier;
 
 use std::{
     pin::pin,
@@ -31,8 +32,13 @@ use crate::{
     node::Node,
     refresh::Progress,
     role_pool::{
-        balance::Balance, coarse_clock::CoarseClock, lazy_timeout::LazyTimeout,
-        node_table::NodeTable, refusals::Refusals, scripts::Scripts,
+        balance::{Balance, Share},
+        coarse_clock::CoarseClock,
+        lazy_timeout::LazyTimeout,
+        node_table::NodeTable,
+        refusals::Refusals,
+        scripts::Scripts,
+        tier::Tier,
     },
     status::{discard::Discard, stats::Stats},
     topology::{Handle, Target, admission::Admission},
@@ -110,11 +116,6 @@ impl RolePool {
             .map(|lifetime| jitter::around(lifetime, 10))
     }
 
-    /// The nodes that connections of this pool may go to now.
-    pub(crate) fn targets(&self) -> Vec<Target> {
-        self.topology.snapshot().targets(self.policy())
-    }
-
     pub(crate) fn admits(&self, target: &Target) -> bool {
         self.topology.snapshot().admits(self.policy(), target)
     }
@@ -150,9 +151,9 @@ impl RolePool {
         matches!(self.name, PoolName::Read)
     }
 
-    /// Each node that this pool may go to, with the number of its connections.
+    /// Each node that its next connections go to, with the number of those that it has.
     pub(crate) fn shares(&self) -> Vec<(Node, usize)> {
-        let targets = self.targets();
+        let targets = self.tier().targets;
         let shares = self.node_table.shares(&targets);
         targets
             .into_iter()
@@ -164,17 +165,47 @@ impl RolePool {
     /// Whether one more connection, in addition to those pending, would even out the shares of the
     /// nodes.
     pub(crate) fn wants_balance(&self, pending: usize) -> bool {
-        let shares = self.node_table.shares(&self.targets());
+        let tier = self.tier();
+        let shares = self.node_table.shares(&tier.targets);
         let is_full = self.open() + pending >= self.limits().max_active;
-        self.balance.wants_connection(&shares, is_full)
+        self.balance
+            .wants_connection(&shares, self.astray(&tier, &shares), is_full)
+    }
+
+    /// How many connections lead to nodes that are not preferred, while preferred ones are well.
+    fn astray(&self, tier: &Tier, shares: &[usize]) -> usize {
+        if !tier.is_narrow {
+            return 0;
+        }
+        let here: usize = shares.iter().sum();
+        self.node_table.slots_of_all().saturating_sub(here)
     }
 
     fn is_overfull(&self, node: &Node) -> bool {
         self.balance.is_overfull(self.limits().max_active, || {
-            let shares = self.node_table.shares(&self.targets());
+            let tier = self.tier();
+            let shares = self.node_table.shares(&tier.targets);
             let fewest = shares.into_iter().min().unwrap_or(0);
-            (self.node_table.slots(node), fewest)
+            Share {
+                own: self.node_table.slots(node),
+                fewest,
+                is_astray: tier.is_narrow && !tier.targets.iter().any(|it| it.node == *node),
+            }
         })
+    }
+
+    /// Looks for connections to nodes that are not preferred. `pending` as for
+    /// [`wants_balance`](Self::wants_balance). Says whether there are any.
+    pub(crate) fn finds_astray(&self, pending: usize) -> bool {
+        if self.balance.has_astray() || !self.topology.snapshot().preferred.is_empty() {
+            self.wants_balance(pending);
+        }
+        self.balance.has_astray()
+    }
+
+    /// Whether this node is not preferred, and it is time for an idle connection to it to make room.
+    pub(crate) fn is_leaving(&self, node: &Node) -> bool {
+        self.balance.has_astray() && self.is_overfull(node)
     }
 
     /// Tells of each refresh that has ended.
@@ -231,7 +262,7 @@ impl RolePool {
 
     /// Whether this pool may go to another node, and that one does not refuse to serve.
     pub(crate) fn has_alternative(&self, node: &Node) -> bool {
-        let mut targets = self.targets().into_iter();
+        let mut targets = self.allowed().into_iter();
         targets.any(|target| target.node != *node && !self.refusals.contains(&target.node))
     }
 

@@ -57,6 +57,11 @@ pub struct Topology {
     /// Why the master could not be reached when it was last asked for its role. `None` when all is
     /// well.
     pub master_error: Option<String>,
+    /// The nodes that [`Config::prefer`](crate::Config::prefer) prefers, in the order of their addresses:
+    /// the master, too, and also those that no read goes to now. Reads go to these while
+    /// [`Config::read_from`](crate::Config::read_from) admits one of them that is well, and otherwise to
+    /// all that it admits. Empty where none is preferred.
+    pub preferred: Vec<Node>,
     /// The version in which `master` became the master.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) master_since: u64,
@@ -127,6 +132,11 @@ impl Topology {
             .iter()
             .filter(|replica| replica.is_readable())
             .map(|replica| &replica.node)
+    }
+
+    /// Whether this is one of the nodes that [`Config::prefer`](crate::Config::prefer) prefers.
+    pub fn is_preferred(&self, node: &Node) -> bool {
+        self.preferred.contains(node)
     }
 
     /// The nodes that connections of a pool with this policy may go to. `None` is the write pool.

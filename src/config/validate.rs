@@ -30,6 +30,7 @@ impl Config {
     ///   more than 36500 days;
     /// - `max_active` of 0 or more than 65535, `max_idle` greater than `max_active`, `min_idle`
     ///   greater than `max_idle`;
+    /// - a `prefer` without hosts, without the name of a zone, or with no time;
     /// - `multiplexed.connections` of 0 or more than 64, another multiplexed limit of zero;
     /// - a reply limit of zero;
     /// - a server name for TLS that is neither a host name nor an IP address.
@@ -37,6 +38,8 @@ impl Config {
         self.validate_source()?;
         self.validate_identity()?;
         self.validate_times()?;
+        let prefer = self.prefer.check();
+        prefer.map_err(|reason| ConfigError::new("prefer", reason))?;
         self.write.validate("write")?;
         self.read.validate("read")?;
         validate_multiplexed(&self.multiplexed)?;

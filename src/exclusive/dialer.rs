@@ -31,6 +31,23 @@ use crate::{topology::Target, wire::connection::WireConnection};
 /// node if there is one. In both pools, a waiter checks this often that a dial is under way for it.
 const HEDGE: Duration = Duration::from_millis(150);
 
+/// Which nodes a dial may go to.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// To those that are preferred, while one of them is well.
+    Preferred,
+    /// To all: the dial to one that is preferred takes long.
+    Anywhere,
+}
+
+/// Whether there are nodes that are not preferred, after a dial to one that is has failed. That node counts
+/// as in trouble from then on, so the next dial goes elsewhere.
+#[derive(Debug, Clone, Copy)]
+enum Detour {
+    None,
+    Untried,
+}
+
 /// One pool's source of connections.
 #[derive(Debug)]
 pub(crate) struct Dialer {
@@ -83,7 +100,7 @@ impl Dialer {
                 return self.fresh(result);
             }
             if self.role_pool.is_read_pool() {
-                self.dial_ahead(1);
+                self.dial_more(1, Reach::Anywhere);
             }
             loop {
                 if let Some(pending) = self.wait_queue.missing_dial() {
@@ -98,13 +115,17 @@ impl Dialer {
 
     /// Dials ahead of demand: up to `count` connections, as long as there is room.
     pub(crate) fn dial_ahead(self: &Arc<Self>, count: usize) {
+        self.dial_more(count, Reach::Preferred);
+    }
+
+    fn dial_more(self: &Arc<Self>, count: usize, reach: Reach) {
         let max_active = self.role_pool.limits().max_active;
         let room = |pending| self.role_pool.open() + pending < max_active;
         for _ in 0..count {
             let Some(pending) = self.wait_queue.reserve(room) else {
                 return;
             };
-            self.spawn_dial(pending);
+            self.spawn_dial_to(pending, reach);
         }
     }
 
@@ -213,9 +234,13 @@ impl Dialer {
 
     /// A dial is dropped in the middle when the pool's runtime ends; `pending` is uncounted then too.
     fn spawn_dial(self: &Arc<Self>, pending: Pending) {
+        self.spawn_dial_to(pending, Reach::Preferred);
+    }
+
+    fn spawn_dial_to(self: &Arc<Self>, pending: Pending, reach: Reach) {
         let dialer = Arc::clone(self);
         self.role_pool.runtime.spawn(async move {
-            if dialer.dial(pending).await {
+            if dialer.dial(pending, reach).await {
                 dialer.balance();
             }
         });
@@ -223,19 +248,19 @@ impl Dialer {
 
     /// Dials until there is a connection, nobody waits for one any more, or the error is final. Says
     /// whether there is a connection.
-    async fn dial(self: &Arc<Self>, mut pending: Pending) -> bool {
+    async fn dial(self: &Arc<Self>, mut pending: Pending, reach: Reach) -> bool {
         loop {
-            match self.attempt().await {
+            match self.attempt(reach).await {
                 Ok(entry) => {
                     self.role_pool.stats.created.fetch_add(1, Relaxed);
                     pending.arrive(entry);
                     return true;
                 }
-                Err(error) if self.role_pool.is_final(&error) => {
+                Err((error, Detour::None)) if self.role_pool.is_final(&error) => {
                     pending.refused(&error);
                     return false;
                 }
-                Err(error) => match pending.failed(error) {
+                Err((error, _)) => match pending.failed(error) {
                     Some(again) => pending = again,
                     None => return false,
                 },
@@ -243,19 +268,28 @@ impl Dialer {
         }
     }
 
-    async fn attempt(self: &Arc<Self>) -> Result<Box<Entry>, Error> {
+    async fn attempt(self: &Arc<Self>, reach: Reach) -> Result<Box<Entry>, (Error, Detour)> {
         let mut changes = self.role_pool.topology.subscribe();
         let snapshot = Arc::clone(&changes.borrow_and_update());
-        let targets = snapshot.targets(self.role_pool.policy());
-        let Some((target, slot)) = NodeSlot::take(&self.role_pool, targets) else {
+        let tier = match reach {
+            Reach::Preferred => self.role_pool.tier_in(&snapshot),
+            Reach::Anywhere => self.role_pool.all_in(&snapshot),
+        };
+        let detour = if tier.is_narrow {
+            Detour::Untried
+        } else {
+            Detour::None
+        };
+        let Some((target, slot)) = NodeSlot::take(&self.role_pool, tier.targets) else {
             if snapshot.in_motion() || snapshot.master.is_none() {
                 // A replica is about to be readable, or there is no master yet. A refresh of the
                 // topology will tell.
                 let _ = tokio::time::timeout(HEDGE, changes.changed()).await;
             }
-            return Err(self.role_pool.nowhere_to_go());
+            return Err((self.role_pool.nowhere_to_go(), Detour::None));
         };
-        let wire = connect::attempt(&self.role_pool, &target, &self.role_pool.stats.dials).await?;
+        let dialled = connect::attempt(&self.role_pool, &target, &self.role_pool.stats.dials).await;
+        let wire = dialled.map_err(|error| (error, detour))?;
         Ok(Entry::new(wire, slot.opened(), target))
     }
 

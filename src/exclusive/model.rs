@@ -120,7 +120,7 @@ impl Model {
         let mut changes = self.handle.subscribe();
         go(no_step, async move {
             while changes.changed().await.is_ok() {
-                let targets = role_pool.targets();
+                let targets = role_pool.allowed();
                 side.prune(|entry| {
                     (!targets.contains(&entry.target)).then(|| role_pool.departed())
                 });

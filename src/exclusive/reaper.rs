@@ -67,10 +67,11 @@ impl Reaper {
 
     fn round(&mut self) {
         let now = self.pool.role_pool().clock.tick();
-        let targets = self.pool.role_pool().targets();
+        let targets = self.pool.role_pool().allowed();
         self.prune(&targets, now);
         self.pool.feed();
         self.prune_surplus(now);
+        self.prune_astray();
         self.dial_ahead(!targets.is_empty(), now);
         let role_pool = self.pool.role_pool();
         for kind in self.news.gather(role_pool.name, &role_pool.stats, now) {
@@ -111,6 +112,19 @@ impl Reaper {
             let surplus = excess > 0;
             excess = excess.saturating_sub(1);
             surplus.then_some(Discard::MaxIdle)
+        });
+    }
+
+    /// Closes idle connections to nodes that are not preferred, while preferred ones are well, one by one.
+    fn prune_astray(&self) {
+        let (pool, role_pool) = (&self.pool, self.pool.role_pool());
+        if !role_pool.is_read_pool() || !role_pool.finds_astray(pool.dialer().pending()) {
+            return;
+        }
+        pool.prune(|entry| {
+            role_pool
+                .is_leaving(&entry.target.node)
+                .then_some(Discard::Rebalance)
         });
     }
 

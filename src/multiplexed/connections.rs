@@ -99,12 +99,26 @@ impl SharedConnection {
 pub(crate) struct ConnectionSet {
     version: u64,
     pub(crate) open: Vec<Arc<SharedConnection>>,
+    /// How many of these, the first ones, lead to preferred nodes, where others do not. 0 where no node is
+    /// preferred to another.
+    near: usize,
     /// Why the last dial failed, while there is no connection.
     trouble: Option<Error>,
     closed: bool,
 }
 
 impl ConnectionSet {
+    /// Whether some nodes are preferred to others.
+    #[inline]
+    pub(crate) fn prefers(&self) -> bool {
+        self.near > 0
+    }
+
+    /// The connections to preferred nodes, where others are open, too. Mostly none: then all are alike.
+    pub(crate) fn near(&self) -> &[Arc<SharedConnection>] {
+        &self.open[..self.near]
+    }
+
     fn takes_commands(&self) -> bool {
         self.open.iter().any(|connection| connection.mux.is_open())
     }
@@ -297,10 +311,11 @@ impl SharedConnections {
     }
 
     /// Publishes the connections, unless the pool was closed meanwhile.
-    fn publish(&self, open: &[Arc<SharedConnection>], trouble: Option<Error>) {
+    fn publish(&self, open: &[Arc<SharedConnection>], near: usize, trouble: Option<Error>) {
         let before = self.replace(|before| {
             (!before.closed).then(|| ConnectionSet {
                 open: open.to_vec(),
+                near,
                 trouble,
                 ..ConnectionSet::default()
             })
@@ -421,7 +436,21 @@ impl Maintainer {
         } else if targets.is_empty() {
             self.trouble = Some(role_pool.nowhere_to_go());
         }
-        self.connections.publish(&self.open, self.trouble.clone());
+        let near = self.sort(topology);
+        self.connections
+            .publish(&self.open, near, self.trouble.clone());
+    }
+
+    /// Puts the connections to preferred nodes first, and says how many they are. A connection to every node
+    /// is kept, so that reads go on at once where those nodes fail, and fresh reads find what is elsewhere.
+    fn sort(&mut self, topology: &Topology) -> usize {
+        if topology.preferred.is_empty() {
+            return 0;
+        }
+        let is_near = |open: &SharedConnection| topology.is_preferred(&open.target.node);
+        self.open.sort_by_key(|open| !is_near(open));
+        let near = self.open.iter().filter(|open| is_near(open)).count();
+        if near == self.open.len() { 0 } else { near }
     }
 
     /// Dials until the target has as many connections as it should, not counting those with old

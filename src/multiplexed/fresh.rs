@@ -28,13 +28,12 @@ use crate::{
         connections::{ConnectionSet, SharedConnection, SharedConnections},
         draw,
         fresh::carrier::Handle,
-        less_busy,
         retry::{Served, Tried},
+        two_choices,
     },
     node::{Node, Role},
     position::{hint::Choice, token::Token},
     retry::request::Askable,
-    util::jitter,
     wire::position_question::{Answers, Want},
 };
 
@@ -116,19 +115,15 @@ impl Multiplexed {
 
     /// As [`choose`](Self::choose), for a read that must see this, over a node that was not tried.
     fn choose_for(&mut self, token: &Token, was_tried: impl Fn(&Node) -> bool) -> Option<usize> {
-        let mut rng = self.rng;
-        if rng == 0 {
-            rng = jitter::seed();
-        }
-        let drawn = jitter::roll(&mut rng);
-        self.rng = rng;
+        let bits = self.draw();
         let connections = self.pool.shared_connections(self.name);
         let role_pool = connections.role_pool();
-        let open = &set(&mut self.seen, connections).open;
+        let set = set(&mut self.seen, connections);
+        let open = &set.open;
         if open.is_empty() {
             return None;
         }
-        let drawn = [draw(drawn, open.len()), draw(drawn >> 32, open.len())];
+        let drawn = |count| [draw(bits, count), draw(bits >> 32, count)];
         let timelines = role_pool.freshness.timelines();
         let choice = Choice {
             token,
@@ -144,8 +139,13 @@ impl Multiplexed {
                 in_flight(other).cmp(&in_flight(one))
             },
         };
-        let chosen = choice.among(open.len(), drawn);
-        chosen.or_else(|| less_busy(open, drawn[0], drawn[1]))
+        // Elsewhere only where no preferred node suggests itself.
+        let near = set.near().len();
+        let preferred = (near > 0).then(|| choice.suggested(near, drawn(near)));
+        preferred
+            .flatten()
+            .or_else(|| choice.among(open.len(), drawn(open.len())))
+            .or_else(|| two_choices(open, bits))
     }
 
     /// The connection for the next attempt of a read.

@@ -196,16 +196,19 @@ impl Multiplexed {
         }
     }
 
-    /// The connection with the least to do, of those whose node does not refuse.
+    /// The connection with the least to do, of those whose node does not refuse. Preferred ones first.
     fn serving(&mut self) -> Option<Arc<SharedConnection>> {
         let role_pool = Arc::clone(self.role_pool());
-        let open = self.set().open.iter();
-        let serving = open.filter(|connection| {
-            connection.mux.is_open() && !role_pool.refusals.contains(&connection.target.node)
-        });
-        serving
-            .min_by_key(|connection| connection.mux.in_flight())
-            .cloned()
+        let set = self.set();
+        let serving = |open: &[Arc<SharedConnection>]| {
+            let serving = open.iter().filter(|connection| {
+                connection.mux.is_open() && !role_pool.refusals.contains(&connection.target.node)
+            });
+            serving
+                .min_by_key(|connection| connection.mux.in_flight())
+                .cloned()
+        };
+        serving(set.near()).or_else(|| serving(&set.open))
     }
 
     /// A connection that takes commands; waits for one where there is none.

@@ -117,29 +117,34 @@ where
     /// they suggest themselves; or else to any other that does, or else to the one that went furthest.
     /// `None` where none of the `count` nodes is usable.
     pub(crate) fn among(&self, count: usize, drawn: [usize; 2]) -> Option<usize> {
-        let usable = |place: &usize| (self.usable)(*place);
+        self.suggested(count, drawn).or_else(|| {
+            let usable = all(count, drawn).filter(|place| (self.usable)(*place));
+            let hints = usable.map(|place| (place, (self.hint)(place)));
+            let furthest =
+                hints.reduce(|best, next| match next.1.compare(&best.1, self.timelines) {
+                    Ordering::Greater => next,
+                    Ordering::Less | Ordering::Equal => best,
+                });
+            furthest.map(|(place, _)| place)
+        })
+    }
+
+    /// As [`among`](Self::among), and `None` where no node suggests itself.
+    pub(crate) fn suggested(&self, count: usize, drawn: [usize; 2]) -> Option<usize> {
         let suggested = |place: &usize| {
             let hint = (self.hint)(*place);
-            usable(place) && hint.suggests(self.token, self.timelines, self.now)
+            (self.usable)(*place) && hint.suggests(self.token, self.timelines, self.now)
         };
-        // From a place drawn at random, so that not all go to the same one.
-        let all = || (0..count).map(|step| (drawn[0] + step) % count);
-        let drawn = drawn.into_iter().filter(suggested);
-        drawn
+        let better = drawn.into_iter().filter(suggested);
+        better
             .max_by(|one, other| (self.better)(*one, *other))
-            .or_else(|| all().find(suggested))
-            .or_else(|| {
-                let hints = all()
-                    .filter(usable)
-                    .map(|place| (place, (self.hint)(place)));
-                let furthest =
-                    hints.reduce(|best, next| match next.1.compare(&best.1, self.timelines) {
-                        Ordering::Greater => next,
-                        Ordering::Less | Ordering::Equal => best,
-                    });
-                furthest.map(|(place, _)| place)
-            })
+            .or_else(|| all(count, drawn).find(suggested))
     }
+}
+
+/// All places, from one drawn at random, so that not all go to the same one.
+fn all(count: usize, drawn: [usize; 2]) -> impl Iterator<Item = usize> {
+    (0..count).map(move |step| (drawn[0] + step) % count)
 }
 
 #[cfg(test)]

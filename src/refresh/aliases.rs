@@ -94,6 +94,14 @@ impl Aliases {
         self.canonical.keys()
     }
 
+    /// The addresses under which this server was announced, its canonical one among them.
+    pub(super) fn announced<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
+        let others = self.known.iter();
+        let others =
+            others.filter(move |other| *other != node && self.canonical.get(*other) == Some(node));
+        std::iter::once(node).chain(others)
+    }
+
     /// Other addresses of servers that cannot be reached at their canonical one. Whether they can
     /// be reached at these is not known yet.
     pub(super) fn alternatives(&self, node_reports: &NodeReports) -> Vec<Node> {

@@ -39,6 +39,9 @@ pub(crate) struct Identity {
     pub(crate) run_id: Option<String>,
     /// `master_replid`: a replica whose link is up has that of its master.
     pub(crate) timeline: Option<String>,
+    /// The zone that it says it is in: `availability_zone` of `INFO server` from Valkey 8.0 on, and of `HELLO`
+    /// from 8.1 on. Redis has neither.
+    pub(crate) zone: Option<String>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Probed {
     pub(crate) identity: Identity,
     /// Its replication offset: how much it wrote as a master, or applied as a replica.
     pub(crate) offset: Option<u64>,
+    /// How long it took to answer over a connection that was open.
+    pub(crate) round_trip: Option<Duration>,
     /// Whether it is a master that says that replicas are connected to it.
     pub(crate) has_replicas: bool,
     /// The error of a node that is alive and refuses us: bad credentials, no permission, another
@@ -163,6 +168,7 @@ async fn probe(
         report: NodeReport::Failed(String::new()),
         identity: Identity::default(),
         offset: None,
+        round_trip: None,
         has_replicas: false,
         refusal: None,
         reason,
@@ -182,8 +188,13 @@ async fn probe(
                 greeting.detail,
                 Some(RoleReply::Master { replicas: 1.., .. })
             );
+            let asked = Instant::now();
             if let Ok(replies) = kept.exchange(&identity_questions(), deadline).await {
+                probed.round_trip = Some(asked.elapsed());
                 probed.identity = identity(&replies);
+                if probed.identity.zone.is_none() {
+                    probed.identity.zone = greeting.zone;
+                }
                 kept.trim();
                 *conn = Some(kept);
             }
@@ -270,6 +281,9 @@ fn identity(replies: &[Value]) -> Identity {
     Identity {
         run_id: field("run_id"),
         timeline: field("master_replid"),
+        zone: replies
+            .iter()
+            .find_map(|reply| info::text_field(reply, "availability_zone")),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         },
         probe::{Identity, Probed, Prober, Reason},
         promotion_watch::PromotionWatch,
+        round_trips::RoundTrips,
     },
     sentinel::answer::View,
     util::abort_on_drop::AbortOnDrop,
@@ -47,6 +48,8 @@ pub(super) struct ProbeCache {
     /// What the nodes said besides their role. Kept for as long as the nodes are known.
     identities: HashMap<Node, Identity>,
     offsets: Offsets,
+    /// How long the nodes took to answer.
+    round_trips: HashMap<Node, RoundTrips>,
     /// Nodes that were restarted since they said that they were replicas.
     restarted: HashSet<Node>,
     /// Masters that say that replicas are connected to them.
@@ -79,6 +82,7 @@ impl ProbeCache {
             node_reports: HashMap::new(),
             identities: HashMap::new(),
             offsets: Offsets::new(),
+            round_trips: HashMap::new(),
             restarted: HashSet::new(),
             followed: HashSet::new(),
             probers: HashMap::new(),
@@ -176,6 +180,7 @@ impl ProbeCache {
             .retain(|node, _| known.contains(node) || probing.contains_key(node));
         self.identities.retain(|node, _| known.contains(node));
         self.offsets.retain(|node, _| known.contains(node));
+        self.round_trips.retain(|node, _| known.contains(node));
         self.restarted.retain(|node| known.contains(node));
         self.followed.retain(|node| known.contains(node));
     }
@@ -192,6 +197,10 @@ impl ProbeCache {
 
     pub(super) fn identities(&self) -> &HashMap<Node, Identity> {
         &self.identities
+    }
+
+    pub(super) fn round_trips(&self) -> &HashMap<Node, RoundTrips> {
+        &self.round_trips
     }
 
     pub(super) fn offsets(&self) -> &Offsets {
@@ -257,6 +266,10 @@ impl ProbeCache {
         if let Some(offset) = probed.offset {
             self.offsets.insert(probed.node.clone(), (offset, now));
         }
+        if let Some(took) = probed.round_trip {
+            let round_trips = self.round_trips.entry(probed.node.clone()).or_default();
+            round_trips.note(took);
+        }
         if probed.has_replicas {
             self.followed.insert(probed.node.clone());
         } else {
@@ -280,6 +293,10 @@ impl ProbeCache {
         // The replication id says something only together with the role of the same answer.
         let known = self.identities.entry(node.clone()).or_default();
         known.timeline = identity.timeline;
+        // One that answers nothing now is where it was.
+        if identity.run_id.is_some() || identity.zone.is_some() {
+            known.zone = identity.zone;
+        }
         if identity.run_id.is_some() {
             known.run_id = identity.run_id;
         }

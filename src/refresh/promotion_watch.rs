@@ -67,6 +67,7 @@ impl PromotionWatch {
             node: self.node,
             report: NodeReport::Master,
             identity: Identity::default(),
+            round_trip: None,
             offset: None,
             has_replicas: false,
             refusal: None,

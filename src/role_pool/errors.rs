@@ -46,7 +46,7 @@ impl RolePool {
     /// does not say so, is a guess: the first of those that it may have been.
     pub(crate) fn failed_at(&self, source: RedisError) -> Error {
         let named = Failure::of(&source).map(|failure| &failure.node);
-        let mut targets = self.targets().into_iter();
+        let mut targets = self.allowed().into_iter();
         let target = targets.find(|target| named.is_none_or(|named| *named == target.node));
         match target {
             Some(Target { node, role, .. }) => Error::Connect { role, node, source },

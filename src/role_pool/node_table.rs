@@ -1,7 +1,7 @@
 //! How many connections each node has, and which node is in trouble.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -86,7 +86,8 @@ impl NodeTable {
         let mut nodes = self.nodes.lock();
         // Addresses come and go. Those that are neither used nor wanted are forgotten.
         nodes.retain(|node, state| {
-            state.slots > 0 || targets.iter().any(|target| target.node == *node)
+            let wanted = || targets.iter().any(|target| target.node == *node);
+            state.slots > 0 || state.is_avoided(now) || wanted()
         });
         let target = targets.into_iter().min_by_key(|target| {
             let state = nodes.get(&target.node);
@@ -181,6 +182,22 @@ impl NodeTable {
         let nodes = self.nodes.lock();
         let places = |target: &Target| nodes.get(&target.node).map_or(0, |state| state.slots);
         targets.iter().map(places).collect()
+    }
+
+    /// How many slots are taken on any node.
+    pub(crate) fn slots_of_all(&self) -> usize {
+        self.nodes.lock().values().map(|state| state.slots).sum()
+    }
+
+    /// The nodes whose last dial has failed, also if that is long ago, and those that lost a connection just
+    /// now.
+    pub(crate) fn troubled(&self) -> HashSet<Node> {
+        let now = Instant::now();
+        let nodes = self.nodes.lock();
+        let troubled = nodes
+            .iter()
+            .filter(|(_, state)| state.pause.is_some() || state.is_avoided(now));
+        troubled.map(|(node, _)| node.clone()).collect()
     }
 
     pub(crate) fn slots(&self, node: &Node) -> usize {

@@ -5,7 +5,12 @@
 //! callers that were refused wait together: one of them tries, and the others go on when the node has
 //! served that one.
 
-use std::{collections::HashMap, pin::pin, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -60,6 +65,8 @@ pub(crate) struct Refusals {
     /// When each node that was reason for a refresh may be reason for another.
     refreshes: Mutex<HashMap<Node, Pace>>,
     served: Notify,
+    /// Whether `tries` may hold a node. Where reads prefer some nodes, each asks.
+    any: AtomicBool,
 }
 
 impl Refusals {
@@ -73,6 +80,7 @@ impl Refusals {
         tries
             .entry(node.clone())
             .or_insert_with(|| Pace::new(RESEND, now));
+        self.any.store(true, Relaxed);
     }
 
     /// The node has executed a command that it had refused before.
@@ -85,9 +93,14 @@ impl Refusals {
 
     /// Whether the node refused the last command that was tried.
     pub(crate) fn contains(&self, node: &Node) -> bool {
+        if !self.any.load(Relaxed) {
+            return false;
+        }
         let now = Instant::now();
-        let tries = self.tries.lock();
-        tries.get(node).is_some_and(|pace| !pace.is_past(now))
+        let mut tries = self.tries.lock();
+        tries.retain(|_, pace| !pace.is_past(now));
+        self.any.store(!tries.is_empty(), Relaxed);
+        tries.contains_key(node)
     }
 
     /// Waits until the caller may try a node that has refused. One caller may at a time, after ever

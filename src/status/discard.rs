@@ -14,7 +14,8 @@ pub enum Discard {
     MaxIdle,
     /// More were open than were ever in use at once during `idle_timeout`.
     Surplus,
-    /// Its replica had more connections than its share.
+    /// Its replica had more connections than its share, or is not preferred
+    /// ([`Config::prefer`](crate::Config::prefer)) while one that is can be read from again.
     Rebalance,
     /// Its node is no longer the master.
     RoleChanged,

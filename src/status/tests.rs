@@ -161,7 +161,7 @@ fn everything_that_is_reported_can_be_serialized() {
         "excluded": { "reason": "silent", "text": "did not answer within 2s" },
     });
     assert_eq!(json["replicas"], serde_json::json!([replica]));
-    assert_eq!(json.as_object().unwrap().len(), 8, "{json}");
+    assert_eq!(json.as_object().unwrap().len(), 9, "{json}");
     let roles = serde_json::to_value([Role::Master, Role::Replica]).unwrap();
     assert_eq!(roles, serde_json::json!(["master", "replica"]));
 }

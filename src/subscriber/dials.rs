@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     error::Error,
-    role_pool::{RolePool, connect},
+    role_pool::{RolePool, connect, tier::Tier},
     status::subscriber::SubscriberStats,
     topology::Target,
     util::jitter,
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Dialled {
     pub(super) number: u64,
+    /// There are nodes that are not preferred, and they are tried next where this one is in trouble.
+    pub(super) has_detour: bool,
     pub(super) target: Target,
     pub(super) result: Result<WireConnection, Error>,
 }
@@ -50,8 +52,8 @@ impl Dials {
         self.under_way.join_next().await
     }
 
-    /// To one of these that is not paused, if there is one. Which one is left to chance, and not the same
-    /// twice in a row.
+    /// To one of these that is not paused, if there is one, and to a preferred one before all others. Which
+    /// one is left to chance, and not the same twice in a row.
     pub(super) fn start(
         &mut self,
         number: u64,
@@ -60,7 +62,9 @@ impl Dials {
         role_pool: &Arc<RolePool>,
         stats: &Arc<SubscriberStats>,
     ) {
-        let target = self.choose(among, role_pool);
+        let tier = role_pool.tier();
+        let target = self.choose(among, &tier, role_pool);
+        let has_detour = tier.is_narrow && !replaces;
         self.number = number;
         let (pool, stats) = (Arc::clone(role_pool), Arc::clone(stats));
         let dial = async move {
@@ -71,6 +75,7 @@ impl Dials {
             };
             Dialled {
                 number,
+                has_detour,
                 target,
                 result,
             }
@@ -78,13 +83,17 @@ impl Dials {
         self.under_way.spawn(role_pool.runtime.count(dial));
     }
 
-    fn choose(&mut self, among: &[Target], role_pool: &RolePool) -> Target {
+    fn choose(&mut self, among: &[Target], tier: &Tier, role_pool: &RolePool) -> Target {
         let now = Instant::now();
         let is_ready = |target: &&Target| {
             let paused = role_pool.node_table.paused_until(&target.node);
             paused.is_none_or(|until| until <= now)
         };
-        let mut choice: Vec<&Target> = among.iter().filter(is_ready).collect();
+        let is_preferred = |target: &&Target| is_ready(target) && tier.targets.contains(target);
+        let mut choice: Vec<&Target> = among.iter().filter(is_preferred).collect();
+        if choice.is_empty() {
+            choice.extend(among.iter().filter(is_ready));
+        }
         if choice.is_empty() {
             choice.extend(among);
         }

@@ -243,7 +243,7 @@ impl Task {
                 }
             }
             Err(error) => {
-                let is_final = self.role_pool.is_final(&error);
+                let is_final = !dialled.has_detour && self.role_pool.is_final(&error);
                 self.trouble = Some(error);
                 self.course.dial_failed(dialled.number, is_final, now);
             }

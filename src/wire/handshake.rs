@@ -14,6 +14,7 @@ use crate::{
     util::escape::escape,
     wire::{
         connection::WireConnection,
+        info,
         role::{self, RoleReply},
         stream::Stream,
         value::Fields,
@@ -31,6 +32,8 @@ pub(crate) struct Greeting {
     pub(crate) unproven: Option<String>,
     /// Whether it says that it is a node of a Redis Cluster.
     pub(crate) in_cluster_mode: bool,
+    /// The zone that it says it is in.
+    pub(crate) zone: Option<String>,
 }
 
 impl Greeting {
@@ -194,6 +197,7 @@ async fn say_hello(
         detail,
         unproven,
         in_cluster_mode: own.in_cluster_mode,
+        zone: own.zone,
     })
 }
 
@@ -232,6 +236,7 @@ async fn greet_without_hello(
         role,
         detail,
         unproven,
+        zone: None,
         in_cluster_mode: false,
     })
 }
@@ -333,6 +338,7 @@ fn read_role(
 struct OwnWords {
     role: Option<Role>,
     in_cluster_mode: bool,
+    zone: Option<String>,
 }
 
 fn read_hello(hello: &Value) -> RedisResult<OwnWords> {
@@ -356,6 +362,7 @@ fn read_hello(hello: &Value) -> RedisResult<OwnWords> {
             _ => None,
         },
         in_cluster_mode: mode == Some(b"cluster"),
+        zone: fields.get("availability_zone").and_then(info::text_of),
     })
 }
 

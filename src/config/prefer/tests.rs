@@ -22,7 +22,8 @@ fn each_preference_is_read_as_it_is_written() {
         ("nearest:2ms", nearest(2)),
         ("nearest:1s", nearest(1000)),
     ] {
-        assert_eq!(parse(text), Ok(expected), "{text}");
+        assert_eq!(parse(text), Ok(expected.clone()), "{text}");
+        assert_eq!(parse(&expected.to_string()), Ok(expected), "{text}");
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Pool<'a> {
     }
 
     fn connection(&self) -> Box<Entry> {
-        let slot = NodeSlot::take(&self.role_pool, self.role_pool.targets());
+        let slot = NodeSlot::take(&self.role_pool, self.role_pool.allowed());
         let (target, slot) = slot.expect("there is a master");
         Entry::new(Socket::new(1).connection(), slot.opened(), target)
     }

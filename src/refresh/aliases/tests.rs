@@ -86,6 +86,7 @@ impl Known {
         let identity = Identity {
             run_id: Some(run_id.to_owned()),
             timeline: Some(timeline.to_owned()),
+            zone: None,
         };
         self.identities.insert(node(host), identity);
         self

@@ -31,3 +31,21 @@ fn what_is_no_word_is_no_value() {
     }
     assert_eq!(field(&Value::Nil, "run_id"), None);
 }
+
+#[test]
+fn what_an_administrator_has_written_may_have_spaces() {
+    let reply =
+        |value: &str| Value::BulkString(format!("availability_zone:{value}\r\nx:1\r\n").into());
+    for (value, expected) in [
+        ("eu-central-1a", Some("eu-central-1a")),
+        ("Room 7", Some("Room 7")),
+        ("Zürich", Some("Zürich")),
+        ("", None),
+        ("a\tb", None),
+        (&"x".repeat(300), None),
+    ] {
+        let zone = text_field(&reply(value), "availability_zone");
+        assert_eq!(zone.as_deref(), expected, "{value}");
+    }
+    assert_eq!(text_field(&Value::Nil, "availability_zone"), None);
+}

@@ -9,6 +9,7 @@ mod discovery;
 mod fakes;
 mod not_for_replicas;
 mod outages;
+mod preference;
 mod routing;
 mod sentinels;
 mod silent_replicas;

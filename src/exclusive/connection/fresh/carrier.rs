@@ -62,7 +62,7 @@ impl<R: Askable> Carrier<R> for Guard<'_, R> {
     fn can_reach_master(&self) -> bool {
         let is_portable = !self.stays && self.request.is_portable();
         let leads_there = || {
-            let mut targets = self.role_pool().targets().into_iter();
+            let mut targets = self.role_pool().allowed().into_iter();
             targets.any(|target| target.role == Role::Master)
         };
         self.is_movable() && (is_portable || leads_there())
@@ -111,7 +111,7 @@ impl<R: Askable> Guard<'_, R> {
             return Ok(());
         }
         let role_pool = Arc::clone(self.role_pool());
-        let targets = role_pool.targets();
+        let targets = role_pool.allowed();
         if !targets.iter().any(|target| target.node == *node) {
             return Ok(());
         }

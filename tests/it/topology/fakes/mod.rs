@@ -7,5 +7,6 @@ mod balanced;
 mod claims;
 mod discovery;
 mod outages;
+mod preference;
 mod sentinels;
 mod silent_replicas;
