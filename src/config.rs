@@ -164,6 +164,26 @@ pub struct Config {
     /// to [`Prefer::Nobody`].
     pub prefer: Prefer,
 
+    /// How old what reads see may be: every read that asks for nothing else is one of
+    /// [`Freshness::Within`](crate::Freshness::Within) this time, which says what that means and costs.
+    ///
+    /// It is for [`Pool::read`](crate::Pool::read), [`Pool::reader`](crate::Pool::reader) and the reads of
+    /// sessions. A session that has written, or goes on with a token, asks for both: its reads see its
+    /// writes, and nothing older than this. Reads with a requirement of their own
+    /// ([`Multiplexed::after`](crate::Multiplexed::after), [`within`](crate::Multiplexed::within),
+    /// [`with`](crate::Multiplexed::with), [`Pool::read_with`](crate::Pool::read_with)) have that instead;
+    /// [`Freshness::Any`](crate::Freshness::Any) asks for nothing.
+    ///
+    /// What happens where no replica has enough is up to
+    /// [`freshness.otherwise`](FreshnessLimits::otherwise): by default the master serves such a read. While
+    /// there is no master nothing can be proven, so reads wait for it and then fail, or with
+    /// [`Otherwise::Stale`] see what there is. Without effect where `read_from` is [`ReadFrom::Master`].
+    /// The user needs the permission `+info`.
+    ///
+    /// At least 1 second: replicas are a few milliseconds behind as a rule, and less would send reads to the
+    /// master at every hiccup. Defaults to `None`: replicas may be as old as they are.
+    pub max_staleness: Option<Duration>,
+
     /// What a read may cost that must have seen a certain write. Defaults to
     /// [`FreshnessLimits::default`].
     pub freshness: FreshnessLimits,
@@ -259,6 +279,7 @@ impl Config {
             multiplexed: MultiplexedLimits::default(),
             read_from: ReadFrom::default(),
             prefer: Prefer::default(),
+            max_staleness: None,
             freshness: FreshnessLimits::default(),
             protocol: Protocol::default(),
             connect_timeout: Duration::from_secs(2),
@@ -368,6 +389,12 @@ impl Config {
         }
     }
 
+    /// How old what a read sees may be that asks for nothing else. What the master has is never too old.
+    pub(crate) fn staleness_of_reads(&self) -> Option<Duration> {
+        self.max_staleness
+            .filter(|_| self.read_from != ReadFrom::Master)
+    }
+
     /// The address to dial for a node; `None` if the address map panics.
     pub(crate) fn address_of(&self, announced: &Node) -> Option<Node> {
         match &self.address_map {
@@ -429,6 +456,7 @@ impl fmt::Debug for Config {
             multiplexed,
             read_from,
             prefer,
+            max_staleness,
             freshness,
             protocol,
             connect_timeout,
@@ -464,6 +492,7 @@ impl fmt::Debug for Config {
             .field("multiplexed", multiplexed)
             .field("read_from", read_from)
             .field("prefer", prefer)
+            .field("max_staleness", max_staleness)
             .field("freshness", freshness)
             .field("protocol", protocol)
             .field("connect_timeout", connect_timeout)

@@ -61,7 +61,7 @@ const VAIN: Duration = Duration::from_secs(1);
 
 /// What a pool knows of the positions of its nodes. One for all of its connections.
 pub(crate) struct Shared {
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     topology: Arc<Handle>,
     runtime: Arc<Runtime>,
     /// Read by every call that asks for freshness, and hardly ever replaced.
@@ -276,6 +276,17 @@ impl Shared {
             self.replaced.lock().keep(timeline, master);
         }
         Some(asked)
+    }
+
+    /// What covers `own`, and `recent` as well where both are of one history. What nobody knows beside the
+    /// other comes first: it may be a write that a failover has lost.
+    pub(crate) fn both(&self, own: Token, recent: Token) -> Token {
+        let timelines = self.timelines();
+        if timelines.is_further(recent.position(), own.position()) {
+            recent
+        } else {
+            own
+        }
     }
 
     /// Whether the master is known to have got so far.

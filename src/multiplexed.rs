@@ -200,6 +200,15 @@ impl Multiplexed {
         }
     }
 
+    /// The same, for somebody who asks for freshness.
+    #[inline]
+    pub(crate) fn asking_as_well(self, ask: &Arc<dyn Asks>) -> Self {
+        Self {
+            ask: Some(Arc::clone(ask)),
+            ..self
+        }
+    }
+
     #[inline]
     fn connections(&self) -> &SharedConnections {
         self.pool.shared_connections(self.name)

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, PoolName},
     events::Events,
     exclusive::{ExclusivePool, connection::Connection, manager, reaper},
-    freshness::Shared,
+    freshness::{Shared, asks::Asks, requirement::Requirement},
     health::Health,
     multiplexed::{Multiplexed, SharingPool, connections::SharedConnections},
     refresh::{Progress, Refresh},
@@ -54,6 +54,8 @@ pub struct Pool {
 
 struct Inner {
     config: Arc<Config>,
+    /// What reads ask for that ask for nothing else; mostly nothing.
+    usual: Option<Arc<dyn Asks>>,
     topology: Arc<Handle>,
     progress: Arc<Progress>,
     runtime: Arc<Runtime>,
@@ -257,7 +259,12 @@ impl Pool {
     ///
     /// As [`write`](Self::write).
     pub async fn read(&self) -> Result<Connection, Error> {
-        self.inner.connections.read.checkout().await
+        let connection = self.inner.connections.read.checkout().await?;
+        let Some(usual) = &self.inner.usual else {
+            return Ok(connection);
+        };
+        let pool: Arc<dyn SharingPool> = Arc::clone(&self.inner) as Arc<dyn SharingPool>;
+        Ok(connection.asking(Arc::clone(usual), &pool))
     }
 
     /// Does idempotent work on the master, again and again until it succeeds or the time is up.
@@ -382,7 +389,11 @@ impl Pool {
 
     fn share(&self, name: PoolName) -> Multiplexed {
         let pool: Arc<Inner> = Arc::clone(&self.inner);
-        Multiplexed::new(pool, name)
+        let handle = Multiplexed::new(pool, name);
+        match (&self.inner.usual, name) {
+            (Some(usual), PoolName::Read) => handle.asking_as_well(usual),
+            _ => handle,
+        }
     }
 
     /// What both pools are doing now, and what they know of the Sentinels.
@@ -460,7 +471,9 @@ impl Pool {
             PoolName::Write => self.inner.connections.write.role_pool(),
             PoolName::Read => self.inner.connections.read.role_pool(),
         };
-        let (mut handle, ping) = (self.share(name), cmd("PING"));
+        // Whatever reads ask for besides.
+        let pool: Arc<Inner> = Arc::clone(&self.inner);
+        let (mut handle, ping) = (Multiplexed::new(pool, name), cmd("PING"));
         let ping = handle.req_packed_command(&ping);
         match tokio::time::timeout(within, ping).await {
             Err(_) => {
@@ -579,8 +592,13 @@ impl Inner {
             Arc::clone(&progress),
             async move { role_pool.closing().await },
         );
+        let usual = config.staleness_of_reads().map(|age| {
+            let usual: Arc<dyn Asks> = Arc::new(Requirement::Within(age));
+            usual
+        });
         Ok(Self {
             config,
+            usual,
             topology,
             progress,
             runtime,

@@ -28,6 +28,7 @@ impl Config {
     /// - a `db` that is negative or greater than 2147483647;
     /// - a timeout, interval, idle time or lifetime of zero where zero has no meaning, or one of
     ///   more than 36500 days;
+    /// - a `max_staleness` of less than a second;
     /// - `max_active` of 0 or more than 65535, `max_idle` greater than `max_active`, `min_idle`
     ///   greater than `max_idle`;
     /// - a `prefer` without hosts, without the name of a zone, or with no time;
@@ -151,6 +152,13 @@ impl Config {
         positive("command_timeout", self.command_timeout)?;
         positive("sentinel_timeout", Some(self.sentinel_timeout))?;
         positive("refresh_interval", Some(self.refresh_interval))?;
+        any_length("max_staleness", self.max_staleness)?;
+        if let Some(age) = self.max_staleness.filter(|age| *age < SHORTEST_STALENESS) {
+            let reason = "must be at least 1 second: replicas are always a little behind, and less would \
+                          send reads to the master at every hiccup. For single reads there is \
+                          `within`";
+            return Err(ConfigError::new("max_staleness", reason).with_value(age));
+        }
         any_length("failover_timeout", Some(self.failover_timeout))?;
         any_length("freshness.patience", Some(self.freshness.patience))
     }
@@ -299,6 +307,9 @@ fn any_length(
 const MAX_ACTIVE: usize = 65_535;
 /// The greatest index that `SELECT` can read.
 const MAX_DB: i64 = 2_147_483_647;
+/// The master is asked for its position four times in this time, for as long as there are reads, and whenever
+/// replication is held up for as long all reads go to the master.
+const SHORTEST_STALENESS: Duration = Duration::from_secs(1);
 /// Far from where adding a duration to an instant overflows.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 

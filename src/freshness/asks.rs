@@ -17,6 +17,8 @@ pub(crate) enum Need {
     After(Token),
     /// A node that has what the master had this long ago.
     Within(Duration),
+    /// A node that has both.
+    AfterAndWithin(Token, Duration),
     /// The master.
     Master,
     /// A node that has what the master has now: a write of unknown outcome may have been executed, or there

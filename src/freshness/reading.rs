@@ -161,6 +161,11 @@ impl<'a, R: Request, C: Carrier<R>> Reading<'a, R, C> {
                     let token = required.await.unwrap_or_else(|| Err(self.unheard()))?;
                     return Ok(Wanted::Token(token));
                 }
+                Need::AfterAndWithin(token, age) => {
+                    let required = shared.required_within(age, line, self.terms.deadline);
+                    let recent = required.await.unwrap_or_else(|| Err(self.unheard()))?;
+                    return Ok(Wanted::Token(shared.both(token, recent)));
+                }
                 Need::MasterNow { doubts, epoch } => {
                     shared.catch_up(epoch, self.terms.deadline).await;
                     let asked = shared.ask_master(line, self.terms.deadline).await;

@@ -60,7 +60,9 @@ impl Multiplexed {
             Need::Nothing => self.choose()?,
             Need::After(token) if self.doubts_any() => self.choose_for(&token, |_| false)?,
             Need::After(_) => self.choose()?,
-            Need::Within(_) | Need::Master | Need::MasterNow { .. } => return None,
+            Need::Within(_) | Need::AfterAndWithin(..) | Need::Master | Need::MasterNow { .. } => {
+                return None;
+            }
         };
         Some((place, want))
     }

@@ -58,7 +58,7 @@ impl Pool {
         if freshness == Freshness::Master {
             return self.write().await;
         }
-        let connection = self.read().await?;
+        let connection = self.inner.connections.read.checkout().await?;
         let Some(requirement) = Requirement::of(freshness) else {
             return Ok(connection);
         };

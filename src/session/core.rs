@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     record: Mutex<Record>,
     /// As in the record, for reads, of which nothing is kept otherwise.
     is_monotonic: AtomicBool,
+    /// How old what reads see may be.
+    max_staleness: Option<Duration>,
     /// Random, for tokens in doubt. Most sessions need none.
     stranger: OnceLock<u64>,
 }
@@ -37,6 +40,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            max_staleness: shared.config.staleness_of_reads(),
             shared,
             record: Mutex::default(),
             is_monotonic: AtomicBool::new(false),
@@ -79,6 +83,27 @@ impl Core {
         self.record.lock().state(&timelines)
     }
 
+    /// In addition, what every read of this pool needs.
+    fn recent(&self, need: Need) -> Need {
+        match (need, self.max_staleness) {
+            (Need::Nothing, Some(age)) => Need::Within(age),
+            (Need::After(token), Some(age)) => Need::AfterAndWithin(token, age),
+            (need, _) => need,
+        }
+    }
+
+    fn want_of_read(&self, record: &Record, role: Role) -> Want {
+        let needs_anything = self.max_staleness.is_some() || record.needs_anything();
+        // What the master has is not behind.
+        let is_proven = role == Role::Replica && needs_anything;
+        match (is_proven, record.is_monotonic()) {
+            (false, false) => Want::NOTHING,
+            (true, false) => Want::AHEAD,
+            (false, true) => Want::BEHIND,
+            (true, true) => Want::BOTH,
+        }
+    }
+
     fn update(&self, change: impl FnOnce(Record, &Timelines) -> Record) {
         let timelines = self.shared.timelines();
         let mut record = self.record.lock();
@@ -91,20 +116,21 @@ impl Asks for Core {
         if !is_read {
             return Want::BEHIND;
         }
-        want_of_read(&self.record.lock(), role)
+        self.want_of_read(&self.record.lock(), role)
     }
 
     fn need(&self) -> Need {
         let record = self.record.lock();
         let simple = record.simple_need();
-        simple.unwrap_or_else(|| record.need(&self.shared.timelines()))
+        let need = simple.unwrap_or_else(|| record.need(&self.shared.timelines()));
+        self.recent(need)
     }
 
     fn want_and_need(&self, role: Role) -> (Want, Need) {
         let record = self.record.lock();
         let need = record.simple_need();
         let need = need.unwrap_or_else(|| record.need(&self.shared.timelines()));
-        (want_of_read(&record, role), need)
+        (self.want_of_read(&record, role), self.recent(need))
     }
 
     fn settled(&self, answers: &Answers, is_read: bool) {
@@ -150,17 +176,6 @@ impl Asks for Core {
         if state != SessionState::Consistent {
             self.update(|record, _| record.told(state));
         }
-    }
-}
-
-fn want_of_read(record: &Record, role: Role) -> Want {
-    // What the master has is not behind.
-    let is_proven = role == Role::Replica && record.needs_anything();
-    match (is_proven, record.is_monotonic()) {
-        (false, false) => Want::NOTHING,
-        (true, false) => Want::AHEAD,
-        (false, true) => Want::BEHIND,
-        (true, true) => Want::BOTH,
     }
 }
 

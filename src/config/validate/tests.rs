@@ -10,7 +10,7 @@ fn valid() -> Config {
 
 #[test]
 fn boundary_values_are_accepted() {
-    let accepted: [fn(&mut Config); 27] = [
+    let accepted: [fn(&mut Config); 29] = [
         |c| c.master_name = "My_master-1.eu".into(),
         |c| c.password = Some("p w\n".into()),
         |c| (c.username, c.password) = (Some("ü".into()), Some("p".into())),
@@ -24,6 +24,8 @@ fn boundary_values_are_accepted() {
         |c| c.failover_timeout = Duration::ZERO,
         |c| c.freshness.patience = Duration::ZERO,
         |c| c.freshness.patience = CENTURY,
+        |c| c.max_staleness = Some(Duration::from_secs(1)),
+        |c| c.max_staleness = Some(CENTURY),
         |c| c.prefer = Prefer::Zone("Room 7".into()),
         |c| c.refresh_interval = Duration::from_nanos(1),
         |c| c.write.max_active = 1,

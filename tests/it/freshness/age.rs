@@ -134,3 +134,49 @@ async fn without_the_master_no_age_can_be_proven() {
     // A longer age is still served by what was known before.
     assert_eq!(get(pool.reader().within(LONG), "k").await, Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_max_staleness_no_read_sees_anything_older_unless_it_says_so() {
+    let servers = trio();
+    let [master, held, _] = servers.nodes() else {
+        unreachable!()
+    };
+    let pool = pool_on(servers.nodes(), |config| {
+        config.max_staleness = Some(Duration::from_secs(1));
+    })
+    .await;
+    put(master, "k", 0);
+    in_step(master, 2);
+    let session = pool.session();
+    let () = session.writer().set("own", 1).await.unwrap();
+    in_step(master, 2);
+    hold(held);
+    put(master, "k", 1);
+    sleep(Duration::from_millis(1100)).await;
+    for _ in 0..20 {
+        assert_eq!(get(pool.reader(), "k").await, Some(1));
+        let mut conn = pool.read().await.unwrap();
+        assert_eq!(conn.get::<_, i64>("k").await.unwrap(), 1);
+        // It has not written, and goes on with nothing.
+        assert_eq!(get(pool.session().reader(), "k").await, Some(1));
+        // Both replicas have what this one has written.
+        assert_eq!(get(session.reader(), "k").await, Some(1));
+        let mut conn = session.read().await.unwrap();
+        assert_eq!(conn.get::<_, i64>("k").await.unwrap(), 1);
+    }
+    eventually("a read that asks for nothing is stale", LONG, || async {
+        get(pool.reader().with(Freshness::Any), "k").await == Some(0)
+    })
+    .await;
+    eventually("so is one over a connection of its own", LONG, || async {
+        let mut conn = pool.read_with(Freshness::Any).await.unwrap();
+        conn.get::<_, i64>("k").await.unwrap() == 0
+    })
+    .await;
+    // A read after a token has that instead.
+    let token = session.token().unwrap();
+    eventually("an old token is no younger", LONG, || async {
+        get(pool.reader().after(&token), "k").await == Some(0)
+    })
+    .await;
+}
