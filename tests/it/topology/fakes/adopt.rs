@@ -288,7 +288,7 @@ async fn a_failover_whose_sentinels_all_die_is_over_when_the_nodes_say_so() {
     })
     .await;
     let sign = pool.status().fence.sign.expect("the fence is up");
-    assert!(sign.contains("SelectedReplica"), "{sign}");
+    assert!(sign.contains("+selected-slave"), "{sign}");
     assert_eq!(waiting.await.unwrap(), Ok(old));
     assert_eq!(pool.status().fence.sign, None);
 }
