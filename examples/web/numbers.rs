@@ -3,13 +3,14 @@
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
 use redis_rw_pool::{Need, Pool};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) fn routes(pool: Pool) -> Router {
     Router::new()
@@ -21,11 +22,17 @@ pub(crate) fn routes(pool: Pool) -> Router {
         .with_state(pool)
 }
 
-async fn metrics(State(pool): State<Pool>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, OPENMETRICS)],
-        pool.status().openmetrics(),
-    )
+/// Prometheus asks for OpenMetrics. Others, as `promtool check metrics`, know the older format only.
+async fn metrics(State(pool): State<Pool>, headers: HeaderMap) -> impl IntoResponse {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    let status = pool.status();
+    let (format, text) = if accepted.any(|value| value.contains("application/openmetrics-text")) {
+        (OPENMETRICS, status.openmetrics())
+    } else {
+        (PLAIN, status.prometheus())
+    };
+    ([(header::CONTENT_TYPE, format)], text)
 }
 
 /// Says nothing of Redis: a restart of this program would not bring it back.

@@ -41,16 +41,25 @@ impl Backend {
     }
 
     async fn ask(&self, request: &str) -> TcpStream {
+        self.ask_as(request, "*/*").await
+    }
+
+    async fn ask_as(&self, request: &str, accept: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let request = format!("{request} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        let head = format!("Host: here\r\nAccept: {accept}\r\nConnection: close");
+        let request = format!("{request} HTTP/1.1\r\n{head}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
     }
 
     /// The whole answer, head and body.
     async fn get(&self, path: &str) -> String {
+        self.get_as(path, "*/*").await
+    }
+
+    async fn get_as(&self, path: &str, accept: &str) -> String {
         let mut answer = String::new();
-        let mut stream = self.ask(&format!("GET {path}")).await;
+        let mut stream = self.ask_as(&format!("GET {path}"), accept).await;
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     }

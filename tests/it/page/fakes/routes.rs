@@ -59,8 +59,8 @@ async fn every_route_answers() {
         ("/", "text/html; charset=utf-8", "</html>"),
         (
             "/metrics",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            "\n# EOF\n",
+            "text/plain; version=0.0.4; charset=utf-8",
+            "# TYPE redis_rw_pool_fence gauge\n",
         ),
         ("/live", "text/plain; charset=utf-8", "alive"),
         (
@@ -84,6 +84,10 @@ async fn every_route_answers() {
         assert!(answer.contains(part), "{path}: {answer}");
     }
     assert_eq!(backend.code("/nothing").await, 404);
+    let wanted = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let answer = backend.get_as("/metrics", wanted).await;
+    assert!(answer.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0;"));
+    assert!(answer.contains("\n# EOF\n"));
     let status = backend.get("/status").await;
     let status = status.split_once("\r\n\r\n").expect("it has a body").1;
     let status: Value = serde_json::from_str(status).unwrap();
