@@ -44,7 +44,7 @@ async fn a_planned_failover_is_told_in_order_and_the_pool_stays_ready() {
             all.lock().push(event);
         }
     });
-    let watched = pool.clone();
+    let (watched, before) = (pool.clone(), old.clone());
     let ready = tokio::spawn(async move {
         let mut least = watched.health();
         loop {
@@ -52,7 +52,7 @@ async fn a_planned_failover_is_told_in_order_and_the_pool_stays_ready() {
             assert!(health.is_ready(Need::Both), "{health}");
             if !health.writes.is_able() {
                 least = health;
-            } else if !least.writes.is_able() {
+            } else if watched.topology().master.as_ref() != Some(&before) {
                 return least;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
