@@ -127,7 +127,7 @@ api-check: ## docs/public-api.txt is what the code says
 	@scripts/list-public-api --check
 
 # The library without features, and with each that is used by itself. `make lint` has all at once.
-FEATURES := json serde tls tls-ring,tls-webpki-roots tls-aws-lc-rs,tls-native-roots
+FEATURES := json metrics serde stream tls tls-ring,tls-webpki-roots tls-aws-lc-rs,tls-native-roots
 # `make lint` checks benchmarks and examples, and `make test` builds the examples.
 build-all: ## what neither lint nor tests check: fuzz targets; the library with each feature by itself
 	# A check does not link, so libFuzzer need not be compiled.
