@@ -108,10 +108,9 @@ impl Example {
             "the example does not serve /metrics and /visits",
             || {
                 let numbers = http::get(port, "/metrics");
-                Ok(
-                    numbers.is_ok_and(|(status, body)| status == 200 && body.ends_with("# EOF\n"))
-                        && http::get(port, "/visits").is_ok_and(|(status, _)| status == 200),
-                )
+                Ok(numbers.is_ok_and(|(status, body)| {
+                    status == 200 && body.contains("\nredis_rw_pool_fence ")
+                }) && http::get(port, "/visits").is_ok_and(|(status, _)| status == 200))
             },
         )?;
         Ok(this)
