@@ -11,6 +11,7 @@ mod freshness_limits;
 mod given;
 mod host_pattern;
 mod limits;
+mod measure;
 mod multiplexed_limits;
 mod prefer;
 mod reply_limits;
@@ -42,6 +43,7 @@ pub use crate::config::{
     freshness_limits::{FreshnessLimits, OnLost, Otherwise},
     host_pattern::HostPattern,
     limits::PoolLimits,
+    measure::Measure,
     multiplexed_limits::MultiplexedLimits,
     prefer::Prefer,
     reply_limits::ReplyLimits,
@@ -146,6 +148,9 @@ pub struct Config {
     /// At most 128 bytes, without control characters. Defaults to `None`: the master name, or without
     /// Sentinels the first of the [`nodes`](Self::nodes).
     pub name: Option<String>,
+
+    /// What the pool takes the time of. Defaults to [`Measure::Connections`].
+    pub measure: Measure,
 
     /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
     pub write: PoolLimits,
@@ -274,6 +279,7 @@ impl Config {
             db: 0,
             client_name: None,
             name: None,
+            measure: Measure::default(),
             write: PoolLimits::default(),
             read: PoolLimits::default(),
             multiplexed: MultiplexedLimits::default(),
@@ -451,6 +457,7 @@ impl fmt::Debug for Config {
             db,
             client_name,
             name,
+            measure,
             write,
             read,
             multiplexed,
@@ -487,6 +494,7 @@ impl fmt::Debug for Config {
             .field("db", db)
             .field("client_name", client_name)
             .field("name", name)
+            .field("measure", measure)
             .field("write", write)
             .field("read", read)
             .field("multiplexed", multiplexed)

@@ -352,8 +352,8 @@ mod util;
 pub use config::tls::{SentinelTls, ServerName, Tls, TlsBuilder, TlsError, Verify};
 pub use config::{
     AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, FreshnessLimits,
-    HostPattern, MultiplexedLimits, OnLost, Otherwise, PoolLimits, Prefer, Protocol, ReadFrom,
-    ReplyLimits, Secret,
+    HostPattern, Measure, MultiplexedLimits, OnLost, Otherwise, PoolLimits, Prefer, Protocol,
+    ReadFrom, ReplyLimits, Secret,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,
@@ -375,8 +375,8 @@ pub use retry_write::{Retry, work_error::WorkError};
 pub use rustls;
 pub use session::Session;
 pub use status::{
-    FenceStatus, MasterStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
-    TlsStatus,
+    Durations, FenceStatus, MasterStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind,
+    Status, TlsStatus,
     dials::FailedDial,
     discard::{Discard, Discards},
     failures::Failures,

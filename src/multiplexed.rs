@@ -162,11 +162,16 @@ pub struct Multiplexed {
     ask: Option<Arc<dyn Asks>>,
     /// Whether the last read returned what there was.
     was_stale: bool,
+    /// Each call is measured.
+    watched: bool,
 }
 
 /// The pool that a handle belongs to and keeps running.
 pub(crate) trait SharingPool: Line {
     fn shared_connections(&self, name: PoolName) -> &SharedConnections;
+
+    /// Whether each of a caller's commands is measured.
+    fn watches_calls(&self) -> bool;
 }
 
 /// More than one: a node may lose a script again at once, to a `SCRIPT FLUSH`, and a pipeline may be
@@ -184,6 +189,7 @@ impl Multiplexed {
             slot: Slot::default(),
             ask: None,
             was_stale: false,
+            watched: false,
         }
     }
 
@@ -207,6 +213,12 @@ impl Multiplexed {
             ask: Some(Arc::clone(ask)),
             ..self
         }
+    }
+
+    /// The same, for a caller whose calls are watched or not. A handle of the pool's own never is.
+    #[inline]
+    pub(crate) fn watched(self, watched: bool) -> Self {
+        Self { watched, ..self }
     }
 
     #[inline]
@@ -402,6 +414,38 @@ impl Multiplexed {
         Ok(replies)
     }
 
+    /// Sends a caller's pipeline, if it may be sent at all.
+    #[inline]
+    async fn send_pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        for cmd in pipeline.cmd_iter() {
+            self.ensure_shareable(cmd)
+                .inspect_err(|_| self.count_refused())?;
+        }
+        if pipeline.is_empty() && !pipeline.is_transaction() {
+            return Err(command::empty());
+        }
+        let replies = self.send_whole(pipeline).await;
+        let request = PipelineRequest::of(pipeline);
+        if !matches!(&replies, Ok(replies) if !request.has_error(replies)) {
+            self.count_outcome(request, &replies);
+        }
+        replies
+    }
+
+    /// As a caller's command is sent, where each of them is watched.
+    #[cold]
+    async fn send_watched(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        let role_pool = Arc::clone(self.role_pool());
+        role_pool.timed(SingleCommand::new(self, cmd)).await
+    }
+
+    /// As [`send_pipeline`](Self::send_pipeline), where each call is watched.
+    #[cold]
+    async fn send_pipeline_watched(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        let role_pool = Arc::clone(self.role_pool());
+        role_pool.timed(self.send_pipeline(pipeline)).await
+    }
+
     #[cold]
     fn needs_own_connection(&self, cmd: &Cmd) -> RedisError {
         if Kind::of(cmd) == Kind::Subscribe {
@@ -454,6 +498,9 @@ fn less_busy(open: &[Arc<SharedConnection>], first: usize, second: usize) -> Opt
 
 impl ConnectionLike for Multiplexed {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        if self.watched {
+            return Box::pin(self.send_watched(cmd));
+        }
         Box::pin(SingleCommand::new(self, cmd))
     }
 
@@ -464,19 +511,12 @@ impl ConnectionLike for Multiplexed {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            for cmd in pipeline.cmd_iter() {
-                self.ensure_shareable(cmd)
-                    .inspect_err(|_| self.count_refused())?;
-            }
-            if pipeline.is_empty() && !pipeline.is_transaction() {
-                return Err(command::empty());
-            }
-            let replies = self.send_whole(pipeline).await;
-            let request = PipelineRequest::of(pipeline);
-            if !matches!(&replies, Ok(replies) if !request.has_error(replies)) {
-                self.count_outcome(request, &replies);
-            }
-            pipeline::conclude(pipeline, replies?, offset, count).await
+            let replies = if self.watched {
+                Box::pin(self.send_pipeline_watched(pipeline)).await?
+            } else {
+                self.send_pipeline(pipeline).await?
+            };
+            pipeline::conclude(pipeline, replies, offset, count).await
         })
     }
 
@@ -488,7 +528,7 @@ impl ConnectionLike for Multiplexed {
 impl Clone for Multiplexed {
     #[inline]
     fn clone(&self) -> Self {
-        Self::asking(Arc::clone(&self.pool), self.name, self.ask.clone())
+        Self::asking(Arc::clone(&self.pool), self.name, self.ask.clone()).watched(self.watched)
     }
 }
 

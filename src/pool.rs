@@ -25,7 +25,7 @@ use crate::{
     retry_write::{self, Retry, SharedLender, work_error::WorkError},
     role_pool::RolePool,
     session::SessionPool,
-    status::{Status, subscriber::SubscriberStats},
+    status::{Durations, Status, subscriber::SubscriberStats},
     topology::{Handle, Topology},
     util::{abort_on_drop::AbortOnDrop, runtime::Runtime},
 };
@@ -56,6 +56,8 @@ struct Inner {
     config: Arc<Config>,
     /// What reads ask for that ask for nothing else; mostly nothing.
     usual: Option<Arc<dyn Asks>>,
+    /// Whether each of a caller's commands is measured.
+    watches_calls: bool,
     topology: Arc<Handle>,
     progress: Arc<Progress>,
     runtime: Arc<Runtime>,
@@ -389,7 +391,7 @@ impl Pool {
 
     fn share(&self, name: PoolName) -> Multiplexed {
         let pool: Arc<Inner> = Arc::clone(&self.inner);
-        let handle = Multiplexed::new(pool, name);
+        let handle = Multiplexed::new(pool, name).watched(self.inner.watches_calls);
         match (&self.inner.usual, name) {
             (Some(usual), PoolName::Read) => handle.asking_as_well(usual),
             _ => handle,
@@ -597,6 +599,7 @@ impl Inner {
             usual
         });
         Ok(Self {
+            watches_calls: connections.role_pool().calls.is_some(),
             config,
             usual,
             topology,
@@ -645,6 +648,7 @@ impl Inner {
             sentinel: self.progress.status(),
             fence: self.progress.fence_status(),
             freshness: self.connections.role_pool().freshness.status(),
+            durations: self.connections.durations(),
             subscriber: self.subscribers.status(),
             master_error: topology.master_error.clone(),
             topology,
@@ -683,6 +687,11 @@ impl SharingPool for Inner {
             PoolName::Write => &self.connections.writer,
             PoolName::Read => &self.connections.reader,
         }
+    }
+
+    #[inline]
+    fn watches_calls(&self) -> bool {
+        self.watches_calls
     }
 }
 
@@ -740,6 +749,15 @@ impl Connections {
     /// That of the write pool. Use it only for what both pools share: runtime, topology, closing.
     fn role_pool(&self) -> &Arc<RolePool> {
         self.write.role_pool()
+    }
+
+    /// How long calls took, if that is measured.
+    fn durations(&self) -> Option<Durations> {
+        let of = |pool: &ExclusivePool| pool.role_pool().calls.as_ref()?.durations();
+        Some(Durations {
+            write: of(&self.write)?,
+            read: of(&self.read)?,
+        })
     }
 
     /// Starts the tasks that maintain them.

@@ -3,6 +3,7 @@
 //! Its limits, the nodes it may go to, what it has open, and what those nodes said.
 
 mod balance;
+pub(crate) mod calls;
 pub(crate) mod coarse_clock;
 pub(crate) mod connect;
 mod errors;
@@ -33,6 +34,7 @@ use crate::{
     refresh::Progress,
     role_pool::{
         balance::{Balance, Share},
+        calls::Calls,
         coarse_clock::CoarseClock,
         lazy_timeout::LazyTimeout,
         node_table::NodeTable,
@@ -54,6 +56,8 @@ pub(crate) struct RolePool {
     progress: Arc<Progress>,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stats: Stats,
+    /// Mostly nothing.
+    pub(crate) calls: Option<Box<Calls>>,
     pub(crate) scripts: Arc<Scripts>,
     /// What is known of the nodes' positions. One for both pools.
     pub(crate) freshness: Arc<Shared>,
@@ -85,6 +89,7 @@ impl RolePool {
         let lazy_timeout = LazyTimeout::new(limits(&config, name).wait_timeout);
         Self {
             name,
+            calls: Calls::of(&config),
             config,
             topology,
             progress,

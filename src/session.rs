@@ -188,7 +188,8 @@ impl Session {
     }
 
     fn share(&self, name: PoolName) -> Multiplexed {
-        Multiplexed::asking(self.sharing_pool(), name, Some(self.asks()))
+        let watched = self.pool.watches_calls();
+        Multiplexed::asking(self.sharing_pool(), name, Some(self.asks())).watched(watched)
     }
 
     async fn lend(&self, name: PoolName) -> Result<Connection, Error> {

@@ -60,6 +60,9 @@ pub struct Status {
     pub fence: FenceStatus,
     /// Reads that were to see a certain write, and how far behind the replicas are.
     pub freshness: FreshnessStatus,
+    /// How long calls took. `None` unless [`Config::measure`](crate::Config::measure) is
+    /// [`Measure::Commands`](crate::Measure::Commands).
+    pub durations: Option<Durations>,
     /// What [`Pool::subscriber`](crate::Pool::subscriber) has made.
     pub subscriber: SubscriberStatus,
     /// Why the master could not be reached when it was last asked for its role. `None` when all is
@@ -223,6 +226,18 @@ pub struct MultiplexedStatus {
     /// Commands and pipelines that were refused before they were sent, because they need a connection of
     /// their own or the master.
     pub refused: u64,
+}
+
+/// How long calls took, from the first look for a connection to the reply. A call is one command, or one
+/// pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Durations {
+    /// Over connections of [`Pool::write`](crate::Pool::write) and [`Pool::writer`](crate::Pool::writer).
+    pub write: Histogram,
+    /// Over connections of [`Pool::read`](crate::Pool::read) and [`Pool::reader`](crate::Pool::reader).
+    pub read: Histogram,
 }
 
 /// Which Sentinels answer, and what they say.

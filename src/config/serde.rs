@@ -13,8 +13,8 @@ use serde::{
 
 use crate::{
     config::{
-        AddressMap, Adopt, Config, ConfigError, FreshnessLimits, MultiplexedLimits, OnLost,
-        Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
+        AddressMap, Adopt, Config, ConfigError, FreshnessLimits, Measure, MultiplexedLimits,
+        OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
         given::{self, Given},
         settings::{self, Kind, NAMES, Refusal, Value},
     },
@@ -265,6 +265,7 @@ macro_rules! value_from_text {
 value_from_text! {
     ReadFrom, "read_from", |value| value.read_from();
     Protocol, "protocol", |value| value.protocol();
+    Measure, "measure", |value| value.measure();
     Adopt, "adopt", |value| value.adopt();
     Otherwise, "otherwise", |value| value.otherwise();
     OnLost, "lost", |value| value.on_lost();

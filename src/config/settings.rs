@@ -10,7 +10,7 @@ use std::{str::FromStr, time::Duration};
 use crate::config::tls::{SentinelTls, Verify};
 use crate::{
     config::{
-        AddressMap, Adopt, Config, ConfigError, CredentialsSource, FreshnessLimits,
+        AddressMap, Adopt, Config, ConfigError, CredentialsSource, FreshnessLimits, Measure,
         MultiplexedLimits, OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
         address, prefer, tls_settings::TlsSettings,
     },
@@ -32,6 +32,7 @@ pub(super) const NAMES: &[&str] = &[
     "db",
     "client_name",
     "name",
+    "measure",
     "read_from",
     "prefer",
     "max_staleness",
@@ -122,6 +123,7 @@ pub(super) fn set(draft: &mut Draft, name: &str, value: Value<'_>) -> Result<(),
         "db" => config.db = value.db()?,
         "client_name" => config.client_name = Some(value.text()?),
         "name" => config.name = Some(value.text()?),
+        "measure" => config.measure = value.measure()?,
         "read_from" => config.read_from = value.read_from()?,
         "prefer" => config.prefer = prefer::parse(&value.text()?)?,
         "max_staleness" => config.max_staleness = value.optional(Value::duration)?,
@@ -427,6 +429,14 @@ impl<'a> Value<'a> {
             _ => {
                 Err("must be `replica_preferred`, `replica`, `master`, `master_preferred` or `any`")
             }
+        }
+    }
+
+    pub(super) fn measure(self) -> Result<Measure, &'static str> {
+        match self.text {
+            "connections" => Ok(Measure::Connections),
+            "commands" => Ok(Measure::Commands),
+            _ => Err("must be `connections` or `commands`"),
         }
     }
 

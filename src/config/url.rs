@@ -47,6 +47,7 @@ impl Config {
     /// | `password_file`, `sentinel_password_file` | path of a file, see [`CredentialsSource::file`](crate::CredentialsSource::file) |
     /// | `address_map` | `announced=dialled`, with commas between pairs |
     /// | `read_from` | `replica_preferred`, `replica`, `master`, `master_preferred`, `any` |
+    /// | `measure` | `connections`, `commands` |
     /// | `protocol` | `resp2`, `resp3` |
     /// | `adopt` | `announced`, `promoted` |
     /// | `connect_timeout`, `sentinel_timeout`, `refresh_interval`, `failover_timeout` | duration |

@@ -28,7 +28,7 @@ use crate::{
         transaction::Effect,
     },
     node::{Node, Role},
-    retry::request::{PipelineRequest, Request},
+    retry::request::{Askable, PipelineRequest, Request},
     status::discard::Discard,
     topology::Target,
     wire::{
@@ -133,12 +133,15 @@ pub struct Connection {
     ask: Option<Arc<Ask>>,
     /// Whether the last read returned what there was, though it was to see more.
     was_stale: bool,
+    /// Each call is measured.
+    watched: bool,
 }
 
 impl Connection {
     pub(crate) fn new(object: Object<Manager>) -> Self {
         Self {
             db: object.role_pool().config.db,
+            watched: object.role_pool().calls.is_some(),
             object: Some(object),
             away: None,
             owner: None,
@@ -252,6 +255,24 @@ impl Connection {
         result
     }
 
+    /// As a caller's command is sent, where each of them is watched. `asks` is whether it may ask for
+    /// freshness.
+    #[cold]
+    async fn send_watched<R: Askable>(&mut self, request: R, asks: bool) -> RedisResult<R::Reply> {
+        let Some(object) = &self.object else {
+            return self.send(request).await;
+        };
+        let role_pool = Arc::clone(object.role_pool());
+        let call = async {
+            if asks {
+                self.send_asking(request).await
+            } else {
+                self.send(request).await
+            }
+        };
+        role_pool.timed(call).await
+    }
+
     /// Counts how a request ended that may have failed.
     #[cold]
     fn count_outcome<R: Request>(&self, request: R, result: &RedisResult<R::Reply>) {
@@ -325,6 +346,9 @@ impl Connection {
     }
 
     pub(crate) async fn command(&mut self, cmd: &Cmd) -> RedisResult<Value> {
+        if self.watched {
+            return Box::pin(self.send_watched(cmd, false)).await;
+        }
         self.send(cmd).await
     }
 
@@ -367,6 +391,9 @@ impl Connection {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         self.remember(cmd);
+        if self.watched {
+            return Box::pin(self.send_watched(cmd, true));
+        }
         if self.ask.is_some() {
             return Box::pin(self.send_asking(cmd));
         }
@@ -384,7 +411,9 @@ impl ConnectionLike for Connection {
                 self.remember(cmd);
             }
             let request = PipelineRequest::of(pipeline);
-            let replies = if self.ask.is_some() {
+            let replies = if self.watched {
+                Box::pin(self.send_watched(request, true)).await?
+            } else if self.ask.is_some() {
                 Box::pin(self.send_asking(request)).await?
             } else {
                 self.send(request).await?

@@ -67,6 +67,7 @@ pub(crate) fn visit(status: &Status, sink: &mut impl Sink) {
     connections::connections(&pools, sink);
     connections::times(&pools, sink);
     commands::commands(&pools, sink);
+    commands::durations(status, sink);
     topology::writes(status, sink);
     topology::replicas(status, sink);
     topology::sentinels(status, sink);

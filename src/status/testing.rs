@@ -6,8 +6,8 @@ use crate::{
     error::Reports,
     node::Node,
     status::{
-        FenceStatus, MasterStatus, MultiplexedStatus, PoolStatus, SentinelStatus, SignKind, Status,
-        TlsStatus,
+        Durations, FenceStatus, MasterStatus, MultiplexedStatus, PoolStatus, SentinelStatus,
+        SignKind, Status, TlsStatus,
         discard::{Discard, Discards},
         failures::Failures,
         freshness::{FreshnessStats, FreshnessStatus, NodeLag},
@@ -32,6 +32,7 @@ pub(crate) fn nothing(name: &str) -> Status {
         sentinel: SentinelStatus::default(),
         fence: FenceStatus::default(),
         freshness: FreshnessStats::default().counters(),
+        durations: None,
         subscriber: SubscriberStatus::default(),
         master_error: None,
         tls: None,
@@ -123,6 +124,10 @@ pub(crate) fn everything(text: &str) -> Status {
             }],
             ..FreshnessStats::default().counters()
         },
+        durations: Some(Durations {
+            write: times.snapshot(),
+            read: times.snapshot(),
+        }),
         subscriber: SubscriberStatus {
             subscribers: 1,
             channels: 2,

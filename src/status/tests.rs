@@ -109,6 +109,7 @@ fn everything_that_is_reported_can_be_serialized() {
             }],
             ..FreshnessStats::default().counters()
         },
+        durations: Some(Durations::default()),
         subscriber: SubscriberStatus {
             gaps: 3,
             ..SubscriberStatus::default()
@@ -135,6 +136,7 @@ fn everything_that_is_reported_can_be_serialized() {
     let lag = serde_json::json!([{ "node": "b:1", "bytes": 7, "time": 0.5 }]);
     assert_eq!(json["freshness"]["nodes"], lag);
     assert_eq!(json["freshness"]["proven"], 0);
+    assert_eq!(json["durations"]["read"]["count"], 0);
     assert_eq!(json["subscriber"]["gaps"], 3);
     assert_eq!(json["tls"]["reloads"], 2);
     assert!(json["fence"]["up_for"].is_null() && json["master_error"].is_null());

@@ -36,6 +36,10 @@ impl SharingPool for Owner {
     fn shared_connections(&self, _: PoolName) -> &SharedConnections {
         &self.0
     }
+
+    fn watches_calls(&self) -> bool {
+        false
+    }
 }
 
 struct Model {

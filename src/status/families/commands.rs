@@ -3,8 +3,8 @@
 use crate::{
     error::outcome::Outcome,
     status::{
-        PoolStatus,
-        families::{POOL, Pools, ROLES, Sink, counter, each, gauge, labelled},
+        PoolStatus, Status,
+        families::{POOL, Pools, ROLES, Sink, counter, each, gauge, histogram, labelled},
     },
 };
 
@@ -52,6 +52,22 @@ pub(super) fn commands(pools: &Pools<'_>, sink: &mut impl Sink) {
         pools.all(|pool| pool.refused, |shared| shared.refused),
     );
     errors(pools, sink);
+}
+
+/// How long calls took, if that is measured.
+pub(super) fn durations(status: &Status, sink: &mut impl Sink) {
+    let Some(durations) = &status.durations else {
+        return;
+    };
+    let family = histogram(
+        "db_client_operation_duration_seconds",
+        "How long calls took, waits included.",
+    );
+    sink.family(&family);
+    for (times, role) in [&durations.write, &durations.read].into_iter().zip(ROLES) {
+        let labels = [("db_system_name", "redis"), ("redis_rw_pool_role", role)];
+        sink.histogram(&family, &labels, times);
+    }
 }
 
 fn errors(pools: &Pools<'_>, sink: &mut impl Sink) {

@@ -1,5 +1,6 @@
 //! What a pool counts and tells.
 
+mod durations;
 mod events;
 mod health;
 mod numbers;
