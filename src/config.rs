@@ -22,6 +22,7 @@ mod settings;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 mod tls_settings;
+mod trace;
 mod url;
 mod validate;
 
@@ -48,6 +49,7 @@ pub use crate::config::{
     prefer::Prefer,
     reply_limits::ReplyLimits,
     secret::Secret,
+    trace::Trace,
 };
 
 /// Where the Sentinels are, which master they watch, and how the pool behaves.
@@ -151,6 +153,9 @@ pub struct Config {
 
     /// What the pool takes the time of. Defaults to [`Measure::Connections`].
     pub measure: Measure,
+
+    /// What the pool tells `tracing` of each call. Defaults to [`Trace::Errors`].
+    pub trace: Trace,
 
     /// Limits of the pool of connections to the master. Defaults to [`PoolLimits::default`].
     pub write: PoolLimits,
@@ -280,6 +285,7 @@ impl Config {
             client_name: None,
             name: None,
             measure: Measure::default(),
+            trace: Trace::default(),
             write: PoolLimits::default(),
             read: PoolLimits::default(),
             multiplexed: MultiplexedLimits::default(),
@@ -458,6 +464,7 @@ impl fmt::Debug for Config {
             client_name,
             name,
             measure,
+            trace,
             write,
             read,
             multiplexed,
@@ -495,6 +502,7 @@ impl fmt::Debug for Config {
             .field("client_name", client_name)
             .field("name", name)
             .field("measure", measure)
+            .field("trace", trace)
             .field("write", write)
             .field("read", read)
             .field("multiplexed", multiplexed)

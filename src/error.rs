@@ -2,6 +2,7 @@
 
 pub(crate) mod code;
 pub(crate) mod failure;
+pub(crate) mod label;
 pub(crate) mod outcome;
 pub(crate) mod reply_class;
 

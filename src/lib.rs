@@ -353,7 +353,7 @@ pub use config::tls::{SentinelTls, ServerName, Tls, TlsBuilder, TlsError, Verify
 pub use config::{
     AddressMap, Adopt, Ask, Config, ConfigError, Credentials, CredentialsSource, FreshnessLimits,
     HostPattern, Measure, MultiplexedLimits, OnLost, Otherwise, PoolLimits, Prefer, Protocol,
-    ReadFrom, ReplyLimits, Secret,
+    ReadFrom, ReplyLimits, Secret, Trace,
 };
 pub use error::{
     DialState, Error, PoolName, Reports,

@@ -8,11 +8,13 @@ mod retry;
 mod retry_budget;
 mod single_command;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::poll_fn, pin::Pin, sync::Arc};
 
+use parking_lot::Mutex;
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
 };
+use tracing::Instrument;
 
 use crate::{
     error::{
@@ -27,7 +29,7 @@ use crate::{
         single_command::SingleCommand,
     },
     retry::request::{Askable, PipelineRequest, Request},
-    role_pool::{RolePool, scripts},
+    role_pool::{RolePool, calls::Course, scripts},
     status::failures::CommandStats,
     util::jitter,
     wire::{
@@ -162,15 +164,17 @@ pub struct Multiplexed {
     ask: Option<Arc<dyn Asks>>,
     /// Whether the last read returned what there was.
     was_stale: bool,
-    /// Each call is measured.
+    /// Each call is measured or traced.
     watched: bool,
+    /// What the call under way goes through, while one is traced.
+    course: Option<Arc<Mutex<Course>>>,
 }
 
 /// The pool that a handle belongs to and keeps running.
 pub(crate) trait SharingPool: Line {
     fn shared_connections(&self, name: PoolName) -> &SharedConnections;
 
-    /// Whether each of a caller's commands is measured.
+    /// Whether each of a caller's commands is measured or traced.
     fn watches_calls(&self) -> bool;
 }
 
@@ -190,6 +194,7 @@ impl Multiplexed {
             ask: None,
             was_stale: false,
             watched: false,
+            course: None,
         }
     }
 
@@ -240,7 +245,10 @@ impl Multiplexed {
         match result {
             Ok(reply) if request.has_error(reply) => self.stats().failed(request.outcome(reply)),
             Ok(_) => {}
-            Err(error) => self.stats().failed(outcome(error)),
+            Err(error) => {
+                self.stats().failed(outcome(error));
+                self.role_pool().tell_unknown(request, error);
+            }
         }
     }
 
@@ -325,7 +333,10 @@ impl Multiplexed {
         let Some(place) = self.choose() else {
             return Box::pin(self.retry(request, None)).await;
         };
-        let connection = self.chosen(place);
+        let connection = chosen_from(self.seen.as_ref(), place);
+        if let Some(course) = &self.course {
+            course.lock().note(&connection.target.node);
+        }
         let outcome = request
             .over_shared(&connection.mux, Want::NOTHING, None)
             .await;
@@ -436,14 +447,48 @@ impl Multiplexed {
     #[cold]
     async fn send_watched(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let role_pool = Arc::clone(self.role_pool());
-        role_pool.timed(SingleCommand::new(self, cmd)).await
+        let call = role_pool.begin_call(cmd);
+        self.course = call.course().cloned();
+        let span = call.span();
+        let result = {
+            let mut command = SingleCommand::new(self, cmd);
+            let mut is_first = true;
+            let sent = poll_fn(|cx| {
+                let polled = Pin::new(&mut command).poll(cx);
+                if let Some(course) = call.course().filter(|_| is_first)
+                    && let Some(node) = command.node()
+                {
+                    course.lock().note(node);
+                }
+                is_first = false;
+                polled
+            });
+            sent.instrument(span).await
+        };
+        self.course = None;
+        call.end(cmd, &result);
+        result
     }
 
     /// As [`send_pipeline`](Self::send_pipeline), where each call is watched.
     #[cold]
     async fn send_pipeline_watched(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let role_pool = Arc::clone(self.role_pool());
-        role_pool.timed(self.send_pipeline(pipeline)).await
+        let request = PipelineRequest::of(pipeline);
+        let call = role_pool.begin_call(request);
+        self.course = call.course().cloned();
+        let result = self.send_pipeline(pipeline).instrument(call.span()).await;
+        self.course = None;
+        call.end(request, &result);
+        result
+    }
+
+    /// Takes note of an attempt, where the call is traced.
+    #[inline]
+    fn note_attempt(&self, connection: &SharedConnection) {
+        if let Some(course) = &self.course {
+            course.lock().note(&connection.target.node);
+        }
     }
 
     #[cold]

@@ -56,7 +56,7 @@ struct Inner {
     config: Arc<Config>,
     /// What reads ask for that ask for nothing else; mostly nothing.
     usual: Option<Arc<dyn Asks>>,
-    /// Whether each of a caller's commands is measured.
+    /// Whether each of a caller's commands is measured or traced.
     watches_calls: bool,
     topology: Arc<Handle>,
     progress: Arc<Progress>,

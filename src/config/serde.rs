@@ -14,7 +14,7 @@ use serde::{
 use crate::{
     config::{
         AddressMap, Adopt, Config, ConfigError, FreshnessLimits, Measure, MultiplexedLimits,
-        OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
+        OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret, Trace,
         given::{self, Given},
         settings::{self, Kind, NAMES, Refusal, Value},
     },
@@ -266,6 +266,7 @@ value_from_text! {
     ReadFrom, "read_from", |value| value.read_from();
     Protocol, "protocol", |value| value.protocol();
     Measure, "measure", |value| value.measure();
+    Trace, "trace", |value| value.trace();
     Adopt, "adopt", |value| value.adopt();
     Otherwise, "otherwise", |value| value.otherwise();
     OnLost, "lost", |value| value.on_lost();

@@ -12,7 +12,7 @@ use crate::{
     config::{
         AddressMap, Adopt, Config, ConfigError, CredentialsSource, FreshnessLimits, Measure,
         MultiplexedLimits, OnLost, Otherwise, PoolLimits, Protocol, ReadFrom, ReplyLimits, Secret,
-        address, prefer, tls_settings::TlsSettings,
+        Trace, address, prefer, tls_settings::TlsSettings,
     },
     node::Node,
 };
@@ -33,6 +33,7 @@ pub(super) const NAMES: &[&str] = &[
     "client_name",
     "name",
     "measure",
+    "trace",
     "read_from",
     "prefer",
     "max_staleness",
@@ -124,6 +125,7 @@ pub(super) fn set(draft: &mut Draft, name: &str, value: Value<'_>) -> Result<(),
         "client_name" => config.client_name = Some(value.text()?),
         "name" => config.name = Some(value.text()?),
         "measure" => config.measure = value.measure()?,
+        "trace" => config.trace = value.trace()?,
         "read_from" => config.read_from = value.read_from()?,
         "prefer" => config.prefer = prefer::parse(&value.text()?)?,
         "max_staleness" => config.max_staleness = value.optional(Value::duration)?,
@@ -437,6 +439,15 @@ impl<'a> Value<'a> {
             "connections" => Ok(Measure::Connections),
             "commands" => Ok(Measure::Commands),
             _ => Err("must be `connections` or `commands`"),
+        }
+    }
+
+    pub(super) fn trace(self) -> Result<Trace, &'static str> {
+        match self.text {
+            "off" => Ok(Trace::Off),
+            "errors" => Ok(Trace::Errors),
+            "commands" => Ok(Trace::Commands),
+            _ => Err("must be `off`, `errors` or `commands`"),
         }
     }
 

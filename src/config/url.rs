@@ -48,6 +48,7 @@ impl Config {
     /// | `address_map` | `announced=dialled`, with commas between pairs |
     /// | `read_from` | `replica_preferred`, `replica`, `master`, `master_preferred`, `any` |
     /// | `measure` | `connections`, `commands` |
+    /// | `trace` | `off`, `errors`, `commands` |
     /// | `protocol` | `resp2`, `resp3` |
     /// | `adopt` | `announced`, `promoted` |
     /// | `connect_timeout`, `sentinel_timeout`, `refresh_interval`, `failover_timeout` | duration |

@@ -107,6 +107,11 @@ const TEXTS: [(&str, Execution, Setup); 22] = [
     ("SELECT is not allowed in cluster mode",               Done,   Final),
 ];
 
+/// The codes that mean something here.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    CODES.iter().map(|(code, ..)| *code)
+}
+
 /// What became of a command that got this error.
 pub(crate) fn execution(code: &str, details: &str) -> Execution {
     if code != "EXECABORT" {

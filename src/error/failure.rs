@@ -114,6 +114,11 @@ pub(crate) fn partly(rest: RedisError) -> RedisError {
     io::Error::other(Partly(rest)).into()
 }
 
+/// Why the rest of a pipeline failed whose first part was executed; `None` for any other error.
+pub(crate) fn rest_of_part(error: &RedisError) -> Option<&RedisError> {
+    carried::<Partly>(error).map(|partly| &partly.0)
+}
+
 impl Cause {
     pub(crate) fn unasked() -> Self {
         Self::Protocol("the server sent a reply that no command asked for".to_owned())

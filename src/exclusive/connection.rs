@@ -13,6 +13,7 @@ use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio::ConnectionLike,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     error::{
@@ -29,6 +30,7 @@ use crate::{
     },
     node::{Node, Role},
     retry::request::{Askable, PipelineRequest, Request},
+    role_pool::calls::Course,
     status::discard::Discard,
     topology::Target,
     wire::{
@@ -133,8 +135,10 @@ pub struct Connection {
     ask: Option<Arc<Ask>>,
     /// Whether the last read returned what there was, though it was to see more.
     was_stale: bool,
-    /// Each call is measured.
+    /// Each call is measured or traced.
     watched: bool,
+    /// How often the last command was sent again.
+    again: u32,
 }
 
 impl Connection {
@@ -151,6 +155,7 @@ impl Connection {
             until: None,
             ask: None,
             was_stale: false,
+            again: 0,
         }
     }
 
@@ -263,14 +268,33 @@ impl Connection {
             return self.send(request).await;
         };
         let role_pool = Arc::clone(object.role_pool());
-        let call = async {
+        let call = role_pool.begin_call(request);
+        if let Some(course) = call.course() {
+            course.lock().note(&self.target().node);
+            // Of a read that was cancelled.
+            self.ask
+                .as_ref()
+                .and_then(|ask| ask.elsewhere.lock().take());
+        }
+        self.again = 0;
+        let sent = async {
             if asks {
                 self.send_asking(request).await
             } else {
                 self.send(request).await
             }
         };
-        role_pool.timed(call).await
+        let result = sent.instrument(call.span()).await;
+        if let Some(course) = call.course() {
+            let ask = self.ask.as_ref();
+            let elsewhere = ask.and_then(|ask| ask.elsewhere.lock().take());
+            *course.lock() = Course {
+                node: Some(elsewhere.unwrap_or_else(|| self.node())),
+                attempts: self.again.saturating_add(1),
+            };
+        }
+        call.end(request, &result);
+        result
     }
 
     /// Counts how a request ended that may have failed.
@@ -279,7 +303,12 @@ impl Connection {
         match result {
             Ok(reply) if request.has_error(reply) => self.count_failure(request.outcome(reply)),
             Ok(_) => {}
-            Err(error) => self.count_failure(outcome(error)),
+            Err(error) => {
+                self.count_failure(outcome(error));
+                if let Some(object) = &self.object {
+                    object.role_pool().tell_unknown(request, error);
+                }
+            }
         }
     }
 

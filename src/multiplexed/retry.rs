@@ -102,6 +102,7 @@ impl Multiplexed {
                 retry::log_retry(request, attempt, budget.losses(), role_pool.name, node);
                 self.stats().resent();
             }
+            self.note_attempt(&connection);
             tried = Some(self.send_over(request, connection, want, &mut budget).await);
         }
     }

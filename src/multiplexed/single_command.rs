@@ -15,6 +15,7 @@ use redis::{Cmd, RedisFuture, RedisResult, ServerError, Value};
 use crate::{
     error::{failure::Fate, outcome::outcome_of_reply, reply_class::ReplyClass},
     multiplexed::{Multiplexed, chosen_from, fresh::Accepted, retry::Tried},
+    node::Node,
     retry::request::Request,
     role_pool::scripts,
     wire::{
@@ -45,6 +46,14 @@ impl<'a> SingleCommand<'a> {
         Self {
             cmd,
             stage: Stage::New(handle),
+        }
+    }
+
+    /// Where it was sent, while the reply to the first attempt is awaited. For a trace.
+    pub(super) fn node(&self) -> Option<&Node> {
+        match &self.stage {
+            Stage::Waiting(handle, place, _) => Some(&handle.chosen(*place).target.node),
+            Stage::New(_) | Stage::Rest(_) | Stage::Over => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod positioned;
 
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, ServerError, Value};
 
 use crate::{
     error::{
@@ -13,6 +13,7 @@ use crate::{
         command::{
             self, Kind, Shareable,
             affinity::Affinity,
+            operation::Operation,
             read_only::{is_read, is_script},
         },
         connection::WireConnection,
@@ -59,6 +60,13 @@ pub(crate) trait Request: Copy + Send + Sync {
 
     /// What it is, for an event.
     fn name(self) -> String;
+
+    /// What it is, for a trace.
+    fn operation(self) -> Operation;
+
+    /// The error that is the reply; of the replies to a pipeline the first one, also if it is that of a
+    /// command in a transaction.
+    fn first_error(self, reply: &Self::Reply) -> Option<&ServerError>;
 }
 
 /// A request as the caller made it: the positions around it can be asked for.
@@ -144,6 +152,14 @@ impl Request for &Cmd {
 
     fn name(self) -> String {
         command::name(self)
+    }
+
+    fn operation(self) -> Operation {
+        Operation::of_command(self)
+    }
+
+    fn first_error(self, reply: &Value) -> Option<&ServerError> {
+        error_in(reply)
     }
 }
 
@@ -281,6 +297,23 @@ impl Request for PipelineRequest<'_> {
     fn name(self) -> String {
         "pipeline".to_owned()
     }
+
+    fn operation(self) -> Operation {
+        Operation::of_pipeline(self.pipeline)
+    }
+
+    fn first_error(self, replies: &Vec<Value>) -> Option<&ServerError> {
+        if self.pipeline.is_transaction()
+            && let Some(Value::Array(replies)) = replies.last()
+        {
+            return replies.iter().find_map(error_in);
+        }
+        // That of an EXEC says more than those of its commands.
+        match replies.last().and_then(error_in) {
+            Some(error) if self.pipeline.is_transaction() => Some(error),
+            _ => replies.iter().find_map(error_in),
+        }
+    }
 }
 
 impl Askable for PipelineRequest<'_> {
@@ -324,6 +357,13 @@ impl Askable for PipelineRequest<'_> {
 
 fn is_queued(reply: &Value) -> bool {
     matches!(reply, Value::SimpleString(word) if word == "QUEUED")
+}
+
+fn error_in(reply: &Value) -> Option<&ServerError> {
+    match reply {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    }
 }
 
 #[inline]

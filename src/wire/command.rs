@@ -2,6 +2,7 @@
 
 pub(crate) mod affinity;
 pub(crate) mod blocking;
+pub(crate) mod operation;
 pub(crate) mod read_only;
 #[cfg(test)]
 mod table_tests;

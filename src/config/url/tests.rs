@@ -66,11 +66,14 @@ fn option_values_are_decoded_but_a_plus_stays() {
 }
 
 /// Each option with two values; `Debug` shows the field of the same name changing between them.
-const OPTIONS: [(&str, &str, &str); 38] = [
+const OPTIONS: [(&str, &str, &str); 41] = [
     ("client_name", "a", r#"Some("a")"#),
     ("name", "the%20shop", r#"Some("the shop")"#),
     ("measure", "commands", "Commands"),
     ("measure", "connections", "Connections"),
+    ("trace", "off", "Off"),
+    ("trace", "errors", "Errors"),
+    ("trace", "commands", "Commands"),
     ("adopt", "announced", "Announced"),
     ("adopt", "promoted", "Promoted"),
     ("read_from", "any", "Any"),
@@ -285,6 +288,7 @@ const BAD: &[(&str, &str)] = &[
     ("redis-sentinel://h?protocol=3#m", "protocol"),
     ("redis-sentinel://h?protocol=RESP3#m", "protocol"),
     ("redis-sentinel://h?adopt=early#m", "adopt"),
+    ("redis-sentinel://h?trace=true#m", "trace"),
     ("redis-sentinel://h?measure=all#m", "measure"),
     ("redis-sentinel://h?read_from=slave#m", "read_from"),
     (

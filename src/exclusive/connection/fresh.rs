@@ -8,6 +8,7 @@ mod carrier;
 
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use redis::RedisResult;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::{
         reading::{Nodes, Reading},
     },
     multiplexed::SharingPool,
-    node::Role,
+    node::{Node, Role},
     retry::request::{Askable, positioned::Positioned},
     wire::position_question::{Answers, Placed},
 };
@@ -36,6 +37,8 @@ pub(super) struct Ask {
     asks: Arc<dyn Asks>,
     /// A guard does not keep its pool running.
     pool: Weak<dyn SharingPool>,
+    /// Where the last read was served, if that was not over the guard's own connection. For a trace.
+    pub(super) elsewhere: Mutex<Option<Node>>,
 }
 
 /// # Fresh reads
@@ -75,7 +78,12 @@ impl Connection {
     /// From now on for somebody who asks for freshness.
     pub(crate) fn asking(mut self, asks: Arc<dyn Asks>, pool: &Arc<dyn SharingPool>) -> Self {
         let pool = Arc::downgrade(pool);
-        self.ask = Some(Arc::new(Ask { asks, pool }));
+        let elsewhere = Mutex::default();
+        self.ask = Some(Arc::new(Ask {
+            asks,
+            pool,
+            elsewhere,
+        }));
         self
     }
 
@@ -152,6 +160,7 @@ impl Connection {
             pool,
             until,
             stays,
+            was_sent: false,
         };
         let read = Reading::new(request, &mut carrier, &*ask.asks, nodes, Some(until)).run();
         let read = read.await?;

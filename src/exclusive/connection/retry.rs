@@ -69,6 +69,7 @@ impl Connection {
             let node = &self.entry().target.node;
             retry::log_retry(request, attempt, losses, role_pool.name, node);
             role_pool.stats.commands.resent();
+            self.again = self.again.saturating_add(1);
             result = self.send_until(request, read_deadline).await;
             if let Ok(reply) = &result {
                 self.entry().answered(request.count(reply));

@@ -33,7 +33,11 @@ impl<R: Askable> Carrier<R> for Handle<'_, R> {
 
     async fn send_to_master(&mut self, want: Want) -> RedisResult<Served<R::Reply>> {
         let pool = Arc::clone(&self.handle.pool);
-        Multiplexed::send_to_master(pool, self.request, want).await
+        let served = Multiplexed::send_to_master(pool, self.request, want).await?;
+        if let Some(course) = &self.handle.course {
+            course.lock().note(&served.target.node);
+        }
+        Ok(served)
     }
 
     fn can_reach_master(&self) -> bool {

@@ -1,12 +1,12 @@
 //! A request with the positions around it.
 
-use redis::RedisResult;
+use redis::{RedisResult, ServerError};
 
 use crate::{
     error::{outcome::Outcome, reply_class::ReplyClass},
     retry::request::{Askable, Request},
     wire::{
-        command::affinity::Affinity,
+        command::{affinity::Affinity, operation::Operation},
         connection::WireConnection,
         position_question::{Placed, Want},
     },
@@ -69,5 +69,13 @@ impl<R: Askable> Request for Positioned<R> {
 
     fn name(self) -> String {
         self.request.name()
+    }
+
+    fn operation(self) -> Operation {
+        self.request.operation()
+    }
+
+    fn first_error(self, placed: &Self::Reply) -> Option<&ServerError> {
+        self.request.first_error(&placed.reply)
     }
 }

@@ -56,15 +56,14 @@ pub(super) fn commands(pools: &Pools<'_>, sink: &mut impl Sink) {
 
 /// How long calls took, if that is measured.
 pub(super) fn durations(status: &Status, sink: &mut impl Sink) {
-    let Some(durations) = &status.durations else {
-        return;
-    };
     let family = histogram(
         "db_client_operation_duration_seconds",
         "How long calls took, waits included.",
     );
     sink.family(&family);
-    for (times, role) in [&durations.write, &durations.read].into_iter().zip(ROLES) {
+    let durations = status.durations.iter();
+    let by_role = durations.flat_map(|times| [&times.write, &times.read].into_iter().zip(ROLES));
+    for (times, role) in by_role {
         let labels = [("db_system_name", "redis"), ("redis_rw_pool_role", role)];
         sink.histogram(&family, &labels, times);
     }

@@ -5,3 +5,4 @@ mod events;
 mod health;
 mod numbers;
 mod openmetrics;
+mod traces;

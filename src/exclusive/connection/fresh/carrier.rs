@@ -30,6 +30,8 @@ pub(super) struct Guard<'a, R> {
     pub(super) until: Instant,
     /// What the read proves is needed over this guard, so no other connection serves it.
     pub(super) stays: bool,
+    /// It was sent before, to a node that was behind.
+    pub(super) was_sent: bool,
 }
 
 impl<R: Askable> Carrier<R> for Guard<'_, R> {
@@ -40,6 +42,7 @@ impl<R: Askable> Carrier<R> for Guard<'_, R> {
             Route::Node(node) => self.go_to(node).await?,
         }
         let request = self.request;
+        self.count_attempt();
         let placed = self.connection.send(Positioned { request, want }).await?;
         let target = self.connection.target().clone();
         Ok(Served {
@@ -52,7 +55,14 @@ impl<R: Askable> Carrier<R> for Guard<'_, R> {
     async fn send_to_master(&mut self, want: Want) -> RedisResult<Served<R::Reply>> {
         if !self.stays && self.request.is_portable() {
             let pool = Arc::clone(&self.pool);
-            return Multiplexed::send_to_master(pool, self.request, want).await;
+            self.count_attempt();
+            let served = Multiplexed::send_to_master(pool, self.request, want).await?;
+            if self.connection.watched
+                && let Some(ask) = &self.connection.ask
+            {
+                *ask.elsewhere.lock() = Some(served.target.node.clone());
+            }
+            return Ok(served);
         }
         let master = self.role_pool().topology.snapshot().master.clone();
         let node = master.unwrap_or_else(|| self.connection.node());
@@ -85,6 +95,11 @@ impl<R: Askable> Carrier<R> for Guard<'_, R> {
 }
 
 impl<R: Askable> Guard<'_, R> {
+    fn count_attempt(&mut self) {
+        let again = u32::from(std::mem::replace(&mut self.was_sent, true));
+        self.connection.again = self.connection.again.saturating_add(again);
+    }
+
     fn role_pool(&self) -> &Arc<RolePool> {
         self.connection.entry().role_pool()
     }
