@@ -2,7 +2,7 @@
 
 mod bb8;
 mod deadpool_redis;
-mod fred;
+pub(super) mod fred;
 mod ours;
 mod redis_rs;
 mod rustis;

@@ -28,7 +28,8 @@ pub(super) const CANDIDATE: Candidate = Candidate {
 
 struct Fred(FredClient);
 
-async fn connect(place: Place) -> Result<Arc<dyn Client>> {
+/// What all of fred's clients are made with.
+pub(in crate::failover) fn builder(place: Place) -> Builder {
     let server = ServerConfig::Sentinel {
         hosts: place
             .sentinels
@@ -44,7 +45,13 @@ async fn connect(place: Place) -> Result<Arc<dyn Client>> {
         server,
         ..Config::default()
     };
-    let client = Builder::from_config(config)
+    let mut builder = Builder::from_config(config);
+    builder.set_policy(ReconnectPolicy::new_exponential(0, 100, 30_000, 2));
+    builder
+}
+
+async fn connect(place: Place) -> Result<Arc<dyn Client>> {
+    let client = builder(place)
         .with_connection_config(|config| {
             config.tcp = TcpConfig {
                 nodelay: Some(true),
@@ -54,7 +61,6 @@ async fn connect(place: Place) -> Result<Arc<dyn Client>> {
         .with_performance_config(|config| {
             config.default_command_timeout = super::COMMAND_TIMEOUT;
         })
-        .set_policy(ReconnectPolicy::new_exponential(0, 100, 30_000, 2))
         .build()?;
     client.init().await?;
     Ok(Arc::new(Fred(client)))

@@ -4,16 +4,12 @@
 //! That it has reconnected is told on a channel of its own, which counts as told.
 
 use anyhow::Result;
-use fred::{
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
-    types::{
-        Builder,
-        config::{Config, ReconnectPolicy, Server, ServerConfig},
-    },
-};
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::failover::{audience::Listener, broadcast::channels, client::Place, ear::Ear};
+use crate::failover::{
+    audience::Listener, broadcast::channels, candidates, client::Place, ear::Ear,
+};
 
 pub(super) const LISTENER: Listener = Listener {
     name: "fred",
@@ -21,27 +17,11 @@ pub(super) const LISTENER: Listener = Listener {
 };
 
 async fn listen(place: Place, ear: Ear) -> Result<()> {
-    let server = ServerConfig::Sentinel {
-        hosts: place
-            .sentinels
-            .iter()
-            .filter_map(|addr| {
-                let (host, port) = addr.rsplit_once(':')?;
-                Some(Server::new(host, port.parse().ok()?))
-            })
-            .collect(),
-        service_name: place.master_name,
-    };
-    let config = Config {
-        server,
-        ..Config::default()
-    };
-    let client = Builder::from_config(config)
+    let client = candidates::fred::builder(place)
         .with_performance_config(|config| {
             // Messages beyond it are lost inside the client; this is not about that.
             config.broadcast_channel_capacity = 4096;
         })
-        .set_policy(ReconnectPolicy::new_exponential(0, 100, 30_000, 2))
         .build_subscriber_client()?;
     client.init().await?;
     let mut messages = client.message_rx();
