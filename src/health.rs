@@ -139,9 +139,7 @@ impl Health {
         };
         !needed.iter().any(|ability| ability.is_unable())
     }
-}
 
-impl Health {
     /// The pool serves nobody any more.
     pub(crate) fn after_the_end(mut self, end: &Error) -> Self {
         for ability in [&mut self.writes, &mut self.reads, &mut self.sentinels] {

@@ -28,7 +28,10 @@ const CODES: [&str; 12] = [
 
 /// The code of an error reply. The first word of a script's own error is its author's, and may be a value.
 pub(crate) fn of_reply(reply: &ServerError) -> &'static str {
-    let said = reply.code();
+    known_code(reply.code())
+}
+
+fn known_code(said: &str) -> &'static str {
     let mut known = CODES.into_iter().chain(code::known());
     known.find(|code| *code == said).unwrap_or(OTHER)
 }
@@ -49,14 +52,7 @@ pub(crate) fn of(error: &RedisError) -> &'static str {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "conversion",
         ErrorKind::AuthenticationFailed => "authentication",
         ErrorKind::Io => "connection_lost",
-        _ => match error.code() {
-            Some(said) => CODES
-                .into_iter()
-                .chain(code::known())
-                .find(|code| *code == said)
-                .unwrap_or(OTHER),
-            None => OTHER,
-        },
+        _ => error.code().map_or(OTHER, known_code),
     }
 }
 
