@@ -142,8 +142,9 @@
 //! - the master, when it says that it is a replica.
 //!
 //! So a planned failover loses no acknowledged write where [`SentinelStatus::listening`] equals
-//! [`known`](SentinelStatus::known). Where the leading Sentinel is not heard, it loses the writes of a few
-//! milliseconds. The fence is lifted
+//! [`known`](SentinelStatus::known), and where the replica that is promoted executes what it lacks between
+//! the sign and its promotion: Sentinel does not wait for it. Where the leading Sentinel is not heard, it loses
+//! the writes of a few milliseconds. The fence is lifted
 //!
 //! - onto the new master, when a Sentinel names it and the node itself reports `master`;
 //! - back onto the old master, when the Sentinel that gave the sign is asked and does not confirm
