@@ -17,6 +17,7 @@ pub enum Measure {
     /// again. Calls that failed count; calls that were dropped before their end do not.
     ///
     /// It costs two readings of the clock and two atomic additions a call, and an allocation for the future
-    /// of the call: some hundred nanoseconds.
+    /// of the call. That is 5 % more instructions for a `GET` over [`Pool::writer`](crate::Pool::writer), and
+    /// 24 % over a lent connection.
     Commands,
 }

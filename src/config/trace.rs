@@ -34,6 +34,7 @@ pub enum Trace {
     ///
     /// What the pool sends again is in the same span, and so are the events that tell of that.
     ///
-    /// While nobody listens at that level, a call costs an allocation and a few branches for it.
+    /// While nobody listens at that level, a call costs an allocation and a few branches for it: 3 % more
+    /// instructions for a `GET` over [`Pool::writer`](crate::Pool::writer), and 22 % over a lent connection.
     Commands,
 }
