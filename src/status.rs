@@ -34,8 +34,7 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// The name of the pool in metrics: the master name. Where there are no Sentinels, the address of the
-    /// first node.
+    /// The name of the pool in metrics: [`Config::name`](crate::Config::name), or what stands for it.
     pub name: String,
     /// The name by which the Sentinels know the master; empty where there are none.
     pub master_name: String,
@@ -82,9 +81,11 @@ fn shared<S: serde::Serializer>(topology: &Arc<Topology>, to: S) -> Result<S::Ok
 
 /// Whether the master can be reached, and since when.
 ///
-/// The pool keeps a connection of its own to every node. When the master dies, closes it or does not
-/// answer, that is known at once, whether or not anybody uses the pool. The pool logs it at `warn`, and at
-/// `info` that the master is back.
+/// The pool keeps a connection of its own to every node. When the master dies or closes it, that is known at
+/// once, whether or not anybody uses the pool. A master that is frozen is asked when a command has timed out, or
+/// at the next [`refresh_interval`](crate::Config::refresh_interval), and is lost if it does not answer within
+/// [`connect_timeout`](crate::Config::connect_timeout). The pool logs it at `warn`, and at `info` that the master
+/// is back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -131,10 +131,10 @@ impl Decider {
             };
         }
         next.fence = self.fence.judge(&next, reports, node_reports, now);
-        // The master's own report lifts the fence, and tells that it can be reached again.
         let in_doubt =
             next.fence.is_some() || next.previous_master.is_some() || next.master_error.is_some();
-        let master = next.master.clone().filter(|_| in_doubt);
+        // The master's own report lifts the fence, and nothing else tells whether it still answers.
+        let master = next.master.clone();
         ask.extend(master.filter(|master| !node_reports.contains_key(master)));
 
         let awaited = candidate

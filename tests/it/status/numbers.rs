@@ -223,3 +223,31 @@ async fn a_lost_master_is_visible_at_once_and_so_is_its_return() {
     assert_eq!(seen.count(&[&text]), 1);
     assert_eq!(pool.status().master_changes, 0);
 }
+
+#[tokio::test]
+async fn a_master_that_freezes_is_lost_although_no_sentinel_and_no_closed_connection_says_so() {
+    let server = Server::standalone(&[]);
+    let (sentinel, pool) = on(&server, |config| {
+        config.refresh_interval = Duration::from_millis(300);
+        config.connect_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let sdown = format!("master mymaster 127.0.0.1 {}", server.port());
+    for doubted in [false, true] {
+        server.pause();
+        eventually("the master is lost", SOON, || async {
+            if doubted {
+                // More often than a probe ends.
+                sentinel.publish("+sdown", &sdown);
+            }
+            !pool.status().master.reachable
+        })
+        .await;
+        assert!(!pool.health().writes.is_able(), "{}", pool.health());
+        server.resume();
+        eventually("the master is back", SOON, || async {
+            pool.status().master.reachable
+        })
+        .await;
+    }
+}
