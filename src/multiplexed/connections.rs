@@ -56,6 +56,8 @@ use crate::{
 /// A connection that was lost sooner than this counts as a failed dial, so that the next one waits: a
 /// server may take connections only to close them.
 const YOUNG: Duration = Duration::from_secs(1);
+/// The first reads wait this long for a connection to a preferred node, before they go elsewhere.
+const HEAD_START: Duration = Duration::from_millis(150);
 
 /// A shared connection and its target.
 #[derive(Debug)]
@@ -375,6 +377,8 @@ struct Maintainer {
     /// The node of each dial.
     under_way: HashMap<task::Id, Node>,
     replacements: Replacements,
+    /// Until when the first connections wait for one to a preferred node.
+    head_start: Option<Instant>,
     trouble: Option<Error>,
 }
 
@@ -386,6 +390,7 @@ impl Maintainer {
             dials: JoinSet::new(),
             under_way: HashMap::new(),
             replacements: Replacements::default(),
+            head_start: Some(Instant::now() + HEAD_START),
             trouble: None,
         }
     }
@@ -405,6 +410,7 @@ impl Maintainer {
                 () = connections.ended.notified() => {}
                 () = new_editions.next() => self.replacements.begin_anew(),
                 () = self.replacements.due() => {}
+                () = end(self.head_start) => self.head_start = None,
             }
         }
     }
@@ -437,8 +443,24 @@ impl Maintainer {
             self.trouble = Some(role_pool.nowhere_to_go());
         }
         let near = self.sort(topology);
-        self.connections
-            .publish(&self.open, near, self.trouble.clone());
+        let open = if self.waits_for_near(topology, &targets) {
+            &[]
+        } else {
+            self.open.as_slice()
+        };
+        self.connections.publish(open, near, self.trouble.clone());
+    }
+
+    /// Whether the first reads wait for the dial to a preferred node, although there is a connection elsewhere.
+    fn waits_for_near(&mut self, topology: &Topology, targets: &[Target]) -> bool {
+        let Some(first) = self.open.first() else {
+            return false;
+        };
+        let is_near = |target: &Target| topology.is_preferred(&target.node);
+        if is_near(&first.target) || !targets.iter().any(is_near) {
+            self.head_start = None;
+        }
+        self.head_start.is_some()
     }
 
     /// Puts the connections to preferred nodes first, and says how many they are. A connection to every node
@@ -521,7 +543,10 @@ impl Maintainer {
             Err(error) if dialled.replaces => {
                 self.replacements.failed(&dialled.target.node, &error);
             }
-            Err(error) => self.trouble = Some(error),
+            Err(error) => {
+                self.head_start = None;
+                self.trouble = Some(error);
+            }
         }
     }
 
@@ -553,6 +578,14 @@ impl Maintainer {
             connections.closed(&shared, ended.is_err());
             connections.ended.notify_one();
         });
+    }
+}
+
+/// Waits for this moment, for ever if there is none.
+async fn end(of: Option<Instant>) {
+    match of {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

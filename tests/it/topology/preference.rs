@@ -3,9 +3,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use redis_rw_pool::{Config, Discard, Node, Pool, Prefer, ReadFrom, redis::AsyncCommands};
-use testkit::{Deployment, Server};
-use tokio::task::block_in_place;
+use redis_rw_pool::{
+    AddressMap, Config, Discard, Node, Pool, Prefer, ReadFrom, redis::AsyncCommands,
+};
+use testkit::{
+    Deployment, Proxy, Server,
+    proxy::{Flow, Toward},
+};
+use tokio::task::{JoinSet, block_in_place};
 
 use super::silent_replicas::By;
 use crate::support::{self, LONG, SOON, eventually, local, readable_are};
@@ -94,6 +99,34 @@ async fn reads_go_to_the_preferred_replica_and_elsewhere_only_while_it_is_away()
     eventually("it is readable", LONG, readable).await;
     read_from("it is back", &deployment, &pool, &[near]).await;
     assert!(pool.status().read.discards.get(Discard::Rebalance) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_reads_go_to_the_preferred_replica_although_another_answers_sooner() {
+    let (deployment, _) = stage(|_| {}).await;
+    let [near, far] = deployment.replicas()[..] else {
+        panic!("there are two replicas");
+    };
+    let slow = Proxy::to(near.port());
+    slow.set(Toward::Client, Flow::Delay(Duration::from_millis(10)));
+    let dialled: AddressMap = [(local(near.port()), local(slow.port()))]
+        .into_iter()
+        .collect();
+    for by in By::BOTH {
+        let pool = pool(&deployment, |config| {
+            config.prefer = only(&[near]);
+            config.address_map = Some(dialled.clone());
+        })
+        .await;
+        let before = block_in_place(|| far.command_stat("get"));
+        let mut callers = JoinSet::new();
+        for _ in 0..8 {
+            let pool = pool.clone();
+            callers.spawn(async move { by.read(&pool).await.expect("no read fails") });
+        }
+        callers.join_all().await;
+        assert_eq!(block_in_place(|| far.command_stat("get")), before, "{by:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,6 +250,36 @@ async fn a_read_that_must_have_seen_something_leaves_a_preferred_replica_that_is
         let seen: i64 = conn.get("k").await.expect("the other replica has it");
         assert_eq!(seen, round);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_go_to_the_nearest_replica_until_another_one_is_as_near() {
+    let builder = Deployment::builder().sentinels(1);
+    let deployment = block_in_place(|| builder.down_after(LONG).start());
+    let [near, far] = deployment.replicas()[..] else {
+        panic!("there are two replicas");
+    };
+    let network = Proxy::to(far.port());
+    network.set(Toward::Client, Flow::Delay(Duration::from_millis(200)));
+    let pool = pool(&deployment, |config| {
+        config.prefer = Prefer::Nearest {
+            within: Duration::from_millis(100),
+        };
+        let pair = (local(far.port()), local(network.port()));
+        config.address_map = Some([pair].into_iter().collect());
+        config.refresh_interval = Duration::from_millis(100);
+    })
+    .await;
+    let is_preferred = |server: &Server| pool.topology().is_preferred(&local(server.port()));
+    eventually("the distance is known", LONG, || async {
+        is_preferred(near) && !is_preferred(far)
+    })
+    .await;
+    read_from("one is far away", &deployment, &pool, &[near]).await;
+
+    network.heal();
+    eventually("it has come near", LONG, || async { is_preferred(far) }).await;
+    read_from("both are near", &deployment, &pool, &[near, far]).await;
 }
 
 /// Redis knows no zones: `make test REDIS_SERVER=…/valkey-server` tries it.
