@@ -99,7 +99,11 @@ impl RolePool {
             (Some(error), _, _) => ("the pool".to_owned(), error.to_string()),
             (None, _, node) => {
                 let node = node.as_ref().map_or_else(String::new, Node::to_string);
-                (node, "the dial has not ended".to_owned())
+                let known = snapshot.master_error.clone();
+                (
+                    node,
+                    known.unwrap_or_else(|| "the dial has not ended".to_owned()),
+                )
             }
         };
         Error::NoMaster {
