@@ -89,6 +89,7 @@ pub(crate) fn everything(text: &str) -> Status {
             epoch: 4,
             master: Some(node()),
             replicas: vec![replica(None), replica(Some(Excluded::CatchingUp))],
+            preferred: vec![node()],
             ..Topology::default()
         }),
         write: pool,

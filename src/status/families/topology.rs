@@ -90,6 +90,14 @@ pub(super) fn replicas(status: &Status, sink: &mut impl Sink) {
             sink.integer(&why, &labels, 1);
         }
     }
+    let preferred = gauge(
+        "redis_rw_pool_node_preferred",
+        "1 for each node that reads prefer, whether or not it can serve them.",
+    );
+    sink.family(&preferred);
+    for node in &status.topology.preferred {
+        sink.integer(&preferred, &[("node", &node.to_string())], 1);
+    }
 }
 
 pub(super) fn sentinels(status: &Status, sink: &mut impl Sink) {

@@ -202,6 +202,7 @@ fn the_names_are_as_documented() {
         r#"redis_rw_pool_replicas{state="readable"} 1"#,
         r#"redis_rw_pool_replicas{state="excluded"} 1"#,
         r#"redis_rw_pool_replica_excluded{node="10.0.0.1:6379",reason="catching_up"} 1"#,
+        r#"redis_rw_pool_node_preferred{node="10.0.0.1:6379"} 1"#,
         r#"redis_rw_pool_sentinels{state="known"} 3"#,
         r#"redis_rw_pool_sentinels{state="reachable"} 2"#,
         "redis_rw_pool_sentinel_last_answer_seconds 0.25",
