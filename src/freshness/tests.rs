@@ -326,3 +326,24 @@ async fn each_lost_write_is_counted() {
     assert_eq!(shared.status().lost, 3);
     assert_eq!(shared.told.lock().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_an_own_write_and_what_is_recent_a_read_must_see_the_further_one() {
+    let shared = shared();
+    let fake = Fake::new(answered(master('a', 50)), 1);
+    let asked = shared.ask_master(&fake.line(), soon()).await;
+    assert!(matches!(asked, Some(Ok(_))), "{asked:?}");
+    for (own, recent, expected) in [
+        (token('a', 40), token('a', 50), token('a', 50)),
+        (token('a', 50), token('a', 40), token('a', 50)),
+        (token('a', 50), token('a', 50), token('a', 50)),
+        // Nobody knows what it is beside the other: the write of a lost history, perhaps.
+        (token('b', 10), token('a', 50), token('b', 10)),
+    ] {
+        assert_eq!(
+            shared.both(own.clone(), recent.clone()),
+            expected,
+            "{own} {recent}"
+        );
+    }
+}

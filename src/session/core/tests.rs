@@ -41,6 +41,21 @@ async fn nothing_is_asked_until_there_is_something_to_see() {
 }
 
 #[tokio::test]
+async fn with_a_max_staleness_reads_need_what_was_written_and_nothing_older() {
+    let age = Duration::from_secs(5);
+    let core = Core {
+        max_staleness: Some(age),
+        ..core()
+    };
+    assert_eq!(core.need(), Need::Within(age));
+    assert_eq!(core.want(true, REPLICA), Want::AHEAD);
+    core.settled(&behind(master('a', 10)), false);
+    assert_eq!(core.need(), Need::AfterAndWithin(token('a', 10), age));
+    core.unknown();
+    assert!(matches!(core.need(), Need::MasterNow { .. }), "{core:?}");
+}
+
+#[tokio::test]
 async fn a_monotonic_session_asks_behind_its_reads() {
     let core = core();
     core.set_monotonic(true);
