@@ -234,9 +234,8 @@
 //! | `tls` | TLS without either, for an application that brings both |
 //! | `serde` | `Deserialize` for [`Config`] and what is in it, `Serialize` for [`Status`] and [`Topology`] |
 //! | `metrics` | `Pool::push_metrics`, for the recorder of the [`metrics`](https://docs.rs/metrics/0.24) crate |
-//! | `stream` | `Stream` for [`Events`] |
 //! | `json` | `Json<T>`: values of serde, stored as JSON text |
-//! | `stream` | `Stream` for [`Subscriber`] |
+//! | `stream` | `Stream` for [`Events`] and [`Subscriber`] |
 //!
 //! # Limits
 //!
