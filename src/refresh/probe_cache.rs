@@ -234,9 +234,9 @@ impl ProbeCache {
         });
     }
 
-    /// Takes the result of a probe. If the node was put in doubt meanwhile, it is asked again, and only that it
-    /// cannot be reached counts so far: under load a frozen node is put in doubt more often than a probe of it
-    /// ends.
+    /// Takes the result of a probe. If it does not count, because the node was put in doubt meanwhile, the node
+    /// is asked again. That it cannot be reached counts all the same: a frozen node may be put in doubt more
+    /// often than a probe of it ends.
     pub(super) fn note(&mut self, probed: Probed) {
         if probed.reason == Reason::Awaited {
             // A probe that is under way may still bring the report from before the promotion.
