@@ -558,8 +558,8 @@ pub enum ReadFrom {
     /// unreachable while [`Topology::master_error`](crate::Topology::master_error) says why. The replicas
     /// are left again as soon as there is a master.
     MasterPreferred,
-    /// Replicas and master alike, each with its share. What [`Master`](Self::Master) says of writes
-    /// holds here, too.
+    /// Replicas and master alike, each with its share; the master not while it cannot be reached, if there is a
+    /// replica. What [`Master`](Self::Master) says of writes holds here, too.
     Any,
 }
 

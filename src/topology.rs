@@ -151,12 +151,14 @@ impl Topology {
             replicas.map(Replica::target)
         };
         let readable = replicas(Replica::is_readable);
+        let is_reachable = self.master_error.is_none();
         match policy {
             None | Some(ReadFrom::Master) => master.collect(),
-            Some(ReadFrom::Any) => readable.chain(master).collect(),
-            Some(ReadFrom::MasterPreferred) if self.master_error.is_none() => master.collect(),
-            Some(ReadFrom::MasterPreferred) => or_else(readable, master),
-            Some(ReadFrom::ReplicaPreferred) => or_else(readable, master),
+            Some(ReadFrom::Any) if is_reachable => readable.chain(master).collect(),
+            Some(ReadFrom::MasterPreferred) if is_reachable => master.collect(),
+            Some(ReadFrom::Any | ReadFrom::MasterPreferred | ReadFrom::ReplicaPreferred) => {
+                or_else(readable, master)
+            }
             // Better to try silent replicas than to read nowhere: this process itself may have been
             // held up.
             Some(ReadFrom::Replica) => or_else(readable, replicas(Replica::is_silent)),

@@ -63,7 +63,7 @@ fn each_policy_reads_where_it_says() {
         ),
         (
             Some(ReadFrom::Any),
-            [vec![2, 3, 1], vec![1], vec![2, 3, 1], vec![1]],
+            [vec![2, 3, 1], vec![1], vec![2, 3], vec![1]],
         ),
     ];
     for (policy, expected) in table {

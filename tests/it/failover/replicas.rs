@@ -154,6 +154,45 @@ async fn reads_that_prefer_the_master_go_on_at_replicas_while_it_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_leave_a_frozen_master_for_the_replicas_until_it_thaws() {
+    for read_from in [ReadFrom::Any, ReadFrom::MasterPreferred] {
+        // Nobody replaces it.
+        let builder = Deployment::builder().down_after(Duration::from_secs(60));
+        let (deployment, pool, _) = stage(builder, |config| {
+            config.read_from = read_from;
+            config.connect_timeout = Duration::from_millis(500);
+            config.refresh_interval = Duration::from_millis(500);
+        })
+        .await;
+        let master = deployment.master();
+        // Connections that are open while it freezes.
+        for _ in 0..6 {
+            drop(pool.read().await.unwrap());
+        }
+        block_in_place(|| master.pause());
+        eventually("the master is lost", FAILOVER_LIMIT, || async {
+            !pool.status().master.reachable
+        })
+        .await;
+        let mut lent = Vec::new();
+        for _ in 0..6 {
+            let _: bool = pool.reader().exists("k").await.unwrap();
+            lent.push(pool.read().await.unwrap());
+        }
+        for conn in &mut lent {
+            assert_ne!(conn.node(), local(master.port()), "{read_from:?}");
+            let _: bool = conn.exists("k").await.unwrap();
+        }
+        drop(lent);
+        block_in_place(|| master.resume());
+        eventually("the master is read from again", FAILOVER_LIMIT, || async {
+            pool.read().await.unwrap().node() == local(master.port())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_replica_costs_the_reads_it_has_and_is_left_out_until_it_thaws() {
     let (deployment, pool, name) = stage(Deployment::builder(), |config| {
         config.command_timeout = Some(COMMAND_TIMEOUT);
