@@ -74,6 +74,7 @@ pub(crate) struct RolePool {
     awaited: AtomicBool,
     /// A connection was returned since the reaper's last round.
     used: AtomicBool,
+    stirred: Notify,
 }
 
 impl RolePool {
@@ -106,6 +107,7 @@ impl RolePool {
             closing: Notify::new(),
             awaited: AtomicBool::new(false),
             used: AtomicBool::new(false),
+            stirred: Notify::new(),
         }
     }
 
@@ -309,6 +311,21 @@ impl RolePool {
     /// Whether a connection was returned since the last call.
     pub(crate) fn take_used(&self) -> bool {
         self.used.swap(false, Relaxed)
+    }
+
+    /// A connection is about to be made. The reaper may have been at rest until now, and its clock with it.
+    pub(crate) fn stir(&self) {
+        self.clock.tick();
+        self.stirred.notify_one();
+    }
+
+    /// Ends when a connection is about to be made, or has been since the last call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub(crate) async fn stirred(&self) {
+        self.stirred.notified().await;
     }
 
     pub(crate) fn close(&self) {

@@ -238,6 +238,7 @@ impl Dialer {
     }
 
     fn spawn_dial_to(self: &Arc<Self>, pending: Pending, reach: Reach) {
+        self.role_pool.stir();
         let dialer = Arc::clone(self);
         self.role_pool.runtime.spawn(async move {
             if dialer.dial(pending, reach).await {

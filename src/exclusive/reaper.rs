@@ -1,7 +1,7 @@
 //! Closes idle and aged connections in the background, keeps `min_idle` ready and warms a new master up.
 //!
 //! deadpool tests a connection only at its checkout. Without this task a pool without traffic would keep
-//! every connection for ever.
+//! every connection for ever. A pool that has none lets it rest.
 
 mod news;
 mod pace;
@@ -53,16 +53,27 @@ struct Reaper {
 impl Reaper {
     async fn run(mut self, mut topology: watch::Receiver<Arc<Topology>>) {
         let pause = pause(self.pool.role_pool().limits());
+        let mut rests = false;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause), if !rests => {}
+                () = self.pool.role_pool().stirred(), if rests => {}
                 () = self.pace.next() => {}
                 // Connections to a node that left are closed at once, and a node that joined gets its
                 // share soon.
                 changed = topology.changed() => if changed.is_err() { return },
             }
+            // First: the round tells of everything that happened before the pool was empty.
+            rests = self.is_pool_empty();
             self.round();
         }
+    }
+
+    /// Whether there will be nothing to do until a connection is about to be made, or the topology changes.
+    fn is_pool_empty(&self) -> bool {
+        let (role_pool, dialer) = (self.pool.role_pool(), self.pool.dialer());
+        // In this order: a connection counts as open before its dial ends.
+        role_pool.limits().min_idle == 0 && dialer.pending() == 0 && role_pool.open() == 0
     }
 
     fn round(&mut self) {

@@ -3,7 +3,7 @@
 //! To ask the operating system takes 30 ns, and a checkout with its return would do so twice: a
 //! quarter of what a checkout may cost. The limits on idle time are seconds and minutes. So the pools
 //! read the time that the reaper leaves here. It is late by the pause between two rounds at most, which
-//! is a tenth of the shortest limit.
+//! is a tenth of the shortest limit. It stands still while a pool has no connection and the reaper rests.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

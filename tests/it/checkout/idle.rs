@@ -146,6 +146,30 @@ async fn a_pool_without_traffic_lets_go_of_its_connections() {
     }
 }
 
+/// While a pool is empty nobody looks at the clock for it.
+#[tokio::test]
+async fn a_pool_that_was_empty_for_long_counts_time_from_its_next_connection() {
+    for side in Side::BOTH {
+        let stage = Stage::shared(side, |config| {
+            no_limits(config);
+            config.write.idle_timeout = Some(10 * MINUTE);
+        })
+        .await;
+        for round in 1..=2 {
+            skip(60 * MINUTE).await;
+            turn().await;
+            let first = id(&mut stage.take().await).await;
+            turn().await;
+            skip(10 * MINUTE - 2 * SECOND).await;
+            turn().await;
+            assert_eq!(id(&mut stage.take().await).await, first, "{side:?}");
+            skip(12 * MINUTE).await;
+            stage.active_is(0).await;
+            assert_eq!(stage.discarded(Discard::Idle), round, "{side:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_the_server_closed_goes_without_traffic() {
     let stage = Stage::own(Side::Write, no_limits).await;
