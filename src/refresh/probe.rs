@@ -7,14 +7,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{ErrorKind, RedisError, Value, cmd};
+use redis::{Cmd, ErrorKind, RedisError, Value, cmd};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Prefer},
     error::{self, is_refusal},
     node::{Node, Role},
     refresh::decide::node_report::NodeReport,
@@ -33,7 +33,7 @@ const HELD: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What a node tells besides its role. Its ACL may forbid it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The server draws a new one at each start.
     pub(crate) run_id: Option<String>,
@@ -174,7 +174,7 @@ async fn probe(
         reason,
     };
     match greet(config, node, conn.take(), deadline).await {
-        Ok((mut kept, greeting)) => {
+        Ok((mut kept, greeting, told)) => {
             probed.report = judge(&greeting);
             // Sentinels do not watch clusters, so only a list of nodes may hold one.
             if greeting.in_cluster_mode && !config.nodes.is_empty() {
@@ -188,10 +188,13 @@ async fn probe(
                 greeting.detail,
                 Some(RoleReply::Master { replicas: 1.., .. })
             );
-            let asked = Instant::now();
-            if let Ok(replies) = kept.exchange(&identity_questions(), deadline).await {
-                probed.round_trip = Some(asked.elapsed());
-                probed.identity = identity(&replies);
+            let told = match told {
+                Some(told) => Some(told),
+                None => Told::ask(config, &mut kept, deadline).await.ok(),
+            };
+            if let Some(told) = told {
+                probed.round_trip = Some(told.round_trip);
+                probed.identity = identity(&told.replies);
                 if probed.identity.zone.is_none() {
                     probed.identity.zone = greeting.zone;
                 }
@@ -207,27 +210,62 @@ async fn probe(
     probed
 }
 
-/// Greets over the connection that is there, or a fresh one where it has been closed meanwhile.
+/// What a node said besides its greeting.
+struct Told {
+    /// To [`identity_questions`].
+    replies: Vec<Value>,
+    round_trip: Duration,
+}
+
+impl Told {
+    async fn ask(
+        config: &Config,
+        conn: &mut WireConnection,
+        deadline: Instant,
+    ) -> Result<Self, RedisError> {
+        let questions = identity_questions(config, false);
+        let asked = Instant::now();
+        let replies = conn.exchange(&questions, deadline).await?;
+        Ok(Self {
+            replies,
+            round_trip: asked.elapsed(),
+        })
+    }
+}
+
+/// Greets over the connection that is there, and asks all else along with it; or greets over a fresh one
+/// where that has been closed meanwhile.
 async fn greet(
     config: &Config,
     node: &Node,
     conn: Option<WireConnection>,
     deadline: Instant,
-) -> Result<(WireConnection, Greeting), RedisError> {
+) -> Result<(WireConnection, Greeting, Option<Told>), RedisError> {
     if let Some(mut conn) = conn.filter(|conn| !conn.is_stale()) {
         if conn.edition().has_successor() {
             // Where the node does not take the new certificates yet, it still answers over these.
             let half = Instant::now() + config.connect_timeout / 2;
-            let renewed = handshake::connect(config, node, Role::Replica, half.min(deadline)).await;
-            if renewed.is_ok() {
-                return renewed;
+            let half = half.min(deadline);
+            if let Ok((conn, greeting)) =
+                handshake::connect(config, node, Role::Replica, half).await
+            {
+                return Ok((conn, greeting, None));
             }
         }
         // Newer credentials are tried here first.
         let login = config.node_logins().newest().unwrap_or_default();
         let login = login.again(conn.login());
-        match handshake::greet(config, &login, &mut conn, Role::Replica, deadline).await {
-            Ok(greeting) => return Ok((conn, greeting)),
+        let more = identity_questions(config, true);
+        let asked = Instant::now();
+        match handshake::greet(config, &login, &mut conn, Role::Replica, &more, deadline).await {
+            Ok((greeting, replies)) => {
+                let round_trip = asked.elapsed();
+                let told = Told {
+                    replies,
+                    round_trip,
+                };
+                return Ok((conn, greeting, Some(told)));
+            }
             Err(error) if error.is_timeout() => return Err(error),
             // A server closes connections for many reasons, and that says nothing about its role.
             // So a fresh one is tried.
@@ -235,7 +273,8 @@ async fn greet(
         }
     }
     // For a replica the handshake includes ROLE.
-    handshake::connect(config, node, Role::Replica, deadline).await
+    let (conn, greeting) = handshake::connect(config, node, Role::Replica, deadline).await?;
+    Ok((conn, greeting, None))
 }
 
 fn cluster_mode() -> RedisError {
@@ -270,9 +309,18 @@ fn offset(greeting: &Greeting) -> Option<u64> {
     }
 }
 
-/// Before 7.0 `INFO` takes one section at a time.
-fn identity_questions() -> [redis::Cmd; 2] {
-    ["server", "replication"].map(|section| cmd("INFO").arg(section).take())
+/// Before 7.0 `INFO` takes one section at a time. What `server` has stays as it is for as long as the
+/// connection lasts, but for the zone.
+fn identity_questions(config: &Config, is_kept: bool) -> Vec<Cmd> {
+    let sections: &[&str] = match config.prefer {
+        Prefer::Zone(_) => &["replication", "server"],
+        _ if is_kept => &["replication"],
+        _ => &["replication", "server"],
+    };
+    let questions = sections.iter();
+    questions
+        .map(|section| cmd("INFO").arg(*section).take())
+        .collect()
 }
 
 /// A node whose ACL forbids `INFO` stays without an identity.

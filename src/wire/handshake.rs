@@ -96,7 +96,7 @@ async fn connect_as(
         limits,
         config.command_timeout,
     );
-    let greeting = greet(config, login, &mut conn, role, deadline).await?;
+    let (greeting, _) = greet(config, login, &mut conn, role, &set_info(), deadline).await?;
     // With TLS 1.3 a server checks our certificate only after the handshake, so not earlier.
     conn.edition().accept();
     Ok((conn.lend(), greeting))
@@ -143,18 +143,20 @@ pub(crate) async fn connect_sentinel(
 /// Room for 1 024 replicas with 40 fields each; the limit is for a hostile reply.
 const SENTINEL_REPLY_BYTES: usize = 4 << 20;
 
-/// Signs in and asks for the node's role. The connection may have been signed in before.
+/// Signs in, asks for the node's role, and sends `more` in the same write. Returns the replies to those
+/// too, whatever they are. The connection may have been signed in before.
 pub(crate) async fn greet(
     config: &Config,
     login: &Login,
     conn: &mut WireConnection,
     role: Role,
+    more: &[Cmd],
     deadline: Instant,
-) -> RedisResult<Greeting> {
-    let greeting = say_hello(config, login, conn, role, deadline).await?;
+) -> RedisResult<(Greeting, Vec<Value>)> {
+    let greeted = say_hello(config, login, conn, role, more, deadline).await?;
     conn.signed_in(login.generation);
     config.node_logins().accepted(conn.node(), login);
-    Ok(greeting)
+    Ok(greeted)
 }
 
 async fn say_hello(
@@ -162,22 +164,23 @@ async fn say_hello(
     login: &Login,
     conn: &mut WireConnection,
     role: Role,
+    more: &[Cmd],
     deadline: Instant,
-) -> RedisResult<Greeting> {
+) -> RedisResult<(Greeting, Vec<Value>)> {
     let mut first = vec![hello(config, login)];
     first.extend(select(config));
     let ask_role = role == Role::Replica;
     if ask_role {
         first.push(cmd("ROLE"));
     }
-    first.extend(set_info());
+    first.extend_from_slice(more);
     let mut replies = conn.exchange(&first, deadline).await?.into_iter();
     let hello = replies.next().unwrap_or_default();
     let secret = login.secret();
     if let Value::ServerError(error) = hello {
         let error = refusal(&error, secret);
         return if conn.is_open() && speaks_no_hello(&error, secret.is_some()) {
-            greet_without_hello(config, login, conn, deadline).await
+            greet_without_hello(config, login, conn, more, deadline).await
         } else {
             Err(error)
         };
@@ -192,21 +195,23 @@ async fn say_hello(
     } else {
         (None, None)
     };
-    Ok(Greeting {
+    let greeting = Greeting {
         role: own.role,
         detail,
         unproven,
         in_cluster_mode: own.in_cluster_mode,
         zone: own.zone,
-    })
+    };
+    Ok((greeting, replies.collect()))
 }
 
 async fn greet_without_hello(
     config: &Config,
     login: &Login,
     conn: &mut WireConnection,
+    more: &[Cmd],
     deadline: Instant,
-) -> RedisResult<Greeting> {
+) -> RedisResult<(Greeting, Vec<Value>)> {
     let mut cmds = Vec::new();
     let secret = login.secret();
     if let Some(password) = secret {
@@ -222,7 +227,11 @@ async fn greet_without_hello(
         set_name.arg("SETNAME").arg(name);
         cmds.push(set_name);
     }
-    let mut replies = conn.exchange(&cmds, deadline).await?.into_iter();
+    let own = cmds.len();
+    cmds.extend_from_slice(more);
+    let mut replies = conn.exchange(&cmds, deadline).await?;
+    let to_more = replies.split_off(own);
+    let mut replies = replies.into_iter();
     for _ in 0..required {
         refuse_error(replies.next(), secret)?;
     }
@@ -232,13 +241,14 @@ async fn greet_without_hello(
         Some(RoleReply::Replica { .. }) => Some(Role::Replica),
         _ => None,
     };
-    Ok(Greeting {
+    let greeting = Greeting {
         role,
         detail,
         unproven,
         zone: None,
         in_cluster_mode: false,
-    })
+    };
+    Ok((greeting, to_more))
 }
 
 fn hello(config: &Config, login: &Login) -> Cmd {
