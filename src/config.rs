@@ -225,7 +225,9 @@ pub struct Config {
     /// How often the Sentinels, or the `nodes`, are asked while nothing seems to happen.
     ///
     /// Each interval is drawn from within ±20 % of this. After a Sentinel's event, or an error that
-    /// hints at a failover, they are asked at once. Greater than zero. Defaults to 5 seconds.
+    /// hints at a failover, they are asked at once. While all Sentinels answer and their events arrive,
+    /// they are asked each time who is master, and every fourth time which replicas and Sentinels they
+    /// list. Greater than zero. Defaults to 5 seconds.
     pub refresh_interval: Duration,
 
     /// How long a call may wait for a new master while the old one is being replaced.

@@ -80,7 +80,13 @@ pub(crate) struct Refresh {
     round: u64,
     refresh_began: Option<Instant>,
     next_refresh: Instant,
+    /// It was asked for, and is not just a poll.
+    is_requested: bool,
     quick: Duration,
+    /// There is a master, and nothing was in doubt when it was decided last.
+    settled: bool,
+    /// Nothing has been decided since this refresh began: nobody has said anything new.
+    quiet: bool,
     sentinels: SentinelSet,
     /// Instead of Sentinels.
     nodes: NodeList,
@@ -120,7 +126,10 @@ impl Refresh {
             round: 0,
             refresh_began: None,
             next_refresh: Instant::now(),
+            is_requested: false,
             quick: FIRST_REFRESH,
+            settled: false,
+            quiet: false,
         };
         AbortOnDrop::spawn_on(runtime, refresh.run(inbox, probes, lookups, closing))
     }
@@ -136,21 +145,22 @@ impl Refresh {
         loop {
             let handle = Arc::clone(&self.handle);
             let config = Arc::clone(&self.config);
+            let mut is_news = true;
             tokio::select! {
-                Some(message) = inbox.recv() => self.on_message(message),
-                Some(probed) = probes.recv() => self.on_probed(probed),
-                Some(resolved) = lookups.recv() => self.resolver.note(resolved),
+                Some(message) = inbox.recv() => is_news = self.on_message(message),
+                Some(probed) = probes.recv() => is_news = self.on_probed(probed),
+                Some(resolved) = lookups.recv() => is_news = self.resolver.note(resolved),
                 () = handle.refresh_requested() => self.refresh_soon(),
                 news = config.node_logins().news() => self.on_credentials(news),
-                () = tokio::time::sleep_until(self.next_refresh) => self.begin_refresh(),
+                () = tokio::time::sleep_until(self.next_refresh) => is_news = self.poll(),
                 () = &mut closing => break,
             }
-            if self.is_calm() {
-                // The answers of a round come at nearly the same moment, and one decision does for all.
-                tokio::task::yield_now().await;
-                self.take_all(&mut inbox, &mut probes, &mut lookups);
+            // While all is well most of what comes has been said before, and needs no decision.
+            if is_news || !self.settled {
+                self.decide();
+            } else if self.is_round_over() {
+                self.conclude();
             }
-            self.decide();
         }
         drop(self);
         // Each task that talks to a Sentinel or a node, or looks up a name, holds a sender until it
@@ -160,42 +170,68 @@ impl Refresh {
         while lookups.recv().await.is_some() {}
     }
 
-    /// Whether nothing is in doubt, so that a decision may wait until all that are ready to say something
-    /// have said it.
-    fn is_calm(&self) -> bool {
-        let current = self.handle.snapshot();
-        let in_doubt = current.fence.is_some() || current.master_error.is_some();
-        current.master.is_some() && !in_doubt && self.decider.fence.raised().is_none()
-    }
-
-    fn take_all(
-        &mut self,
-        inbox: &mut mpsc::Receiver<Message>,
-        probes: &mut mpsc::Receiver<Probed>,
-        lookups: &mut mpsc::Receiver<Resolved>,
-    ) {
-        for message in ready(inbox) {
-            self.on_message(message);
-        }
-        for probed in ready(probes) {
-            self.on_probed(probed);
-        }
-        for resolved in ready(lookups) {
-            self.resolver.note(resolved);
-        }
+    /// Whether enough Sentinels have answered, and every node that was asked.
+    fn is_round_over(&self) -> bool {
+        self.sentinels.turnout(self.round).is_enough() && !self.probe_cache.is_asking()
     }
 
     fn refresh_soon(&mut self) {
         let now = Instant::now();
         match self.refresh_began.map(|began| began + REST) {
-            Some(rested) if rested > now => self.next_refresh = self.next_refresh.min(rested),
+            Some(rested) if rested > now => {
+                self.next_refresh = self.next_refresh.min(rested);
+                self.is_requested = true;
+            }
             _ => self.begin_refresh(),
         }
     }
 
-    /// Asks every known Sentinel. Forgets node reports that are too old, and those of suspected
-    /// nodes.
+    /// As [`refresh`](Self::refresh), because something happened or may have happened.
     fn begin_refresh(&mut self) {
+        self.refresh(false);
+    }
+
+    /// As [`refresh`](Self::refresh), because it is time to. Says whether a decision is to follow.
+    fn poll(&mut self) -> bool {
+        let calm = self.settled && !self.is_requested;
+        self.refresh(calm);
+        // Round trips are no news, and decide who is nearest.
+        let nearest = matches!(self.config.prefer, Prefer::Nearest { .. });
+        self.quiet = calm && !nearest;
+        if self.quiet {
+            self.ask_again();
+        }
+        !self.quiet
+    }
+
+    /// Asks the nodes whose report is missing while all is well, as a decision would.
+    fn ask_again(&mut self) {
+        let current = self.handle.snapshot();
+        let replicas = current.replicas.iter();
+        let replicas = replicas.filter(|replica| !replica.is_given_up());
+        let nodes = replicas.map(|replica| &replica.node);
+        for node in nodes.chain(self.nodes.all()) {
+            if !self.probe_cache.has_heard(iter::once(node)) {
+                self.probe_cache.ask(node.clone());
+            }
+        }
+        self.look_up(&current, Instant::now());
+    }
+
+    /// Enough have answered, and have said nothing new. When the Sentinels have answered everything it is
+    /// decided all the same, so that nothing rests on an old decision for long.
+    fn conclude(&mut self) {
+        let complete = self.sentinels.turnout(self.round).is_complete();
+        if !self.quiet || complete && self.sentinels.were_asked_everything() {
+            self.decide();
+        } else {
+            self.progress.confirm(self.round);
+        }
+    }
+
+    /// Asks every known Sentinel. Forgets node reports that are too old, and those of suspected
+    /// nodes. `calm`: as for [`SentinelSet::ask`].
+    fn refresh(&mut self, calm: bool) {
         let now = Instant::now();
         let suspects = self.handle.take_suspects();
         for suspect in &suspects {
@@ -206,14 +242,16 @@ impl Refresh {
         self.probe_cache.redial(redial);
         self.probe_cache.forget_old(now);
         self.round += 1;
+        self.is_requested = false;
         self.refresh_began = Some(now);
         self.try_credentials();
-        self.sentinels.ask(self.round);
+        self.sentinels.ask(self.round, calm);
         self.progress.refresh_began(self.round);
         self.next_refresh = now + jitter::around(self.config.refresh_interval, 20);
     }
 
-    fn on_message(&mut self, message: Message) {
+    /// Says whether there is anything new in it.
+    fn on_message(&mut self, message: Message) -> bool {
         match message {
             Message::Answer {
                 name,
@@ -226,7 +264,7 @@ impl Refresh {
                 {
                     self.progress.stale_answer();
                 }
-                self.sentinels.note_answer(&name, round, answer);
+                return self.sentinels.note_answer(&name, round, answer);
             }
             Message::Event { name, id, event } => {
                 let sentinel = self.sentinels.identify(&name, id);
@@ -239,17 +277,19 @@ impl Refresh {
             }
             Message::Unsubscribed { name, why } => self.sentinels.note_unsubscribed(&name, why),
         }
+        true
     }
 
     /// A node that closes the connection over which it is asked was restarted, is gone or was
-    /// promoted. Then the Sentinels have news too.
-    fn on_probed(&mut self, probed: Probed) {
+    /// promoted. Then the Sentinels have news too. Says whether there is anything new in what it said.
+    fn on_probed(&mut self, probed: Probed) -> bool {
         let closed = probed.reason == Reason::Closed;
-        self.probe_cache.note(probed);
+        let is_news = self.probe_cache.note(probed);
         if closed {
             self.quick = FIRST_REFRESH;
             self.refresh_soon();
         }
+        closed || is_news
     }
 
     /// New credentials are tried at all nodes. When a node has accepted them, the connections that were
@@ -301,6 +341,7 @@ impl Refresh {
 
     /// Decides from all that is known, publishes what changed and asks for what is missing.
     fn decide(&mut self) {
+        self.quiet = false;
         // Taken before the snapshot, which has them excluded already.
         for silent in self.handle.take_silent() {
             self.probe_cache.doubt(&silent);
@@ -369,6 +410,7 @@ impl Refresh {
         let raised = current.fence.is_none() && next.fence.is_some();
         let waiting = !ask.is_empty() || self.resolver.is_waiting();
         let hurry = self.is_hurried(&next);
+        let is_settled = next.master.is_some() && !unsettled;
         self.keep_to_known(&next, views);
         for node in ask.into_iter().chain(besides) {
             self.probe_cache.ask(node);
@@ -386,6 +428,7 @@ impl Refresh {
         }
         // After the snapshot: a listener finds in it what it is told.
         self.tell(news);
+        self.settled = is_settled;
         self.schedule(unsettled || hurry, hurry);
         if raised {
             // The sign may have come from a node alone, and must be followed up at the Sentinels at
@@ -488,6 +531,11 @@ impl Refresh {
             identities: self.probe_cache.identities(),
             addresses: self.resolver.addresses(),
         });
+        self.look_up(current, now);
+    }
+
+    /// Has the names of all known nodes resolved.
+    fn look_up(&mut self, current: &Topology, now: Instant) {
         // What is dialled counts only where hosts are preferred.
         let dialled: Vec<Node> = match &self.config.prefer {
             Prefer::Hosts(_) if self.config.address_map.is_some() => {
@@ -533,9 +581,4 @@ impl Refresh {
             self.quick = policy.grow(self.quick);
         }
     }
-}
-
-/// What is there now. Not more: those who send may go on meanwhile.
-fn ready<T>(from: &mut mpsc::Receiver<T>) -> impl Iterator<Item = T> {
-    iter::from_fn(|| from.try_recv().ok()).take(INBOX)
 }

@@ -45,6 +45,8 @@ enum Outdated {
 pub(super) struct ProbeCache {
     config: Arc<Config>,
     node_reports: HashMap<Node, (NodeReport, Instant)>,
+    /// What each said last, whether or not it still counts.
+    last_said: HashMap<Node, NodeReport>,
     /// What the nodes said besides their role. Kept for as long as the nodes are known.
     identities: HashMap<Node, Identity>,
     offsets: Offsets,
@@ -80,6 +82,7 @@ impl ProbeCache {
                 ..Config::clone(&config)
             }),
             node_reports: HashMap::new(),
+            last_said: HashMap::new(),
             identities: HashMap::new(),
             offsets: Offsets::new(),
             round_trips: HashMap::new(),
@@ -178,6 +181,7 @@ impl ProbeCache {
         let probing = &self.probing;
         self.probers
             .retain(|node, _| known.contains(node) || probing.contains_key(node));
+        self.last_said.retain(|node, _| known.contains(node));
         self.identities.retain(|node, _| known.contains(node));
         self.offsets.retain(|node, _| known.contains(node));
         self.round_trips.retain(|node, _| known.contains(node));
@@ -237,7 +241,9 @@ impl ProbeCache {
     /// Takes the result of a probe. If it does not count, because the node was put in doubt meanwhile, the node
     /// is asked again. That it cannot be reached counts all the same: a frozen node may be put in doubt more
     /// often than a probe of it ends.
-    pub(super) fn note(&mut self, probed: Probed) {
+    ///
+    /// Says whether the node said something else before; offsets and times do not count.
+    pub(super) fn note(&mut self, probed: Probed) -> bool {
         if probed.reason == Reason::Awaited {
             // A probe that is under way may still bring the report from before the promotion.
             self.doubt(&probed.node);
@@ -251,7 +257,7 @@ impl ProbeCache {
             if !counts {
                 self.ask(probed.node.clone());
                 if !matches!(probed.report, NodeReport::Failed(_)) {
-                    return;
+                    return true;
                 }
             }
         }
@@ -274,16 +280,22 @@ impl ProbeCache {
             let round_trips = self.round_trips.entry(probed.node.clone()).or_default();
             round_trips.note(took);
         }
-        if probed.has_replicas {
-            self.followed.insert(probed.node.clone());
+        let following_changed = if probed.has_replicas {
+            self.followed.insert(probed.node.clone())
         } else {
-            self.followed.remove(&probed.node);
-        }
-        self.note_identity(&probed.node, probed.identity, &probed.report);
+            self.followed.remove(&probed.node)
+        };
+        let is_another = self.note_identity(&probed.node, probed.identity, &probed.report);
+        let last = self
+            .last_said
+            .insert(probed.node.clone(), probed.report.clone());
+        let is_news = following_changed || is_another || last.as_ref() != Some(&probed.report);
         self.node_reports.insert(probed.node, (probed.report, now));
+        is_news
     }
 
-    fn note_identity(&mut self, node: &Node, identity: Identity, report: &NodeReport) {
+    /// Says whether it was another before.
+    fn note_identity(&mut self, node: &Node, identity: Identity, report: &NodeReport) -> bool {
         let before = self.identities.get(node);
         let before = before.and_then(|identity| identity.run_id.as_ref());
         if matches!(report, NodeReport::Replica { .. } | NodeReport::SomeReplica) {
@@ -294,16 +306,22 @@ impl ProbeCache {
         {
             self.restarted.insert(node.clone());
         }
-        // The replication id says something only together with the role of the same answer.
         let known = self.identities.entry(node.clone()).or_default();
-        known.timeline = identity.timeline;
-        // One that answers nothing now is where it was.
-        if identity.run_id.is_some() || identity.zone.is_some() {
-            known.zone = identity.zone;
-        }
-        if identity.run_id.is_some() {
-            known.run_id = identity.run_id;
-        }
+        let told = identity.run_id.is_some();
+        let next = Identity {
+            // The replication id says something only together with the role of the same answer.
+            timeline: identity.timeline,
+            // One that answers nothing now is where it was.
+            zone: if told || identity.zone.is_some() {
+                identity.zone
+            } else {
+                known.zone.clone()
+            },
+            run_id: identity.run_id.or_else(|| known.run_id.clone()),
+        };
+        let is_another = *known != next;
+        *known = next;
+        is_another
     }
 
     /// The first of these nodes that refused us, with its error.
@@ -312,6 +330,11 @@ impl ProbeCache {
         mut nodes: impl Iterator<Item = &'a Node>,
     ) -> Option<(&Node, &RedisError)> {
         nodes.find_map(|node| self.refusals.get_key_value(node))
+    }
+
+    /// Whether a node is being asked.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.probing.is_empty()
     }
 
     /// Whether all of these nodes have answered, or have failed to.

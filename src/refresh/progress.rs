@@ -151,6 +151,13 @@ impl Progress {
         }
     }
 
+    /// A refresh is complete, and all is as it was.
+    pub(super) fn confirm(&self, round: u64) {
+        self.state.lock().last_answer = Some(Instant::now());
+        self.progress
+            .send_modify(|completed| *completed = round.max(*completed));
+    }
+
     pub(super) fn update(&self, update: Update) {
         {
             let mut state = self.state.lock();

@@ -95,12 +95,15 @@ impl Resolver {
         });
     }
 
-    pub(super) fn note(&mut self, resolved: Resolved) {
+    /// Says whether the name had other addresses before, or none were known.
+    pub(super) fn note(&mut self, resolved: Resolved) -> bool {
         self.pending.remove(&resolved.host);
+        let is_first = !self.addresses.contains_key(&resolved.host);
         let known = self.addresses.entry(resolved.host).or_default();
         // The old addresses stay when DNS does not answer: one server must not become two.
-        if let Some(addresses) = resolved.addresses {
-            *known = addresses;
-        }
+        let addresses = resolved.addresses.unwrap_or_else(|| known.clone());
+        let is_news = is_first || *known != addresses;
+        *known = addresses;
+        is_news
     }
 }

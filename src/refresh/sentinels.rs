@@ -23,7 +23,7 @@ use crate::{
     },
     sentinel::{
         answer::Answer,
-        client::Contact,
+        client::{Asked, Contact},
         id::SentinelId,
         message::{Message, SentinelError},
         refused::Refused,
@@ -39,7 +39,7 @@ const MAX_WARNINGS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct SentinelSet {
     config: Arc<Config>,
-    refreshes: watch::Sender<u64>,
+    refreshes: watch::Sender<Asked>,
     messages: mpsc::Sender<Message>,
     sentinels: BTreeMap<Node, SentinelTasks>,
     /// Refused commands that were warned of already, once for each Sentinel and command.
@@ -73,7 +73,7 @@ impl SentinelSet {
     pub(super) fn new(config: Arc<Config>, messages: mpsc::Sender<Message>) -> Self {
         let mut sentinels = Self {
             config: Arc::clone(&config),
-            refreshes: watch::Sender::new(0),
+            refreshes: watch::Sender::default(),
             messages,
             sentinels: BTreeMap::new(),
             warned: BTreeSet::new(),
@@ -84,38 +84,48 @@ impl SentinelSet {
         sentinels
     }
 
-    /// Asks all of them.
-    pub(super) fn ask(&self, round: u64) {
-        self.refreshes.send_replace(round);
+    /// Asks all of them. `calm`: nothing happens, and nothing is in doubt.
+    pub(super) fn ask(&self, round: u64, calm: bool) {
+        let calm = calm && self.sentinels.values().all(SentinelTasks::is_well);
+        self.refreshes
+            .send_modify(|asked| *asked = asked.next(round, calm));
     }
 
-    /// Records what a Sentinel answered, and starts to talk to others that it knows.
+    /// Whether they were to answer everything when they were asked last.
+    pub(super) fn were_asked_everything(&self) -> bool {
+        self.refreshes.borrow().is_everything()
+    }
+
+    /// Records what a Sentinel answered, and starts to talk to others that it knows. Says whether it
+    /// answered something else before.
     pub(super) fn note_answer(
         &mut self,
         name: &Node,
         round: u64,
-        answer: Result<Box<Answer>, SentinelError>,
-    ) {
-        let (id, peers, refused) = match &answer {
-            Ok(answer) => (
-                answer.id.clone(),
-                answer.peers.clone(),
-                answer.refused.clone(),
-            ),
-            Err(error) => {
-                let refused = error.refused("SENTINEL");
-                (None, Vec::new(), refused.into_iter().collect())
-            }
-        };
-        if id.is_some() {
-            self.recognize(name, id);
+        answer: Result<Arc<Answer>, SentinelError>,
+    ) -> bool {
+        if let (Some(tasks), Ok(answer)) = (self.sentinels.get_mut(name), &answer)
+            && tasks.is_repeated(answer)
+        {
+            tasks.round = tasks.round.max(round);
+            return false;
         }
+        let known = answer.as_ref().ok().cloned();
+        let refused = match &answer {
+            Ok(answer) => answer.refused.clone(),
+            Err(error) => error.refused("SENTINEL").into_iter().collect(),
+        };
+        if let Some(id) = known.as_ref().and_then(|answer| answer.id.clone()) {
+            self.recognize(name, Some(id));
+        }
+        let mut is_news = false;
         if let Some(tasks) = self.sentinels.get_mut(name) {
-            tasks.note_answer(name, round, answer);
+            is_news = tasks.note_answer(name, round, answer);
             let sentinel = tasks.sentinel.clone();
             self.warn(&sentinel, &refused);
         }
-        self.learn(peers);
+        self.learn(known.as_ref().map_or(&[], |answer| &answer.peers));
+        is_news
     }
 
     /// The events of a Sentinel arrive by this address from now on.
@@ -187,12 +197,12 @@ impl SentinelSet {
     }
 
     /// Starts to talk to Sentinels that others know, and drops learned addresses that are not needed.
-    fn learn(&mut self, peers: Vec<Peer>) {
+    fn learn(&mut self, peers: &[Peer]) {
         for peer in peers {
             if let Some(tasks) = self.sentinels.get(&peer.node) {
                 // It may not tell its id, or may never have answered.
                 if tasks.sentinel.id().is_none() {
-                    self.recognize(&peer.node, peer.id);
+                    self.recognize(&peer.node, peer.id.clone());
                 }
                 continue;
             }
@@ -206,7 +216,7 @@ impl SentinelSet {
                 && self.sentinels.len() < MAX_SENTINELS
                 && let Some(address) = self.config.address_of(&peer.node)
             {
-                self.start(sentinel, peer.node, address, false);
+                self.start(sentinel, peer.node.clone(), address, false);
             }
         }
         self.forget_unlisted();

@@ -34,7 +34,7 @@ impl View {
 }
 
 /// What one Sentinel answered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Its own id, which is the same at every address.
     pub(crate) id: Option<String>,

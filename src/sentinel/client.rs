@@ -26,9 +26,37 @@ use crate::{
 
 /// Keeps a storm of suspicions from becoming a storm of questions.
 const REST: Duration = Duration::from_millis(5);
+/// While nothing happens a Sentinel is asked everything at every fourth refresh.
+const EVERYTHING: u64 = 4;
 /// How often a balanced address is dialled to find one certain Sentinel behind it. With three
 /// Sentinels, all of these dials miss it twice in a thousand cases.
 const MOST_DRAWS: usize = 16;
+
+/// What the Sentinels were asked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Asked {
+    /// The newest refresh.
+    pub(crate) round: u64,
+    /// The newest refresh at which they had to answer everything. At later ones it is enough to say that
+    /// the master is as it was.
+    everything: u64,
+}
+
+impl Asked {
+    /// What to ask at the next refresh. `calm`: nothing happens, and nothing is in doubt.
+    #[must_use]
+    pub(crate) fn next(self, round: u64, calm: bool) -> Self {
+        let due = !calm || round >= self.everything + EVERYTHING;
+        Self {
+            round,
+            everything: if due { round } else { self.everything },
+        }
+    }
+
+    pub(crate) fn is_everything(self) -> bool {
+        self.everything == self.round
+    }
+}
 
 /// Where to reach a Sentinel.
 #[derive(Debug, Clone)]
@@ -43,7 +71,7 @@ pub(crate) struct Contact {
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,
-    mut refreshes: watch::Receiver<u64>,
+    mut refreshes: watch::Receiver<Asked>,
     listened: watch::Receiver<Option<String>>,
     out: mpsc::Sender<Message>,
 ) {
@@ -54,25 +82,29 @@ pub(crate) async fn run(
         conn: None,
         listened,
         sought: None,
+        whole: None,
     };
+    let mut rested = Instant::now();
     loop {
-        let round = *refreshes.borrow_and_update();
-        if round > 0 {
-            let answer = client.ask().await;
+        let asked = *refreshes.borrow_and_update();
+        if asked.round > 0 {
+            let answer = client.ask(asked).await;
             let message = Message::Answer {
                 name: contact.name.clone(),
-                round,
-                answer: answer
-                    .map(Box::new)
-                    .map_err(|error| SentinelError::new(&error, &client.address)),
+                round: asked.round,
+                answer: answer.map_err(|error| SentinelError::new(&error, &client.address)),
             };
             if out.send(message).await.is_err() {
                 return;
             }
-            tokio::time::sleep(REST).await;
+            rested = Instant::now() + REST;
         }
         if refreshes.changed().await.is_err() {
             return;
+        }
+        // Mostly it has rested long since, and a timer would wake it for nothing.
+        if Instant::now() < rested {
+            tokio::time::sleep_until(rested).await;
         }
     }
 }
@@ -85,40 +117,99 @@ struct Client {
     listened: watch::Receiver<Option<String>>,
     /// The id that was last searched for behind this address. Each is searched for once.
     sought: Option<String>,
+    /// What it answered when it was asked everything last, over this connection.
+    whole: Option<Whole>,
+}
+
+/// An answer to everything.
+struct Whole {
+    /// The refresh that it belongs to.
+    round: u64,
+    /// The master of it, by `GET-MASTER-ADDR-BY-NAME` and by `MASTER`.
+    named: Node,
+    master: MasterInfo,
+    answer: Arc<Answer>,
+}
+
+impl Whole {
+    /// Whether these replies to [`about_the_master`] say the same of the master. Any error says
+    /// something else.
+    fn is_confirmed_by(&self, replies: &[Value]) -> bool {
+        let [address, master] = replies else {
+            return false;
+        };
+        reply::master_addr(address).is_ok_and(|named| named.as_ref() == Some(&self.named))
+            && reply::master_info(master).is_ok_and(|master| master == self.master)
+    }
 }
 
 impl Client {
-    async fn ask(&mut self) -> RedisResult<Answer> {
+    async fn ask(&mut self, asked: Asked) -> RedisResult<Arc<Answer>> {
         let deadline = Instant::now() + self.config.sentinel_timeout;
-        let answer = self.ask_any(deadline).await?;
-        Ok(self.ask_listened(&answer, deadline).await.unwrap_or(answer))
+        if let Some(answer) = self.ask_about_the_master(asked, deadline).await {
+            return Ok(answer);
+        }
+        let answer = self.ask_any(asked.round, deadline).await?;
+        let listened = self.ask_listened(&answer, asked.round, deadline).await;
+        Ok(listened.unwrap_or(answer))
+    }
+
+    /// Asks for the master only, where that is enough. What was answered last, if it is the same still:
+    /// of everything else there are events.
+    async fn ask_about_the_master(
+        &mut self,
+        asked: Asked,
+        deadline: Instant,
+    ) -> Option<Arc<Answer>> {
+        let whole = self
+            .whole
+            .take_if(|whole| whole.round >= asked.everything)?;
+        let newest = self.config.sentinel_logins().newest();
+        let conn = self.conn.as_mut().filter(|conn| {
+            let has_login = newest.is_none_or(|newest| newest.generation == conn.login());
+            has_login && !conn.edition().has_successor()
+        })?;
+        let questions = about_the_master(&self.config);
+        let replies = conn.exchange(&questions, deadline).await.ok()?;
+        conn.trim();
+        if !whole.is_confirmed_by(&replies) {
+            return None;
+        }
+        let answer = Arc::clone(&whole.answer);
+        self.whole = Some(whole);
+        Some(answer)
     }
 
     /// Asks the Sentinel to which this address leads.
-    async fn ask_any(&mut self, deadline: Instant) -> RedisResult<Answer> {
+    async fn ask_any(&mut self, round: u64, deadline: Instant) -> RedisResult<Arc<Answer>> {
         if let Some(reused) = self.conn.take_if(|conn| !conn.is_stale()) {
             if reused.edition().has_successor() {
                 // Where the Sentinel does not take the new certificates yet, it still answers over these.
                 let half = Instant::now() + self.config.sentinel_timeout / 2;
                 if let Ok((conn, replies)) = self.dial(&questions(&self.config), half).await {
                     self.sought = None;
-                    return self.keep(conn, replies);
+                    return self.keep(conn, replies, round);
                 }
             }
             let mut reused = self.with_newest_login(reused, deadline).await;
             if let Ok(replies) = reused.exchange(&questions(&self.config), deadline).await {
-                return self.keep(reused, replies);
+                return self.keep(reused, replies, round);
             }
         }
         self.conn = None;
         self.sought = None;
         let (conn, replies) = self.dial(&questions(&self.config), deadline).await?;
-        self.keep(conn, replies)
+        self.keep(conn, replies, round)
     }
 
     /// Asks the Sentinel that is listened to, where the address leads to several and it can be
     /// found. An event must be followed up at the Sentinel that published it.
-    async fn ask_listened(&mut self, answer: &Answer, deadline: Instant) -> Option<Answer> {
+    async fn ask_listened(
+        &mut self,
+        answer: &Answer,
+        round: u64,
+        deadline: Instant,
+    ) -> Option<Arc<Answer>> {
         let wanted = self.listened.borrow().clone()?;
         let elsewhere = answer.id.as_ref().is_some_and(|id| *id != wanted);
         if !elsewhere || self.sought.as_ref() == Some(&wanted) {
@@ -131,7 +222,7 @@ impl Client {
                 continue;
             }
             let replies = conn.exchange(&questions(&self.config), deadline).await;
-            return self.keep(conn, replies.ok()?).ok();
+            return self.keep(conn, replies.ok()?, round).ok();
         }
         None
     }
@@ -186,11 +277,25 @@ impl Client {
         Ok((conn, replies))
     }
 
-    fn keep(&mut self, mut conn: WireConnection, replies: Vec<Value>) -> RedisResult<Answer> {
+    fn keep(
+        &mut self,
+        mut conn: WireConnection,
+        replies: Vec<Value>,
+        round: u64,
+    ) -> RedisResult<Arc<Answer>> {
         // The answers are long and the next question is seconds away.
         conn.trim();
         self.conn = Some(conn);
-        read(replies, &self.config)
+        self.whole = None;
+        let (answer, master) = read(replies, &self.config)?;
+        let answer = Arc::new(answer);
+        self.whole = master.map(|(named, master)| Whole {
+            round,
+            named,
+            master,
+            answer: Arc::clone(&answer),
+        });
+        Ok(answer)
     }
 }
 
@@ -213,18 +318,23 @@ pub(super) fn my_id() -> Cmd {
 }
 
 fn questions(config: &Config) -> Vec<Cmd> {
-    let ask = |what: &str| cmd("SENTINEL").arg(what).arg(&config.master_name).take();
-    vec![
-        ask("GET-MASTER-ADDR-BY-NAME"),
-        ask("MASTER"),
-        ask("REPLICAS"),
-        ask("SENTINELS"),
-        my_id(),
-    ]
+    let mut questions = Vec::from(about_the_master(config));
+    questions.extend(["REPLICAS", "SENTINELS"].map(|what| question(what, config)));
+    questions.push(my_id());
+    questions
 }
 
-/// Makes one answer of the replies to [`questions`].
-fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
+fn about_the_master(config: &Config) -> [Cmd; 2] {
+    ["GET-MASTER-ADDR-BY-NAME", "MASTER"].map(|what| question(what, config))
+}
+
+fn question(what: &str, config: &Config) -> Cmd {
+    cmd("SENTINEL").arg(what).arg(&config.master_name).take()
+}
+
+/// Makes one answer of the replies to [`questions`]. With it comes what it says of the master, where
+/// nothing was refused.
+fn read(replies: Vec<Value>, config: &Config) -> RedisResult<(Answer, Option<(Node, MasterInfo)>)> {
     let login = config.sentinel_logins().known().unwrap_or_default();
     let mut replies = replies.into_iter();
     let [address, master, replicas, sentinels, id] =
@@ -246,14 +356,14 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
     }
     let named = if reading.is_allowed("SENTINEL GET-MASTER-ADDR-BY-NAME", &address)? {
         let Some(named) = reply::master_addr(&address).map_err(malformed)? else {
-            return Ok(reading.answer);
+            return Ok((reading.answer, None));
         };
         Some(named)
     } else if reading
         .refusal(&master)
         .is_some_and(|error| says_no_such_master(&error))
     {
-        return Ok(reading.answer);
+        return Ok((reading.answer, None));
     } else {
         None
     };
@@ -266,7 +376,10 @@ fn read(replies: Vec<Value>, config: &Config) -> RedisResult<Answer> {
         let refusal = reading.refusal(&address);
         return Err(refusal.expect("BUG: only a refused question is not answered"));
     };
-    Ok(reading.finish(named, master, replicas))
+    let all_told = reading.answer.refused.is_empty();
+    let said = master.clone().filter(|_| all_told);
+    let said = said.map(|master| (named.clone(), master));
+    Ok((reading.finish(named, master, replicas), said))
 }
 
 /// An answer of which not every reply has been read.
@@ -360,3 +473,6 @@ fn malformed(error: Malformed) -> RedisError {
     )
         .into()
 }
+
+#[cfg(test)]
+mod tests;

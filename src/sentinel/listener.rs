@@ -12,12 +12,15 @@ use crate::{
     config::{Config, Login},
     node::Node,
     sentinel::{
-        client::{self, Contact},
+        client::{self, Asked, Contact},
         event,
         message::{Message, SentinelError},
         refused::{Refused, is_about_the_command},
     },
-    util::backoff::{self, FIRST_SUBSCRIBE},
+    util::{
+        backoff::{self, FIRST_SUBSCRIBE},
+        far::FAR,
+    },
     wire::{connection::WireConnection, handshake},
 };
 
@@ -29,6 +32,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     contact: Contact,
     config: Arc<Config>,
+    mut refreshes: watch::Receiver<Asked>,
     listened: watch::Sender<Option<String>>,
     out: mpsc::Sender<Message>,
 ) {
@@ -38,6 +42,7 @@ pub(crate) async fn run(
         let listener = Listener {
             name: &contact.name,
             config: &config,
+            refreshes: &mut refreshes,
             listened: &listened,
             out: &out,
             id: None,
@@ -70,6 +75,7 @@ pub(crate) async fn run(
 struct Listener<'a> {
     name: &'a Node,
     config: &'a Config,
+    refreshes: &'a mut watch::Receiver<Asked>,
     listened: &'a watch::Sender<Option<String>>,
     out: &'a mpsc::Sender<Message>,
     id: Option<String>,
@@ -107,14 +113,7 @@ impl Listener<'_> {
         self.listened.send_replace(self.id.clone());
         self.announce(&withheld).await?;
         loop {
-            // No message may mean that nothing happens, or that the link is dead. After each poll
-            // interval without one the Sentinel must answer a PING.
-            let alive_until = Instant::now() + self.config.refresh_interval;
-            while let Some(incoming) = self.next(&mut conn, alive_until).await? {
-                if let Incoming::Error(error) = incoming {
-                    return Err(error);
-                }
-            }
+            self.pass_on_events(&mut conn).await?;
             if conn.edition().has_successor() || self.has_newer_login(&conn) {
                 match self.replace(&mut conn, address, &withheld).await {
                     Ok(fresh) => conn = fresh,
@@ -131,6 +130,29 @@ impl Listener<'_> {
                 self.announce(&left).await?;
             }
             withheld = left;
+        }
+    }
+
+    /// Passes on what comes, until it is time to test the connection: no message may mean that nothing
+    /// happens, or that the link is dead. That is at a refresh, which wakes this task anyway, and once
+    /// for each interval.
+    async fn pass_on_events(&mut self, conn: &mut WireConnection) -> RedisResult<()> {
+        let rests_until = Instant::now() + self.config.refresh_interval / 2;
+        loop {
+            let message = tokio::select! {
+                message = conn.message(Instant::now() + FAR) => message?,
+                changed = self.refreshes.changed() => {
+                    changed.map_err(|_| gone())?;
+                    if Instant::now() >= rests_until {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { continue };
+            if let Incoming::Error(error) = self.take(message).await? {
+                return Err(error);
+            }
         }
     }
 
@@ -281,17 +303,22 @@ impl Listener<'_> {
         conn: &mut WireConnection,
         deadline: Instant,
     ) -> RedisResult<Option<Incoming>> {
-        let Some(message) = conn.message(deadline).await? else {
-            return Ok(None);
-        };
+        match conn.message(deadline).await? {
+            Some(message) => self.take(message).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Passes it on if it is an event of our master.
+    async fn take(&self, message: Value) -> RedisResult<Incoming> {
         let parts: Vec<&[u8]> = match &message {
-            Value::ServerError(error) => return Ok(Some(Incoming::Error(self.refusal(error)))),
+            Value::ServerError(error) => return Ok(Incoming::Error(self.refusal(error))),
             Value::Array(parts) | Value::Push { data: parts, .. } => {
                 parts.iter().map(bytes).collect()
             }
             _ => Vec::new(),
         };
-        Ok(Some(match parts[..] {
+        Ok(match parts[..] {
             [b"message", channel, payload] => {
                 if let Some(event) = event::parse(channel, payload, &self.config.master_name) {
                     let (name, id) = (self.name.clone(), self.id.clone());
@@ -302,7 +329,7 @@ impl Listener<'_> {
             [b"subscribe", ..] => Incoming::Confirmation,
             [b"pong", ..] => Incoming::Pong,
             _ => Incoming::Other,
-        }))
+        })
     }
 
     async fn announce(&self, withheld: &Withheld) -> RedisResult<()> {
@@ -316,13 +343,18 @@ impl Listener<'_> {
 
     async fn pass_on(&self, message: Message) -> RedisResult<()> {
         let sent = self.out.send(message).await;
-        sent.map_err(|_| io::Error::from(io::ErrorKind::NotConnected).into())
+        sent.map_err(|_| gone())
     }
 
     fn refusal(&self, error: &redis::ServerError) -> RedisError {
         let login = self.config.sentinel_logins().known().unwrap_or_default();
         handshake::refusal(error, login.secret())
     }
+}
+
+/// The pool is closed.
+fn gone() -> RedisError {
+    io::Error::from(io::ErrorKind::NotConnected).into()
 }
 
 fn timed_out() -> RedisError {

@@ -1,5 +1,7 @@
 //! What the tasks that talk to Sentinels send to the refresh task.
 
+use std::sync::Arc;
+
 use redis::RedisError;
 
 use crate::{
@@ -21,7 +23,7 @@ pub(crate) enum Message {
         name: Node,
         /// The refresh that the question belonged to.
         round: u64,
-        answer: Result<Box<Answer>, SentinelError>,
+        answer: Result<Arc<Answer>, SentinelError>,
     },
     /// A Sentinel published something about our master.
     Event {

@@ -9,7 +9,7 @@ use crate::{
     node::Node,
     sentinel::{
         answer::Answer,
-        client::{self, Contact},
+        client::{self, Asked, Contact},
         id::SentinelId,
         listener,
         message::{Message, SentinelError},
@@ -24,7 +24,7 @@ pub(super) struct SentinelTasks {
     pub(super) configured: bool,
     /// The Sentinel that answered there last.
     pub(super) sentinel: SentinelId,
-    pub(super) last: Option<Result<Box<Answer>, SentinelError>>,
+    pub(super) last: Option<Result<Arc<Answer>, SentinelError>>,
     /// The newest refresh it has answered, or failed to answer.
     pub(super) round: u64,
     pub(super) events: Events,
@@ -49,18 +49,18 @@ impl SentinelTasks {
         config: &Arc<Config>,
         sentinel: SentinelId,
         configured: bool,
-        refreshes: watch::Receiver<u64>,
+        refreshes: watch::Receiver<Asked>,
         messages: mpsc::Sender<Message>,
     ) -> Self {
         let (listening, listened) = watch::channel(None);
         let asks = client::run(
             contact.clone(),
             Arc::clone(config),
-            refreshes,
+            refreshes.clone(),
             listened,
             messages.clone(),
         );
-        let listens = listener::run(contact, Arc::clone(config), listening, messages);
+        let listens = listener::run(contact, Arc::clone(config), refreshes, listening, messages);
         Self {
             configured,
             sentinel,
@@ -74,13 +74,14 @@ impl SentinelTasks {
     }
 
     /// Records an answer, and tells the operator when the Sentinel stops or begins to answer. A
-    /// refusal is warned of once for each command, by the caller.
+    /// refusal is warned of once for each command, by the caller. Says whether it answered something else
+    /// before, or could not be asked.
     pub(super) fn note_answer(
         &mut self,
         name: &Node,
         round: u64,
-        answer: Result<Box<Answer>, SentinelError>,
-    ) {
+        answer: Result<Arc<Answer>, SentinelError>,
+    ) -> bool {
         let failed = matches!(self.last, Some(Err(_)));
         let dropped = answer.as_ref().map_or(0, |answer| answer.dropped);
         if dropped > self.answer().map_or(0, |last| last.dropped) {
@@ -94,8 +95,10 @@ impl SentinelTasks {
             }
             _ => {}
         }
+        let is_news = !matches!((&self.last, &answer), (Some(Ok(last)), Ok(now)) if last == now);
         self.round = self.round.max(round);
         self.last = Some(answer);
+        is_news
     }
 
     /// Records whose events arrive, and tells the operator when they stop or begin to arrive.
@@ -112,6 +115,11 @@ impl SentinelTasks {
             _ => {}
         }
         self.events = events;
+    }
+
+    /// Whether the Sentinel confirms what it answered last.
+    pub(super) fn is_repeated(&self, answer: &Arc<Answer>) -> bool {
+        matches!(&self.last, Some(Ok(last)) if Arc::ptr_eq(last, answer))
     }
 
     pub(super) fn answer(&self) -> Option<&Answer> {
@@ -136,6 +144,12 @@ impl SentinelTasks {
         let fails = matches!(self.last, Some(Err(_)));
         let elsewhere = self.listened_to().is_some_and(|other| other != *sentinel);
         self.sentinel == *sentinel && !fails && !elsewhere
+    }
+
+    /// Whether its Sentinel answered when it was asked last, and all its events arrive.
+    pub(super) fn is_well(&self) -> bool {
+        let hears_all = matches!(self.events, Events::Of { refused: None, .. });
+        hears_all && self.reaches()
     }
 
     /// Whether its Sentinel is both asked and listened to at this address, as far as it lets us.

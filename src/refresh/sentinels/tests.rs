@@ -11,9 +11,9 @@ fn sentinels(seeds: &[&str]) -> SentinelSet {
     SentinelSet::new(Arc::new(config), mpsc::channel(64).0)
 }
 
-fn answer(id: &str) -> Result<Box<Answer>, SentinelError> {
+fn answer(id: &str) -> Result<Arc<Answer>, SentinelError> {
     let id = Some(id.to_owned());
-    Ok(Box::new(Answer {
+    Ok(Arc::new(Answer {
         id,
         ..Answer::default()
     }))

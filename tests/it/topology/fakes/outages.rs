@@ -106,6 +106,100 @@ async fn fakes() -> (FakeNode, [FakeNode; 2], FakeSentinel, Pool) {
     (master, replicas, sentinel, pool)
 }
 
+/// How often a Sentinel was asked this.
+fn asked(sentinel: &FakeSentinel, what: &str) -> usize {
+    let commands = sentinel.commands();
+    let is_this = |command: &&Vec<String>| {
+        let word = command.get(1);
+        word.is_some_and(|word| word.eq_ignore_ascii_case(what))
+    };
+    commands.iter().filter(is_this).count()
+}
+
+/// Waits until the Sentinel is asked no more than who is master.
+async fn calm(sentinel: &FakeSentinel) {
+    let short = || asked(sentinel, "MASTER") - asked(sentinel, "REPLICAS");
+    let before = short();
+    let goes_by = || async { short() > before };
+    eventually("a refresh at which little is asked", LIMIT, goes_by).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nothing_happens_little_is_asked_and_everything_at_every_fourth_refresh() {
+    let (master, replicas, sentinel, pool) = fakes().await;
+    calm(&sentinel).await;
+    let counts = || {
+        let questions = ["MASTER", "REPLICAS", "SENTINELS"].map(|what| asked(&sentinel, what));
+        let [all, everything, peers] = questions;
+        let probes = replicas.each_ref().map(|replica| replica.count("ROLE"));
+        (all, everything, peers, sentinel.count("PING"), probes)
+    };
+    let before = counts();
+    let dials = || [&master, &replicas[0], &replicas[1]].map(|node| node.connections().len());
+    let dialled = dials();
+    let refreshed = || async { counts().0 >= before.0 + 24 };
+    eventually("two dozen refreshes went by", LIMIT, refreshed).await;
+    let after = counts();
+    let refreshes = after.0 - before.0;
+    let everything = after.1 - before.1;
+    // One that is answered late on a busy machine is followed by one at which everything is asked.
+    assert!(everything >= 5 && everything <= refreshes / 2, "{after:?}");
+    assert_eq!(after.2 - before.2, everything, "{after:?}");
+    let pings = after.3 - before.3;
+    assert!(
+        (refreshes / 2..=refreshes + 1).contains(&pings),
+        "{after:?}"
+    );
+    for (after, before) in after.4.iter().zip(before.4) {
+        assert!(after - before >= refreshes - 2, "each replica is asked");
+    }
+    assert_eq!(dials(), dialled, "over the connections that were there");
+    let answered = pool.status().sentinel.last_answer;
+    assert!(answered.is_some_and(|ago| ago < LIMIT / 4), "{answered:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_without_an_event_is_found_by_the_polls_of_a_calm_pool() {
+    let (old, [new, other], sentinel, pool) = fakes().await;
+    calm(&sentinel).await;
+    let third = fake::node(NodeRole::replica_of(old.port()));
+    sentinel.update(|view| *view = view.clone().with_replica(third.port()));
+    readable(&pool, &local(third.port())).await;
+    let second = fake::sentinel(sentinel.view());
+    second.update(|view| view.id = "b".repeat(40));
+    calm(&sentinel).await;
+    sentinel.update(|view| *view = view.clone().with_sentinel(second.port()));
+    eventually("the other Sentinel is known", LIMIT, || async {
+        pool.status().sentinel.known == 2
+    })
+    .await;
+    drop(second);
+    sentinel.update(|view| view.sentinels.clear());
+    eventually("and it is not any more", LIMIT, || async {
+        pool.status().sentinel.known == 1
+    })
+    .await;
+    calm(&sentinel).await;
+
+    new.set_role(NodeRole::Master);
+    for node in [&old, &other, &third] {
+        node.set_role(NodeRole::replica_of(new.port()));
+    }
+    let mut view = SentinelView::of_master(new.port());
+    for node in [&old, &other, &third] {
+        view = view.with_replica(node.port());
+    }
+    view.epoch = 1;
+    view.id = sentinel.view().id;
+    sentinel.set(view);
+    eventually("the new master is known", LIMIT, || async {
+        pool.topology().master == Some(local(new.port()))
+    })
+    .await;
+    assert_eq!(pool.status().sentinel.events, 0);
+    readable(&pool, &local(old.port())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_in_trouble_is_left_out_with_its_reason_and_comes_back_by_itself() {
     let (master, [ill, well], _sentinel, pool) = fakes().await;
