@@ -334,9 +334,7 @@ impl Multiplexed {
             return Box::pin(self.retry(request, None)).await;
         };
         let connection = chosen_from(self.seen.as_ref(), place);
-        if let Some(course) = &self.course {
-            course.lock().note(&connection.target.node);
-        }
+        self.note_attempt(connection);
         let outcome = request
             .over_shared(&connection.mux, Want::NOTHING, None)
             .await;
@@ -456,9 +454,11 @@ impl Multiplexed {
             let sent = poll_fn(|cx| {
                 let polled = Pin::new(&mut command).poll(cx);
                 if let Some(course) = call.course().filter(|_| is_first)
-                    && let Some(node) = command.node()
+                    && let Some(connection) = command.connection()
                 {
-                    course.lock().note(node);
+                    course
+                        .lock()
+                        .note(&connection.target.node, connection.peer_addr);
                 }
                 is_first = false;
                 polled
@@ -487,7 +487,9 @@ impl Multiplexed {
     #[inline]
     fn note_attempt(&self, connection: &SharedConnection) {
         if let Some(course) = &self.course {
-            course.lock().note(&connection.target.node);
+            course
+                .lock()
+                .note(&connection.target.node, connection.peer_addr);
         }
     }
 

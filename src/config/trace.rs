@@ -25,7 +25,9 @@ pub enum Trace {
     /// | `otel.kind`, `db.system.name` | `client`, `redis` |
     /// | `db.namespace` | the database that the pool selects |
     /// | `db.operation.batch.size` | how many commands a pipeline has, from 2 on |
+    /// | `db.stored_procedure.name` | what `EVALSHA` or `FCALL` calls: the digest of a script, or the name of a function |
     /// | `server.address`, `server.port` | the node that it was sent to last, as the Sentinels announce it |
+    /// | `network.peer.address`, `network.peer.port` | the address that this node was reached at; not of a Unix socket |
     /// | `db.response.status_code` | the code of an error reply that is known, such as `WRONGTYPE`, or `_OTHER`. For a pipeline the first one |
     /// | `error.type` | the same; of what is no reply `timeout`, `connection_lost`, `no_master`, `refused`, `cancelled` and the like |
     /// | `otel.status_code` | `ERROR` where the call failed |

@@ -270,7 +270,9 @@ impl Connection {
         let role_pool = Arc::clone(object.role_pool());
         let call = role_pool.begin_call(request);
         if let Some(course) = call.course() {
-            course.lock().note(&self.target().node);
+            course
+                .lock()
+                .note(&self.target().node, self.entry().peer_addr);
             // Of a read that was cancelled.
             self.ask
                 .as_ref()
@@ -288,8 +290,10 @@ impl Connection {
         if let Some(course) = call.course() {
             let ask = self.ask.as_ref();
             let elsewhere = ask.and_then(|ask| ask.elsewhere.lock().take());
+            let peer = self.entry().peer_addr.filter(|_| elsewhere.is_none());
             *course.lock() = Course {
                 node: Some(elsewhere.unwrap_or_else(|| self.node())),
+                peer,
                 attempts: self.again.saturating_add(1),
             };
         }

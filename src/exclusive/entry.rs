@@ -1,6 +1,6 @@
 //! A connection as the pool keeps it: the socket, its target, and its times.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     /// fresh connection is made in its place, so that the limit holds at every moment.
     open: Option<(WireConnection, NodeSlot)>,
     pub(crate) target: Target,
+    /// The address that the node was reached at. For a trace.
+    pub(crate) peer_addr: Option<SocketAddr>,
     /// Where its checkouts and commands are counted.
     stripe: usize,
     /// The topology version under which `target` was last known to be good and open to commands.
@@ -42,6 +44,7 @@ impl Entry {
         let stripe = role_pool.stats.next_stripe();
         Box::new(Self {
             role_pool,
+            peer_addr: wire.peer_addr(),
             open: Some((wire, slot)),
             target,
             stripe,

@@ -12,6 +12,7 @@ mod replacements;
 use std::{
     collections::HashMap,
     mem,
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -69,6 +70,8 @@ pub(crate) struct SharedConnection {
     edition: Edition,
     /// The generation of the credentials that it was made with.
     login: u64,
+    /// The address that the node was reached at. For a trace.
+    pub(crate) peer_addr: Option<SocketAddr>,
     /// Why it was retired. Where it ended by itself, its node is not what it should be.
     why: OnceLock<Discard>,
 }
@@ -556,6 +559,7 @@ impl Maintainer {
         let current = admission(Arc::clone(&connections), target.clone());
         let edition = connection.edition();
         let login = connection.login();
+        let peer_addr = connection.peer_addr();
         let (mux, driver) = Mux::open(connection, limits, current);
         connections.created.fetch_add(1, Relaxed);
         connections.ledger.lock().live.push(Arc::clone(&mux));
@@ -565,6 +569,7 @@ impl Maintainer {
             target,
             edition,
             login,
+            peer_addr,
             why: OnceLock::new(),
         });
         self.open.push(Arc::clone(&shared));

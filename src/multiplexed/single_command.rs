@@ -14,8 +14,9 @@ use redis::{Cmd, RedisFuture, RedisResult, ServerError, Value};
 
 use crate::{
     error::{failure::Fate, outcome::outcome_of_reply, reply_class::ReplyClass},
-    multiplexed::{Multiplexed, chosen_from, fresh::Accepted, retry::Tried},
-    node::Node,
+    multiplexed::{
+        Multiplexed, chosen_from, connections::SharedConnection, fresh::Accepted, retry::Tried,
+    },
     retry::request::Request,
     role_pool::scripts,
     wire::{
@@ -50,9 +51,9 @@ impl<'a> SingleCommand<'a> {
     }
 
     /// Where it was sent, while the reply to the first attempt is awaited. For a trace.
-    pub(super) fn node(&self) -> Option<&Node> {
+    pub(super) fn connection(&self) -> Option<&SharedConnection> {
         match &self.stage {
-            Stage::Waiting(handle, place, _) => Some(&handle.chosen(*place).target.node),
+            Stage::Waiting(handle, place, _) => Some(handle.chosen(*place)),
             Stage::New(_) | Stage::Rest(_) | Stage::Over => None,
         }
     }

@@ -1,6 +1,6 @@
 //! What is watched of every call, where somebody has asked for that. Everybody else pays one branch a call.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
@@ -52,6 +52,8 @@ impl Calls {
 pub(crate) struct Course {
     /// Where it was sent last.
     pub(crate) node: Option<Node>,
+    /// The address that this node was reached at, if it is known.
+    pub(crate) peer: Option<SocketAddr>,
     /// How often it was sent, or tried to be.
     pub(crate) attempts: u32,
 }
@@ -59,8 +61,9 @@ pub(crate) struct Course {
 impl Course {
     /// It is sent to this node.
     #[cold]
-    pub(crate) fn note(&mut self, node: &Node) {
+    pub(crate) fn note(&mut self, node: &Node, peer: Option<SocketAddr>) {
         self.node = Some(node.clone());
+        self.peer = peer;
         self.attempts = self.attempts.saturating_add(1);
     }
 }
@@ -94,6 +97,7 @@ impl RolePool {
         }
     }
 
+    /// Numbers are recorded as `i64`, since `tracing-opentelemetry` makes a text of a `u64`.
     fn span<R: Request>(&self, request: R) -> Span {
         let span = tracing::debug_span!(
             target: "redis_rw_pool::command",
@@ -104,10 +108,13 @@ impl RolePool {
             db.system.name = "redis",
             db.operation.name = Empty,
             db.operation.batch.size = Empty,
+            db.stored_procedure.name = Empty,
             db.namespace = Empty,
             db.response.status_code = Empty,
             server.address = Empty,
             server.port = Empty,
+            network.peer.address = Empty,
+            network.peer.port = Empty,
             error.type = Empty,
             redis_rw_pool.role = Empty,
             redis_rw_pool.attempts = Empty,
@@ -118,7 +125,10 @@ impl RolePool {
             span.record("otel.name", &*operation.name);
             span.record("db.operation.name", &*operation.name);
             if operation.size > 1 {
-                span.record("db.operation.batch.size", operation.size as u64);
+                span.record("db.operation.batch.size", operation.size as i64);
+            }
+            if let Some(procedure) = operation.procedure {
+                span.record("db.stored_procedure.name", procedure);
             }
             span.record("db.namespace", self.config.db.to_string());
             span.record("redis_rw_pool.role", self.name.as_str());
@@ -200,10 +210,16 @@ impl Drop for Call<'_> {
         if let Some(node) = &course.node {
             self.span.record("server.address", node.host());
             if !node.is_unix() {
-                self.span.record("server.port", u64::from(node.port()));
+                self.span.record("server.port", i64::from(node.port()));
             }
         }
-        let attempts = u64::from(course.attempts);
+        if let Some(peer) = course.peer {
+            self.span
+                .record("network.peer.address", peer.ip().to_string());
+            self.span
+                .record("network.peer.port", i64::from(peer.port()));
+        }
+        let attempts = i64::from(course.attempts);
         self.span.record("redis_rw_pool.attempts", attempts);
     }
 }

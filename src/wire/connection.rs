@@ -13,6 +13,7 @@ use std::{
     fmt,
     future::poll_fn,
     io,
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -109,6 +110,11 @@ impl WireConnection {
 
     pub(crate) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The address that the node was reached at; `None` of a Unix socket.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.framed.peer_addr()
     }
 
     pub(crate) fn signed_in(&mut self, generation: u64) {

@@ -5,6 +5,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -91,6 +92,10 @@ impl Framed {
     }
 
     /// As [`Stream::edition`].
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
     pub(super) fn edition(&self) -> Edition {
         self.stream.edition()
     }

@@ -104,6 +104,19 @@ impl Stream {
         Ok(Self::Tls(Box::new(tls)))
     }
 
+    /// The other end; `None` of a Unix socket.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.peer_addr(),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Which certificates it was made with.
     pub(crate) fn edition(&self) -> Edition {
         #[cfg(feature = "tls")]

@@ -4,6 +4,7 @@ mod explain;
 
 use std::{
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -77,6 +78,10 @@ impl TlsStream {
                 ),
             )),
         }
+    }
+
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.session.lock().get_ref().0.peer_addr()
     }
 
     pub(super) fn edition(&self) -> &Edition {

@@ -136,6 +136,7 @@ impl Model {
             hint,
             edition: Edition::default(),
             login: 0,
+            peer_addr: None,
             why: OnceLock::new(),
         }));
     }

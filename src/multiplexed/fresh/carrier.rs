@@ -35,7 +35,7 @@ impl<R: Askable> Carrier<R> for Handle<'_, R> {
         let pool = Arc::clone(&self.handle.pool);
         let served = Multiplexed::send_to_master(pool, self.request, want).await?;
         if let Some(course) = &self.handle.course {
-            course.lock().note(&served.target.node);
+            course.lock().note(&served.target.node, None);
         }
         Ok(served)
     }

@@ -12,11 +12,11 @@ use std::{
 
 use parking_lot::Mutex;
 use redis_rw_pool::{
-    Config, Pool, Trace,
-    redis::{AsyncCommands, RedisResult, Value, cmd, pipe},
+    AddressMap, Config, Node, Pool, Tls, Trace, Verify,
+    redis::{AsyncCommands, RedisResult, Script, Value, cmd, pipe},
 };
 use testkit::{
-    Server,
+    Authority, Deployment, Server, ServerTls,
     fake::{Action, FakeServer},
 };
 use tracing::{
@@ -26,7 +26,7 @@ use tracing::{
     subscriber::{DefaultGuard, set_default},
 };
 
-use crate::support::node_with;
+use crate::support::{knows, node_with};
 
 const TARGET: &str = "redis_rw_pool::command";
 /// In every key and every value that the tests send.
@@ -46,13 +46,24 @@ struct Heard {
 #[derive(Clone, Default)]
 struct Listener(Arc<Mutex<Heard>>);
 
-struct Reader<'a>(&'a mut Fields);
+struct Reader<'a> {
+    fields: &'a mut Fields,
+    is_call: bool,
+}
 
 impl Visit for Reader<'_> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        assert!(
+            !self.is_call,
+            "tracing-opentelemetry makes a text of {field}, since it is a u64"
+        );
+        self.record_debug(field, &value);
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
         let text = text.trim_matches('"').to_owned();
-        let before = self.0.insert(field.name().to_owned(), text);
+        let before = self.fields.insert(field.name().to_owned(), text);
         assert_eq!(before, None, "{field} is recorded twice");
     }
 }
@@ -64,8 +75,11 @@ impl Subscriber for Listener {
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
         let mut fields = Fields::new();
-        attributes.record(&mut Reader(&mut fields));
         let target = attributes.metadata().target();
+        attributes.record(&mut Reader {
+            fields: &mut fields,
+            is_call: target == TARGET,
+        });
         fields.insert("target".to_owned(), target.to_owned());
         let mut heard = self.0.lock();
         heard.spans.push(fields);
@@ -74,12 +88,17 @@ impl Subscriber for Listener {
 
     fn record(&self, span: &span::Id, values: &span::Record<'_>) {
         let mut heard = self.0.lock();
-        values.record(&mut Reader(&mut heard.spans[place(span)]));
+        let fields = &mut heard.spans[place(span)];
+        let is_call = fields["target"] == TARGET;
+        values.record(&mut Reader { fields, is_call });
     }
 
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::new();
-        event.record(&mut Reader(&mut fields));
+        event.record(&mut Reader {
+            fields: &mut fields,
+            is_call: false,
+        });
         let target = event.metadata().target();
         fields.insert("target".to_owned(), target.to_owned());
         let mut heard = self.0.lock();
@@ -188,6 +207,8 @@ async fn every_call_has_one_span_with_opentelemetrys_names_and_no_key_or_value()
             ("db.system.name", "redis"),
             ("db.namespace", "0"),
             ("server.address", "127.0.0.1"),
+            ("network.peer.address", "127.0.0.1"),
+            ("db.stored_procedure.name", ""),
             ("redis_rw_pool.role", "write"),
             ("redis_rw_pool.attempts", "1"),
             ("error.type", ""),
@@ -202,7 +223,11 @@ async fn every_call_has_one_span_with_opentelemetrys_names_and_no_key_or_value()
     assert_fields(&call, &well("SET"));
     assert_fields(
         &call,
-        &[("server.port", &port), ("db.operation.batch.size", "")],
+        &[
+            ("server.port", &port),
+            ("network.peer.port", &port),
+            ("db.operation.batch.size", ""),
+        ],
     );
     let () = cmd("get").arg(key).query_async(&mut writer).await.unwrap();
     assert_fields(&listener.call(), &well("GET"));
@@ -325,6 +350,7 @@ async fn errors_are_named_by_codes_and_never_by_what_a_server_or_a_script_says()
         ("error.type", "refused"),
         ("db.response.status_code", ""),
         ("server.address", ""),
+        ("network.peer.address", ""),
         ("redis_rw_pool.attempts", "0"),
     ];
     assert_fields(&listener.call(), &refused);
@@ -405,6 +431,7 @@ async fn a_call_that_is_dropped_or_lost_says_so() {
         ("error.type", "cancelled"),
         ("otel.status_code", "ERROR"),
         ("server.address", "127.0.0.1"),
+        ("network.peer.address", "127.0.0.1"),
         ("redis_rw_pool.attempts", "1"),
     ];
     assert_fields(&listener.call(), &fields);
@@ -421,8 +448,99 @@ async fn a_call_that_is_dropped_or_lost_says_so() {
 
     let late: RedisResult<Value> = hang.query_async(&mut conn).await;
     late.unwrap_err();
-    let fields = [("error.type", "timeout"), ("otel.status_code", "ERROR")];
+    let fields = [
+        ("error.type", "timeout"),
+        ("otel.status_code", "ERROR"),
+        ("network.peer.address", "127.0.0.1"),
+    ];
     assert_fields(&listener.call(), &fields);
+    listener.assert_no_canary();
+}
+
+#[tokio::test]
+async fn the_server_is_named_as_it_is_announced_and_its_peer_address_is_where_it_was_reached() {
+    let (listener, _guard) = Listener::start();
+    let server = Server::standalone(&[]);
+    let port = server.port();
+    let announced = Config::standalone(format!("redis.internal:{port}")).with(|config| {
+        config.address_map = Some(AddressMap::new(move |_| Node::new("127.0.0.1", port)));
+    });
+    let socket = server.unix_socket().to_str().unwrap().to_owned();
+    let ca = Authority::new("ours");
+    let encrypted = Deployment::builder()
+        .replicas(0)
+        .sentinels(1)
+        .tls(ServerTls {
+            identity: ca.issue(&["redis.internal"]),
+            trusted: ca.pem().to_owned(),
+            client_auth: false,
+        })
+        .start();
+    let tls_port = encrypted.nodes()[0].port();
+    let over_tls = Config::standalone(format!("localhost:{tls_port}")).with(|config| {
+        let tls = Tls::builder().ca_pem(ca.pem()).verify(Verify::Ca);
+        config.tls = Some(tls.build().unwrap());
+    });
+    let [port, tls_port] = [port, tls_port].map(|port| port.to_string());
+    for (config, [address, server_port, peer, peer_port]) in [
+        (announced, ["redis.internal", &*port, "127.0.0.1", &*port]),
+        (Config::standalone(&*socket), [&*socket, "", "", ""]),
+        (over_tls, ["localhost", &*tls_port, "127.0.0.1", &*tls_port]),
+    ] {
+        let pool = Pool::connect(config.with(|config| config.trace = Trace::Commands)).await;
+        let pool = pool.unwrap();
+        let fields = [
+            ("server.address", address),
+            ("server.port", server_port),
+            ("network.peer.address", peer),
+            ("network.peer.port", peer_port),
+        ];
+        let mut conn = pool.read().await.unwrap();
+        let _: Option<String> = conn.get("canary").await.unwrap();
+        assert_fields(&listener.call(), &fields);
+        let mut reader = pool.reader();
+        let _: Option<String> = reader.get("canary").await.unwrap();
+        assert_fields(&listener.call(), &fields);
+        let () = pipe().get("canary").query_async(&mut reader).await.unwrap();
+        assert_fields(&listener.call(), &fields);
+    }
+}
+
+#[tokio::test]
+async fn scripts_and_functions_are_named_without_their_arguments() {
+    let (listener, _guard) = Listener::start();
+    let server = Server::standalone(&[]);
+    let pool = pool(server.port(), Trace::Commands).await;
+    let mut conn = pool.write().await.unwrap();
+    let mut writer = pool.writer();
+    let script = Script::new("return redis.call('SET', KEYS[1], ARGV[1])");
+    let mut invocation = script.key("canary");
+    let invocation = invocation.arg("canary");
+    let _: Value = invocation.invoke_async(&mut conn).await.unwrap();
+    listener.calls();
+    let digest = script.get_hash();
+
+    let _: Value = invocation.invoke_async(&mut conn).await.unwrap();
+    let evalsha = [
+        ("otel.name", "EVALSHA"),
+        ("db.stored_procedure.name", digest),
+    ];
+    assert_fields(&listener.call(), &evalsha);
+    let _: Value = invocation.invoke_async(&mut writer).await.unwrap();
+    assert_fields(&listener.call(), &evalsha);
+    if knows(&server, "FCALL") {
+        let function = "#!lua name=it\nredis.register_function('store', function(keys, args)
+            return redis.call('SET', keys[1], args[1]) end)";
+        server.cmd(&["FUNCTION", "LOAD", function]);
+        let mut call = cmd("FCALL");
+        call.arg("store").arg(1).arg("canary").arg("canary");
+        let () = call.query_async(&mut writer).await.unwrap();
+        let fcall = [
+            ("otel.name", "FCALL"),
+            ("db.stored_procedure.name", "store"),
+        ];
+        assert_fields(&listener.call(), &fcall);
+    }
     listener.assert_no_canary();
 }
 
