@@ -19,9 +19,10 @@ impl Pool {
     /// closed. Call it once.
     ///
     /// The names are those of [`Status::openmetrics`](crate::Status::openmetrics), so that dashboards fit both.
-    /// Some things are different, because that is how recorders work. Times are given as the upper bounds of
-    /// their buckets, so give an exporter for Prometheus the same buckets, and do not trust its sums. The
-    /// counter of seconds in which writes were held back is a gauge. A gauge about a node that is gone is 0.
+    /// Some things are different, because that is how recorders work. Times are given as
+    /// [`Histogram::since`](crate::Histogram::since) has them: their buckets and their sum are true, so give an
+    /// exporter for Prometheus the same buckets. The counter of seconds in which writes were held back is a
+    /// gauge. A gauge about a node that is gone is 0.
     ///
     /// The task lives on the pool's runtime and does not keep the pool alive. The recorder may be installed
     /// later.

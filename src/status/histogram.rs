@@ -33,6 +33,19 @@ const BOUNDS: [u64; 21] = [
 ];
 /// One more: what took longer than a minute.
 const BUCKETS: usize = BOUNDS.len() + 1;
+const LAST: usize = BUCKETS - 1;
+
+/// The shortest time that falls into this bucket.
+fn shortest(at: usize) -> Duration {
+    let below = at.checked_sub(1).map(|below| BOUNDS[below] + 1);
+    Duration::from_nanos(below.unwrap_or(0))
+}
+
+/// The longest time that falls into this bucket; of the last one twice its beginning.
+fn longest(at: usize) -> Duration {
+    let end = BOUNDS.get(at).copied();
+    Duration::from_nanos(end.unwrap_or(2 * BOUNDS[LAST - 1]))
+}
 
 /// How often something took how long, since the pool was made.
 ///
@@ -94,13 +107,48 @@ impl Histogram {
         reached.next().map(|(bound, _)| bound.unwrap_or(longest))
     }
 
-    /// What came to each bucket after `before`, with its upper bound, or 60 s for the last.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn since(&self, before: &Self) -> impl Iterator<Item = (Duration, usize)> {
-        let last = BOUNDS[BOUNDS.len() - 1];
-        let bounds = BOUNDS.into_iter().chain([last]).map(Duration::from_nanos);
-        let counts = self.counts.into_iter().zip(before.counts);
-        bounds.zip(counts.map(|(now, before)| usize::try_from(now - before).unwrap_or(usize::MAX)))
+    /// What came after `before`, an earlier state of the same histogram: times, and how often to record each.
+    /// This is for those who hand the numbers on to a histogram of some other library.
+    ///
+    /// Only the bucket of each time is known. There is one time for each bucket that has grown, and it lies
+    /// within that bucket. All together they last as long as [`sum`](Self::sum) has grown, but for a nanosecond
+    /// each. So a histogram with the bounds of [`buckets`](Self::buckets) gets the same counts and the same sum.
+    ///
+    /// ```no_run
+    /// use redis_rw_pool::{Histogram, Pool};
+    ///
+    /// /// Call it every so often.
+    /// fn hand_on(pool: &Pool, before: &mut Histogram, mut record: impl FnMut(f64)) {
+    ///     let wait = pool.status().write.wait;
+    ///     for (time, count) in wait.since(before) {
+    ///         (0..count).for_each(|_| record(time.as_secs_f64()));
+    ///     }
+    ///     *before = wait;
+    /// }
+    /// ```
+    pub fn since(&self, before: &Self) -> impl Iterator<Item = (Duration, u64)> + use<> {
+        let counts: [u64; BUCKETS] =
+            std::array::from_fn(|at| self.counts[at].saturating_sub(before.counts[at]));
+        let sum = self.sum.saturating_sub(before.sum).as_secs_f64();
+        let all = |time: fn(usize) -> Duration| -> f64 {
+            let times = counts.iter().enumerate();
+            times
+                .map(|(at, count)| *count as f64 * time(at).as_secs_f64())
+                .sum()
+        };
+        let (least, most) = (all(shortest), all(longest));
+        // How far into its bucket each time lies. Counts and sum are not read at the same moment.
+        let share = ((sum - least) / (most - least)).clamp(0.0, 1.0);
+        // The last bucket has no end, and gets what the others cannot hold.
+        let beyond = (sum - most).max(0.0) / counts[LAST] as f64;
+        let beyond = Duration::try_from_secs_f64(beyond).unwrap_or_default();
+        let grown = counts.into_iter().enumerate();
+        let grown = grown.filter(|(_, count)| *count > 0);
+        grown.map(move |(at, count)| {
+            let time = shortest(at) + (longest(at) - shortest(at)).mul_f64(share);
+            let time = if at == LAST { time + beyond } else { time };
+            (time, count)
+        })
     }
 
     /// So many more that took no time.

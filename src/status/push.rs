@@ -104,10 +104,9 @@ impl Sink for Push<'_> {
         let key = key(family, labels);
         let known = self.pushed.times.insert(key.clone(), *value);
         let recorder = self.recorder.register_histogram(&key, &ORIGIN);
-        for (bound, count) in value.since(&known.unwrap_or_default()) {
-            if count > 0 {
-                recorder.record_many(bound.as_secs_f64(), count);
-            }
+        for (time, count) in value.since(&known.unwrap_or_default()) {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            recorder.record_many(time.as_secs_f64(), count);
         }
     }
 }

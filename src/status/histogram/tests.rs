@@ -69,6 +69,53 @@ fn a_quantile_is_the_bound_of_its_bucket() {
 }
 
 #[test]
+fn what_came_since_then_has_the_same_counts_and_the_same_sum() {
+    let millis = Duration::from_millis;
+    let before = [15 * US, millis(3), millis(3), Duration::from_secs(61)];
+    for new in [
+        vec![],
+        vec![Duration::ZERO],
+        vec![10 * US],
+        vec![10 * US + Duration::from_nanos(1); 3],
+        vec![3 * US, 15 * US, 15 * US, millis(4), millis(4), millis(900)],
+        vec![Duration::from_secs(60); 2],
+        vec![Duration::from_secs(61)],
+        vec![millis(3), Duration::from_secs(1000), Duration::from_secs(1)],
+        vec![Duration::from_secs(86_400); 2],
+        (0..1000).map(|at| at * at * US).collect(),
+    ] {
+        let all: Vec<_> = before.iter().chain(&new).copied().collect();
+        let since: Vec<_> = of(&all).since(&of(&before)).collect();
+        let again = HistogramCounter::default();
+        for (time, count) in since {
+            (0..count).for_each(|_| again.record(time));
+        }
+        let (again, new) = (again.snapshot(), of(&new));
+        assert_eq!(again.counts, new.counts, "{new:?}");
+        let off = again.sum().abs_diff(new.sum());
+        // A double has 52 bits for two days.
+        let allowed = Duration::from_nanos(new.count()) + new.sum() / (1 << 31);
+        assert!(off <= allowed, "{new:?} is off by {off:?}");
+    }
+}
+
+#[test]
+fn a_sum_that_does_not_fit_the_counts_moves_no_time_to_another_bucket() {
+    let times = [5 * US, Duration::from_millis(3), Duration::from_millis(4)];
+    let histogram = of(&times);
+    for sum in [Duration::ZERO, Duration::from_secs(3600)] {
+        let torn = Histogram { sum, ..histogram };
+        let since: Vec<_> = torn.since(&Histogram::default()).collect();
+        let found: Vec<_> = since.iter().map(|(time, _)| *time).collect();
+        let again = of(&[found[0], found[1], found[1]]);
+        assert_eq!(again.counts, histogram.counts, "{sum:?}: {since:?}");
+    }
+    // Another histogram than before, where a pool was made anew.
+    let restarted = of(&times[..1]).since(&histogram);
+    assert_eq!(restarted.count(), 0);
+}
+
+#[test]
 fn what_took_no_time_is_in_the_first_bucket() {
     let histogram = of(&[Duration::from_secs(1)]).with_instant(5).with_time(7);
     assert_eq!(histogram.count(), 6);
