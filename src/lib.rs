@@ -367,7 +367,7 @@ pub use health::{Ability, Health, Need};
 pub use json::Json;
 pub use multiplexed::Multiplexed;
 pub use node::{Node, Role};
-pub use pool::Pool;
+pub use pool::{Pool, weak::WeakPool};
 pub use position::token::{Token, TokenError};
 pub use redis;
 pub use retry_write::{Retry, work_error::WorkError};

@@ -6,6 +6,7 @@ mod fresh;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod subscribers;
+pub(crate) mod weak;
 
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 

@@ -250,6 +250,26 @@ async fn dropping_the_last_handle_ends_tasks_and_connections() {
 }
 
 #[tokio::test]
+async fn a_weak_handle_leads_to_the_pool_while_others_have_it_and_keeps_nothing_running() {
+    let stage = Stage::own(Side::Write, |_| {}).await;
+    let weak = stage.pool.downgrade();
+    let conn = stage.take().await;
+    let pool = weak.clone().upgrade().expect("the stage has it");
+    assert_eq!(pool.status().write.active, 1);
+    let writer = pool.writer();
+    drop(pool);
+    let (name, server) = (stage.name.clone(), stage.into_server());
+    assert!(weak.upgrade().is_some(), "a multiplexed handle has it");
+    drop(writer);
+    assert!(weak.upgrade().is_none(), "a guard does not count");
+    drop(conn);
+    eventually("the server sees nobody", LONG, || async {
+        server.client_count_named(&name) == 0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_connection_outlives_the_last_handle_and_closes_on_return() {
     for side in Side::BOTH {
         let stage = Stage::own(side, |config| config.write.max_active = 2).await;
