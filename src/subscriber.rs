@@ -6,6 +6,7 @@
 mod calls;
 mod course;
 mod dials;
+mod early;
 mod errors;
 mod link;
 pub(crate) mod notice;

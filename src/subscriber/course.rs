@@ -22,6 +22,7 @@ use crate::{
     subscriber::{
         calls::{CallId, Calls},
         course::{interruption::Interruption, subscriptions::Subscriptions},
+        early::Most,
         link::{Link, LinkId, Patience},
         notice::{Gap, GapCause},
         options::Source,
@@ -87,8 +88,8 @@ pub(super) struct Rules {
     pub(super) patience: Patience,
     /// How long a caller waits.
     pub(super) wait: Duration,
-    /// How many messages are kept of a connection that does not serve yet.
-    pub(super) early: usize,
+    /// How much is kept of a connection that does not serve yet.
+    pub(super) early: Most,
 }
 
 /// How far the joining connection has got.

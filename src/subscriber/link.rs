@@ -12,6 +12,7 @@ use redis::RedisError;
 use tokio::time::Instant;
 
 use crate::{
+    subscriber::early::Early,
     topology::Target,
     wire::pubsub::{Order, Subject},
 };
@@ -117,7 +118,7 @@ pub(super) struct Link<M> {
     /// Since when the server may have kept something for us that has not been read yet.
     behind_since: Option<Instant>,
     /// Messages that came before it serves.
-    pub(super) early: VecDeque<M>,
+    pub(super) early: Early<M>,
     /// A newer one should take its place.
     pub(super) outdated: bool,
 }
@@ -139,7 +140,7 @@ impl<M> Link<M> {
             stopped: false,
             stopped_again: false,
             behind_since: None,
-            early: VecDeque::new(),
+            early: Early::default(),
             outdated: false,
         }
     }

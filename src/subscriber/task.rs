@@ -23,6 +23,7 @@ use crate::{
         calls::CallId,
         course::{Answer, Course, Effect, Lost, Rules, View},
         dials::{Dialled, Dials},
+        early::Most,
         errors,
         link::{LinkId, Patience, Reply},
         notice::Message,
@@ -110,7 +111,10 @@ impl Task {
                 reply: config.command_timeout.unwrap_or(config.connect_timeout),
             },
             wait: role_pool.acquire_timeout(),
-            early: options.buffer,
+            early: Most {
+                messages: options.buffer,
+                bytes: options.buffer_bytes,
+            },
         };
         Self {
             role_pool,
@@ -255,7 +259,8 @@ impl Task {
             let reply = match arrival {
                 Ok(incoming) => match self.sorted(id, incoming) {
                     Sorted::Message(message) => {
-                        if let Some(message) = self.course.message(id, message, now) {
+                        let bytes = message.len();
+                        if let Some(message) = self.course.message(id, message, bytes, now) {
                             self.hand_out(message);
                         }
                         continue;

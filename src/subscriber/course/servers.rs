@@ -24,6 +24,7 @@ impl<M> Course<M> {
         &mut self,
         id: LinkId,
         message: M,
+        bytes: usize,
         now: Instant,
     ) -> Option<M> {
         if let Some(link) = &mut self.serving
@@ -32,17 +33,14 @@ impl<M> Course<M> {
             link.heard(now);
             return Some(message);
         }
-        let most = self.rules.early.max(1);
+        let most = self.rules.early;
         if let Some((link, stage)) = &mut self.joining
             && link.id == id
         {
             link.heard(now);
             if !matches!(stage, Stage::Doubling | Stage::Sealing) {
                 // What is dropped was published before the gap is told, so it falls into it.
-                if link.early.len() >= most {
-                    link.early.pop_front();
-                }
-                link.early.push_back(message);
+                link.early.push(message, bytes, most);
             }
         }
         None

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use crate::{
     subscriber::{
         course::{Answer, Course, Dialling, Effect, Stage, View, subscriptions::earlier},
+        early::Early,
         errors,
         link::{Link, LinkId, Ping},
         notice::{GapCause, Refusal},
@@ -197,7 +198,7 @@ impl<M> Course<M> {
         }
         if let Some((link, stage)) = &mut self.joining {
             *stage = Stage::Sealing;
-            link.early.clear();
+            link.early = Early::default();
             let (id, ping) = (link.id, link.ping(Ping::Sealed, now));
             self.send(id, [ping]);
         }
@@ -232,9 +233,7 @@ impl<M> Course<M> {
             node: Some(node),
             again,
         });
-        self.effects
-            .extend(link.early.drain(..).map(Effect::Message));
-        link.early.shrink_to_fit();
+        self.effects.extend(link.early.take().map(Effect::Message));
         self.replacement = None;
         let refused = link.refused().clone();
         // First, since what becomes of the calls may have to be sent over it.

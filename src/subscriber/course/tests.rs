@@ -22,7 +22,10 @@ pub(super) fn rules(source: Source) -> Rules {
             reply: REPLY,
         },
         wait: WAIT,
-        early: 2,
+        early: Most {
+            messages: 2,
+            bytes: 100,
+        },
     }
 }
 
@@ -192,7 +195,7 @@ impl Stage {
     }
 
     fn message(&mut self, id: u64, message: u32) -> bool {
-        let given = self.course.message(LinkId(id), message, self.now);
+        let given = self.course.message(LinkId(id), message, 1, self.now);
         given.is_some()
     }
 

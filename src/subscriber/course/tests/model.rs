@@ -173,7 +173,7 @@ impl Model {
         match out {
             Out::Reply(reply) => self.course.reply(id, reply, self.now),
             Out::Message(message) => {
-                if let Some(message) = self.course.message(id, message, self.now) {
+                if let Some(message) = self.course.message(id, message, 1, self.now) {
                     self.hand_out(message);
                 }
             }
