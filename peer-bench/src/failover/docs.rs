@@ -94,7 +94,8 @@ say how each subscriber is used.
 - **told after**: from the fault until the client first said that messages may be missing. With ours
   that is a gap, which comes in its place among the messages. With the loop it is the end of the stream, and with
   fred and rustis that they have reconnected, which they tell on a channel of its own.
-- **lost and not told**: no such word came after it; with ours, none whose span it falls into.
+- **lost and not told**: no such word came after it; with ours, none whose span it falls into. What the
+  witness sent at the old master when the new one took writes already does not count.
 
 Cells have the median over the rounds, and the greatest in brackets where it differs.
 

@@ -81,6 +81,14 @@ impl Landmarks {
         }
     }
 
+    /// Whether at this moment the new master may have taken writes, and the witness had not seen it yet.
+    pub(crate) fn is_changing_over(&self, at: Duration) -> bool {
+        let (Some(from), Some(to)) = (self.still_replica, self.writable) else {
+            return false;
+        };
+        (from..=to).contains(&at)
+    }
+
     /// Whether the Sentinels did at once what is expected of them.
     pub(crate) fn is_straight(&self, kind: Kind) -> bool {
         !self.detour && (self.possible().is_some() || !kind.moves_the_master())

@@ -18,7 +18,8 @@ pub(crate) struct Missed {
     pub(crate) lost_of_witness: usize,
     pub(crate) published_by_writer: usize,
     pub(crate) lost_of_writer: usize,
-    /// Lost, and no notice covers it.
+    /// Lost, and no notice covers it. Without those that the witness sent while it was changing over: they may
+    /// have gone to the old master, when the subscriber had left it.
     pub(crate) untold: usize,
     /// The longest that it heard nothing of the witness after the fault, in milliseconds.
     pub(crate) silence: f64,
@@ -35,8 +36,10 @@ impl Missed {
                 .collect()
         };
         let (of_witness, of_writer) = (lost(witness), lost(writer));
-        let all = of_witness.iter().chain(&of_writer);
-        let untold = all.filter(|lost| !heard.notices.iter().any(|notice| notice.covers(lost)));
+        let of_the_master = of_witness.iter();
+        let of_the_master = of_the_master.filter(|lost| !landmarks.is_changing_over(lost.sent));
+        let untold = of_the_master.chain(&of_writer);
+        let untold = untold.filter(|lost| !heard.notices.iter().any(|notice| notice.covers(lost)));
         let notices = heard.notices.iter().map(|notice| notice.at);
         let told = notices.filter(|at| *at >= landmarks.fault).min();
         Self {
@@ -116,5 +119,18 @@ mod tests {
         });
         let missed = Missed::of(&heard, &messages, &landmarks);
         assert_eq!((missed.untold, missed.told), (1, Some(40.0)));
+
+        let one = [
+            (Source::Witness, vec![published(5, 50)]),
+            (Source::Writer, Vec::new()),
+        ];
+        assert_eq!(Missed::of(&heard, &one, &landmarks).untold, 1);
+        let changing_over = Landmarks {
+            still_replica: Some(ms(46)),
+            writable: Some(ms(60)),
+            ..landmarks
+        };
+        let missed = Missed::of(&heard, &one, &changing_over);
+        assert_eq!((missed.lost_of_witness, missed.untold), (1, 0));
     }
 }
