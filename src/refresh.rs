@@ -209,7 +209,8 @@ impl Refresh {
         let current = self.handle.snapshot();
         let replicas = current.replicas.iter();
         let replicas = replicas.filter(|replica| !replica.is_given_up());
-        let nodes = replicas.map(|replica| &replica.node);
+        let replicas = replicas.map(|replica| &replica.node);
+        let nodes = current.master.iter().chain(replicas);
         for node in nodes.chain(self.nodes.all()) {
             if !self.probe_cache.has_heard(iter::once(node)) {
                 self.probe_cache.ask(node.clone());
