@@ -5,6 +5,7 @@
 //! more, and publishes the open ones as a snapshot. It rests until the first command asks for a
 //! connection. From then on it keeps connections ready, so that a command after a failover finds one.
 
+mod head_start;
 #[cfg(test)]
 mod model;
 mod replacements;
@@ -41,7 +42,7 @@ use crate::{
     },
     events::EventKind,
     freshness::node_hint::NodeHint,
-    multiplexed::connections::replacements::Replacements,
+    multiplexed::connections::{head_start::HeadStart, replacements::Replacements},
     node::{Node, Role},
     role_pool::{RolePool, connect},
     status::{
@@ -57,8 +58,6 @@ use crate::{
 /// A connection that was lost sooner than this counts as a failed dial, so that the next one waits: a
 /// server may take connections only to close them.
 const YOUNG: Duration = Duration::from_secs(1);
-/// The first reads wait this long for a connection to a preferred node, before they go elsewhere.
-const HEAD_START: Duration = Duration::from_millis(150);
 
 /// A shared connection and its target.
 #[derive(Debug)]
@@ -315,11 +314,18 @@ impl SharedConnections {
         retire_all(&before.open);
     }
 
-    /// Publishes the connections, unless the pool was closed meanwhile.
-    fn publish(&self, open: &[Arc<SharedConnection>], near: usize, trouble: Option<Error>) {
+    /// Publishes the connections, unless the pool was closed meanwhile. Those that are `held_back` are not lent
+    /// yet.
+    fn publish(
+        &self,
+        open: &[Arc<SharedConnection>],
+        near: usize,
+        held_back: bool,
+        trouble: Option<Error>,
+    ) {
         let before = self.replace(|before| {
             (!before.closed).then(|| ConnectionSet {
-                open: open.to_vec(),
+                open: if held_back { Vec::new() } else { open.to_vec() },
                 near,
                 trouble,
                 ..ConnectionSet::default()
@@ -380,8 +386,7 @@ struct Maintainer {
     /// The node of each dial.
     under_way: HashMap<task::Id, Node>,
     replacements: Replacements,
-    /// Until when the first connections wait for one to a preferred node.
-    head_start: Option<Instant>,
+    head_start: HeadStart,
     trouble: Option<Error>,
 }
 
@@ -393,7 +398,7 @@ impl Maintainer {
             dials: JoinSet::new(),
             under_way: HashMap::new(),
             replacements: Replacements::default(),
-            head_start: Some(Instant::now() + HEAD_START),
+            head_start: HeadStart::default(),
             trouble: None,
         }
     }
@@ -413,7 +418,7 @@ impl Maintainer {
                 () = connections.ended.notified() => {}
                 () = new_editions.next() => self.replacements.begin_anew(),
                 () = self.replacements.due() => {}
-                () = end(self.head_start) => self.head_start = None,
+                () = self.head_start.end() => {}
             }
         }
     }
@@ -446,24 +451,19 @@ impl Maintainer {
             self.trouble = Some(role_pool.nowhere_to_go());
         }
         let near = self.sort(topology);
-        let open = if self.waits_for_near(topology, &targets) {
-            &[]
-        } else {
-            self.open.as_slice()
-        };
-        self.connections.publish(open, near, self.trouble.clone());
+        let held_back = self.holds_back(topology, &targets);
+        self.connections
+            .publish(&self.open, near, held_back, self.trouble.clone());
     }
 
-    /// Whether the first reads wait for the dial to a preferred node, although there is a connection elsewhere.
-    fn waits_for_near(&mut self, topology: &Topology, targets: &[Target]) -> bool {
+    /// Whether the connections that are there are held back, since one to a preferred node may soon be there.
+    fn holds_back(&mut self, topology: &Topology, targets: &[Target]) -> bool {
+        let is_near = |target: &Target| topology.is_preferred(&target.node);
         let Some(first) = self.open.first() else {
             return false;
         };
-        let is_near = |target: &Target| topology.is_preferred(&target.node);
-        if is_near(&first.target) || !targets.iter().any(is_near) {
-            self.head_start = None;
-        }
-        self.head_start.is_some()
+        let (near, awaited) = (is_near(&first.target), targets.iter().any(is_near));
+        self.head_start.holds_back(near, awaited, Instant::now())
     }
 
     /// Puts the connections to preferred nodes first, and says how many they are. A connection to every node
@@ -547,7 +547,7 @@ impl Maintainer {
                 self.replacements.failed(&dialled.target.node, &error);
             }
             Err(error) => {
-                self.head_start = None;
+                self.head_start.give_up();
                 self.trouble = Some(error);
             }
         }
@@ -583,14 +583,6 @@ impl Maintainer {
             connections.closed(&shared, ended.is_err());
             connections.ended.notify_one();
         });
-    }
-}
-
-/// Waits for this moment, for ever if there is none.
-async fn end(of: Option<Instant>) {
-    match of {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }
 
