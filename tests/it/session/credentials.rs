@@ -341,7 +341,7 @@ async fn wrong_credentials_fail_after_a_second_question_and_a_source_that_hangs_
     );
     let text = chain(&error);
     assert!(
-        text.contains("the credentials source did not answer within 37"),
+        text.contains("the credentials source did not answer within"),
         "{text}"
     );
     assert!(error.is_transient(), "{text}");
