@@ -1,9 +1,12 @@
 use super::*;
 
+/// At a millisecond: whether there is a connection to a preferred node, and such a node; whether the others
+/// are held back.
+type Step = (u64, bool, bool, bool);
+
 #[test]
 fn the_first_connections_are_held_back_once_and_not_for_long() {
-    // What is there at which millisecond: a connection to a preferred node, and such a node at all.
-    let table: &[(&str, &[(u64, bool, bool, bool)])] = &[
+    let table: &[(&str, &[Step])] = &[
         (
             "nobody is preferred",
             &[(0, false, false, false), (1, false, true, false)],
