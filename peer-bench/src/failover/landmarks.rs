@@ -42,7 +42,7 @@ pub(crate) struct Landmarks {
     pub(crate) mended: Option<Duration>,
     /// No more calls are made.
     pub(crate) end: Duration,
-    /// The Sentinels gave up at least one attempt.
+    /// The Sentinels gave up at least one attempt, or promoted a second node.
     pub(crate) detour: bool,
 }
 
@@ -77,7 +77,8 @@ impl Landmarks {
             demoted: of_the_old_one(&|role| matches!(role, Said::InStep | Said::Replica)),
             mended,
             end,
-            detour: event(&|channel| channel.starts_with("-failover-abort")).is_some(),
+            detour: sightings.taken.len() > 1
+                || event(&|channel| channel.starts_with("-failover-abort")).is_some(),
         }
     }
 
@@ -202,6 +203,14 @@ mod tests {
         let since = |fault| Landmarks::of(&seen, OLD, ms(fault), None, ms(3_000));
         assert!(!since(1_000).is_straight(Kind::Planned));
         assert!(since(1_101).is_straight(Kind::Planned));
+    }
+
+    #[test]
+    fn a_second_node_that_is_promoted_is_a_detour() {
+        let mut seen = failover();
+        seen.taken.insert(NEW + 1, ms(2_700));
+        let landmarks = Landmarks::of(&seen, OLD, ms(1_000), None, ms(3_000));
+        assert!(!landmarks.is_straight(Kind::Planned));
     }
 
     #[test]

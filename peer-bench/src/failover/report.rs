@@ -83,7 +83,7 @@ fn write_circumstances(out: &mut String, results: &Results, options: &Options) -
 - {rustc}, {server} on the same machine
 - {crates}
 - rounds: {rounds} of each kind, {together}; {repeated} more left out because the first attempt of
-  the Sentinels came to nothing
+  the Sentinels came to nothing, or they promoted a second node
 - each candidate{transport}: {writes} writes and {reads} reads a second; the latest of all these calls was sent
   {late:.0} ms after its turn",
         date = machine.date,

@@ -18,7 +18,8 @@ use crate::{
 pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) rounds: Vec<Round>,
-    /// Rounds that were left out because the first attempt of the Sentinels came to nothing.
+    /// Rounds that were left out because the first attempt of the Sentinels came to nothing, or they promoted a
+    /// second node.
     pub(crate) repeated: usize,
 }
 
