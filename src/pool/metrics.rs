@@ -24,6 +24,9 @@ impl Pool {
     /// exporter for Prometheus the same buckets. The counter of seconds in which writes were held back is a
     /// gauge. A gauge about a node that is gone is 0.
     ///
+    /// Several pools of a process may be pushed, if each has a name of its own ([`Config::name`](crate::Config::name)).
+    /// What is of a whole pool has it in the label `redis_rw_pool_name`.
+    ///
     /// The task lives on the pool's runtime and does not keep the pool alive. The recorder may be installed
     /// later.
     ///

@@ -54,7 +54,7 @@ pub(crate) trait Sink {
 }
 
 /// OpenTelemetry's `db.client.connection.pool.name`, and the like.
-const POOL: &str = "db_client_connection_pool_name";
+pub(crate) const POOL: &str = "db_client_connection_pool_name";
 const STATE: &str = "db_client_connection_state";
 
 /// A text that comes from the network is cut where it is longer. Names and addresses never are: two of them

@@ -16,6 +16,9 @@ use crate::status::{
 const ORIGIN: Metadata<'static> =
     Metadata::new(env!("CARGO_PKG_NAME"), Level::INFO, Some(module_path!()));
 
+/// The pool, where no other label names it.
+const NAME: &str = "redis_rw_pool_name";
+
 /// What was handed over so far.
 #[derive(Debug, Default)]
 pub(crate) struct Pushed {
@@ -34,6 +37,7 @@ impl Pushed {
         let mut push = Push {
             recorder,
             pushed: self,
+            pool: &status.name,
         };
         families::visit(status, &mut push);
         // Those of nodes and masters that are gone would keep their last value for ever.
@@ -46,20 +50,24 @@ impl Pushed {
 struct Push<'a> {
     recorder: &'a dyn Recorder,
     pushed: &'a mut Pushed,
+    pool: &'a str,
 }
 
 impl Push<'_> {
     fn gauge(&mut self, family: &Family, labels: Labels<'_>, value: f64) {
-        let key = key(family, labels);
+        let key = self.key(family, labels);
         self.recorder.register_gauge(&key, &ORIGIN).set(value);
         self.pushed.gauges.insert(key);
     }
-}
 
-fn key(family: &Family, labels: Labels<'_>) -> Key {
-    let labels = labels.iter();
-    let labels = labels.map(|(name, value)| Label::new(*name, (*value).to_owned()));
-    Key::from_parts(name(family), labels.collect::<Vec<_>>())
+    /// Several pools of a process share the recorder, so each number says whose it is.
+    fn key(&self, family: &Family, labels: Labels<'_>) -> Key {
+        let says_whose = labels.iter().any(|(name, _)| *name == families::POOL);
+        let whose = (!says_whose).then_some((NAME, self.pool));
+        let labels = labels.iter().copied().chain(whose);
+        let labels = labels.map(|(name, value)| Label::new(name, value.to_owned()));
+        Key::from_parts(name(family), labels.collect::<Vec<_>>())
+    }
 }
 
 fn name(family: &Family) -> String {
@@ -86,7 +94,7 @@ impl Sink for Push<'_> {
 
     fn integer(&mut self, family: &Family, labels: Labels<'_>, value: u64) {
         if family.kind == Kind::Counter {
-            let key = key(family, labels);
+            let key = self.key(family, labels);
             self.recorder
                 .register_counter(&key, &ORIGIN)
                 .absolute(value);
@@ -101,7 +109,7 @@ impl Sink for Push<'_> {
     }
 
     fn histogram(&mut self, family: &Family, labels: Labels<'_>, value: &Histogram) {
-        let key = key(family, labels);
+        let key = self.key(family, labels);
         let known = self.pushed.times.insert(key.clone(), *value);
         let recorder = self.recorder.register_histogram(&key, &ORIGIN);
         for (time, count) in value.since(&known.unwrap_or_default()) {

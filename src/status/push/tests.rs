@@ -115,7 +115,10 @@ fn each_number_is_handed_over_under_the_name_that_prometheus_gets() {
     for (name, expected) in [
         (format!("redis_rw_pool_checkouts_total {pool}"), vec![7.0]),
         (format!("db_client_connection_max {pool}"), vec![0.0]),
-        ("redis_rw_pool_fence_seconds_total ".to_owned(), vec![1.5]),
+        (
+            "redis_rw_pool_fence_seconds_total redis_rw_pool_name=shop".to_owned(),
+            vec![1.5],
+        ),
         (
             format!("db_client_connection_wait_time_seconds {pool}"),
             vec![],
@@ -162,7 +165,7 @@ fn times_are_handed_over_once() {
 fn what_is_gone_is_set_to_zero() {
     let (kept, mut pushed) = (Kept::default(), Pushed::default());
     let mut status = nothing("shop");
-    let name = |port| format!("redis_rw_pool_master_info node=a:{port}");
+    let name = |port| format!("redis_rw_pool_master_info node=a:{port},redis_rw_pool_name=shop");
     let mut push = |port: u16| {
         status.master.node = Some(Node::new("a", port));
         pushed.push(&status, &kept);
@@ -172,4 +175,21 @@ fn what_is_gone_is_set_to_zero() {
     push(2);
     assert_eq!(kept.take(&name(1)), [1.0, 0.0]);
     assert_eq!(kept.take(&name(2)), [1.0, 1.0]);
+}
+
+#[test]
+fn two_pools_do_not_overwrite_each_other() {
+    let kept = Kept::default();
+    for (name, fences) in [("shop", 2), ("cache", 3)] {
+        let mut status = nothing(name);
+        status.fence.raised = fences;
+        Pushed::default().push(&status, &kept);
+    }
+    for (name, fences) in [("shop", 2.0), ("cache", 3.0)] {
+        let name = format!("redis_rw_pool_fence_raised_total redis_rw_pool_name={name}");
+        assert_eq!(kept.take(&name), [fences]);
+    }
+    let all = kept.0.lock();
+    let mut twice = all.iter().filter(|(_, values)| values.len() > 1);
+    assert_eq!(twice.next(), None);
 }
