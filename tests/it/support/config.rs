@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use redis_rw_pool::{AddressMap, Config, Node, Pool};
+use redis_rw_pool::{AddressMap, Config, Excluded, Node, Pool};
 use testkit::{Deployment, Proxies, fake::FakeServer};
 
-use super::{LONG, SOON};
+use super::{LONG, SOON, eventually};
 
 /// A configuration for this deployment, with short timeouts.
 pub(crate) fn config(deployment: &Deployment) -> Config {
@@ -76,9 +76,21 @@ pub(crate) fn watched_by(sentinel: &FakeServer) -> Config {
 pub(crate) async fn pool(deployment: &Deployment, change: impl FnOnce(&mut Config)) -> Pool {
     let mut config = config(deployment);
     change(&mut config);
-    Pool::connect(config)
+    let pool = Pool::connect(config)
         .await
-        .expect("the deployment is healthy")
+        .expect("the deployment is healthy");
+    in_step(&pool).await;
+    pool
+}
+
+/// Waits for replicas that were a few bytes behind when the pool looked at them first.
+pub(crate) async fn in_step(pool: &Pool) {
+    eventually("no replica has to catch up", SOON, || async {
+        let topology = pool.topology();
+        let mut replicas = topology.replicas.iter();
+        replicas.all(|replica| replica.excluded != Some(Excluded::CatchingUp))
+    })
+    .await;
 }
 
 pub(crate) fn unique_name() -> String {

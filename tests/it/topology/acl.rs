@@ -8,7 +8,7 @@ use redis_rw_pool::{Config, Error, Node, Pool, Role};
 use testkit::{Deployment, Reply, Server, provides};
 use tokio::{task::block_in_place, time::Instant};
 
-use crate::support::{self, eventually, local};
+use crate::support::{self, eventually, in_step, local};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// What `docs/permissions.md` says that the Sentinel user needs.
@@ -335,6 +335,7 @@ async fn a_data_user_without_hello_ping_and_client_can_write_and_read() {
     let pool = Pool::connect(config)
         .await
         .expect("it may ask for the role");
+    in_step(&pool).await;
     write(&pool).await;
     let mut conn = pool.read().await.expect("a replica is readable");
     let _: Option<String> = conn.get("k").await.expect("it may read");

@@ -12,7 +12,7 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use crate::support::{self, eventually, local, readable_are, write};
+use crate::support::{self, eventually, local, write};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
@@ -63,7 +63,6 @@ async fn traffic_goes_on_while_all_sentinels_are_gone() {
         config.refresh_interval = Duration::from_millis(300);
     })
     .await;
-    readable_are(&pool, 2, LIMIT).await;
     assert_eq!(write(&pool, "before").await, Ok(master.clone()));
     read(&pool).await.expect("replicas are there");
     for sentinel in deployment.sentinels() {
