@@ -211,7 +211,9 @@ async fn a_replica_whose_link_is_up_is_not_read_from_before_it_has_caught_up() {
         link.set(Toward::Client, Flow::Hold);
         master.cmd(&["SET", "k", "new"]);
     });
-    let pool = support::pool(&deployment, |config| config.read_from = ReadFrom::Replica).await;
+    let mut config = support::config(&deployment);
+    config.read_from = ReadFrom::Replica;
+    let pool = Pool::connect(config).await.unwrap();
     for _ in 0..10 {
         let topology = pool.refresh().await.unwrap();
         assert_eq!(topology.readable().count(), 0, "{topology:?}");
