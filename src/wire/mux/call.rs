@@ -188,6 +188,8 @@ impl Call {
         self.answers = Answers::default();
         self.start = u64::MAX;
         self.replies = None;
+        // A command that was handed back is still there, and would be sent in place of the next one.
+        self.long.clear();
     }
 
     /// It is a single command.

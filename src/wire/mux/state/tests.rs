@@ -6,6 +6,7 @@ use std::{
 };
 
 use proptest::prelude::*;
+use redis::cmd;
 
 use super::*;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     wire::{
         mux::{
             call::{Completion, Progress, Slot},
+            encoder::Encoder,
             intake::{Intake, Phase},
         },
         position_question::{Answers, QUESTION},
@@ -1199,5 +1201,42 @@ proptest! {
             model.take(step);
         }
         model.finish();
+    }
+}
+
+/// A handle uses its slot again for the next command, which may go over another connection.
+#[test]
+fn a_command_that_was_not_taken_is_not_sent_in_place_of_the_next_one_of_its_handle() {
+    let set = cmd("SET").arg("k").arg("v".repeat(500)).take();
+    let get = cmd("GET").arg("k").take();
+    let ends: [(&str, fn(&mut Fixture)); 3] = [
+        ("handed back at the intake", |lost| lost.drain()),
+        ("handed back in line", |lost| {
+            lost.turn();
+            lost.drain();
+        }),
+        ("the connection is lost", |lost| lost.fail(&Cause::Closed)),
+    ];
+    for (how, end) in ends {
+        let mut lost = Fixture::new(1, 1 << 20);
+        let _first = lost.call();
+        let mut slot = Slot::default();
+        Encoder::One(&set).begin(slot.renew(), Waker::noop());
+        assert!(lost.leave(&slot, 1));
+        end(&mut lost);
+        assert_eq!(error_of(&slot), Some(MuxError::NotWritten), "{how}");
+
+        let mut next = Fixture::roomy();
+        Encoder::One(&get).begin(slot.renew(), Waker::noop());
+        assert!(next.leave(&slot, 1));
+        next.turn();
+        let mut sent = Vec::new();
+        next.state.take_out(&mut sent);
+        let (sent, expected) = (sent.escape_ascii(), get.get_packed_command());
+        assert_eq!(
+            sent.to_string(),
+            expected.escape_ascii().to_string(),
+            "{how}"
+        );
     }
 }
