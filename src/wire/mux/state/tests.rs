@@ -1209,7 +1209,8 @@ proptest! {
 fn a_command_that_was_not_taken_is_not_sent_in_place_of_the_next_one_of_its_handle() {
     let set = cmd("SET").arg("k").arg("v".repeat(500)).take();
     let get = cmd("GET").arg("k").take();
-    let ends: [(&str, fn(&mut Fixture)); 3] = [
+    type End = fn(&mut Fixture);
+    let ends: [(&str, End); 3] = [
         ("handed back at the intake", |lost| lost.drain()),
         ("handed back in line", |lost| {
             lost.turn();
