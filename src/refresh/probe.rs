@@ -312,14 +312,12 @@ fn offset(greeting: &Greeting) -> Option<u64> {
 /// Before 7.0 `INFO` takes one section at a time. What `server` has stays as it is for as long as the
 /// connection lasts, but for the zone.
 fn identity_questions(config: &Config, is_kept: bool) -> Vec<Cmd> {
-    let sections: &[&str] = match config.prefer {
-        Prefer::Zone(_) => &["replication", "server"],
-        _ if is_kept => &["replication"],
-        _ => &["replication", "server"],
-    };
-    let questions = sections.iter();
-    questions
-        .map(|section| cmd("INFO").arg(*section).take())
+    let server = !is_kept || matches!(config.prefer, Prefer::Zone(_));
+    let sections = ["replication"]
+        .into_iter()
+        .chain(server.then_some("server"));
+    sections
+        .map(|section| cmd("INFO").arg(section).take())
         .collect()
 }
 

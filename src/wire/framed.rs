@@ -91,11 +91,12 @@ impl Framed {
         self.written == self.out.len() && self.stream.is_flushed()
     }
 
-    /// As [`Stream::edition`].
+    /// As [`Stream::peer_addr`].
     pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
         self.stream.peer_addr()
     }
 
+    /// As [`Stream::edition`].
     pub(super) fn edition(&self) -> Edition {
         self.stream.edition()
     }
