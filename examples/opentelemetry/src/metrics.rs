@@ -99,11 +99,20 @@ impl Instruments<'_> {
         name: &'static str,
         unit: &'static str,
         about: &'static str,
-        show: Show<i64>,
+        show: impl Fn(&Status, &dyn AsyncInstrument<i64>) + Send + Sync + 'static,
     ) {
         let up_down = self.meter.i64_observable_up_down_counter(name);
         let up_down = up_down.with_unit(unit).with_description(about);
         up_down.with_callback(self.each(show)).build();
+    }
+
+    /// A setting of the pools whose connections are lent.
+    fn limit(&self, name: &'static str, about: &'static str, limit: fn(&PoolStatus) -> usize) {
+        self.up_down(name, "{connection}", about, move |status, instrument| {
+            for (name, pool) in exclusive(status) {
+                instrument.observe(limit(pool) as i64, &[name]);
+            }
+        });
     }
 
     /// What each instance sees for itself.
@@ -124,7 +133,7 @@ impl Instruments<'_> {
 
     fn each<T: 'static>(
         &self,
-        show: Show<T>,
+        show: impl Fn(&Status, &dyn AsyncInstrument<T>) + Send + Sync + 'static,
     ) -> impl Fn(&dyn AsyncInstrument<T>) + Send + Sync + 'static {
         let pools = Arc::clone(self.pools);
         move |instrument| {
@@ -166,35 +175,20 @@ fn connections(instruments: &Instruments<'_>) {
             }
         })
         .build();
-    instruments.up_down(
+    instruments.limit(
         "db.client.connection.max",
-        "{connection}",
         "The limit on open connections.",
-        |status, max| {
-            for (name, pool) in exclusive(status) {
-                max.observe(pool.max_active as i64, &[name]);
-            }
-        },
+        |pool| pool.max_active,
     );
-    instruments.up_down(
+    instruments.limit(
         "db.client.connection.idle.max",
-        "{connection}",
         "The limit on idle connections.",
-        |status, max| {
-            for (name, pool) in exclusive(status) {
-                max.observe(pool.max_idle as i64, &[name]);
-            }
-        },
+        |pool| pool.max_idle,
     );
-    instruments.up_down(
+    instruments.limit(
         "db.client.connection.idle.min",
-        "{connection}",
         "Connections that are kept ready.",
-        |status, min| {
-            for (name, pool) in exclusive(status) {
-                min.observe(pool.min_idle as i64, &[name]);
-            }
-        },
+        |pool| pool.min_idle,
     );
     instruments.up_down(
         "db.client.connection.pending_requests",

@@ -341,7 +341,10 @@ async fn wrong_credentials_fail_after_a_second_question_and_a_source_that_hangs_
     );
     let text = chain(&error);
     assert!(
-        text.contains("the credentials source did not answer within"),
+        // On a busy machine a second question may come when the first has had its whole time.
+        ["37", "500ms"].iter().any(|within| text.contains(&format!(
+            "the credentials source did not answer within {within}"
+        ))),
         "{text}"
     );
     assert!(error.is_transient(), "{text}");
